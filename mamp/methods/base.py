@@ -1,0 +1,106 @@
+"""The two contracts of a method: carry masks through one video, and learn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """What one training sample of a method is.
+
+    frames: T, frames per sample, in the order the task wants them.
+    masks: whether label maps come with the frames.
+    size: (H, W) of the batch after `TrainingTask.prepare`, in pixels.
+    """
+
+    frames: int
+    masks: bool
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch as the loader makes it, on the device once the engine has moved it.
+
+    frames: uint8 (B, T, 3, H, W) RGB. labels: uint8 (B, T, H, W) or None.
+    clips: per sample, what it is made of (sequence name and frame numbers).
+    """
+
+    frames: Tensor
+    labels: Tensor | None
+    clips: tuple[dict[str, Any], ...]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on `device`."""
+        labels = None if self.labels is None else self.labels.to(device, non_blocking=True)
+        return Batch(self.frames.to(device, non_blocking=True), labels, self.clips)
+
+
+class TrainingTask(nn.Module):
+    """What is learnt; holds the network, and the engine wraps it as a whole.
+
+    clip: what a sample is.
+    """
+
+    clip: ClipSpec
+
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Any:
+        """Augmentation and colour on the device; all randomness comes from `generator` (a CPU generator)."""
+        raise NotImplementedError
+
+    def forward(self, prepared: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """The scalar loss and named scalars to log."""
+        raise NotImplementedError
+
+    def preview(self, prepared: Any) -> Tensor:
+        """uint8 (3, H, W) picture of what the network does with this batch, for a person."""
+        raise NotImplementedError
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Parameter groups for the optimiser."""
+        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+
+
+class Motion(Protocol):
+    """Where things were: flow from a query frame to a memory frame, in feature cells."""
+
+    def see(self, index: int, frame: Tensor) -> None:
+        """Take note of frame `index`: float (3, H, W) RGB in [0, 1]."""
+
+    def flow(self, query: int, memory: int, *, iterations: int) -> Tensor | None:
+        """(2, h, w) x right, y down: where the query's cell lies in the memory frame, minus the cell; None is no motion."""
+
+    def forget(self, index: int) -> None:
+        """Drop what is kept for frame `index`; it is not asked for again."""
+
+
+class Propagator(Protocol):
+    """Carries the masks of K objects through one video; frames and masks at the video's original size.
+
+    Frame index = number of `start` and `step` calls before. `step` leaves its frame pending: `correct`,
+    `add` and `remove` change what is pending, and the next `step` commits it to memory.
+    """
+
+    def start(self, frame: Tensor, masks: Tensor) -> None:
+        """First frame float (3, H, W) RGB in [0, 1] with its masks (K, H, W) in {0, 1}."""
+
+    def step(self, frame: Tensor) -> Tensor:
+        """Probabilities (K+1, H, W) of the next frame, background first, summing to 1."""
+
+    def correct(self, masks: Tensor, objects: list[int]) -> None:
+        """`masks` (len(objects), H, W) in {0, 1} replace the pending frame's masks of these objects (0-based)."""
+
+    def add(self, masks: Tensor) -> None:
+        """New objects (N, H, W) in {0, 1} appear at the pending frame; they win over what was predicted."""
+
+    def remove(self, objects: list[int]) -> None:
+        """Forget these objects (0-based); later ones move up."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes held for memory frames."""
