@@ -1,0 +1,29 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+# Small tests run fastest on few threads; read by torch when it is first imported, here and in loader processes.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and recorded results beside the repository, or the one MAMP_SHARED names."""
+    folder = Path(os.environ.get("MAMP_SHARED") or REPOSITORY.parent / "shared")
+    if not folder.is_dir():
+        pytest.skip(f"needs the folder {folder} of real data; MAMP_SHARED=FOLDER names another")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return REPOSITORY
