@@ -1,0 +1,86 @@
+"""Which memory frames are read for a query, and which may be dropped.
+
+A rule answers for the query that follows frame `last` (0-based index of the last finished frame), given the
+indices of the frames whose masks were given. `read` may repeat an index; `keeps` says what later queries can still read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class MemoryRule(Protocol):
+    """What a propagator asks of a rule."""
+
+    def read(self, last: int, given: Sequence[int]) -> list[int]:
+        """Indices of the memory frames for query `last` + 1."""
+
+    def keeps(self, index: int, last: int, given: Sequence[int]) -> bool:
+        """May frame `index` be read for query `last` + 2 or later?"""
+
+
+class RecentRule:
+    """The first frame, the latest frames with given masks, and the last frames: 1 + 2 * length at most."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def read(self, last: int, given: Sequence[int]) -> list[int]:
+        """The first frame, the last `length` given ones and the last `length` frames; sorted, no repeats."""
+        length = max(self.length, 0)
+        recent = range(max(0, last - length + 1), last + 1)
+        return sorted({given[0], *(given[1:][-length:] if length else ()), *recent})
+
+    def keeps(self, index: int, last: int, given: Sequence[int]) -> bool:
+        """Frames that the next reading names."""
+        return index in self.read(last, given)
+
+
+class DavisRule:
+    """The published rule on DAVIS-2017: frames 0 and 5, and the last three at a gap of two (MAMP, A8)."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def read(self, last: int, given: Sequence[int]) -> list[int]:
+        """Length 5: {0, 5} and {i, i-2, i-4}; shorter lengths as published, sorted, no repeats."""
+        if self.length == 0:
+            return [0]
+        if self.length == 1:
+            return [last]
+        if self.length == 2:
+            return sorted({0, max(last - 1, 0)})
+        long_term = {0} if self.length < 5 or last < 5 else {0, 5}
+        count = self.length - (1 if self.length < 5 else 2)
+        return sorted(long_term | {i for i in _every_second(last, count) if i > 0})
+
+    def keeps(self, index: int, last: int, given: Sequence[int]) -> bool:
+        """The long-term frames, and those that a later i, i-2, i-4 can name."""
+        return index in (0, 5) or index > last - 2 * min(self.length, 3) + 2
+
+
+class YoutubeRule:
+    """The published rule on YouTube-VOS: every given frame, and the last ones at a gap of two (MAMP, A8)."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def read(self, last: int, given: Sequence[int]) -> list[int]:
+        """Given frames and the first 4 - len(given) of i, i-2, ...; sorted, repeats kept as published."""
+        annotated = [i for i in given if i <= last]
+        if self.length == 2:
+            return sorted({*annotated, max(last - 1, 0)})
+        rest = self.length - len(annotated)
+        return sorted(annotated + [i for i in _every_second(last, rest) if i > 0])
+
+    def keeps(self, index: int, last: int, given: Sequence[int]) -> bool:
+        """Given frames, and those that a later i, i-2, ... can name."""
+        return index in given or index > last - 2 * self.length + 2
+
+
+def _every_second(last: int, count: int) -> range:
+    return range(last, last - 2 * max(count, 0), -2)
+
+
+RULES = {"recent": RecentRule, "davis": DavisRule, "youtube": YoutubeRule}

@@ -1,0 +1,93 @@
+"""What is learnt: the colour of one frame, rebuilt from others through the similarity of features (MAMP, A5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mamp.config import Config
+from mamp.data.augment import augment
+from mamp.methods.base import Batch, ClipSpec, TrainingTask
+from mamp.methods.mamp.encoder import Encoder
+from mamp.ops.colour import MEAN, SCALE, rgb_to_lab
+from mamp.ops.correlation import window_attention
+from mamp.ops.sizes import resize
+
+STRIDE = 4
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """frames: normalised Lab (B, r+1, 3, H, W), the query last; dropped: the channel (1 or 2) hidden from the network."""
+
+    frames: Tensor
+    dropped: int
+
+
+class MampTask(TrainingTask):
+    """Reconstruct the hidden chroma channel of the last frame of a clip from its r first ones.
+
+    The published loss is smooth L1 of 20 times the reconstruction against 20 times the target, at full size.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.knobs, self.encoder, self.augment = config.method.training, config.method.encoder, config.data.augment
+        self.model = Encoder(width=self.encoder.width, features=self.encoder.features)
+        size = config.data.size
+        self.clip = ClipSpec(frames=self.knobs.references + 1, masks=False, size=(size, size))
+
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Prepared:
+        """Augmentation, Lab, and which chroma channel is dropped (once per batch, as published)."""
+        frames = augment(batch.frames, self.augment, size=self.clip.size[0], generator=generator)
+        dropped = int(torch.randint(1, 3, (), generator=generator))
+        return Prepared(rgb_to_lab(frames, self.encoder.lab), dropped)
+
+    def forward(self, prepared: Prepared) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean smooth-L1 loss of the reconstruction at full size."""
+        target = prepared.frames[:, -1, prepared.dropped, None]  # (B, 1, H, W)
+        full = resize(self.reconstruct(prepared), target.shape[-2:])
+        loss = F.smooth_l1_loss(20 * full, 20 * target)
+        return loss, {"loss": loss.detach()}
+
+    def reconstruct(self, prepared: Prepared) -> Tensor:
+        """The query's dropped channel (B, 1, h, w) from the references'."""
+        inputs = drop_channel(prepared.frames, prepared.dropped)
+        features = [self._features(frame) for frame in inputs.unbind(1)]  # separate passes: batch norm per frame slot
+        values = [f[:, prepared.dropped, None, ::STRIDE, ::STRIDE] for f in prepared.frames[:, :-1].unbind(1)]
+        return window_attention(
+            features[-1],
+            features[:-1],
+            values,
+            radius=self.knobs.radius,
+            temperature=self.encoder.resolved_temperature(),
+        )
+
+    @torch.no_grad()
+    def preview(self, prepared: Prepared) -> Tensor:
+        """First clip: the query, its grey input, and the query recoloured by the reconstruction; uint8 (3, H, 3W)."""
+        from kornia.color import lab_to_rgb
+
+        query = prepared.frames[:1, -1]
+        rebuilt = query.clone()
+        channel = self.reconstruct(Prepared(prepared.frames[:1], prepared.dropped))
+        rebuilt[:, prepared.dropped, None] = resize(channel, query.shape[-2:])
+        without = query.clone()
+        without[:, prepared.dropped] = 0
+        row = torch.cat((query, without, rebuilt), dim=-1)
+        mean, scale = (row.new_tensor(v).view(3, 1, 1) for v in (MEAN, SCALE))
+        return (lab_to_rgb(row * scale + mean)[0].clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+
+    def _features(self, lab: Tensor) -> Tensor:
+        features = self.model(lab).float()
+        return F.normalize(features, dim=1) if self.encoder.similarity == "cosine" else features
+
+
+def drop_channel(frames: Tensor, dropped: int) -> Tensor:
+    """What the network sees: the chroma channel set to 0 and the image multiplied by 3/2 (A5.2)."""
+    keep = torch.ones(3, 1, 1, device=frames.device)
+    keep[dropped] = 0
+    return frames * keep * 1.5

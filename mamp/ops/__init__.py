@@ -1,0 +1,1 @@
+"""Stateless functions of tensors: colour, padding, warping, local correlation."""

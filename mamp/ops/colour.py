@@ -1,0 +1,44 @@
+"""RGB to the normalised Lab that MAMP's network sees."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mamp.errors import UserError
+
+MEAN, SCALE = (50.0, 0.0, 0.0), (50.0, 127.0, 127.0)
+
+
+def rgb_to_lab(rgb: Tensor, table: str = "exact") -> Tensor:
+    """Normalised Lab of RGB images: (Lab - [50, 0, 0]) / [50, 127, 127].
+
+    rgb: float (..., 3, H, W) in [0, 1], sRGB. table: "exact" computes the D65 formula on the device (kornia);
+    "opencv" takes OpenCV's interpolated table on the CPU, which the published weights saw (differs by up to 0.004).
+    Returns float32, same shape: L in [-1, 1], a and b about [-1, 1].
+    Raises UserError when "opencv" is asked for and OpenCV is absent.
+    """
+    lab = _opencv_lab(rgb) if table == "opencv" else _exact_lab(rgb)
+    mean, scale = (torch.tensor(v, device=lab.device).view(3, 1, 1) for v in (MEAN, SCALE))
+    return (lab - mean) / scale
+
+
+def _exact_lab(rgb: Tensor) -> Tensor:
+    from kornia.color import rgb_to_lab as kornia_lab
+
+    flat = rgb.float().reshape(-1, *rgb.shape[-3:])
+    return kornia_lab(flat).reshape(rgb.shape)
+
+
+def _opencv_lab(rgb: Tensor) -> Tensor:
+    try:
+        import cv2
+    except ImportError:
+        raise UserError(
+            "method.encoder.lab=opencv needs OpenCV; pip install 'mamp[opencv]', or set method.encoder.lab=exact"
+        ) from None
+    import numpy as np
+
+    flat = rgb.detach().float().reshape(-1, *rgb.shape[-3:]).cpu()
+    labs = [cv2.cvtColor(np.ascontiguousarray(image.permute(1, 2, 0).numpy()), cv2.COLOR_RGB2Lab) for image in flat]
+    return torch.from_numpy(np.stack(labs)).permute(0, 3, 1, 2).reshape(rgb.shape).to(rgb.device)

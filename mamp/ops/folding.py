@@ -1,0 +1,20 @@
+"""Batch norms folded into the convolutions before them."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+def fold_batch_norms(model: nn.Module) -> nn.Module:
+    """A copy of `model`, in evaluation mode, channels last, with every conv + batch norm pair of a Sequential as one conv."""
+    folded = copy.deepcopy(model).eval()
+    for module in list(folded.modules()):
+        if isinstance(module, nn.Sequential):
+            for i in range(len(module) - 1):
+                if isinstance(module[i], nn.Conv2d) and isinstance(module[i + 1], nn.BatchNorm2d):
+                    module[i], module[i + 1] = fuse_conv_bn_eval(module[i], module[i + 1]), nn.Identity()
+    return folded.to(memory_format=torch.channels_last)

@@ -1,0 +1,142 @@
+"""Weights: one safetensors file with the method's config and provenance inside; reading, writing, converting."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mamp import methods
+from mamp.errors import UserError
+from mamp.ops.folding import fold_batch_norms
+
+SHIPPED = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Weights:
+    """state: name -> tensor. method: the method's config as a mapping. provenance: how they were made."""
+
+    path: Path
+    state: dict[str, Tensor]
+    method: dict[str, Any]
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+def save(path: Path, state: Mapping[str, Tensor], *, method: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
+    """Write one safetensors file, whole or not at all."""
+    from safetensors.torch import save_file
+
+    metadata = {"method": json.dumps(method), "provenance": json.dumps(provenance)}
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: value.detach().cpu().contiguous() for name, value in state.items()}, part, metadata)
+        os.replace(part, path)
+    except OSError as error:
+        raise UserError(f"weights {path} cannot be written ({error.strerror or error}); choose another place") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def names() -> list[str]:
+    """Names of the weights that come with the package."""
+    return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
+
+
+def read(source: Path | str) -> Weights:
+    """Weights from a safetensors file of ours, a training checkpoint, a run folder, or the name of a shipped one.
+
+    Raises UserError when there is no such file, or it is not one of these.
+    """
+    path = _find(source)
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
+
+
+def load_model(weights: Weights, method: Any) -> nn.Module:
+    """The network of `method` with these weights, ready for inference (batch norms folded, channels last).
+
+    Raises UserError when the weights are of another method, width or form.
+    """
+    kept = weights.method.get("name")
+    if kept != method.name:
+        raise UserError(f"{weights.path} holds weights of method {kept}, not {method.name}; set method.name={kept}")
+    model = methods.get(method.name).build_model(method)
+    own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in weights.state.items()}
+    for name in sorted(own.keys() | found.keys()):
+        if own.get(name) != found.get(name):
+            raise UserError(
+                f"{weights.path} does not fit this network: {name} is {found.get(name, 'absent')} there and "
+                f"{own.get(name, 'absent')} here (its method.encoder.width is {_width(weights)}); leave the width to the weights"
+            )
+    model.load_state_dict({name: value.to(model.state_dict()[name].dtype) for name, value in weights.state.items()})
+    return fold_batch_norms(model)
+
+
+def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:
+    """Read a published checkpoint (a dict with `state_dict`, or the bare dict) and write it as a file of ours."""
+    loaded = _torch_load(source)
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"{source} holds no state dict; give a published checkpoint of {method}")
+    state = {name.removeprefix("module."): value for name, value in state.items()}
+    ours, config = methods.get(method).from_published(state)
+    provenance = {"converted_from": source.name, "entries": len(ours)}
+    save(target, ours, method=config, provenance=provenance)
+    return Weights(target, ours, config, provenance)
+
+
+def _width(weights: Weights) -> Any:
+    return weights.method.get("encoder", {}).get("width", "not said")
+
+
+def _find(source: Path | str) -> Path:
+    path = Path(source)
+    if path.is_dir() and (path / "weights.safetensors").is_file():
+        return path / "weights.safetensors"
+    if path.is_file():
+        return path
+    if str(source) in names():
+        return SHIPPED / f"{source}.safetensors"
+    known = f", or one of {', '.join(names())}" if names() else ""
+    raise UserError(f"weights {source} do not exist; give a .safetensors file, a checkpoint, or a run folder with weights{known}")
+
+
+def _read_safetensors(path: Path) -> Weights:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            state = {name: opened.get_tensor(name) for name in opened.keys()}
+        method, provenance = json.loads(metadata["method"]), json.loads(metadata.get("provenance", "{}"))
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"weights {path} are damaged ({error}); copy or train them again") from None
+    except (KeyError, ValueError):
+        raise UserError(f"{path} has no method config inside; make it with `mamp weights convert` or `mamp train`") from None
+    return Weights(path, state, method, provenance)
+
+
+def _read_checkpoint(path: Path) -> Weights:
+    loaded = _torch_load(path)
+    if not isinstance(loaded, dict) or not {"model", "method"} <= loaded.keys():
+        raise UserError(f"{path} is no checkpoint of ours; a published one is read by `mamp weights convert {path} OUT.safetensors`")
+    return Weights(path, loaded["model"], loaded["method"], loaded.get("provenance", {}))
+
+
+def _torch_load(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; give the path of a checkpoint") from None
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} is not a readable checkpoint ({reason[:120]}); copy it again") from None
