@@ -1,0 +1,1 @@
+"""Files in, tensors out: frames, masks, data sets, clips; knows no method."""
