@@ -10,7 +10,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-# Small tests run fastest on few threads; read by torch when it is first imported, here and in loader processes.
+# Small tests run fastest on few threads; torch reads this when it is imported, in loader processes too.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 
