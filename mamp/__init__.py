@@ -1,6 +1,40 @@
 """Video object segmentation without labels: train, propagate masks, evaluate.
 
-`import mamp` is cheap: torch is imported when a function below is called.
+    import mamp
+    for name, labels in mamp.segment_video("video.mp4", "first_mask.png"):
+        ...
+
+`import mamp` is cheap: torch is imported when a name below is first used.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+__all__ = ["Segmenter", "UserError", "__version__", "load", "segment_video"]
+
+if TYPE_CHECKING:
+    from mamp.errors import UserError
+    from mamp.segmentation.model import load, segment_video
+    from mamp.segmentation.segmenter import Segmenter
+
+_HOMES = {
+    "Segmenter": "mamp.segmentation.segmenter",
+    "UserError": "mamp.errors",
+    "load": "mamp.segmentation.model",
+    "segment_video": "mamp.segmentation.model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mamp' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,81 @@
+"""One's own video: masks of every frame into a folder, and a film of them."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from mamp.data.frames import FrameSource, image_files, open_frames
+from mamp.data.masks import read_mask, write_mask
+from mamp.errors import UserError
+from mamp.segmentation.files import make_folder
+from mamp.segmentation.overlay import STYLES, Film
+from mamp.segmentation.progress import Progress
+from mamp.segmentation.stream import Given, Steps, Timing, carry, decode_ahead
+
+
+def segment(
+    video: Path,
+    masks: Path,
+    out: Path,
+    make_segmenter: Callable[[], Steps],
+    *,
+    overlay: Path | None = None,
+    overlay_style: str = "blend",
+    bad_frame: str = "error",
+    quiet: bool = False,
+) -> Timing:
+    """Write OUT/NAME.png for every frame, as they are finished; how many and how fast.
+
+    video: a folder of images or a video file. masks: a PNG for the first frame, or a folder of PNGs named like frames,
+    for objects that come later and for corrections. Frames before the first mask get a mask that is all background, so
+    that every frame has one. overlay: an mp4 of the masks over the frames, whole or not at all.
+
+    Raises UserError before anything is written when a mask has another size than the frames, none has an object, a name
+    is no frame's, or OUT cannot be written; finished masks stay when a later frame is bad.
+    """
+    if overlay_style not in STYLES:
+        raise UserError(f"overlay style {overlay_style} is not known; use one of {', '.join(STYLES)}")
+    timing = Timing()
+    with ExitStack() as stack:
+        source = stack.enter_context(open_frames(video, bad_frame=bad_frame))
+        given = given_masks(masks, source.names)
+        make_folder(out)
+        film = stack.enter_context(Film(overlay, fps=source.fps)) if overlay is not None else None
+        progress = stack.enter_context(Progress(len(source), quiet=quiet))
+        progress.begin(video.name)
+        frames = decode_ahead(source.stream(), timing)
+        began = time.perf_counter()
+        for index, frame, labels in carry(frames, given, make_segmenter(), names=source.names):
+            with timing.writing():
+                write_mask(out / f"{source.names[index]}.png", labels)
+                if film is not None:
+                    film.write(STYLES[overlay_style](frame, labels))
+            progress.frame()
+        timing.seconds = time.perf_counter() - began
+    return timing
+
+
+def given_masks(masks: Path, names: Sequence[str]) -> dict[int, Given]:
+    """Frame index -> mask, from a PNG for the first frame or a folder of images named like the frames `names`.
+
+    Raises UserError when there is none, or a name is no frame's.
+    """
+    if not masks.is_dir():
+        return {0: Given(f"mask {masks}", lambda: read_mask(masks))}
+    files = image_files(masks)
+    if not files:
+        raise UserError(f"{masks} has no mask; give a PNG for the first frame, or a folder of PNGs named like frames")
+    index = {name: i for i, name in enumerate(names)}
+    strangers = [name for name in files if name not in index]
+    if strangers:
+        near = difflib.get_close_matches(strangers[0], names, n=3, cutoff=0.0)
+        raise UserError(f"mask {masks / files[strangers[0]]} has no frame of its name; the nearest are {', '.join(near)}")
+    return {index[name]: Given(f"mask {masks / file}", _reader(masks / file)) for name, file in files.items()}
+
+
+def _reader(path: Path) -> Callable[[], object]:
+    return lambda: read_mask(path)

@@ -1,0 +1,188 @@
+"""One video, frame by frame: frames and the user's masks in, label maps with the user's ids out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mamp import methods
+from mamp.errors import UserError
+from mamp.methods.base import Motion, Propagator
+
+LARGEST_ID = 65535
+
+
+class Segmenter:
+    """Carries the masks of one video's objects from frame to frame.
+
+    State: the ids, the frame size and the method's propagator, whose memory policy bounds what is held.
+
+        segmenter = Segmenter(model, config.method)
+        for index, frame in enumerate(frames):
+            labels = segmenter.step(frame, first_mask if index == 0 else None)
+
+    model, method: the network, which is moved to `device` and set to evaluation, and its config. dtype: the encoder's
+    number format (None is float32). motion: passed on to the method.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        method: Any,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | None = None,
+        motion: Motion | None = None,
+    ):
+        self.device = torch.device(device)
+        self.probabilities: Tensor | None = None
+        """(K+1, H, W) of the last frame as predicted, before a mask given for it; background first, then the ids held
+        when it was predicted. None where nothing was predicted."""
+        model.to(self.device).eval()
+        self._build = lambda: methods.get(method.name).build_propagator(
+            model, method, motion=motion, device=self.device, dtype=dtype
+        )
+        self._propagator: Propagator | None = None
+        self._ids: list[int] = []  # object k of the propagator has id _ids[k]
+        self._size: tuple[int, int] | None = None
+        self._dtype = np.dtype(np.uint8)
+
+    @property
+    def ids(self) -> list[int]:
+        """Ids that are being followed, in the order in which they came."""
+        return list(self._ids)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes the propagator holds for memory frames."""
+        return self._propagator.memory_bytes if self._propagator else 0
+
+    @torch.inference_mode()
+    def step(
+        self, frame: np.ndarray | Tensor, mask: np.ndarray | Tensor | None = None, *, replace: bool = False
+    ) -> np.ndarray:
+        """The label map (H, W) of the next frame: uint8, or uint16 once a mask needed it; 0 is background.
+
+        frame: uint8 (H, W, 3) RGB array, or (3, H, W) tensor, uint8 or float in [0, 1]; one size in a video.
+        mask: integer (H, W) label map for this frame, ids 1 to 65535. New ids are added and known ids corrected; they
+        have exactly these pixels, and other objects stay as predicted elsewhere. With `replace`, ids absent from the
+        mask are removed, and the mask is returned as given. Before the first mask with an object every frame is
+        background, and the method does not see it.
+
+        Raises UserError for a frame or mask of another size or kind; nothing has changed then.
+        """
+        pixels = _as_pixels(frame)
+        size = (int(pixels.shape[-2]), int(pixels.shape[-1]))
+        if self._size not in (None, size):
+            raise UserError(f"a frame is {_by(size)} pixels where the video began with {_by(self._size)}; resize it")
+        given = None if mask is None else _as_labels(mask, size)
+        self._size = size
+        if given is not None:
+            self._dtype = np.promote_types(self._dtype, given.dtype)
+        image = _as_image(pixels, self.device)
+        labels = self._predict(image)
+        if given is not None:
+            labels = self._apply(image, labels, given, replace=replace)
+        return labels
+
+    def remove(self, ids: list[int]) -> None:
+        """Stop following `ids` from the frame after the last one on; UserError for an id that is not followed."""
+        unknown = [i for i in ids if i not in self._ids]
+        if unknown:
+            raise UserError(f"id {unknown[0]} is not followed; remove one of {self._ids or 'none'}")
+        if self._propagator is None or not ids:
+            return
+        self._propagator.remove(sorted(self._ids.index(i) for i in set(ids)))
+        self._ids = [i for i in self._ids if i not in ids]
+        if not self._ids:
+            self._propagator = None  # what is remembered shows no object; the next mask starts anew
+
+    def _predict(self, image: Tensor) -> np.ndarray:
+        if self._propagator is None:
+            self.probabilities = None
+            return np.zeros(image.shape[-2:], self._dtype)
+        self.probabilities = self._propagator.step(image)
+        return self._label_map(self.probabilities)
+
+    def _label_map(self, probabilities: Tensor) -> np.ndarray:
+        """Most probable id of each pixel; of equals the first, background before all."""
+        best = probabilities.argmax(dim=0)  # (H, W); the first of equals
+        rows = best.to(torch.uint8 if len(self._ids) < 256 else torch.int32).cpu().numpy()
+        return np.array([0, *self._ids], self._dtype)[rows]
+
+    def _apply(self, image: Tensor, labels: np.ndarray, given: np.ndarray, *, replace: bool) -> np.ndarray:
+        """Tell the propagator of a given mask; the frame's label map with the mask in it."""
+        ids = [int(i) for i in np.unique(given) if i]
+        if replace:
+            self.remove([i for i in self._ids if i not in ids])
+        known = [i for i in ids if i in self._ids]
+        new = [i for i in ids if i not in self._ids]
+        if not replace and known:
+            labels = self._without(known)
+        if known:
+            assert self._propagator is not None
+            self._propagator.correct(self._masks(given, known), [self._ids.index(i) for i in known])
+        if new and self._propagator is None:
+            self._propagator = self._build()
+            self._propagator.start(image, self._masks(given, new))
+        elif new:
+            self._propagator.add(self._masks(given, new))
+        self._ids += new
+        return given.astype(self._dtype) if replace else np.where(given > 0, given, labels).astype(self._dtype)
+
+    def _without(self, ids: list[int]) -> np.ndarray:
+        """The prediction where `ids` lie nowhere: their pixels go to the next best."""
+        assert self.probabilities is not None
+        others = self.probabilities.clone()
+        others[[1 + self._ids.index(i) for i in ids]] = -1
+        return self._label_map(others)
+
+    def _masks(self, given: np.ndarray, ids: list[int]) -> Tensor:
+        masks = given[None] == np.array(ids, given.dtype)[:, None, None]  # (K, H, W)
+        return torch.from_numpy(masks).to(self.device, torch.float32)
+
+
+def _as_pixels(frame: np.ndarray | Tensor) -> Tensor:
+    """(3, H, W) uint8, or float in [0, 1], wherever it lies."""
+    if isinstance(frame, np.ndarray):
+        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+            raise UserError(f"a frame is {frame.dtype} {frame.shape}; give uint8 (height, width, 3) RGB, or a (3, H, W) tensor")
+        return torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)
+    if isinstance(frame, Tensor):
+        if frame.ndim != 3 or frame.shape[0] != 3 or not (frame.dtype == torch.uint8 or frame.is_floating_point()):
+            raise UserError(f"a frame is {frame.dtype} {tuple(frame.shape)}; give a (3, height, width) uint8 or float tensor")
+        return frame.detach()
+    raise UserError(f"a frame is a {type(frame).__name__}; give a uint8 (height, width, 3) array or a (3, H, W) tensor")
+
+
+def _as_image(pixels: Tensor, device: torch.device) -> Tensor:
+    """(3, H, W) float32 in [0, 1] on the device."""
+    image = pixels.to(device)
+    if image.dtype == torch.uint8:
+        return image.float() / 255
+    return image.float()
+
+
+def _as_labels(mask: np.ndarray | Tensor, size: tuple[int, int]) -> np.ndarray:
+    """The label map as uint8 or uint16, checked against the frame's size."""
+    labels = mask.detach().cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
+    if labels.dtype == bool:
+        labels = labels.astype(np.uint8)
+    if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
+        raise UserError(f"a mask is {labels.dtype} {labels.shape}; give an integer (height, width) label map")
+    if labels.shape != size:
+        raise UserError(f"a mask is {_by(labels.shape)} pixels and its frame {_by(size)}; give a mask of the frame's size")
+    low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
+    if low < 0 or high > LARGEST_ID:
+        raise UserError(f"a mask has the id {low if low < 0 else high}; ids are 1 to {LARGEST_ID}, 0 is background")
+    if labels.dtype in (np.uint8, np.uint16):
+        return labels
+    return labels.astype(np.uint8 if high < 256 else np.uint16)
+
+
+def _by(size: Any) -> str:
+    """(H, W) as people say it: width x height."""
+    return f"{size[1]}x{size[0]}"
