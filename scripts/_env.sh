@@ -30,7 +30,7 @@ prepare() {
 run() {
     local command=$1
     shift
-    echo "+ $command${*:+ $(printf '%q ' "$@")}" >&2
+    echo "+ $command$([ $# -eq 0 ] || printf ' %q' "$@")" >&2
     exec "$venv/bin/python" -m "$command" "$@"
 }
 

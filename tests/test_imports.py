@@ -1,0 +1,153 @@
+"""Who may import whom, read from the source."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "mamp"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+ROOT = {"mamp.errors", "mamp.config"}
+FIRST = {*ROOT, "mamp.ops"}
+METHODS = {*FIRST, "mamp.data", "mamp.motion", "mamp.scoring", "mamp.methods"}
+WEIGHTS = {*METHODS, "mamp.weights"}
+# part of mamp -> what of mamp it may import; a part stands for all its modules
+ALLOWED = {
+    "mamp.errors": set(),
+    "mamp.config": {"mamp.errors"},
+    "mamp.ops": {"mamp.errors"},
+    "mamp.data": FIRST,
+    "mamp.motion": FIRST,
+    "mamp.scoring": {*FIRST, "mamp.data.masks"},
+    "mamp.methods": METHODS,
+    "mamp.weights": WEIGHTS,
+    "mamp.segmentation": WEIGHTS,
+    "mamp.training": {*WEIGHTS, "mamp.segmentation"},
+    "mamp.report": {*ROOT, "mamp.scoring", "mamp.data"},
+}
+NO_METHOD_BY_NAME = {"mamp.segmentation", "mamp.training"}
+HEAVY = {"torch", "torchvision", "kornia", "decord", "av", "cv2", "wandb", "numpy", "PIL"}
+LIGHT = ["mamp", "mamp.cli", "mamp.config", "mamp.errors"]
+
+
+def module(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def part(name: str) -> str:
+    return ".".join(name.split(".")[:2])
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """(module, line) of every import statement, inside functions too; `from mamp import x` names mamp.x."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: relative import"
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                yield (name if is_module(name) else str(node.module)), node.lineno
+
+
+def is_module(name: str) -> bool:
+    path = PACKAGE.parent.joinpath(*name.split("."))
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+def imported_at_once(tree: ast.Module) -> set[str]:
+    """Top-level packages that importing the module imports, but for those that only a type checker reads."""
+    found: set[str] = set()
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            found |= {name.split(".")[0] for name, _ in imports(ast.Module([node], []))}
+        is_typing = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        if not is_typing and not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            waiting += ast.iter_child_nodes(node)
+    return found
+
+
+def allows(rules: set[str], name: str, importer: str) -> bool:
+    if part(name) == part(importer) or name == "mamp":
+        return True
+    if part(importer) in NO_METHOD_BY_NAME and name.startswith("mamp.methods."):
+        return name == "mamp.methods.base"
+    return any(name == rule or name.startswith(rule + ".") for rule in rules)
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_a_part_imports_only_what_stands_below_it(path: Path):
+    importer = module(path)
+    if part(importer) not in ALLOWED:
+        assert importer in {"mamp", "mamp.cli", "mamp.demo", "mamp.__main__"}, (
+            f"{importer} has no rule in this test"
+        )
+        return
+    rules = ALLOWED[part(importer)]
+    for name, line in imports(ast.parse(path.read_text())):
+        if name.split(".")[0] == "mamp":
+            assert allows(rules, name, importer), f"{path}:{line} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_scoring_knows_no_torch(path: Path):
+    if part(module(path)) == "mamp.scoring" or module(path) == "mamp.data.masks":
+        for name, line in imports(ast.parse(path.read_text())):
+            assert name.split(".")[0] not in {"torch", "torchvision", "kornia"}, f"{path}:{line}"
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_heavy_packages_wait_until_they_are_used(name: str):
+    path = PACKAGE.parent.joinpath(*name.split("."))
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    assert not imported_at_once(ast.parse(path.read_text())) & HEAVY
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_importing_it_leaves_torch_alone(name: str):
+    heavy = sorted(HEAVY - {"PIL"})
+    code = f"import {name}, sys; print(*(set({heavy}) & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert found.split() == []
+
+
+def test_files_stay_readable_in_one_sitting():
+    long = {
+        str(path.relative_to(PACKAGE)): n for path in FILES if (n := len(path.read_text().splitlines())) > 450
+    }
+    assert not long
+
+
+def test_every_folder_of_modules_is_a_package():
+    assert not [
+        folder for folder in {path.parent for path in FILES} if not (folder / "__init__.py").is_file()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("importer", "name", "allowed"),
+    [
+        ("mamp.training.engine", "mamp.methods.base", True),
+        ("mamp.training.engine", "mamp.methods", True),
+        ("mamp.training.engine", "mamp.methods.mamp", False),
+        ("mamp.segmentation.segmenter", "mamp.methods.mamp.propagator", False),
+        ("mamp.segmentation.segmenter", "mamp.training", False),
+        ("mamp.training.engine", "mamp.segmentation.evaluate", True),
+        ("mamp.scoring", "mamp.data.masks", True),
+        ("mamp.scoring", "mamp.data.datasets", False),
+        ("mamp.methods.mamp.network", "mamp.weights", False),
+        ("mamp.config", "mamp.data.masks", False),
+        ("mamp.ops.warping", "mamp.config", False),
+    ],
+)
+def test_the_rules_say_what_the_design_says(importer: str, name: str, allowed: bool):
+    assert allows(ALLOWED[part(importer)], name, importer) is allowed
