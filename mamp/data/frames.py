@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from mamp.data.video import DecordReader, PyavReader, Undecodable, index_video, inherited, open_video
 from mamp.errors import UserError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
@@ -155,25 +155,24 @@ class VideoFile(FrameSource):
 
     def __init__(self, path: Path, *, bad_frame: str = "error", names: Sequence[str] | None = None) -> None:
         super().__init__(path, bad_frame=bad_frame)
-        self._reader: _Reader | None = None
-        self._owner = 0
-        with _open_video(path) as reader:
-            self.fps = reader.fps
-            count = reader.count
-        if count == 0:
-            raise UserError(f"{path} holds no video frames; give another file")
-        every = [f"{number:05d}" for number in range(count)]
+        self._reader: DecordReader | PyavReader | None = None
+        self._index = index_video(path)
+        if bad_frame == "error" and self._index.cut_short:
+            raise UserError(f"{path} is cut short: {self._index.cut_short}; {_REMEDY}")
+        self.fps = self._index.fps
+        every = [f"{number:05d}" for number in range(self._index.count)]
+        numbers = {name: number for number, name in enumerate(every)}
         self.names = every if names is None else list(names)
-        number = {name: i for i, name in enumerate(every)}
-        absent = [name for name in self.names if name not in number]
+        absent = [name for name in self.names if name not in numbers]
         if absent:
             raise UserError(
-                f"{path} has no frame {absent[0]}: its {count} frames are called {every[0]} to {every[-1]}"
+                f"{path} has no frame {absent[0]}; its frames are called {every[0]} to {every[-1]}"
             )
-        self._numbers = [number[name] for name in self.names]
+        self._numbers = [numbers[name] for name in self.names]
 
     def close(self) -> None:
-        if self._reader is not None and self._owner == os.getpid():
+        """Close the decoder; the next read opens it again."""
+        if self._reader is not None and not inherited(self._reader):
             self._reader.close()
         self._reader = None
 
@@ -184,16 +183,18 @@ class VideoFile(FrameSource):
         return f"{self.path} frame {self.names[index]}"
 
     def _decode(self, index: int) -> np.ndarray:
-        if self._reader is not None and self._owner != os.getpid():
-            _INHERITED.append(
-                self._reader
-            )  # a decoder's threads do not live on after a fork, and closing it would wait for them
-            self._reader = None
-        if self._reader is None:
-            self._reader, self._owner = _open_video(self.path), os.getpid()
+        number = self._numbers[index]
+        if self._reader is None or inherited(self._reader):
+            self._reader = open_video(self.path, self._index)
         try:
-            return self._reader.frame(self._numbers[index])
-        except _Undecodable as error:
+            if isinstance(self._reader, DecordReader):
+                try:
+                    return self._reader.frame(number)
+                except Undecodable:  # it does not get over damage; PyAV goes on behind it
+                    self._reader.close()
+                    self._reader = PyavReader(self.path, self._index)
+            return self._reader.frame(number)
+        except Undecodable as error:
             raise BadFrame(f"{self._where(index)} cannot be decoded ({error}); {_REMEDY}") from None
 
 
@@ -216,10 +217,10 @@ def open_frames(
     return VideoFile(path, bad_frame=bad_frame, names=names)
 
 
-def natural_key(name: str) -> list[Any]:
+def natural_key(name: str) -> tuple[list[Any], str]:
     """Sorts frame9 before frame10."""
     parts = re.split(r"(\d+)", name)
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)] + [name]
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
 
 
 def image_files(folder: Path) -> dict[str, str]:
@@ -282,122 +283,3 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
         grey = ((wide + 128) // 257).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
-
-
-# ---------------------------------------------------------------- video decoders
-
-
-class _Undecodable(Exception):
-    """The decoder did not give this frame."""
-
-
-_INHERITED: list[Any] = []
-_NOTICED: list[str] = []
-
-
-class _Reader:
-    """An open video: count frames at fps a second; `frame` is cheapest in ascending order."""
-
-    count: int
-    fps: float | None
-
-    def frame(self, number: int) -> np.ndarray:
-        raise NotImplementedError
-
-    def close(self) -> None:
-        raise NotImplementedError
-
-    def __enter__(self) -> _Reader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _open_video(path: Path) -> _Reader:
-    """decord, or PyAV where decord is not installed or does not understand the file."""
-    try:
-        return _DecordReader(path)
-    except ImportError:
-        if not _NOTICED:
-            _NOTICED.append("decord")
-            print("decord is not installed; PyAV reads video files", file=sys.stderr)
-    except _Undecodable:
-        pass
-    try:
-        return _PyavReader(path)
-    except _Undecodable as error:
-        raise UserError(
-            f"{path} cannot be opened as a video ({error}); give a video file or a folder of images"
-        ) from None
-
-
-class _DecordReader(_Reader):
-    def __init__(self, path: Path) -> None:
-        import decord
-
-        self._error: type[Exception] = decord.DECORDError
-        try:
-            self._video: Any = decord.VideoReader(str(path), num_threads=1)
-        except (RuntimeError, OSError, self._error) as error:
-            raise _Undecodable(_first_line(error)) from None
-        self.count = len(self._video)
-        self.fps = float(self._video.get_avg_fps()) or None
-        if self.count == 0:
-            raise _Undecodable("no frames")
-
-    def frame(self, number: int) -> np.ndarray:
-        try:
-            return np.array(self._video[number].asnumpy())
-        except (RuntimeError, IndexError, self._error) as error:
-            raise _Undecodable(_first_line(error)) from None
-
-    def close(self) -> None:
-        self._video = None
-
-
-class _PyavReader(_Reader):
-    """Finds a frame by its time stamp: seeks to the keyframe before it unless it comes next."""
-
-    def __init__(self, path: Path) -> None:
-        import av
-
-        self._error: type[Exception] = av.FFmpegError
-        try:
-            self._container: Any = av.open(str(path))
-            self._stream = self._container.streams.video[0]
-            self._times = sorted(p.pts for p in self._container.demux(self._stream) if p.pts is not None)
-        except (self._error, OSError, IndexError, ValueError) as error:
-            raise _Undecodable(_first_line(error) or "no video stream") from None
-        self.count = len(self._times)
-        self.fps = float(self._stream.average_rate or 0) or None
-        self._frames: Iterator[Any] = iter(())
-        self._next = -1
-
-    def frame(self, number: int) -> np.ndarray:
-        wanted = self._times[number]
-        try:
-            if number != self._next:
-                self._container.seek(wanted, stream=self._stream)
-                self._frames = self._container.decode(self._stream)
-            self._next = -1
-            for frame in self._frames:
-                if frame.pts is not None and frame.pts >= wanted:
-                    break
-            else:
-                raise _Undecodable("the stream ends before it")
-            if frame.pts != wanted:
-                raise _Undecodable("the stream has a hole there")
-        except (self._error, EOFError) as error:
-            raise _Undecodable(_first_line(error)) from None
-        self._next = number + 1
-        picture = frame.to_ndarray(format="rgb24")
-        return np.ascontiguousarray(np.rot90(picture, frame.rotation // 90 % 4))
-
-    def close(self) -> None:
-        self._container.close()
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else ""
