@@ -1,0 +1,156 @@
+"""Sequences -> clips: which frames of which video make a training sample; indices only, seeded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from mamp.config import DataConfig
+from mamp.errors import UserError
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One training sample: `frames` are indices into sequence number `sequence`, in time order."""
+
+    sequence: int
+    frames: tuple[int, ...]
+
+
+def own_steps(intervals: Sequence[int], interval_fps: float | None, fps: float | None) -> tuple[int, ...]:
+    """Intervals told in frames at `interval_fps`, as steps between frames stored at `fps`; at least 1.
+
+    A rate that is None, on either side, leaves them as stored frames.
+    """
+    if interval_fps is None or fps is None:
+        return tuple(intervals)
+    return tuple(max(1, round(interval * fps / interval_fps)) for interval in intervals)
+
+
+def published_epoch(
+    start_counts: Sequence[tuple[int, int]],
+    references: int,
+    rng: np.random.RandomState,
+    *,
+    intervals: Sequence[Sequence[int]] = ((2, 5, 8),),
+    chances: Sequence[float] = (0.4, 0.4, 0.2),
+) -> list[tuple[int, ...]]:
+    """The clips of one epoch as MAMP's training draws them: rows (video, frame, ..., frame).
+
+    start_counts: per video the number of its first frame and how many frames it has. references: r, so that a
+    clip has r+1 frames. rng: advanced by one shuffle of the videos and one choice for each of them.
+    intervals: the steps to choose from, one row for all videos or one for each. Clips of a video are disjoint
+    and in order, the videos in shuffled order; a video shorter than one clip gives none.
+    """
+    videos, steps = _shuffle_and_choose(len(start_counts), intervals, rng, chances)
+    rows = []
+    for video, step in zip(videos, steps, strict=True):
+        start, count = start_counts[video]
+        numbers = range(start, start + count, step)
+        groups = len(numbers) // (references + 1)
+        for g in range(groups):
+            rows.append((int(video), *numbers[g * (references + 1) : (g + 1) * (references + 1)]))
+    return rows
+
+
+def _shuffle_and_choose(
+    count: int, intervals: Sequence[Sequence[int]], rng: np.random.RandomState, chances: Sequence[float]
+) -> tuple[np.ndarray, list[int]]:
+    """All that an epoch draws for its videos: their order, and in that order the step of each."""
+    videos = np.arange(count)
+    rng.shuffle(videos)
+    drawn = rng.choice(len(chances), size=count, p=chances)  # the same stream as one choice for each video
+    steps = np.broadcast_to(np.asarray(intervals), (count, len(chances)))[videos, drawn]
+    return videos, steps.tolist()
+
+
+class ClipPlan:
+    """The clips of every epoch, from frame counts, rates and a seed alone.
+
+    Any epoch can be drawn without the ones before it, so that a run goes on at any step.
+    counts: frames of each sequence. rates: frames a second of each, None where unknown. frames: T, frames in a
+    clip. batch: clips in a step; what is left of an epoch after whole batches is dropped.
+    Raises UserError when the sequences do not fill one batch.
+    """
+
+    def __init__(
+        self,
+        counts: Sequence[int],
+        rates: Sequence[float | None],
+        data: DataConfig,
+        *,
+        frames: int,
+        batch: int,
+        seed: int,
+    ):
+        self.counts = list(counts)
+        self.frames = frames
+        self.batch = batch
+        self.seed = seed
+        self.sampling = data.sampling
+        self.clips_per_video = data.clips_per_video
+        self.chances = data.interval_chances
+        self.steps = [own_steps(data.intervals, data.interval_fps, rate) for rate in rates]
+        self.epoch = lru_cache(maxsize=2)(self._epoch)
+        clips = self.clips_in(0)
+        if clips < batch:
+            raise UserError(
+                f"an epoch has {clips} clips of {frames} frames from {len(self.counts)} videos, fewer than "
+                f"train.batch={batch}; add video with data.root, lower train.batch, or raise data.clips_per_video "
+                "with data.sampling=random"
+            )
+
+    def clips_in(self, epoch: int) -> int:
+        """How many clips epoch `epoch` has; published sampling draws intervals, so that epochs differ."""
+        if self.sampling == "random":
+            return self.clips_per_video * sum(count >= self.frames for count in self.counts)
+        videos, steps = _shuffle_and_choose(len(self.counts), self.steps, self._rng(epoch), self.chances)
+        return sum(
+            -(-self.counts[video] // step) // self.frames for video, step in zip(videos, steps, strict=True)
+        )
+
+    def steps_for(self, epochs: float) -> int:
+        """Optimiser steps in `epochs` epochs, the last of which may be a part of one."""
+        whole = int(epochs)
+        part = epochs - whole
+        steps = sum(self.clips_in(epoch) // self.batch for epoch in range(whole))
+        return steps + (int(part * (self.clips_in(whole) // self.batch)) if part else 0)
+
+    def locate(self, step: int) -> tuple[int, int]:
+        """(epoch, step within it) of step number `step`, both from 0."""
+        epoch = 0
+        while step >= (steps := self.clips_in(epoch) // self.batch):
+            step -= steps
+            epoch += 1
+        return epoch, step
+
+    def _epoch(self, epoch: int) -> list[Clip]:
+        """The clips of one epoch, in the order they are trained on."""
+        rng = self._rng(epoch)
+        if self.sampling == "published":
+            spans = [(0, count) for count in self.counts]
+            rows = published_epoch(spans, self.frames - 1, rng, intervals=self.steps, chances=self.chances)
+            clips = [Clip(video, tuple(frames)) for video, *frames in rows]
+        else:
+            clips = self._random_clips(rng)
+        return [clips[i] for i in rng.permutation(len(clips))]
+
+    def _random_clips(self, rng: np.random.RandomState) -> list[Clip]:
+        """`clips_per_video` clips of each video; an interval too long for it is shortened to what fits."""
+        clips = []
+        for video, count in enumerate(self.counts):
+            longest = (count - 1) // max(self.frames - 1, 1)
+            if count < self.frames:
+                continue
+            for drawn in rng.choice(len(self.chances), size=self.clips_per_video, p=self.chances):
+                step = max(1, min(self.steps[video][drawn], longest))
+                start = rng.randint(count - step * (self.frames - 1))
+                clips.append(Clip(video, tuple(range(start, start + step * (self.frames - 1) + 1, step))))
+        return clips
+
+    def _rng(self, epoch: int) -> np.random.RandomState:
+        """The legacy generator, whose `shuffle` and `choice` the published order is made of, for one epoch."""
+        return np.random.RandomState(np.random.SeedSequence((self.seed, epoch)).generate_state(8))

@@ -1,0 +1,215 @@
+"""Clips -> batches of uint8 tensors, decoded in worker processes; the number of workers changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import signal
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from mamp.config import DataConfig
+from mamp.data.clips import Clip, ClipPlan
+from mamp.data.datasets import Sequence as Video
+from mamp.data.frames import FrameSource
+from mamp.errors import UserError
+
+OPEN_VIDEOS = 8  # readers a worker holds open; a decoder of 256-pixel video keeps some 10 MB
+SPARE_CLIPS = 4  # other clips to try, with bad_frame=skip, before a sample is given up
+
+# What a batch is made of: frames uint8 (B, T, 3, S, S) RGB, labels (none yet), per clip its video and frame names.
+Arrays = tuple[Tensor, None, tuple[dict[str, Any], ...]]
+
+
+@dataclass(frozen=True)
+class Census:
+    """What a run trains on. counts, rates: frames and frames a second of each video; digest: of names, counts, rates."""
+
+    counts: tuple[int, ...]
+    rates: tuple[float | None, ...]
+    digest: str
+
+    @property
+    def frames(self) -> int:
+        """Frames of all videos together."""
+        return sum(self.counts)
+
+
+def take_census(videos: Sequence[Video], *, bad_frame: str = "error") -> Census:
+    """Count the frames of every video; with bad_frame=skip one that cannot be opened counts 0."""
+    counts: list[int] = []
+    rates: list[float | None] = []
+    for video in videos:
+        count, rate = len(video.frame_names), video.fps
+        if not count or rate is None:
+            try:
+                with video.open() as source:
+                    count, rate = len(source), rate or source.fps
+            except UserError:
+                if bad_frame != "skip":
+                    raise
+                count = 0
+        counts.append(count)
+        rates.append(rate)
+    listing = [
+        f"{video.name} {count} {rate}" for video, count, rate in zip(videos, counts, rates, strict=True)
+    ]
+    digest = hashlib.sha256("\n".join(listing).encode()).hexdigest()[:12]
+    return Census(tuple(counts), tuple(rates), digest)
+
+
+class ClipLoader:
+    """Batches of clips, step after step without an end, decoded by `data.workers` processes.
+
+    plan: which clips each step has. data.fit: how a frame becomes a square of side data.load_size.
+    pin: put batches into page-locked memory, for a faster copy to a GPU.
+    """
+
+    def __init__(self, videos: Sequence[Video], plan: ClipPlan, data: DataConfig, *, pin: bool = False):
+        self.plan = plan
+        self.spares = SPARE_CLIPS if data.bad_frame == "skip" else 0
+        self.dataset = ClipDataset(
+            videos, size=data.load_size or data.size, fit=data.fit, bad_frame=data.bad_frame
+        )
+        self.workers = data.workers
+        self.pin = pin
+
+    def batches(self, start: int = 0) -> Iterator[Arrays]:
+        """The batches of steps start, start + 1, ...; the same ones whatever `start` a run came from.
+
+        Raises UserError as the reader does, in the words of the reader.
+        """
+        forks = "fork" in multiprocessing.get_all_start_methods()
+        loader = DataLoader(
+            self.dataset,
+            batch_sampler=_Samples(self.plan, start, self.spares),
+            num_workers=self.workers,
+            collate_fn=_collate,
+            pin_memory=self.pin,
+            worker_init_fn=_ignore_signals,
+            multiprocessing_context="fork" if forks and self.workers else None,
+            generator=torch.Generator(),  # else each start takes a number from the global generator
+        )
+        for batch in loader:
+            if isinstance(batch, _Failure):
+                raise UserError(batch.sentence)
+            yield batch
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a worker is asked for. seed: all its random choices; spares: clips to use if `clip` cannot be read."""
+
+    clip: Clip
+    seed: tuple[int, int, int]
+    spares: tuple[Clip, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Failure:
+    sentence: str
+
+
+class _Samples(Sampler[list[Sample]]):
+    """The samples of each step from `start` on, across epochs."""
+
+    def __init__(self, plan: ClipPlan, start: int, spares: int):
+        self.plan = plan
+        self.start = start
+        self.spares = spares
+
+    def __iter__(self) -> Iterator[list[Sample]]:
+        plan, step = self.plan, self.start
+        epoch, offset = plan.locate(step)
+        while True:
+            clips = plan.epoch(epoch)
+            for first in range(offset * plan.batch, len(clips) - plan.batch + 1, plan.batch):
+                yield [self._sample(clips, first + i, (plan.seed, step, i)) for i in range(plan.batch)]
+                step += 1
+            epoch, offset = epoch + 1, 0
+
+    def _sample(self, clips: list[Clip], index: int, seed: tuple[int, int, int]) -> Sample:
+        spares = np.random.default_rng((*seed, 1)).integers(len(clips), size=self.spares)
+        return Sample(clips[index], seed, tuple(clips[i] for i in spares))
+
+
+class ClipDataset(Dataset):
+    """Sample -> (frames uint8 (T, 3, S, S), what the clip is made of); holds the last few videos open."""
+
+    def __init__(self, videos: Sequence[Video], *, size: int, fit: str, bad_frame: str):
+        self.videos = videos
+        self.size = size
+        self.fit = fit
+        self.policy = "repeat" if bad_frame == "repeat" else "error"
+        self._open: OrderedDict[int, FrameSource] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": OrderedDict()}
+
+    def __getitem__(self, sample: Sample) -> tuple[np.ndarray, dict[str, Any]] | _Failure:
+        for clip in (sample.clip, *sample.spares):
+            try:
+                return self._read(clip, np.random.default_rng(sample.seed))
+            except UserError as error:
+                failure = _Failure(
+                    str(error)
+                )  # an exception would arrive with the worker's traceback in its text
+        return failure
+
+    def _read(self, clip: Clip, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, Any]]:
+        source = self._source(clip.sequence)
+        place = rng.random(2) if self.fit == "crop" else None
+        frames = np.stack([fit_square(source[i], self.size, place=place) for i in clip.frames])
+        about = {
+            "sequence": self.videos[clip.sequence].name,
+            "frames": [source.names[i] for i in clip.frames],
+        }
+        return frames.transpose(0, 3, 1, 2), about
+
+    def _source(self, sequence: int) -> FrameSource:
+        if sequence in self._open:
+            self._open.move_to_end(sequence)
+        else:
+            if len(self._open) == OPEN_VIDEOS:
+                self._open.popitem(last=False)[1].close()
+            self._open[sequence] = self.videos[sequence].open(bad_frame=self.policy)
+        return self._open[sequence]
+
+
+def fit_square(frame: np.ndarray, size: int, *, place: Sequence[float] | None) -> np.ndarray:
+    """uint8 (H, W, 3) -> uint8 (size, size, 3), Pillow's bilinear (which averages when it shrinks).
+
+    place: None stretches the whole frame; (x, y) in [0, 1] takes the square of the frame's short side at that
+    part of the way from left to right and from top to bottom.
+    """
+    height, width = frame.shape[:2]
+    if (height, width) == (size, size):
+        return frame
+    box = None
+    if place is not None:
+        side = min(height, width)
+        left, top = round(place[0] * (width - side)), round(place[1] * (height - side))
+        box = (left, top, left + side, top + side)
+    return np.asarray(Image.fromarray(frame).resize((size, size), Image.Resampling.BILINEAR, box=box))
+
+
+def _collate(samples: list[Any]) -> Arrays | _Failure:
+    for sample in samples:
+        if isinstance(sample, _Failure):
+            return sample
+    frames = torch.from_numpy(np.stack([frames for frames, _ in samples]))
+    return frames, None, tuple(about for _, about in samples)
+
+
+def _ignore_signals(_: int) -> None:
+    """Ctrl-C and a scheduler's signals reach the whole group; what becomes of the workers is the engine's choice."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

@@ -1,0 +1,217 @@
+"""One training loop for every method; read `train` top to bottom. trainer.py has the step."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mamp import methods, weights
+from mamp.config import Config
+from mamp.data.clips import ClipPlan
+from mamp.data.datasets import training_sequences
+from mamp.data.loading import Census, ClipLoader, take_census
+from mamp.errors import UserError
+from mamp.methods.base import Batch
+from mamp.segmentation.model import pick_device
+from mamp.training import checkpoints
+from mamp.training.folder import RunFolder
+from mamp.training.progress import Progress, say
+from mamp.training.provenance import describe_code
+from mamp.training.resume import refuse_other_config, same_length
+from mamp.training.trainer import Trainer
+
+
+def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = False) -> Path:
+    """Train `config.method` in the folder `run` and return the weights file.
+
+    Goes on from the last whole checkpoint in `run`, bit for bit on the same hardware; a finished run stays as it is.
+    device: auto, cpu, cuda or mps. quiet: nothing but warnings on standard error.
+    SIGINT and SIGTERM save a checkpoint and raise KeyboardInterrupt.
+
+    Raises UserError for settings, data or a run folder that do not fit, and for a loss that is no longer finite.
+    """
+    where = pick_device(device)
+    if not config.data.root:
+        raise UserError(
+            "there is no training video: data.root is empty; pass data.root=PATH, once for each place"
+        )
+    tell = (lambda line: None) if quiet else say
+    with RunFolder(run) as folder, _reproducible(config.train.seed):
+        saved = checkpoints.load_last(folder.checkpoints)
+        if saved is not None:
+            refuse_other_config(saved["config"], config, run)
+            if saved["step"] >= saved["steps"] and same_length(saved["config"], config):
+                tell(
+                    f"run {run} is finished: {saved['step']} steps; give another --run for a new one, or a larger train.steps"
+                )
+                return _write_weights(folder, saved)
+        videos = training_sequences(config.data.root)
+        census = take_census(videos, bad_frame=config.data.bad_frame)
+        task = methods.get(config.method.name).build_task(config)
+        plan = ClipPlan(
+            census.counts,
+            census.rates,
+            config.data,
+            frames=task.clip.frames,
+            batch=config.train.batch,
+            seed=config.train.seed,
+        )
+        steps = config.train.steps or plan.steps_for(config.train.epochs or 0)
+        _tell_census(census, plan, config, tell)
+        code = describe_code(where)
+        trainer = Trainer(task, config, where, steps=steps, provenance=_provenance(config, census, code))
+        if saved is not None:
+            _refuse_other_videos(saved, census, run)
+            trainer.load(saved)
+            tell(f"going on after step {trainer.step} of {steps}")
+        folder.begin(config, {**code, "step": trainer.step}, step=trainer.step)
+        _loop(trainer, ClipLoader(videos, plan, config.data, pin=where.type == "cuda"), folder, quiet=quiet)
+        return _write_weights(folder, trainer.state())
+
+
+def _loop(trainer: Trainer, loader: ClipLoader, folder: RunFolder, *, quiet: bool) -> None:
+    """Steps until the last one, or until a signal; logs and saves on the way."""
+    knobs = trainer.config.train
+    progress = Progress(steps=trainer.steps, done=trainer.step, quiet=quiet)
+    since, waited, steps = time.perf_counter(), 0.0, 0
+    with (
+        _caught_signals() as caught,
+        contextlib.closing(loader.batches(trainer.step)) as batches,
+        contextlib.closing(progress),
+    ):
+        while trainer.step < trainer.steps:
+            asked = time.perf_counter()
+            arrays = next(batches)
+            waited += time.perf_counter() - asked
+            trainer.learn(Batch(*arrays))
+            steps += 1
+            progress.advance()
+            step, last = trainer.step, trainer.step == trainer.steps
+            if last or step == 1 or step % knobs.log_every == 0:
+                seconds = time.perf_counter() - since
+                means = trainer.summarise()
+                speed = {"clips_per_s": steps * knobs.batch / seconds, "wait": waited / seconds}
+                folder.log(
+                    {"step": step, "lr": trainer.lr, **means, **speed, "memory": _memory_mb(trainer.device)}
+                )
+                progress.report(step, means["loss"], speed["clips_per_s"])
+                since, waited, steps = time.perf_counter(), 0.0, 0
+            if last or caught or step % knobs.checkpoint_every == 0:
+                checkpoints.save(folder.checkpoints, trainer.state(), step=step, keep=knobs.keep)
+            if last or step % knobs.checkpoint_every == 0:
+                folder.write_picture(trainer.preview().permute(1, 2, 0).numpy(), step=step)
+            if caught and not last:
+                say(
+                    f"interrupted by {caught[0]}: step {step} is saved, and the same command goes on from there"
+                )
+                raise KeyboardInterrupt
+
+
+def _write_weights(folder: RunFolder, state: Mapping[str, Any]) -> Path:
+    """weights.safetensors, from what the last checkpoint holds."""
+    path = folder.path / "weights.safetensors"
+    weights.save(path, state["model"], method=state["method"], provenance=state["provenance"])
+    return path
+
+
+def _tell_census(census: Census, plan: ClipPlan, config: Config, tell: Callable[[str], None]) -> None:
+    clips, frames = plan.clips_in(0), plan.frames
+    tell(
+        f"training video: {len(census.counts)} videos, {census.frames} frames, list {census.digest}; "
+        f"the first epoch has {clips} clips of {frames} frames, {clips // plan.batch} steps"
+    )
+    unknown = sum(rate is None for rate in census.rates)
+    if unknown and config.data.interval_fps is not None:
+        tell(
+            f"{unknown} videos do not say their rate: their intervals are counted in stored frames; data.root=PATH@FPS tells it"
+        )
+
+
+def _provenance(config: Config, census: Census, code: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain values that go with checkpoints and weights; places on this machine are left out."""
+    values = config.model_dump(mode="json")
+    return {
+        "mamp": code["mamp"],
+        "commit": code["commit"],
+        "changed": bool(code["diff"]),
+        "data": {"videos": len(census.counts), "frames": census.frames, "digest": census.digest},
+        "recipe": {
+            "data": {k: v for k, v in values["data"].items() if k != "root"},
+            "train": values["train"],
+        },
+    }
+
+
+def _refuse_other_videos(saved: Mapping[str, Any], census: Census, run: Path) -> None:
+    before = saved["provenance"]["data"]
+    if before["digest"] != census.digest:
+        raise UserError(
+            f"run {run} was begun on {before['videos']} videos with {before['frames']} frames (list {before['digest']}), and data.root "
+            f"now gives {len(census.counts)} with {census.frames} (list {census.digest}); give the same video, or another --run"
+        )
+
+
+@contextlib.contextmanager
+def _caught_signals() -> Iterator[list[str]]:
+    """The names of the signals to stop that have come; a second one of a kind has its usual effect."""
+    caught: list[str] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def catch(number: int, _: Any) -> None:
+        caught.append(signal.Signals(number).name)
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, catch)
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _reproducible(seed: int) -> Iterator[None]:
+    """Seed every generator and ask for deterministic algorithms; what torch was set to comes back afterwards."""
+    os.environ.setdefault(
+        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+    )  # cuBLAS is deterministic only with a fixed workspace
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    cudnn, fill = torch.backends.cudnn, torch.utils.deterministic
+    before = cudnn.deterministic, cudnn.benchmark, fill.fill_uninitialized_memory
+    algorithms, warn = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    cudnn.deterministic, cudnn.benchmark, fill.fill_uninitialized_memory = True, False, False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark, fill.fill_uninitialized_memory = before
+        torch.use_deterministic_algorithms(algorithms, warn_only=warn)
+
+
+def _memory_mb(device: torch.device) -> float:
+    """Most memory held so far: of the GPU, or of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,0 +1,112 @@
+"""The run folder: config.yaml, log.jsonl, code.json, checkpoints/, previews/; one process at a time writes it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from PIL import Image
+from pydantic import BaseModel
+
+from mamp import config as configs
+from mamp.errors import UserError
+from mamp.segmentation.files import whole, write_json
+
+
+class RunFolder:
+    """The files of one run, locked for as long as this is open."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(path / ".lock")
+        except OSError as error:
+            raise UserError(
+                f"run folder {path} cannot be written ({error.strerror}); give another with --run"
+            ) from None
+        self._log: TextIO | None = None
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._log is not None:
+            self._log.close()
+        self._lock.close()
+
+    def begin(self, config: BaseModel, code: dict[str, Any], *, step: int) -> None:
+        """Begin the run, or go on with it after `step`.
+
+        config.yaml is the whole resolved config. code.json is what made the run; when it goes on with other code or
+        on other hardware, that is added under `resumed`. What an interrupted process logged past `step` is dropped.
+        """
+        with whole(self.path / "config.yaml") as part:
+            part.write_text(configs.dump(config), encoding="utf-8")
+        first = _read_json(self.path / "code.json") if step else None
+        if first is None:
+            first = code
+        elif any(first.get(key) != value for key, value in code.items() if key != "step"):
+            first["resumed"] = [*first.get("resumed", []), code]
+        write_json(self.path / "code.json", first)
+        log = self.path / "log.jsonl"
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+        with whole(log) as part:
+            part.write_text(
+                "".join(f"{line}\n" for line in lines if _step_of(line) <= step), encoding="utf-8"
+            )
+        self._log = log.open("a", encoding="utf-8")
+
+    def log(self, entry: dict[str, Any]) -> None:
+        """One line of log.jsonl, given to the system when this returns."""
+        assert self._log is not None, "begin comes first"
+        self._log.write(json.dumps(entry, allow_nan=False) + "\n")
+        self._log.flush()
+
+    def write_picture(self, picture: np.ndarray, *, step: int) -> None:
+        """previews/step-NNNNNNNN.png from uint8 (H, W, 3)."""
+        path = self.path / "previews" / f"step-{step:08d}.png"
+        path.parent.mkdir(exist_ok=True)
+        with whole(path) as part:
+            Image.fromarray(picture).save(part, format="PNG")
+
+
+def _lock(path: Path) -> TextIO:
+    """Hold `path` against other processes. A record lock: forked loader workers do not inherit it."""
+    file = path.open("a+")
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return file
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        holder = file.read().strip()
+        file.close()
+        raise UserError(
+            f"run folder {path.parent} is being written by {holder or 'another process'}; wait for it, or give another with --run"
+        ) from None
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {os.uname().nodename}")
+    file.flush()
+    return file
+
+
+def _step_of(line: str) -> float:
+    """The step a log line speaks of; a line cut short is past every step."""
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,67 @@
+"""What made a run: commit, uncommitted changes, versions, hardware."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import mamp
+
+PACKAGES = ("torch", "torchvision", "kornia", "decord", "av", "numpy", "pillow")
+
+
+def describe_code(device: torch.device) -> dict[str, Any]:
+    """Commit and diff of the checkout this package runs from (null when it is not one), versions, hardware."""
+    commit = _git("rev-parse", "HEAD")
+    return {
+        "mamp": mamp.__version__,
+        "commit": commit,
+        "diff": _git("diff", "HEAD") if commit else None,
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "hardware": {
+            "system": platform.platform(),
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        },
+    }
+
+
+def _git(*command: str) -> str | None:
+    """The answer of git about the checkout that holds this very file; None where that is no checkout."""
+    package = Path(mamp.__file__).parent
+    try:
+        for arguments in (("ls-files", "--error-unmatch", "__init__.py"), command):
+            answer = subprocess.run(
+                ["git", "-C", str(package), *arguments],
+                capture_output=True,
+                text=True,
+                timeout=20,
+                check=True,
+            )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    if sys.platform == "linux":
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()

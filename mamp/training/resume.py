@@ -1,0 +1,46 @@
+"""Whether a run may go on with the config at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mamp.config import Config
+from mamp.errors import UserError
+
+# What may differ from the run's first config: nothing here changes what a step does. The videos themselves are
+# compared by the census, so that they may move to another place.
+FREE = ("data.root", "data.workers", "train.log_every", "train.checkpoint_every", "train.keep", "evaluate")
+LENGTH = ("train.steps", "train.epochs")  # free too, unless the schedule looks ahead to the end
+
+
+def refuse_other_config(begun: Mapping[str, Any], config: Config, run: Path) -> None:
+    """UserError naming the first key in which `config` differs from the one the run was begun with."""
+    free = FREE if config.train.schedule == "cosine" else FREE + LENGTH
+    before, now = dict(_flat(begun)), dict(_flat(config.model_dump(mode="json")))
+    for key in sorted(before.keys() | now.keys()):
+        if any(key == name or key.startswith(f"{name}.") for name in free):
+            continue
+        if before.get(key) != now.get(key):
+            raise UserError(
+                f"run {run} was begun with {key}={_told(before.get(key))}, and this config says {_told(now.get(key))}; "
+                f"pass {key}={_told(before.get(key))} to go on, or another --run to begin anew"
+            )
+
+
+def same_length(begun: Mapping[str, Any], config: Config) -> bool:
+    """Whether the run was begun to be as long as `config` says."""
+    return all(begun["train"][key] == getattr(config.train, key) for key in ("steps", "epochs"))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _told(value: Any) -> str:
+    return "null" if value is None else str(value).replace(" ", "")

@@ -1,0 +1,24 @@
+"""The learning rate at each step."""
+
+from __future__ import annotations
+
+import math
+
+from mamp.config import TrainConfig
+
+
+def learning_rate(train: TrainConfig, step: int, steps: int) -> float:
+    """The rate of step number `step` (from 0) of `steps`.
+
+    halving: halved once for each milestone that the clips seen before this step exceed, as published.
+    cosine: from lr to 0 over the steps after the warm-up. All rise linearly to lr over `warmup` steps.
+    """
+    if step < train.warmup:
+        return train.lr * (step + 1) / train.warmup
+    if train.schedule == "halving":
+        seen = step * train.batch
+        return train.lr * 0.5 ** sum(seen > milestone for milestone in train.milestones)
+    if train.schedule == "cosine":
+        done = (step - train.warmup) / max(1, steps - train.warmup)
+        return train.lr * 0.5 * (1 + math.cos(math.pi * done))
+    return train.lr
