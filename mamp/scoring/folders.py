@@ -1,0 +1,236 @@
+"""Scores of a folder of masks: what is there is checked, everything that is wrong is told at once, the rest is scored."""
+
+from __future__ import annotations
+
+import multiprocessing
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from mamp.data.masks import read_mask
+from mamp.errors import UserError
+from mamp.scoring.metrics import Decay, labels_in
+from mamp.scoring.protocols import Protocol, SequenceScorer, get_protocol, scored_frames, size
+from mamp.scoring.scores import ObjectScores, Scores
+from mamp.scoring.truth import Video, natural_key, open_truth, png_files, seen_categories
+
+Job = TypeVar("Job")
+Outcome = TypeVar("Outcome")
+
+
+def score(
+    truth: Path | str,
+    predictions: Path | str,
+    *,
+    protocol: str | None = None,
+    split: str | None = None,
+    seen: Path | str | None = None,
+    processes: int | None = None,
+    decay: Decay = "exact",
+) -> Scores:
+    """Score PREDICTIONS/SEQUENCE/FRAME.png against the truth.
+
+    truth: a folder of mask folders, or a data set's root. protocol: a name in PROTOCOLS, by default guessed. split: a list
+    in ImageSets, or a folder of YouTube-VOS. seen: a file of category names, or a meta.json, of the training set, by
+    default train/meta.json. processes: sequences are shared among so many; by default this one alone does it.
+    Videos that have no truth but what is given are checked and not scored.
+
+    Raises UserError that lists every missing sequence and frame, unreadable mask, wrong size and unknown label.
+    """
+    found = open_truth(truth, protocol=protocol, split=split)
+    notes = [f"the protocol is {found.protocol}: {found.why}"] if found.why else []
+    scores = score_videos(
+        found.videos, predictions, protocol=found.protocol, processes=processes, decay=decay, split=found.split
+    )
+    if found.protocol != "youtubevos":
+        return replace(scores, notes=(*notes, *scores.notes))
+    groups, told = _seen(found.videos, scores, seen_categories(found.home, None if seen is None else Path(seen)))
+    return replace(scores, seen=groups, notes=(*notes, *scores.notes, *told))
+
+
+def score_videos(
+    videos: Sequence[Video],
+    predictions: Path | str,
+    *,
+    protocol: str,
+    processes: int | None = None,
+    decay: Decay = "exact",
+    split: str | None = None,
+) -> Scores:
+    """As `score`, of videos whose truth is known."""
+    rules = get_protocol(protocol)
+    folder = _predictions(Path(predictions), videos)
+    jobs = [(video, _folder_of(video, folder, videos), rules) for video in videos]
+    outcomes = _share(_one, jobs, processes=processes or 1, weights=[len(video.masks) for video in videos])
+    problems = [problem for outcome in outcomes for problem in outcome.problems]
+    if problems:
+        raise UserError(
+            f"{folder} does not fit the truth in {len(problems)} {'place' if len(problems) == 1 else 'places'}; "
+            "mend what is listed and score again:\n" + "\n".join(f"  {problem}" for problem in problems)
+        )
+    sequences = {v.name: o.scores for v, o in zip(videos, outcomes, strict=True) if o.scores is not None}
+    return Scores(protocol, sequences, decay=decay, split=split, notes=tuple(_notes(videos, outcomes, folder)))
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """Of one video: its scores, None where it was only checked; what is wrong; labels of the truth that do not count."""
+
+    scores: dict[int, ObjectScores] | None
+    problems: list[str]
+    unscored: list[int]
+
+
+def _one(job: tuple[Video, Path, Protocol]) -> _Outcome:
+    video, folder, protocol = job
+    if not folder.is_dir():
+        return _Outcome(None, [f"{video.name}: the sequence is missing"], [])
+    if not video.has_truth(protocol.name):
+        return _Outcome(None, _check(video, folder, protocol), [])
+    return _score(video, folder, protocol)
+
+
+def _score(video: Video, folder: Path, protocol: Protocol) -> _Outcome:
+    names = list(video.masks)
+    scorer = SequenceScorer(protocol, first=_first_indices(video, names) or None)
+    reader = _Reader(folder)
+    for index, name in scored_frames(names, protocol):
+        truth = reader.read(video.masks[name], void=protocol.void)
+        result = reader.result(name) if index > 0 else None
+        if truth is not None:
+            scorer.add(index, name, truth, result)
+    scores = scorer.finish()
+    problems = [*reader.problems(), *scorer.problems]
+    return _Outcome(scores, [f"{video.name}: {problem}" for problem in problems], sorted(scorer.unscored))
+
+
+def _check(video: Video, folder: Path, protocol: Protocol) -> list[str]:
+    """What is wrong with the masks of a video whose truth is only what is given."""
+    reader = _Reader(folder)
+    read = [reader.read(path, void=protocol.void) for path in video.masks.values()]
+    given = [protocol.truth(labels) for labels in read if labels is not None]
+    known = {k for labels in given for k in labels_in(labels)} | set(video.first)
+    if protocol.objects != "late":
+        known = set(range(1, max(known, default=0) + 1))
+    problems: list[str] = []
+    strange: dict[int, list[str]] = {}
+    for name in video.frames or video.masks:
+        labels = reader.result(name)
+        if labels is None:
+            continue
+        if given and labels.shape != given[0].shape:
+            problems.append(f"{name} is {size(labels.shape)} but its truth {size(given[0].shape)}")
+        for label in set(labels_in(protocol.result(labels))) - known:
+            strange.setdefault(label, []).append(name)
+    problems += [f"label {label}, no object of the truth, in {', '.join(names)}" for label, names in sorted(strange.items())]
+    return [f"{video.name}: {problem}" for problem in (*reader.problems(), *problems)]
+
+
+def _first_indices(video: Video, names: Sequence[str]) -> dict[int, int]:
+    """Object id -> index in `names` of the frame it is given in, or of the last truth before that."""
+    order = [natural_key(name) for name in names]
+    return {number: bisect_right(order, natural_key(name)) - 1 for number, name in video.first.items()}
+
+
+class _Reader:
+    """Reads masks of one video; what is missing or cannot be read is kept to be told at the end."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._missing: list[str] = []
+        self._broken: list[str] = []
+
+    def result(self, name: str) -> np.ndarray | None:
+        """The predicted label map of a frame, or None."""
+        path = self._folder / f"{name}.png"
+        if not path.is_file():
+            self._missing.append(name)
+            return None
+        return self.read(path, void=False)
+
+    def read(self, path: Path, *, void: bool) -> np.ndarray | None:
+        """The label map of a file, or None."""
+        try:
+            return read_mask(path, void=void)
+        except UserError as error:
+            self._broken.append(str(error))
+            return None
+
+    def problems(self) -> list[str]:
+        """What went wrong, one clause each."""
+        count = len(self._missing)
+        told = [f"{count} {'frame is' if count == 1 else 'frames are'} missing: {', '.join(self._missing)}"] if count else []
+        return told + self._broken
+
+
+def _predictions(folder: Path, videos: Sequence[Video]) -> Path:
+    """The folder of result folders: as given, or its masks/ (of an evaluation) or Annotations/ (of a server's zip)."""
+    if not folder.is_dir():
+        raise UserError(f"predictions {folder} is not a folder; give the folder with a folder of PNGs a sequence")
+    places = (folder, folder / "masks", folder / "Annotations")
+    return next((place for place in places if any((place / video.name).is_dir() for video in videos)), folder)
+
+
+def _folder_of(video: Video, folder: Path, videos: Sequence[Video]) -> Path:
+    """Where a video's masks are: in a folder of its name; those of a single one may lie in the folder itself."""
+    named = folder / video.name
+    return folder if len(videos) == 1 and not named.is_dir() and png_files(folder) else named
+
+
+def _share(
+    work: Callable[[Job], Outcome], jobs: Sequence[Job], *, processes: int, weights: Sequence[int]
+) -> list[Outcome]:
+    """`work` of every job, in order; by several processes the heaviest first, so that they end together."""
+    processes = min(processes, len(jobs))
+    if processes < 2:
+        return [work(job) for job in jobs]
+    order = sorted(range(len(jobs)), key=lambda i: -weights[i])
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+        try:
+            futures = {i: pool.submit(work, jobs[i]) for i in order}
+            return [futures[i].result() for i in range(len(jobs))]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _notes(videos: Sequence[Video], outcomes: Sequence[_Outcome], folder: Path) -> Iterable[str]:
+    """What must be said beside the figures."""
+    checked = [video.name for video, outcome in zip(videos, outcomes, strict=True) if outcome.scores is None]
+    if checked:
+        yield (
+            f"{len(checked)} of {len(videos)} sequences have no truth after what is given, so they were checked and not scored: "
+            f"{', '.join(checked)}"
+        )
+    for video, outcome in zip(videos, outcomes, strict=True):
+        if outcome.unscored:
+            labels = ", ".join(map(str, outcome.unscored))
+            yield f"the truth of {video.name} shows labels that this protocol does not score: {labels}"
+        for number, scores in (outcome.scores or {}).items():
+            if not scores.frames:
+                yield f"object {number} of {video.name} has no truth after the frame it is given in and counts in no mean"
+    extra = sorted({f.name for f in folder.iterdir() if f.is_dir() and png_files(f)} - {video.name for video in videos})
+    if extra:
+        yield f"{folder} has {len(extra)} folders that are not in the set: {', '.join(extra)}"
+
+
+def _seen(
+    videos: Sequence[Video], scores: Scores, categories: tuple[set[str], Path] | None
+) -> tuple[dict[tuple[str, int], bool] | None, tuple[str, ...]]:
+    """(sequence, object) -> whether its category is among those of the training set, and what is to be said about it."""
+    if categories is None:
+        return None, ("there is no train/meta.json and no --seen file, so seen and unseen are one mean",)
+    names, file = categories
+    category = {(video.name, number): c for video in videos for number, c in video.categories.items()}
+    objects = [(name, number) for name, numbers in scores.sequences.items() for number in numbers]
+    unknown = sum(key not in category for key in objects)
+    if unknown:
+        return None, (f"{unknown} of {len(objects)} objects have no category in meta.json, so seen and unseen are one mean",)
+    seen = {key: category[key] in names for key in objects}
+    told = f"{sum(seen.values())} of {len(objects)} objects are of the {len(names)} categories in {file}"
+    return seen, (told,)

@@ -1,0 +1,147 @@
+"""Scores as JSON, CSV, the official tool's own files and a table for the terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from mamp.errors import UserError
+from mamp.scoring.folders import score
+from mamp.scoring.metrics import Decay
+from mamp.scoring.scores import STATISTICS, Scores
+
+
+def run_score(
+    truth: Path | str,
+    predictions: Path | str,
+    *,
+    protocol: str | None = None,
+    split: str | None = None,
+    seen: Path | str | None = None,
+    json: Path | str | None = None,
+    csv: Path | str | None = None,
+    official_csv: Path | str | None = None,
+    processes: int | None = None,
+    decay: Decay = "exact",
+) -> str:
+    """`mamp score`: score, write the files that are asked for, and return the text for standard output.
+
+    processes: by default one for each processor. The other arguments are those of `score`, `write_json`,
+    `write_csv` and `write_official_csv`.
+    """
+    processes = processes or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    scores = score(
+        truth, predictions, protocol=protocol, split=split, seen=seen, processes=processes, decay=decay
+    )
+    if json is not None:
+        write_json(scores, json)
+    if csv is not None:
+        write_csv(scores, csv)
+    if official_csv is not None:
+        write_official_csv(scores, official_csv)
+    return format_table(scores)
+
+
+def as_json(scores: Scores) -> dict[str, Any]:
+    """The content of scores.json: floats unrounded, None where a figure is undefined."""
+    sequences: dict[str, dict[str, Any]] = {name: {} for name in scores.sequences}
+    for name, number, row in scores.objects():
+        sequences[name][str(number)] = _nulled(row)
+    return {"protocol": scores.protocol, **_nulled(scores.means()), "sequences": sequences}
+
+
+def write_json(scores: Scores, path: Path | str) -> None:
+    """Write scores.json."""
+    _write(Path(path), json.dumps(as_json(scores), indent=2, allow_nan=False) + "\n")
+
+
+def write_csv(scores: Scores, path: Path | str) -> None:
+    """Write scores.csv: a line an object, then the means; floats unrounded, nothing where a figure is undefined."""
+    lines = [["Sequence", "Object", *STATISTICS]]
+    for name, number, row in scores.objects():
+        lines.append([name, str(number), *(_digits(row[key]) for key in STATISTICS)])
+    means = scores.means()
+    lines.append(["mean", "", *(_digits(means[key]) for key in STATISTICS)])
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    _write(Path(path), text.getvalue())
+
+
+def official_csv(scores: Scores) -> dict[str, str]:
+    """File name -> content of the two tables that the official tools write: three digits, one line an object.
+
+    Long Videos' own tool calls F NF and names no set; every other protocol is written as DAVIS-2017's tool does.
+    """
+    long = scores.protocol == "longvideos"
+    suffix, n = ("", "N") if long else (f"-{scores.split or 'val'}", "")
+    means = scores.means()
+    keys = ("J&F-Mean", *STATISTICS)
+    overall = [",".join(key.replace("F-", f"{n}F-") for key in keys), ",".join(_three(means[key]) for key in keys)]
+    rows = [f"{name}_{k},{_three(row['J-Mean'])},{_three(row['F-Mean'])}" for name, k, row in scores.objects()]
+    each = [f"Sequence,J-Mean,{n}F-Mean", *rows]
+    return {
+        f"global_results{suffix}.csv": "\n".join(overall) + "\n",
+        f"per-sequence_results{suffix}.csv": "\n".join(each) + "\n",
+    }
+
+
+def write_official_csv(scores: Scores, folder: Path | str) -> None:
+    """Write the files of `official_csv` into a folder, which is made."""
+    for name, text in official_csv(scores).items():
+        _write(Path(folder) / name, text)
+
+
+def format_table(scores: Scores) -> str:
+    """What is said on the terminal: notes, a line an object, the means."""
+    width = max([8, *(len(name) for name in scores.sequences)])
+    header = f"{'sequence':{width}}  object  " + "  ".join(f"{key:>8}" for key in STATISTICS)
+    lines = [f"note: {note}" for note in scores.notes] + [header]
+    for name, number, row in scores.objects():
+        lines.append(f"{name:{width}}  {number:6d}  " + "  ".join(_cell(row[key]) for key in STATISTICS))
+    means = scores.means()
+    lines.append(f"{'mean':{width}}  {'':6}  " + "  ".join(_cell(means[key]) for key in STATISTICS))
+    groups = [f"{key} {_three(value) or '-'}" for key, value in means.items() if key.endswith("een")]
+    lines += [", ".join(groups)] if groups else []
+    count = sum(len(objects) for objects in scores.sequences.values())
+    lines.append(
+        f"{scores.protocol}: J&F-Mean {_three(means['J&F-Mean']) or '-'} of {count} objects in {len(scores.sequences)} sequences"
+    )
+    return "\n".join(lines)
+
+
+def _nulled(row: dict[str, float]) -> dict[str, float | None]:
+    return {key: None if math.isnan(value) else value for key, value in row.items()}
+
+
+def _digits(value: float) -> str:
+    return "" if math.isnan(value) else repr(value)
+
+
+def _three(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.3f}"
+
+
+def _cell(value: float) -> str:
+    return f"{_three(value) or '-':>8}"
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a text file that appears whole or not at all; its folder is made."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise UserError(f"{path} cannot be written ({error.strerror}); choose a folder you may write to") from None

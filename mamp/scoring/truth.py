@@ -1,0 +1,295 @@
+"""Where the truth of a set lies: a folder of mask folders, or the root of a data set as its authors pack it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mamp.data.masks import read_mask
+from mamp.errors import UserError
+from mamp.scoring.metrics import labels_in
+from mamp.scoring.protocols import get_protocol
+
+_RESOLUTIONS = ("480p", "Full-Resolution", "1080p")
+_LISTS = {
+    "davis2016": ("ImageSets/480p", "ImageSets/1080p", "ImageSets/2016"),
+    "davis2017": ("ImageSets/2017",),
+    "longvideos": ("ImageSets", "ImageSets/480p", "ImageSets/2017"),
+    "folder": ("ImageSets", "ImageSets/2017", "ImageSets/2016", "ImageSets/480p"),
+}
+_NO_CATEGORY = ("", "unknown")
+
+
+@dataclass(frozen=True)
+class Video:
+    """The truth of one video.
+
+    masks: frame name -> PNG, in the frames' order. frames: the names of all frames that masks are wanted for, () where
+    only those of `masks` are. first: object id -> name of the frame it is given in, empty where the masks tell.
+    categories: object id -> category, as far as known.
+    """
+
+    name: str
+    masks: Mapping[str, Path]
+    frames: tuple[str, ...] = ()
+    first: Mapping[int, str] = field(default_factory=dict)
+    categories: Mapping[int, str] = field(default_factory=dict)
+
+    def has_truth(self, protocol: str) -> bool:
+        """Whether any frame can be scored: there is more truth than what is given."""
+        given = set(self.first.values())
+        if given:
+            return not set(self.masks) <= given
+        return len(self.masks) > (2 if get_protocol(protocol).drops_last else 1)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The truth of a set; why: how the protocol was found, "" where it was given; home: the data set's root, if it is one."""
+
+    protocol: str
+    why: str
+    split: str | None
+    videos: tuple[Video, ...]
+    home: Path | None
+
+
+def guess_protocol(truth: Path | str, *, split: str | None = None) -> str:
+    """The protocol that the files below `truth` call for; see `open_truth`."""
+    return open_truth(truth, split=split).protocol
+
+
+def open_truth(path: Path | str, *, protocol: str | None = None, split: str | None = None) -> Truth:
+    """The truth below `path`: a folder of folders of PNGs, one such folder, or a data set's root.
+
+    split: a list in ImageSets or a folder of YouTube-VOS; by default val, and everything where there are no lists.
+    protocol: by default youtubevos where meta.json is, davis2017 or davis2016 by the lists in ImageSets, longvideos
+    where frames outnumber truth; in a plain folder davis2017 (davis2016 for masks of 0 and 255) where frames are
+    numbered one by one and show objects 1 to K from the first on, else folder.
+
+    Raises UserError naming the path or the splits that are there.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise UserError(f"truth {root} is not a folder; give a folder of mask folders or a data set's root")
+    if protocol is not None:
+        get_protocol(protocol)
+    youtube = _youtube_folder(root, split) if protocol in (None, "youtubevos") else None
+    if youtube is not None:
+        home = youtube if youtube == root else youtube.parent
+        why = f"{youtube / 'meta.json'} is there" if protocol is None else ""
+        return Truth("youtubevos", why, youtube.name, _youtube_videos(youtube), home)
+    return _open_folders(root, protocol, split)
+
+
+# ---------------------------------------------------------------- DAVIS, Long Videos, plain folders
+
+
+def _open_folders(root: Path, protocol: str | None, split: str | None) -> Truth:
+    home, masks = _home(root)
+    why = ""
+    if protocol is None and home is not None:
+        protocol, why = _by_lists(home)
+    names = None
+    if home is not None and (masks != root or split is not None):
+        names, split = _names(home, protocol, split)
+    elif split is not None:
+        raise UserError(f"{root} has no lists, so --split {split} means nothing; leave it out or give a data set's root")
+    images = None if home is None else _resolution(home / "JPEGImages")
+    videos = tuple(_video(masks / name, images) for name in names) if names is not None else _all_videos(masks, images)
+    if not videos:
+        raise UserError(f"truth {masks} holds no folder with PNG masks; give a folder of mask folders or a data set's root")
+    if protocol is None:
+        protocol, why = _by_masks(videos)
+    return Truth(protocol, why, split, videos, home)
+
+
+def _home(root: Path) -> tuple[Path | None, Path]:
+    """(the data set's root or None, the folder of mask folders)."""
+    if (root / "Annotations").is_dir():
+        return root, _resolution(root / "Annotations")
+    for above in (root.parent, root.parent.parent):
+        if (above / "ImageSets").is_dir() and "Annotations" in (root.name, root.parent.name):
+            return above, root
+    return None, root
+
+
+def _resolution(folder: Path) -> Path:
+    """Where the sequences are: in the first resolution that is there, else in the folder itself."""
+    return next((folder / name for name in _RESOLUTIONS if (folder / name).is_dir()), folder)
+
+
+def _by_lists(home: Path) -> tuple[str | None, str]:
+    for protocol in ("davis2017", "davis2016"):
+        for place in _LISTS[protocol]:
+            if any((home / place).glob("*.txt")):
+                return protocol, f"{home / place} is there"
+    return None, ""
+
+
+def _names(home: Path, protocol: str | None, split: str | None) -> tuple[list[str] | None, str | None]:
+    """(the sequences of a split, the split); None where the set has no lists and all are meant."""
+    places = _LISTS[protocol or "folder"] if protocol != "youtubevos" else _LISTS["folder"]
+    lists: dict[str, Path] = {}
+    for place in places:
+        for file in sorted((home / place).glob("*.txt")):
+            lists.setdefault(file.stem, file)
+    if not lists and split is None:
+        return None, None
+    wanted = split or "val"
+    if wanted not in lists:
+        there = f"its lists: {', '.join(sorted(lists))}" if lists else f"there is no list in {home / places[0]}"
+        raise UserError(f"{home} has no split {wanted}; {there}")
+    return _read_list(lists[wanted]), wanted
+
+
+def _read_list(file: Path) -> list[str]:
+    """Sequences in the file's order; a line is a name, or the paths of a frame and its mask."""
+    names: dict[str, None] = {}
+    for line in _text(file).splitlines():
+        word = line.split()[0] if line.split() else ""
+        path = Path(word.strip("/"))
+        name = path.parent.name if path.suffix else path.name
+        if word and name in ("", ".", ".."):
+            raise UserError(f"{file} names {word!r}, which is no sequence; write one name a line")
+        if word:
+            names[name] = None
+    if not names:
+        raise UserError(f"{file} is empty; write one sequence a line")
+    return list(names)
+
+
+def _all_videos(masks: Path, images: Path | None) -> tuple[Video, ...]:
+    folders = [entry for entry in masks.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    videos = tuple(_video(f, images) for f in sorted(folders, key=lambda f: natural_key(f.name)) if png_files(f))
+    return videos or ((_video(masks, None),) if png_files(masks) else ())
+
+
+def _video(masks: Path, images: Path | None) -> Video:
+    files = png_files(masks)
+    if not files:
+        raise UserError(f"truth {masks} holds no PNG masks; bring those of this sequence, or choose another --split")
+    frames = _stems(images / masks.name) if images is not None else ()
+    return Video(masks.name, files, frames or tuple(files))
+
+
+def _by_masks(videos: Iterable[Video]) -> tuple[str, str]:
+    """The protocol that masks without a data set around them call for, and why."""
+    videos = tuple(videos)
+    if any(1 < len(video.masks) < len(video.frames) for video in videos):
+        return "longvideos", "there are more frames than masks of the truth"
+    merged = True
+    for video in videos:
+        names = list(video.masks)
+        if any(not name.isdecimal() for name in names) or any(int(b) - int(a) != 1 for a, b in zip(names, names[1:], strict=False)):
+            return "folder", f"the truth of {video.name} is not of frames numbered one by one"
+        first, last = (labels_in(read_mask(video.masks[name])) for name in (names[0], names[-1]))
+        if first != list(range(1, len(first) + 1)) or not first or not set(last) <= {*first, 255}:
+            return "folder", f"the objects of {video.name} are not numbered from 1 in the first frame's truth"
+        merged &= first == [1] and not labels_in(read_mask(video.masks[names[0]], void=True))
+    if merged:
+        return "davis2016", "the masks of the truth hold 0 and 255"
+    return "davis2017", "the truth shows objects from 1 on in every frame"
+
+
+# ---------------------------------------------------------------- YouTube-VOS
+
+
+def _youtube_folder(root: Path, split: str | None) -> Path | None:
+    """The split's folder, with Annotations and meta.json: ROOT/SPLIT, ROOT itself, or the one that ROOT is the Annotations of."""
+    names = {None: ("valid",), "val": ("val", "valid")}.get(split, (split,))
+    for name in names:
+        if name is not None and (root / name / "Annotations").is_dir():
+            return root / name
+    for folder in (root, root.parent if root.name == "Annotations" else root):
+        if (folder / "meta.json").is_file() and (folder / "Annotations").is_dir() and split in (None, *names, folder.name):
+            return folder
+    return None
+
+
+def _youtube_videos(folder: Path) -> tuple[Video, ...]:
+    meta = folder / "meta.json"
+    if not meta.is_file():
+        return _all_videos(folder / "Annotations", folder / "JPEGImages")
+    try:
+        return tuple(_youtube_video(folder, name, entry["objects"]) for name, entry in read_meta(meta).items())
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{meta} is not a meta.json of YouTube-VOS ({type(error).__name__}: {error}); fetch it again") from None
+
+
+def _youtube_video(folder: Path, name: str, objects: Mapping[str, Any]) -> Video:
+    if Path(name).name != name:
+        raise UserError(f"{folder / 'meta.json'} names {name!r}, which is no video; fetch it again")
+    listed = {int(number): sorted(map(str, entry["frames"]), key=natural_key) for number, entry in objects.items()}
+    categories = {int(number): str(entry.get("category", "")).strip() for number, entry in objects.items()}
+    return Video(
+        name=name,
+        masks=png_files(folder / "Annotations" / name),
+        frames=tuple(sorted({frame for frames in listed.values() for frame in frames}, key=natural_key)),
+        first={number: frames[0] for number, frames in sorted(listed.items()) if frames},
+        categories={number: c for number, c in categories.items() if c.lower() not in _NO_CATEGORY},
+    )
+
+
+def read_meta(file: Path) -> Mapping[str, Any]:
+    """The videos of a meta.json."""
+    try:
+        videos = json.loads(_text(file))["videos"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file} is not a meta.json of YouTube-VOS ({type(error).__name__}: {error}); fetch it again") from None
+    if not isinstance(videos, dict):
+        raise UserError(f"{file} is not a meta.json of YouTube-VOS (its videos are no mapping); fetch it again")
+    return videos
+
+
+def seen_categories(home: Path | None, file: Path | None) -> tuple[set[str], Path] | None:
+    """Categories of the training set and the file that told: `file` (names, one a line, or a meta.json), else train/meta.json."""
+    if file is None:
+        places = [] if home is None else [home / "train" / "meta.json", home.parent / "train" / "meta.json"]
+        file = next((place for place in places if place.is_file()), None)
+        if file is None:
+            return None
+    text = _text(file)
+    if not text.lstrip().startswith("{"):
+        return {line.strip() for line in text.splitlines() if line.strip()}, file
+    try:
+        entries = [entry for video in read_meta(file).values() for entry in video["objects"].values()]
+        return {str(entry["category"]).strip() for entry in entries if "category" in entry}, file
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{file} is not a meta.json of YouTube-VOS ({type(error).__name__}: {error}); fetch it again") from None
+
+
+# ---------------------------------------------------------------- files
+
+
+def png_files(folder: Path) -> dict[str, Path]:
+    """Stem -> PNG of a folder, in natural order; nothing where there is no such folder."""
+    if not folder.is_dir():
+        return {}
+    files = [file for file in folder.iterdir() if file.suffix.lower() == ".png" and not file.name.startswith(".")]
+    return {file.stem: file for file in sorted(files, key=lambda file: natural_key(file.name))}
+
+
+def _stems(folder: Path) -> tuple[str, ...]:
+    """The names of the frames in a folder, in natural order."""
+    if not folder.is_dir():
+        return ()
+    files = [file.stem for file in folder.iterdir() if file.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")]
+    return tuple(sorted((stem for stem in files if not stem.startswith(".")), key=natural_key))
+
+
+def natural_key(name: str) -> tuple[tuple[int, str], ...]:
+    """Sorts 9 before 10."""
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name))
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{file} cannot be read ({reason}); give a text file") from None
