@@ -90,9 +90,11 @@ class Film:
             if error is None and self._stream is not None:
                 for packet in self._stream.encode():
                     self._container.mux(packet)
-        finally:
             self._container.close()
-            self._whole.__exit__(kind, error, trace)
+        except BaseException as failure:
+            self._whole.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        self._whole.__exit__(kind, error, trace)
 
 
 def contact_sheet(pictures: Sequence[np.ndarray], *, columns: int = 4, width: int = 320, gap: int = 4) -> np.ndarray:

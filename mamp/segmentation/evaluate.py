@@ -1,0 +1,193 @@
+"""A split of a data set: masks of every sequence as they are finished, then the scores."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from mamp import scoring
+from mamp.data import datasets
+from mamp.data.masks import write_mask
+from mamp.errors import UserError
+from mamp.segmentation.files import make_folder, write_json
+from mamp.segmentation.progress import Progress
+from mamp.segmentation.stream import Given, Steps, Timing, carry, decode_ahead
+
+
+def evaluate(
+    sequences: Sequence[datasets.Sequence],
+    make_segmenter: Callable[[], Steps],
+    out: Path,
+    *,
+    protocol: str,
+    run_info: dict[str, Any],
+    bad_frame: str = "error",
+    quiet: bool = False,
+) -> scoring.Scores | None:
+    """Write OUT/masks/SEQ/NAME.png, run.json, and scores.json and scores.csv where there is truth; the scores.
+
+    make_segmenter: a fresh segmenter for each sequence. protocol: a name `mamp.scoring` knows. run_info: what the
+    masks depend on (config, weights' checksum, data variant), as JSON; it is kept in run.json, and a second run into the
+    same folder with the same run_info leaves finished sequences alone. None is returned when no sequence has truth.
+
+    Raises UserError when OUT belongs to another run or cannot be written, and for bad frames and masks; finished masks
+    stay.
+    """
+    if not sequences:
+        raise UserError("the split has no sequence; choose another --split")
+    make_folder(out)
+    _claim(out, run_info)
+    timings: dict[str, Timing] = {}
+    with Progress(_frame_count(sequences), quiet=quiet) as progress:
+        for sequence in sequences:
+            timing = _finished(sequence, out)
+            if timing is not None:
+                progress.skip(timing.frames)
+            else:
+                progress.begin(sequence.name)
+                timing = _sequence(sequence, make_segmenter(), out, bad_frame=bad_frame, progress=progress)
+            timings[sequence.name] = timing
+    write_json(out / "run.json", {**run_info, "protocol": protocol, **_totals(timings), **_machine()})
+    return _score(sequences, out, protocol=protocol, quiet=quiet)
+
+
+def _claim(out: Path, run_info: dict[str, Any]) -> None:
+    """Make OUT this run's folder, or see that it already is."""
+    path = out / "run.json"
+    wanted = json.loads(json.dumps(run_info, default=str))
+    if not path.exists():
+        if (out / "masks").exists():
+            raise UserError(f"{out} has masks but no run.json, so they are not of this run; choose another --out")
+        write_json(path, wanted)
+        return
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        differing = [key for key in wanted if found.get(key) != wanted[key]]
+    except (ValueError, AttributeError):
+        raise UserError(f"{path} cannot be read as a run's settings; choose another --out") from None
+    if differing:
+        raise UserError(f"{path} is of a run with another {_where(found, wanted, differing[0])}; choose another --out")
+
+
+def _where(found: Any, wanted: Any, key: str) -> str:
+    """The dotted key of the first difference below `key`, and both values when they are short."""
+    a, b = found.get(key), wanted[key]
+    while isinstance(a, dict) and isinstance(b, dict):
+        inner = next(k for k in [*b, *a] if a.get(k) != b.get(k))
+        key, a, b = f"{key}.{inner}", a.get(inner), b.get(inner)
+    return f"{key} ({a} there, {b} now)"
+
+
+def _finished(sequence: datasets.Sequence, out: Path) -> Timing | None:
+    """What was recorded of a sequence whose masks are all there."""
+    try:
+        timing = Timing(**json.loads((out / "sequences" / f"{sequence.name}.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return timing if len(list((out / "masks" / sequence.name).glob("*.png"))) == timing.frames else None
+
+
+def _sequence(
+    sequence: datasets.Sequence, segmenter: Steps, out: Path, *, bad_frame: str, progress: Progress
+) -> Timing:
+    """Masks of one sequence, each file whole and in order; its record is written last."""
+    timing = Timing()
+    masks = out / "masks" / sequence.name
+    record = out / "sequences" / f"{sequence.name}.json"
+    masks.mkdir(parents=True, exist_ok=True)
+    record.parent.mkdir(exist_ok=True)
+    for partial in masks.glob(".*"):  # of a run that was killed
+        partial.unlink()
+    given = {i: Given(str(path), lambda i=i: sequence.read_given(i)) for i, path in sequence.given.items()}
+    began = time.perf_counter()
+    with sequence.open(bad_frame=bad_frame) as source:
+        names = [f"{sequence.name}/{name}" for name in source.names]
+        frames = decode_ahead(source.stream(), timing)
+        for index, _, labels in carry(frames, given, segmenter, names=names):
+            with timing.writing():
+                write_mask(masks / f"{source.names[index]}.png", labels)
+            progress.frame()
+    timing.seconds = time.perf_counter() - began
+    write_json(record, asdict(timing))
+    return timing
+
+
+def _frame_count(sequences: Sequence[datasets.Sequence]) -> int:
+    count = 0
+    for sequence in sequences:
+        if sequence.frame_names:
+            count += len(sequence.frame_names)
+        else:
+            with sequence.open() as source:
+                count += len(source)
+    return count
+
+
+def _totals(timings: dict[str, Timing]) -> dict[str, Any]:
+    """Frames, seconds and frames per second, for each sequence and together."""
+    together = sum(timings.values(), Timing())
+    return {**together.summary(), "sequences": {name: timing.summary() for name, timing in timings.items()}}
+
+
+def _machine() -> dict[str, Any]:
+    """Where it ran, and the most memory this process held."""
+    import platform
+
+    import torch
+
+    cuda = torch.cuda.is_available()
+    return {
+        "hardware": torch.cuda.get_device_name() if cuda else platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "peak_memory_mb": _peak_memory() / 1e6,
+        "peak_device_memory_mb": torch.cuda.max_memory_allocated() / 1e6 if cuda else None,
+    }
+
+
+def _peak_memory() -> float:
+    """Bytes of the largest resident size of this process so far; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024)
+
+
+def _score(sequences: Sequence[datasets.Sequence], out: Path, *, protocol: str, quiet: bool) -> scoring.Scores | None:
+    """Score the masks in OUT and write what is found; None, said aloud, when no sequence has truth."""
+    videos, notes = [], []
+    for sequence in (s for s in sequences if s.labels in ("sparse", "all")):
+        video, skipped = _video(sequence, out)
+        videos.append(video)
+        if skipped:
+            notes.append(f"{sequence.name}: {len(skipped)} frames were skipped and are not scored: {', '.join(skipped)}")
+    if not videos:
+        if not quiet:
+            print("no sequence has truth: masks are written, and there are no scores", file=sys.stderr)
+        return None
+    bare = [sequence.name for sequence in sequences if sequence.labels not in ("sparse", "all")]
+    if bare:
+        notes.append(f"{len(bare)} sequences have no truth after the given masks and are not scored: {', '.join(bare)}")
+    scores = scoring.score_videos(videos, out / "masks", protocol=protocol)
+    scores = replace(scores, notes=(*scores.notes, *notes))
+    scoring.write_json(scores, out / "scores.json")
+    scoring.write_csv(scores, out / "scores.csv")
+    return scores
+
+
+def _video(sequence: datasets.Sequence, out: Path) -> tuple[scoring.Video, list[str]]:
+    """The truth of a sequence by frame name, and the frames that have truth but were skipped as bad."""
+    with sequence.open() as source:
+        names = source.names
+    written = {path.stem for path in (out / "masks" / sequence.name).glob("*.png")}
+    truth = {names[index]: path for index, path in sorted(sequence.truth.items())}
+    first = {number: names[index] for number, index in sequence.first_frame.items()}
+    video = scoring.Video(sequence.name, {n: p for n, p in truth.items() if n in written}, first=first)
+    return video, [name for name in truth if name not in written]

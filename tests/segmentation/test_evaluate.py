@@ -1,0 +1,193 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scenes import scene, write_video
+
+from mamp.data.datasets import open_dataset
+from mamp.data.masks import read_mask
+from mamp.errors import UserError
+from mamp.segmentation.baseline import CopySegmenter
+from mamp.segmentation.evaluate import evaluate
+
+INFO = {"weights_sha256": "abc", "config": {"method": {"name": "colour"}}}
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Three sequences of six frames with truth."""
+    for name in ("ant", "bee", "cat"):
+        write_video(tmp_path / "data", name=name)
+    return tmp_path / "data"
+
+
+def run(root: Path, make, **options):
+    options = {"protocol": "folder", "run_info": INFO, "quiet": True, **options}
+    return evaluate(open_dataset("folder", root), make, root.parent / "out", **options)
+
+
+def test_masks_scores_and_the_run_are_written(root, make_segmenter):
+    scores = run(root, make_segmenter)
+    out = root.parent / "out"
+    assert scores.means()["J-Mean"] == pytest.approx(1.0)
+    for name in ("ant", "bee", "cat"):
+        for t in range(6):
+            file = out / "masks" / name / f"{t:05d}.png"
+            assert Image.open(file).mode == "P"
+            np.testing.assert_array_equal(read_mask(file), scene(t)[1])
+    written = json.loads((out / "scores.json").read_text())
+    assert written["J&F-Mean"] == pytest.approx(1.0)
+    assert list(written["sequences"]) == ["ant", "bee", "cat"]
+    assert (out / "scores.csv").read_text()
+    record = json.loads((out / "run.json").read_text())
+    assert record["weights_sha256"] == "abc" and record["config"] == INFO["config"] and record["protocol"] == "folder"
+    assert record["frames"] == 18 and record["sequences"]["bee"]["frames"] == 6
+    assert record["frames_per_second"] == pytest.approx(18 / record["seconds"])
+    assert {"decode_seconds", "write_seconds", "peak_memory_mb", "hardware", "threads"} <= record.keys()
+
+
+def test_the_copied_mask_scores_less(root, make_segmenter):
+    scores = run(root, CopySegmenter)
+    assert 0.1 < scores.means()["J-Mean"] < 0.8
+
+
+def test_each_frame_is_stepped_once_by_a_segmenter_of_its_own_sequence(root, make_segmenter, calls):
+    run(root, make_segmenter)
+    assert calls == ["build", "start", *["step"] * 5] * 3
+
+
+def test_a_second_run_redoes_only_what_is_not_finished(root, make_segmenter, calls):
+    run(root, make_segmenter)
+    out = root.parent / "out"
+    kept = {path: path.stat().st_mtime_ns for path in (out / "masks" / "ant").iterdir()}
+    (out / "masks" / "bee" / "00004.png").unlink()
+    (out / "sequences" / "cat.json").unlink()
+    calls.clear()
+    scores = run(root, make_segmenter)
+    assert calls == ["build", "start", *["step"] * 5] * 2
+    assert kept == {path: path.stat().st_mtime_ns for path in (out / "masks" / "ant").iterdir()}
+    assert scores.means()["J-Mean"] == pytest.approx(1.0)
+    assert json.loads((out / "run.json").read_text())["frames"] == 18
+
+
+def test_another_config_must_go_to_another_folder(root, make_segmenter):
+    run(root, make_segmenter)
+    other = {**INFO, "config": {"method": {"name": "colour", "top_k": 5}}}
+    with pytest.raises(UserError, match=r"config.method.top_k \(None there, 5 now\); choose another --out"):
+        run(root, make_segmenter, run_info=other)
+
+
+def test_masks_of_unknown_origin_are_left_alone(root, make_segmenter):
+    (root.parent / "out" / "masks").mkdir(parents=True)
+    with pytest.raises(UserError, match="has masks but no run.json.*choose another --out"):
+        run(root, make_segmenter)
+
+
+def test_a_split_without_truth_gives_masks_and_says_that_there_are_no_scores(tmp_path, make_segmenter, capsys):
+    write_video(tmp_path / "data", truth=False)
+    assert run(tmp_path / "data", make_segmenter, quiet=False) is None
+    assert "there are no scores" in capsys.readouterr().err
+    assert len(list((tmp_path / "out" / "masks" / "clip").iterdir())) == 6
+    assert not (tmp_path / "out" / "scores.json").exists()
+
+
+def test_sequences_without_truth_are_told_beside_the_scores_of_the_others(root, make_segmenter):
+    write_video(root, name="dog", truth=False)
+    scores = run(root, make_segmenter)
+    assert list(scores.sequences) == ["ant", "bee", "cat"]
+    assert any("dog" in note for note in scores.notes)
+    assert (root.parent / "out" / "masks" / "dog" / "00005.png").exists()
+
+
+def test_a_frame_cut_short_keeps_finished_masks_and_leaves_no_partial_file(root, make_segmenter):
+    bad = root / "JPEGImages" / "bee" / "00003.jpg"
+    whole = bad.read_bytes()
+    bad.write_bytes(whole[:300])
+    with pytest.raises(UserError, match="bee/00003.jpg is cut short"):
+        run(root, make_segmenter)
+    out = root.parent / "out"
+    files = sorted(str(p.relative_to(out / "masks")) for p in (out / "masks").rglob("*") if p.is_file())
+    assert files == [f"ant/{t:05d}.png" for t in range(6)] + [f"bee/{t:05d}.png" for t in range(3)]
+    bad.write_bytes(whole)
+    assert run(root, make_segmenter).means()["J-Mean"] == pytest.approx(1.0)
+
+
+def test_a_skipped_frame_has_no_mask_and_is_told_beside_the_scores(root, make_segmenter):
+    (root / "JPEGImages" / "bee" / "00003.jpg").write_bytes(b"")
+    scores = run(root, make_segmenter, bad_frame="skip")
+    assert not (root.parent / "out" / "masks" / "bee" / "00003.png").exists()
+    assert any("bee" in note and "00003" in note for note in scores.notes)
+    assert len(scores.sequences["bee"][1].j) == 4
+
+
+def test_a_mask_of_another_size_is_named(root, make_segmenter):
+    Image.new("P", (10, 10), 1).save(root / "Annotations" / "bee" / "00000.png")
+    with pytest.raises(UserError, match="bee/00000.png is 10x10 pixels, but the frames are 32x24"):
+        run(root, make_segmenter)
+
+
+def test_an_out_that_cannot_be_written_is_refused_before_any_work(root, make_segmenter, calls):
+    (root.parent / "out").write_text("a file where the folder should be")
+    with pytest.raises(UserError, match="cannot be written to .*; choose another"):
+        run(root, make_segmenter)
+    assert calls == []
+
+
+def test_no_sequences_is_an_error(tmp_path):
+    with pytest.raises(UserError, match="no sequence"):
+        evaluate([], CopySegmenter, tmp_path / "out", protocol="folder", run_info=INFO)
+
+
+SLOW = """
+import sys, time
+sys.path.insert(0, sys.argv[3])
+from pathlib import Path
+from scenes import scene
+from mamp.data.datasets import open_dataset
+from mamp.segmentation.baseline import CopySegmenter
+from mamp.segmentation.evaluate import evaluate
+
+class Slow(CopySegmenter):
+    def step(self, frame, mask=None):
+        time.sleep(0.05)
+        return super().step(frame, mask)
+
+info = {"weights_sha256": "abc", "config": {"method": {"name": "colour"}}}
+evaluate(open_dataset("folder", Path(sys.argv[1])), Slow, Path(sys.argv[2]), protocol="folder", run_info=info, quiet=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_a_killed_run_leaves_whole_files_and_goes_on_where_it_was(root, repository):
+    out = root.parent / "out"
+    here = str(Path(__file__).parent)
+    environment = {**os.environ, "PYTHONPATH": str(repository)}
+    process = subprocess.Popen([sys.executable, "-c", SLOW, str(root), str(out), here], env=environment)
+    try:
+        deadline = time.monotonic() + 60
+        while not (out / "masks" / "bee" / "00002.png").exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.005)
+    finally:
+        process.kill()
+        process.wait()
+    for file in (out / "masks").rglob("*.png"):
+        Image.open(file).load()
+    assert len(list((out / "masks" / "bee").glob("*.png"))) < 6
+    stepped = []
+
+    class Counting(CopySegmenter):
+        def step(self, frame, mask=None):
+            stepped.append(mask is not None)
+            return super().step(frame, mask)
+
+    assert run(root, Counting) is not None
+    assert stepped == [True, *[False] * 5] * 2
+    assert not [p for p in (out / "masks").rglob("*") if p.is_file() and p.suffix != ".png"]
