@@ -111,7 +111,7 @@ class FrameSource:
             self._size = size
         elif size != self._size:
             raise UserError(
-                f"{self._where(index)} is {size[1]}x{size[0]} while frames before it are {self._size[1]}x{self._size[0]}; "
+                f"{self._where(index)} is {size[1]}x{size[0]} while the video's other frames are {self._size[1]}x{self._size[0]}; "
                 "bring all frames of a video to one size"
             )
         return frame
@@ -158,7 +158,7 @@ class VideoFile(FrameSource):
         self._reader: DecordReader | PyavReader | None = None
         self._index = index_video(path)
         if bad_frame == "error" and self._index.cut_short:
-            raise UserError(f"{path} is cut short: {self._index.cut_short}; {_REMEDY}")
+            raise UserError(f"{path} is cut short: {self._index.cut_short}; fetch the file again, {_OR_ELSE}")
         self.fps = self._index.fps
         every = [f"{number:05d}" for number in range(self._index.count)]
         numbers = {name: number for number, name in enumerate(every)}
@@ -195,7 +195,9 @@ class VideoFile(FrameSource):
                     self._reader = PyavReader(self.path, self._index)
             return self._reader.frame(number)
         except Undecodable as error:
-            raise BadFrame(f"{self._where(index)} cannot be decoded ({error}); {_REMEDY}") from None
+            raise BadFrame(
+                f"{self._where(index)} cannot be decoded ({error}); fetch the file again, {_OR_ELSE}"
+            ) from None
 
 
 def open_frames(
@@ -246,7 +248,8 @@ def image_files(folder: Path) -> dict[str, str]:
 
 # ---------------------------------------------------------------- images
 
-_REMEDY = "re-extract it, or set bad_frame to skip or repeat"
+_OR_ELSE = "or set bad_frame to skip or repeat"
+_REMEDY = f"re-extract it, {_OR_ELSE}"
 
 
 def read_image(path: Path) -> np.ndarray:

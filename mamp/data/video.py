@@ -27,13 +27,14 @@ class VideoIndex:
     """What a video file holds.
 
     times: time stamps of its frames, ascending; None where packets do not tell them. cut_short: how much of the
-    file is missing, in words; empty when it is whole.
+    file is missing, in words; empty when it is whole. turned: whether frames are stored lying on their side or head.
     """
 
     count: int
     fps: float | None
     times: tuple[int, ...] | None
     cut_short: str
+    turned: bool
 
 
 def index_video(path: Path) -> VideoIndex:
@@ -41,6 +42,7 @@ def index_video(path: Path) -> VideoIndex:
     import av
 
     try:
+        turned = _is_turned(path)
         with av.open(str(path)) as container:
             video = container.streams.video[0]
             times: list[int | None] = []
@@ -61,7 +63,18 @@ def index_video(path: Path) -> VideoIndex:
     cut = held < promised - max(_SLACK * promised, 1.5 / (fps or 1))
     cut_short = f"it promises {promised:.2f} s of video and holds {held:.2f} s" if cut else ""
     known = sorted({t for t in times if t is not None})
-    return VideoIndex(len(times), fps, tuple(known) if len(known) == len(times) else None, cut_short)
+    return VideoIndex(len(times), fps, tuple(known) if len(known) == len(times) else None, cut_short, turned)
+
+
+def _is_turned(path: Path) -> bool:
+    """Whether the first frame carries a rotation flag."""
+    import av
+
+    with av.open(str(path)) as container:
+        try:
+            return bool(next(container.decode(container.streams.video[0])).rotation)
+        except (av.FFmpegError, StopIteration):
+            return False
 
 
 def _packets(container: Any) -> Iterator[Any]:
@@ -93,7 +106,8 @@ def inherited(reader: DecordReader | PyavReader) -> bool:
 def open_video(path: Path, index: VideoIndex) -> DecordReader | PyavReader:
     """decord, or PyAV where decord is not installed or does not understand the file."""
     try:
-        return DecordReader(path, index)
+        if not index.turned:  # decord turns frames wrongly where the rows of the turned frame are padded
+            return DecordReader(path, index)
     except ImportError:
         if not _NOTICED:
             _NOTICED.append("decord")
