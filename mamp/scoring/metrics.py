@@ -39,10 +39,7 @@ def score_frame(
     """
     if void is not None:
         truth, result = np.where(void, 0, truth), np.where(void, 0, result)
-    radius = boundary_radius(truth.shape)
-    truth_edges, result_edges = _Edges(truth), _Edges(result)
-    f = [_boundary_f(truth_edges.of(k), result_edges.of(k), radius) for k in ids]
-    return _areas_j(truth, result, ids), np.array(f, dtype=np.float64)
+    return FramePair(truth, result).score(ids)
 
 
 def region_similarity(truth: np.ndarray, result: np.ndarray, *, void: np.ndarray | None = None) -> float:
@@ -80,21 +77,50 @@ def _mask(mask: np.ndarray) -> np.ndarray:
     return (np.asarray(mask) != 0).view(np.uint8)
 
 
-def _areas_j(truth: np.ndarray, result: np.ndarray, ids: Sequence[int]) -> np.ndarray:
-    """J per object from one joint histogram of the two label maps, (K,)."""
-    t, r = truth.reshape(-1), result.reshape(-1)
-    changed = t[1:] != t[:-1]
-    changed |= r[1:] != r[:-1]
-    starts = np.append(0, np.flatnonzero(changed) + 1)
-    lengths = np.diff(starts, append=t.size)
-    column = np.zeros(max(int(t.max()), int(r.max()), *ids, 0) + 1, dtype=np.intp)  # label -> 1..K, 0: not scored
-    column[np.asarray(ids, dtype=np.intp)] = np.arange(1, len(ids) + 1)
-    side = len(ids) + 1
-    pairs = column[t[starts]] * side + column[r[starts]]
-    joint = np.bincount(pairs, weights=lengths, minlength=side * side).reshape(side, side)
-    both = joint.diagonal()[1:]
-    either = (joint.sum(axis=1) + joint.sum(axis=0))[1:] - both
-    return np.divide(both, either, out=np.ones(len(ids)), where=either > 0)
+class FramePair:
+    """The true and the predicted label map of one frame, (H, W) each, cut to the box in which either shows an object."""
+
+    def __init__(self, truth: np.ndarray, result: np.ndarray) -> None:
+        self._radius = boundary_radius(truth.shape)
+        box = _box(truth | result)
+        self._truth, self._result = np.ascontiguousarray(truth[box]), np.ascontiguousarray(result[box])
+        t, r = self._truth.reshape(-1), self._result.reshape(-1)
+        changed = t[1:] != t[:-1]
+        changed |= r[1:] != r[:-1]
+        starts = np.append(0, np.flatnonzero(changed) + 1)
+        self._runs = t[starts], r[starts], np.diff(starts, append=t.size)  # labels and lengths of runs
+
+    def labels(self) -> tuple[set[int], set[int]]:
+        """The non-zero labels of the truth and of the result."""
+        truth, result = (set(np.unique(values).tolist()) - {0} for values in self._runs[:2])
+        return truth, result
+
+    def score(self, ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """J and F of the objects called `ids`, float64 (K,) each; see `score_frame`."""
+        truth, result = _Edges(self._truth), _Edges(self._result)
+        f = [_boundary_f(truth.of(k), result.of(k), self._radius) for k in ids]
+        return self._j(ids), np.array(f, dtype=np.float64)
+
+    def _j(self, ids: Sequence[int]) -> np.ndarray:
+        """J from one joint histogram of the two maps."""
+        truth, result, lengths = self._runs
+        column = np.zeros(max(int(truth.max()), int(result.max()), *ids, 0) + 1, dtype=np.intp)
+        column[np.asarray(ids, dtype=np.intp)] = np.arange(1, len(ids) + 1)  # label -> 1..K; 0 is not scored
+        side = len(ids) + 1
+        pairs = column[truth] * side + column[result]
+        joint = np.bincount(pairs, weights=lengths, minlength=side * side).reshape(side, side)
+        both = joint.diagonal()[1:]
+        either = (joint.sum(axis=1) + joint.sum(axis=0))[1:] - both
+        return np.divide(both, either, out=np.ones(len(ids)), where=either > 0)
+
+
+def _box(inside: np.ndarray) -> tuple[slice, slice]:
+    """The box around what is not 0 in (H, W), one wider where the frame goes on, so that boundaries stay what they are."""
+    spans = []
+    for axis in (1, 0):
+        at = np.flatnonzero(inside.max(axis=axis, initial=0))
+        spans.append(slice(max(int(at[0]) - 1, 0), int(at[-1]) + 2) if at.size else slice(0, 1))
+    return spans[0], spans[1]
 
 
 def _changes(labels: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Literal, TypeVar, cast
 import numpy as np
 
 from mamp.errors import UserError
-from mamp.scoring.metrics import labels_in, score_frame
+from mamp.scoring.metrics import FramePair, labels_in
 from mamp.scoring.scores import ObjectScores
 
 VOID = 255
@@ -148,8 +148,10 @@ class SequenceScorer:
         """Score one frame; the result is None in frame 0, the first of the video, and where it could not be read."""
         truth = self.protocol.truth(truth)
         if index > 0 and result is not None:
-            self._score(index, name, truth, self.protocol.result(result))
-        self._find_objects(index, truth)
+            labels = self._score(index, name, truth, self.protocol.result(result))
+        else:
+            labels = set(labels_in(truth))
+        self._find_objects(index, labels)
 
     def finish(self) -> dict[int, ObjectScores]:
         """The scores of every object, ascending."""
@@ -162,23 +164,27 @@ class SequenceScorer:
             for k in sorted(self._first)
         }
 
-    def _score(self, index: int, name: str, truth: np.ndarray, result: np.ndarray) -> None:
+    def _score(self, index: int, name: str, truth: np.ndarray, result: np.ndarray) -> set[int]:
+        """Score a frame and return the labels of its truth."""
         if result.shape != truth.shape:
             self.problems.append(f"{name} is {size(result.shape)} but its truth {size(truth.shape)}")
-            return
-        for label in set(labels_in(result)) - self._first.keys():
+            return set(labels_in(truth))
+        pair = FramePair(truth, result)
+        true_labels, found_labels = pair.labels()
+        for label in found_labels - self._first.keys():
             self._strange.setdefault(label, []).append(name)
         ids = [k for k, start in self._first.items() if start < index]
-        for k, j, f in zip(ids, *score_frame(truth, result, ids), strict=True):
+        for k, j, f in zip(ids, *pair.score(ids), strict=True):
             self._frames.setdefault(k, []).append(name)
             self._j.setdefault(k, []).append(float(j))
             self._f.setdefault(k, []).append(float(f))
+        return true_labels
 
-    def _find_objects(self, index: int, truth: np.ndarray) -> None:
+    def _find_objects(self, index: int, labels: set[int]) -> None:
         if index == 0 and self.protocol.objects != "late":
-            highest = 1 if self.protocol.objects == "one" else int(truth.max(initial=0))
+            highest = 1 if self.protocol.objects == "one" else max(labels, default=0)
             self._first = dict.fromkeys(range(1, highest + 1), 0)
-        new = [k for k in labels_in(truth) if k not in self._first]
+        new = labels - self._first.keys()
         if self.protocol.objects == "late" and not self._first_known:
             self._first |= dict.fromkeys(new, index)
         else:
