@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -58,30 +58,22 @@ def write_mask(path: Path | str, labels: np.ndarray) -> None:
         image.putpalette(PALETTE.tobytes())
     else:
         image = Image.fromarray(labels.astype(np.uint16))
-    temporary = None
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            image.save(file, format="PNG")
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        image.save(partial, format="PNG")
+        os.replace(partial, path)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
         raise UserError(
             f"mask {path} cannot be written ({error.strerror or error}); choose a folder you may write to"
         ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def object_ids(labels: np.ndarray) -> list[int]:
     """The ids in a label map, ascending, without background."""
     return [int(i) for i in np.unique(labels) if i != 0]
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _open(path: Path) -> Image.Image:

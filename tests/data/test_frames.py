@@ -40,6 +40,7 @@ def write_video(
     codec: str = "libx264",
     rotation: int | None = None,
     container: dict[str, str] | None = None,
+    size: tuple[int, int] = (H, W),
 ) -> Path:
     with av.open(str(path), "w", options=container or {}) as file:
         stream = file.add_stream(codec, rate=25, options={"g": "10"}, bit_rate=4_000_000)
