@@ -6,7 +6,9 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +64,9 @@ def _claim(out: Path, run_info: dict[str, Any]) -> None:
     wanted = json.loads(json.dumps(run_info, default=str))
     if not path.exists():
         if (out / "masks").exists():
-            raise UserError(f"{out} has masks but no run.json, so they are not of this run; choose another --out")
+            raise UserError(
+                f"{out} has masks but no run.json, so they are not of this run; choose another --out"
+            )
         write_json(path, wanted)
         return
     try:
@@ -71,7 +75,9 @@ def _claim(out: Path, run_info: dict[str, Any]) -> None:
     except (ValueError, AttributeError):
         raise UserError(f"{path} cannot be read as a run's settings; choose another --out") from None
     if differing:
-        raise UserError(f"{path} is of a run with another {_where(found, wanted, differing[0])}; choose another --out")
+        raise UserError(
+            f"{path} is of a run with another {_where(found, wanted, differing[0])}; choose another --out"
+        )
 
 
 def _where(found: Any, wanted: Any, key: str) -> str:
@@ -86,7 +92,9 @@ def _where(found: Any, wanted: Any, key: str) -> str:
 def _finished(sequence: datasets.Sequence, out: Path) -> Timing | None:
     """What was recorded of a sequence whose masks are all there."""
     try:
-        timing = Timing(**json.loads((out / "sequences" / f"{sequence.name}.json").read_text(encoding="utf-8")))
+        timing = Timing(
+            **json.loads((out / "sequences" / f"{sequence.name}.json").read_text(encoding="utf-8"))
+        )
     except (OSError, ValueError, TypeError):
         return None
     return timing if len(list((out / "masks" / sequence.name).glob("*.png"))) == timing.frames else None
@@ -101,13 +109,15 @@ def _sequence(
     record = out / "sequences" / f"{sequence.name}.json"
     masks.mkdir(parents=True, exist_ok=True)
     record.parent.mkdir(exist_ok=True)
-    for partial in masks.glob(".*"):  # of a run that was killed
-        partial.unlink()
-    given = {i: Given(str(path), lambda i=i: sequence.read_given(i)) for i, path in sequence.given.items()}
+    for leftover in masks.glob(".*"):  # of a run that was killed
+        leftover.unlink()
+    given = {i: Given(f"mask {path}", partial(sequence.read_given, i)) for i, path in sequence.given.items()}
     began = time.perf_counter()
-    with sequence.open(bad_frame=bad_frame) as source:
+    with (
+        sequence.open(bad_frame=bad_frame) as source,
+        closing(decode_ahead(source.stream(), timing)) as frames,
+    ):
         names = [f"{sequence.name}/{name}" for name in source.names]
-        frames = decode_ahead(source.stream(), timing)
         for index, _, labels in carry(frames, given, segmenter, names=names):
             with timing.writing():
                 write_mask(masks / f"{source.names[index]}.png", labels)
@@ -160,21 +170,27 @@ def _peak_memory() -> float:
     return peak * (1 if sys.platform == "darwin" else 1024)
 
 
-def _score(sequences: Sequence[datasets.Sequence], out: Path, *, protocol: str, quiet: bool) -> scoring.Scores | None:
+def _score(
+    sequences: Sequence[datasets.Sequence], out: Path, *, protocol: str, quiet: bool
+) -> scoring.Scores | None:
     """Score the masks in OUT and write what is found; None, said aloud, when no sequence has truth."""
     videos, notes = [], []
     for sequence in (s for s in sequences if s.labels in ("sparse", "all")):
         video, skipped = _video(sequence, out)
         videos.append(video)
         if skipped:
-            notes.append(f"{sequence.name}: {len(skipped)} frames were skipped and are not scored: {', '.join(skipped)}")
+            notes.append(
+                f"{sequence.name}: {len(skipped)} frames were skipped and are not scored: {', '.join(skipped)}"
+            )
     if not videos:
         if not quiet:
             print("no sequence has truth: masks are written, and there are no scores", file=sys.stderr)
         return None
     bare = [sequence.name for sequence in sequences if sequence.labels not in ("sparse", "all")]
     if bare:
-        notes.append(f"{len(bare)} sequences have no truth after the given masks and are not scored: {', '.join(bare)}")
+        notes.append(
+            f"{len(bare)} sequences have no truth after the given masks and are not scored: {', '.join(bare)}"
+        )
     scores = scoring.score_videos(videos, out / "masks", protocol=protocol)
     scores = replace(scores, notes=(*scores.notes, *notes))
     scoring.write_json(scores, out / "scores.json")

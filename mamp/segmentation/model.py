@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +17,47 @@ from mamp import config as configs
 from mamp import weights as stored
 from mamp.data.frames import open_frames
 from mamp.errors import UserError
-from mamp.segmentation.segmenter import Segmenter
 from mamp.segmentation.segment import given_masks
+from mamp.segmentation.segmenter import Segmenter
 from mamp.segmentation.stream import Given, Timing, carry, decode_ahead
 
+CHOSEN_LATER = ("preset", "propagation", "training")  # not kept with weights, or a preset could not set them
 DTYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network, its whole config, and the device it runs on."""
+    """A network, its whole config, the device it runs on, and the weights it came from."""
 
     network: torch.nn.Module
     config: configs.Config
     device: torch.device
+    weights: stored.Weights | None = None
 
     def segmenter(self) -> Segmenter:
         """A fresh segmenter for one video."""
-        return Segmenter(self.network, self.config.method, device=self.device, dtype=DTYPES[self.config.evaluate.amp])
+        return Segmenter(
+            self.network, self.config.method, device=self.device, dtype=DTYPES[self.config.evaluate.amp]
+        )
+
+    def run_info(self) -> dict[str, Any]:
+        """What masks depend on, as JSON for `evaluate`: the config, and the weights' file, checksum and provenance."""
+        info: dict[str, Any] = {"config": self.config.model_dump(mode="json")}
+        if self.weights is not None:
+            info["weights"] = {
+                "file": self.weights.path.name, "sha256": checksum(self.weights.state), **self.weights.provenance,
+            }  # fmt: skip
+        return info
+
+
+def checksum(state: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 of a state dict's names, types, shapes and values, whatever file holds them."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load(
@@ -43,7 +69,8 @@ def load(
 ) -> Model:
     """The network in `weights`, with the config kept there and `overrides` (`key=value`) over it.
 
-    weights: a file, a run folder, or the name of a shipped one; None is the one shipped for `method.name`.
+    weights: a file, a run folder, or the name of a shipped one; None is the one shipped for `method.name`. What they say
+    of the network holds; how it propagates is the preset's and the overrides'.
     device: auto, cpu, cuda, cuda:N or mps. dataset: chooses what a preset says for that data set.
 
     Raises UserError when the weights or the device are not there, or do not fit.
@@ -52,11 +79,14 @@ def load(
     if weights is None:
         method = configs.load(None, overrides).method.name
         if method not in stored.names():
-            raise UserError(f"no weights of method {method} come with the package; name a file of weights (--weights)")
+            raise UserError(
+                f"no weights of method {method} come with the package; name a file of weights (--weights)"
+            )
         weights = method
     found = stored.read(weights)
-    config = configs.load(None, overrides, dataset=dataset, base={"method": found.method})
-    return Model(stored.load_model(found, config.method), config, where)
+    network = {key: value for key, value in found.method.items() if key not in CHOSEN_LATER}
+    config = configs.load(None, overrides, dataset=dataset, base={"method": network})
+    return Model(stored.load_model(found, config.method), config, where, found)
 
 
 def pick_device(name: str) -> torch.device:
@@ -98,9 +128,10 @@ def segment_video(
 
 def _from_files(video: Path, masks: Any, model: Model) -> Iterator[tuple[str, np.ndarray]]:
     with open_frames(video, bad_frame=model.config.evaluate.bad_frame) as source:
-        frames: Iterable[tuple[int, np.ndarray]] = decode_ahead(source.stream(), Timing())
-        for index, _, labels in carry(frames, _given(masks, source.names), model.segmenter(), names=source.names):
-            yield source.names[index], labels
+        given = _given(masks, source.names)
+        with closing(decode_ahead(source.stream(), Timing())) as frames:
+            for index, _, labels in carry(frames, given, model.segmenter(), names=source.names):
+                yield source.names[index], labels
 
 
 def _given(masks: Any, names: Sequence[str]) -> dict[int, Given]:
@@ -108,11 +139,15 @@ def _given(masks: Any, names: Sequence[str]) -> dict[int, Given]:
     if isinstance(masks, (str, Path)):
         return given_masks(Path(masks), names)
     if not isinstance(masks, Mapping):
-        return {0: Given("the mask", lambda: masks)}
+        return {0: Given("the mask", partial(_same, masks))}
     given: dict[int, Given] = {}
     for index, mask in masks.items():
         if isinstance(mask, (str, Path)):
             given[index] = given_masks(Path(mask), ())[0]
         else:
-            given[index] = Given(f"the mask of frame {index}", lambda mask=mask: mask)
+            given[index] = Given(f"the mask of frame {index}", partial(_same, mask))
     return given
+
+
+def _same(mask: Any) -> Any:
+    return mask

@@ -79,7 +79,9 @@ class Film:
         height, width = frame.shape[:2]
         even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         if self._stream is None:
-            self._stream = self._container.add_stream("libx264", rate=self._rate, options={"crf": "18", "preset": "veryfast"})
+            self._stream = self._container.add_stream(
+                "libx264", rate=self._rate, options={"crf": "18", "preset": "veryfast"}
+            )
             self._stream.height, self._stream.width = even.shape[:2]
             self._stream.pix_fmt = "yuv420p"
         for packet in self._stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")):
@@ -97,19 +99,27 @@ class Film:
         self._whole.__exit__(kind, error, trace)
 
 
-def contact_sheet(pictures: Sequence[np.ndarray], *, columns: int = 4, width: int = 320, gap: int = 4) -> np.ndarray:
+def contact_sheet(
+    pictures: Sequence[np.ndarray], *, columns: int = 4, width: int = 320, gap: int = 4
+) -> np.ndarray:
     """A grid of pictures, row by row on white: uint8 (H, W, 3).
 
     pictures: uint8 (H, W, 3) each. width: pixels each is scaled to; a row is as high as its highest picture.
     """
     small = [
-        np.asarray(Image.fromarray(p).resize((width, max(1, round(width * p.shape[0] / p.shape[1]))), Image.Resampling.LANCZOS))
+        np.asarray(
+            Image.fromarray(p).resize(
+                (width, max(1, round(width * p.shape[0] / p.shape[1]))), Image.Resampling.LANCZOS
+            )
+        )
         for p in pictures
     ]
     rows = [small[i : i + columns] for i in range(0, len(small), columns)]
     heights = [max(p.shape[0] for p in row) for row in rows]
     across = min(columns, len(small))
-    sheet = np.full((sum(heights) + gap * (len(rows) - 1), across * width + gap * (across - 1), 3), 255, np.uint8)
+    sheet = np.full(
+        (sum(heights) + gap * (len(rows) - 1), across * width + gap * (across - 1), 3), 255, np.uint8
+    )
     top = 0
     for row, height in zip(rows, heights, strict=True):
         for column, picture in enumerate(row):
@@ -123,4 +133,6 @@ def write_picture(path: Path, picture: np.ndarray) -> None:
     """Write uint8 (H, W, 3) as an image of the kind the name says, whole or not at all."""
     make_folder(path.parent)
     with whole(path) as partial:
-        Image.fromarray(picture).save(partial, format=Image.registered_extensions().get(path.suffix.lower(), "PNG"))
+        Image.fromarray(picture).save(
+            partial, format=Image.registered_extensions().get(path.suffix.lower(), "PNG")
+        )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
-from mamp.data.frames import FrameSource, image_files, open_frames
+from mamp.data.frames import image_files, open_frames
 from mamp.data.masks import read_mask, write_mask
 from mamp.errors import UserError
 from mamp.segmentation.files import make_folder
@@ -47,7 +48,7 @@ def segment(
         film = stack.enter_context(Film(overlay, fps=source.fps)) if overlay is not None else None
         progress = stack.enter_context(Progress(len(source), quiet=quiet))
         progress.begin(video.name)
-        frames = decode_ahead(source.stream(), timing)
+        frames = stack.enter_context(closing(decode_ahead(source.stream(), timing)))
         began = time.perf_counter()
         for index, frame, labels in carry(frames, given, make_segmenter(), names=source.names):
             with timing.writing():
@@ -65,17 +66,24 @@ def given_masks(masks: Path, names: Sequence[str]) -> dict[int, Given]:
     Raises UserError when there is none, or a name is no frame's.
     """
     if not masks.is_dir():
-        return {0: Given(f"mask {masks}", lambda: read_mask(masks))}
+        return {0: Given(f"mask {masks}", partial(read_mask, masks))}
     files = image_files(masks)
     if not files:
-        raise UserError(f"{masks} has no mask; give a PNG for the first frame, or a folder of PNGs named like frames")
+        raise UserError(
+            f"{masks} has no mask; give a PNG for the first frame, or a folder of PNGs named like frames"
+        )
     index = {name: i for i, name in enumerate(names)}
     strangers = [name for name in files if name not in index]
     if strangers:
+        if not names:
+            raise UserError(
+                f"{masks} is a folder, but these frames have no names; give {{frame number: mask}}"
+            )
         near = difflib.get_close_matches(strangers[0], names, n=3, cutoff=0.0)
-        raise UserError(f"mask {masks / files[strangers[0]]} has no frame of its name; the nearest are {', '.join(near)}")
-    return {index[name]: Given(f"mask {masks / file}", _reader(masks / file)) for name, file in files.items()}
-
-
-def _reader(path: Path) -> Callable[[], object]:
-    return lambda: read_mask(path)
+        raise UserError(
+            f"mask {masks / files[strangers[0]]} has no frame of its name; the nearest are {', '.join(near)}"
+        )
+    return {
+        index[name]: Given(f"mask {masks / file}", partial(read_mask, masks / file))
+        for name, file in files.items()
+    }

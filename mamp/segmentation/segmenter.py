@@ -75,10 +75,12 @@ class Segmenter:
         Raises UserError for a frame or mask of another size or kind; nothing has changed then.
         """
         pixels = _as_pixels(frame)
-        size = (int(pixels.shape[-2]), int(pixels.shape[-1]))
+        size = frame_size(frame)
         if self._size not in (None, size):
-            raise UserError(f"a frame is {_by(size)} pixels where the video began with {_by(self._size)}; resize it")
-        given = None if mask is None else _as_labels(mask, size)
+            raise UserError(
+                f"a frame is {_by(size)} pixels where the video began with {_by(self._size)}; resize it"
+            )
+        given = None if mask is None else label_map(mask, size)
         self._size = size
         if given is not None:
             self._dtype = np.promote_types(self._dtype, given.dtype)
@@ -125,13 +127,15 @@ class Segmenter:
         if known:
             assert self._propagator is not None
             self._propagator.correct(self._masks(given, known), [self._ids.index(i) for i in known])
-        if new and self._propagator is None:
+        if new and self._propagator is not None:
+            self._propagator.add(self._masks(given, new))
+        elif new:
             self._propagator = self._build()
             self._propagator.start(image, self._masks(given, new))
-        elif new:
-            self._propagator.add(self._masks(given, new))
         self._ids += new
-        return given.astype(self._dtype) if replace else np.where(given > 0, given, labels).astype(self._dtype)
+        return (
+            given.astype(self._dtype) if replace else np.where(given > 0, given, labels).astype(self._dtype)
+        )
 
     def _without(self, ids: list[int]) -> np.ndarray:
         """The prediction where `ids` lie nowhere: their pixels go to the next best."""
@@ -145,17 +149,51 @@ class Segmenter:
         return torch.from_numpy(masks).to(self.device, torch.float32)
 
 
+def frame_size(frame: np.ndarray | Tensor) -> tuple[int, int]:
+    """(H, W) of a frame in either form; UserError when it is none."""
+    pixels = _as_pixels(frame)
+    return int(pixels.shape[-2]), int(pixels.shape[-1])
+
+
+def label_map(mask: np.ndarray | Tensor, size: tuple[int, int], *, name: str = "a mask") -> np.ndarray:
+    """The mask as a uint8 or uint16 label map (H, W); UserError, calling it `name`, when it is none of this size."""
+    labels = mask.detach().cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
+    if labels.dtype == bool:
+        labels = labels.astype(np.uint8)
+    if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
+        raise UserError(f"{name} is {labels.dtype} {labels.shape}; give an integer (height, width) label map")
+    if labels.shape != size:
+        raise UserError(
+            f"{name} is {_by(labels.shape)} pixels and its frame {_by(size)}; give a mask of the frame's size"
+        )
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high > LARGEST_ID:
+        raise UserError(
+            f"{name} has the id {low if low < 0 else high}; ids are 1 to {LARGEST_ID}, 0 is background"
+        )
+    if labels.dtype in (np.uint8, np.uint16):
+        return labels
+    return labels.astype(np.uint8 if high < 256 else np.uint16)
+
+
 def _as_pixels(frame: np.ndarray | Tensor) -> Tensor:
     """(3, H, W) uint8, or float in [0, 1], wherever it lies."""
     if isinstance(frame, np.ndarray):
-        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
-            raise UserError(f"a frame is {frame.dtype} {frame.shape}; give uint8 (height, width, 3) RGB, or a (3, H, W) tensor")
+        if frame.ndim != 3 or frame.shape[2] != 3 or frame.size == 0 or frame.dtype != np.uint8:
+            raise UserError(
+                f"a frame is {frame.dtype} {frame.shape}; give uint8 (height, width, 3) RGB, or a (3, H, W) tensor"
+            )
         return torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)
     if isinstance(frame, Tensor):
-        if frame.ndim != 3 or frame.shape[0] != 3 or not (frame.dtype == torch.uint8 or frame.is_floating_point()):
-            raise UserError(f"a frame is {frame.dtype} {tuple(frame.shape)}; give a (3, height, width) uint8 or float tensor")
+        known = frame.dtype == torch.uint8 or frame.is_floating_point()
+        if frame.ndim != 3 or frame.shape[0] != 3 or frame.numel() == 0 or not known:
+            raise UserError(
+                f"a frame is {frame.dtype} {tuple(frame.shape)}; give a (3, height, width) uint8 or float tensor"
+            )
         return frame.detach()
-    raise UserError(f"a frame is a {type(frame).__name__}; give a uint8 (height, width, 3) array or a (3, H, W) tensor")
+    raise UserError(
+        f"a frame is a {type(frame).__name__}; give a uint8 (height, width, 3) array or a (3, H, W) tensor"
+    )
 
 
 def _as_image(pixels: Tensor, device: torch.device) -> Tensor:
@@ -164,23 +202,6 @@ def _as_image(pixels: Tensor, device: torch.device) -> Tensor:
     if image.dtype == torch.uint8:
         return image.float() / 255
     return image.float()
-
-
-def _as_labels(mask: np.ndarray | Tensor, size: tuple[int, int]) -> np.ndarray:
-    """The label map as uint8 or uint16, checked against the frame's size."""
-    labels = mask.detach().cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
-    if labels.dtype == bool:
-        labels = labels.astype(np.uint8)
-    if labels.ndim != 2 or not np.issubdtype(labels.dtype, np.integer):
-        raise UserError(f"a mask is {labels.dtype} {labels.shape}; give an integer (height, width) label map")
-    if labels.shape != size:
-        raise UserError(f"a mask is {_by(labels.shape)} pixels and its frame {_by(size)}; give a mask of the frame's size")
-    low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
-    if low < 0 or high > LARGEST_ID:
-        raise UserError(f"a mask has the id {low if low < 0 else high}; ids are 1 to {LARGEST_ID}, 0 is background")
-    if labels.dtype in (np.uint8, np.uint16):
-        return labels
-    return labels.astype(np.uint8 if high < 256 else np.uint16)
 
 
 def _by(size: Any) -> str:

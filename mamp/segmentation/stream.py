@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass
 from typing import Any, Protocol
@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from mamp.errors import UserError
+from mamp.segmentation.segmenter import frame_size, label_map
 
 AHEAD = 4  # frames decoded before they are asked for: hides the decoder, holds little
 
@@ -63,7 +64,11 @@ class Given:
 
 
 def carry(
-    frames: Iterable[tuple[int, Any]], masks: Mapping[int, Given], segmenter: Steps, *, names: Sequence[str] = ()
+    frames: Iterable[tuple[int, Any]],
+    masks: Mapping[int, Given],
+    segmenter: Steps,
+    *,
+    names: Sequence[str] = (),
 ) -> Iterator[tuple[int, Any, np.ndarray]]:
     """(index, frame, label map) of every frame, as it comes.
 
@@ -77,7 +82,7 @@ def carry(
     size = None
     for index, frame in frames:
         if size is None:
-            size = tuple(frame.shape[:2]) if isinstance(frame, np.ndarray) else tuple(frame.shape[-2:])
+            size = frame_size(frame)
             _check(masks, size)
         if waiting and index > waiting[0]:
             break
@@ -94,27 +99,23 @@ def carry(
         )
 
 
-def _check(masks: Mapping[int, Given], size: tuple[int, ...]) -> None:
+def _check(masks: Mapping[int, Given], size: tuple[int, int]) -> None:
     """Every mask has the frame's size and one has an object; read here and again when used, so that none is held."""
     if not masks:
         raise UserError("no mask is given; give a mask of each object's first frame")
-    objects = False
-    for given in masks.values():
-        labels = given.read()
-        if tuple(labels.shape) != size:
-            found, wanted = (f"{s[-1]}x{s[0]}" for s in (tuple(labels.shape), size))
-            raise UserError(f"{given.name} is {found} pixels, but the frames are {wanted}; give a mask of the frames' size")
-        objects = objects or bool((labels != 0).any())
-    if not objects:
+    marked = [label_map(given.read(), size, name=given.name).any() for given in masks.values()]
+    if not any(marked):
         first = masks[min(masks)].name
-        raise UserError(f"{first} has no object, all its pixels are 0; draw each object with a number of its own from 1 on")
+        raise UserError(
+            f"{first} has no object, all its pixels are 0; draw each object with a number of its own from 1 on"
+        )
 
 
-def decode_ahead(frames: Iterable[Any], timing: Timing, *, depth: int = AHEAD) -> Iterator[Any]:
+def decode_ahead(frames: Iterable[Any], timing: Timing, *, depth: int = AHEAD) -> Generator[Any, None, None]:
     """The same items in the same order, made in a background thread, at most `depth` of them waiting.
 
     An exception of the source is raised after the items before it were handed out. `timing.decode_seconds` grows by
-    what the source took.
+    what the source took. Close it before what the source reads from: then no thread reads any more.
     """
     waiting: queue.Queue[tuple[bool, Any]] = queue.Queue(maxsize=depth)
     stop = threading.Event()

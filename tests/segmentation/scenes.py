@@ -63,7 +63,10 @@ build_propagator = ColourPropagator
 
 def scene(t: int, ids=(1, 2), size=(24, 32)) -> tuple[np.ndarray, np.ndarray]:
     """Frame uint8 (H, W, 3) and label map (H, W) at time t: a square of its own colour for each id, moving right."""
-    frame, labels = np.full((*size, 3), 90, np.uint8), np.zeros(size, np.uint16 if max(ids) > 255 else np.uint8)
+    frame, labels = (
+        np.full((*size, 3), 90, np.uint8),
+        np.zeros(size, np.uint16 if max(ids) > 255 else np.uint8),
+    )
     for row, number in enumerate(ids):
         box = np.s_[2 + 7 * row : 7 + 7 * row, 2 + t : 8 + t]
         frame[box], labels[box] = COLOURS[number], number

@@ -47,7 +47,11 @@ def test_masks_scores_and_the_run_are_written(root, make_segmenter):
     assert list(written["sequences"]) == ["ant", "bee", "cat"]
     assert (out / "scores.csv").read_text()
     record = json.loads((out / "run.json").read_text())
-    assert record["weights_sha256"] == "abc" and record["config"] == INFO["config"] and record["protocol"] == "folder"
+    assert (
+        record["weights_sha256"] == "abc"
+        and record["config"] == INFO["config"]
+        and record["protocol"] == "folder"
+    )
     assert record["frames"] == 18 and record["sequences"]["bee"]["frames"] == 6
     assert record["frames_per_second"] == pytest.approx(18 / record["seconds"])
     assert {"decode_seconds", "write_seconds", "peak_memory_mb", "hardware", "threads"} <= record.keys()
@@ -90,7 +94,9 @@ def test_masks_of_unknown_origin_are_left_alone(root, make_segmenter):
         run(root, make_segmenter)
 
 
-def test_a_split_without_truth_gives_masks_and_says_that_there_are_no_scores(tmp_path, make_segmenter, capsys):
+def test_a_split_without_truth_gives_masks_and_says_that_there_are_no_scores(
+    tmp_path, make_segmenter, capsys
+):
     write_video(tmp_path / "data", truth=False)
     assert run(tmp_path / "data", make_segmenter, quiet=False) is None
     assert "there are no scores" in capsys.readouterr().err
@@ -129,7 +135,7 @@ def test_a_skipped_frame_has_no_mask_and_is_told_beside_the_scores(root, make_se
 
 def test_a_mask_of_another_size_is_named(root, make_segmenter):
     Image.new("P", (10, 10), 1).save(root / "Annotations" / "bee" / "00000.png")
-    with pytest.raises(UserError, match="bee/00000.png is 10x10 pixels, but the frames are 32x24"):
+    with pytest.raises(UserError, match="bee/00000.png is 10x10 pixels and its frame 32x24"):
         run(root, make_segmenter)
 
 

@@ -27,13 +27,17 @@ def test_every_frame_gets_a_mask_of_its_name_and_size(clip, make_segmenter):
 
 def test_ids_above_254_are_kept_in_16_bit_files(tmp_path, make_segmenter):
     frames = write_video(tmp_path, ids=(7, 300))
-    segment(frames, tmp_path / "Annotations" / "clip" / "00000.png", tmp_path / "out", make_segmenter, quiet=True)
+    segment(
+        frames, tmp_path / "Annotations" / "clip" / "00000.png", tmp_path / "out", make_segmenter, quiet=True
+    )
     last = read_mask(tmp_path / "out" / "00005.png")
     assert last.dtype == np.uint16
     np.testing.assert_array_equal(last, scene(5, (7, 300))[1])
 
 
-def test_a_folder_of_masks_gives_late_objects_and_frames_before_the_first_mask_are_background(clip, make_segmenter, calls):
+def test_a_folder_of_masks_gives_late_objects_and_frames_before_the_first_mask_are_background(
+    clip, make_segmenter, calls
+):
     frames, masks, out = clip
     for t in (0, 1, 3, 5):
         (masks / f"{t:05d}.png").unlink()
@@ -108,7 +112,7 @@ def test_a_bad_frame_may_be_repeated_or_skipped(clip, make_segmenter):
 def test_a_mask_of_another_size_is_refused(clip, make_segmenter):
     frames, masks, out = clip
     write_mask(masks / "00000.png", np.ones((10, 10), np.uint8))
-    with pytest.raises(UserError, match="00000.png is 10x10 pixels, but the frames are 32x24"):
+    with pytest.raises(UserError, match="00000.png is 10x10 pixels and its frame 32x24"):
         segment(frames, masks / "00000.png", out, make_segmenter, quiet=True)
     assert not list(out.iterdir())
 
@@ -138,7 +142,10 @@ def test_an_out_that_cannot_be_written_is_refused_before_a_frame_is_read(clip, m
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"overlay_style": "neon"}, "neon is not known; use one of blend, contour"), ({"overlay": "film.avi"}, "not an .mp4")],
+    [
+        ({"overlay_style": "neon"}, "neon is not known; use one of blend, contour"),
+        ({"overlay": "film.avi"}, "not an .mp4"),
+    ],
 )
 def test_an_overlay_that_cannot_be_made_is_refused(clip, make_segmenter, options, message):
     frames, masks, out = clip

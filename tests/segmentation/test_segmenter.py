@@ -145,13 +145,19 @@ def test_probabilities_are_those_of_the_last_predicted_frame(make_segmenter):
         (np.zeros((24, 32), np.uint8), None, "give uint8"),
         (torch.zeros(24, 32, 3), None, r"\(3, height, width\)"),
         ("frame.jpg", None, "a frame is a str"),
-        (np.zeros((24, 32, 3), np.uint8), np.zeros((24, 30), np.uint8), "a mask is 30x24 pixels and its frame 32x24"),
+        (
+            np.zeros((24, 32, 3), np.uint8),
+            np.zeros((24, 30), np.uint8),
+            "a mask is 30x24 pixels and its frame 32x24",
+        ),
         (np.zeros((24, 32, 3), np.uint8), np.zeros((24, 32)), "integer"),
         (np.zeros((24, 32, 3), np.uint8), np.full((24, 32), 70000), "has the id 70000"),
         (np.zeros((24, 32, 3), np.uint8), np.full((24, 32), -1), "has the id -1"),
     ],
 )
-def test_a_frame_or_mask_that_does_not_fit_is_refused_and_changes_nothing(make_segmenter, calls, frame, mask, message):
+def test_a_frame_or_mask_that_does_not_fit_is_refused_and_changes_nothing(
+    make_segmenter, calls, frame, mask, message
+):
     segmenter = make_segmenter()
     segmenter.step(*scene(0))
     with pytest.raises(UserError, match=message):

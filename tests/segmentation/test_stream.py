@@ -69,8 +69,8 @@ def test_every_frame_is_stepped_once_with_the_mask_given_there():
     ("masks", "message"),
     [
         ({}, "no mask is given"),
-        ({0: given(np.ones((24, 30), np.uint8))}, "first.png is 30x24 pixels, but the frames are 32x24"),
-        ({3: given(np.ones((24, 30), np.uint8))}, "first.png is 30x24 pixels, but the frames are 32x24"),
+        ({0: given(np.ones((24, 30), np.uint8))}, "first.png is 30x24 pixels and its frame 32x24"),
+        ({3: given(np.ones((24, 30), np.uint8))}, "first.png is 30x24 pixels and its frame 32x24"),
         ({0: given(np.zeros((24, 32), np.uint8))}, "first.png has no object"),
     ],
 )
