@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from mamp.config import DataConfig
+from mamp.data.census import Census
 from mamp.errors import UserError
 
 
@@ -68,32 +69,23 @@ def _shuffle_and_choose(
 
 
 class ClipPlan:
-    """The clips of every epoch, from frame counts, rates and a seed alone.
+    """The clips of every epoch, from a census and a seed alone.
 
     Any epoch can be drawn without the ones before it, so that a run goes on at any step.
-    counts: frames of each sequence. rates: frames a second of each, None where unknown. frames: T, frames in a
-    clip. batch: clips in a step; what is left of an epoch after whole batches is dropped.
+    census: frames and rate of each sequence. frames: T, frames in a clip. batch: clips in a step; what is left of
+    an epoch after whole batches is dropped.
     Raises UserError when the sequences do not fill one batch.
     """
 
-    def __init__(
-        self,
-        counts: Sequence[int],
-        rates: Sequence[float | None],
-        data: DataConfig,
-        *,
-        frames: int,
-        batch: int,
-        seed: int,
-    ):
-        self.counts = list(counts)
+    def __init__(self, census: Census, data: DataConfig, *, frames: int, batch: int, seed: int):
+        self.counts = census.counts
         self.frames = frames
         self.batch = batch
         self.seed = seed
         self.sampling = data.sampling
         self.clips_per_video = data.clips_per_video
-        self.chances = data.interval_chances
-        self.steps = [own_steps(data.intervals, data.interval_fps, rate) for rate in rates]
+        self.chances = tuple(chance / sum(data.interval_chances) for chance in data.interval_chances)
+        self.steps = [own_steps(data.intervals, data.interval_fps, rate) for rate in census.rates]
         self.epoch = lru_cache(maxsize=2)(self._epoch)
         clips = self.clips_in(0)
         if clips < batch:

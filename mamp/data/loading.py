@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
 import signal
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,43 +28,6 @@ SPARE_CLIPS = 4  # other clips to try, with bad_frame=skip, before a sample is g
 Arrays = tuple[Tensor, None, tuple[dict[str, Any], ...]]
 
 
-@dataclass(frozen=True)
-class Census:
-    """What a run trains on. counts, rates: frames and frames a second of each video; digest: of names, counts, rates."""
-
-    counts: tuple[int, ...]
-    rates: tuple[float | None, ...]
-    digest: str
-
-    @property
-    def frames(self) -> int:
-        """Frames of all videos together."""
-        return sum(self.counts)
-
-
-def take_census(videos: Sequence[Video], *, bad_frame: str = "error") -> Census:
-    """Count the frames of every video; with bad_frame=skip one that cannot be opened counts 0."""
-    counts: list[int] = []
-    rates: list[float | None] = []
-    for video in videos:
-        count, rate = len(video.frame_names), video.fps
-        if not count or rate is None:
-            try:
-                with video.open() as source:
-                    count, rate = len(source), rate or source.fps
-            except UserError:
-                if bad_frame != "skip":
-                    raise
-                count = 0
-        counts.append(count)
-        rates.append(rate)
-    listing = [
-        f"{video.name} {count} {rate}" for video, count, rate in zip(videos, counts, rates, strict=True)
-    ]
-    digest = hashlib.sha256("\n".join(listing).encode()).hexdigest()[:12]
-    return Census(tuple(counts), tuple(rates), digest)
-
-
 class ClipLoader:
     """Batches of clips, step after step without an end, decoded by `data.workers` processes.
 
@@ -82,7 +44,7 @@ class ClipLoader:
         self.workers = data.workers
         self.pin = pin
 
-    def batches(self, start: int = 0) -> Iterator[Arrays]:
+    def batches(self, start: int = 0) -> Generator[Arrays, None, None]:
         """The batches of steps start, start + 1, ...; the same ones whatever `start` a run came from.
 
         Raises UserError as the reader does, in the words of the reader.
@@ -148,7 +110,7 @@ class ClipDataset(Dataset):
         self.videos = videos
         self.size = size
         self.fit = fit
-        self.policy = "repeat" if bad_frame == "repeat" else "error"
+        self.bad_frame = bad_frame
         self._open: OrderedDict[int, FrameSource] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -166,7 +128,7 @@ class ClipDataset(Dataset):
 
     def _read(self, clip: Clip, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, Any]]:
         source = self._source(clip.sequence)
-        place = rng.random(2) if self.fit == "crop" else None
+        place = tuple(rng.random(2)) if self.fit == "crop" else None
         frames = np.stack([fit_square(source[i], self.size, place=place) for i in clip.frames])
         about = {
             "sequence": self.videos[clip.sequence].name,
@@ -180,7 +142,7 @@ class ClipDataset(Dataset):
         else:
             if len(self._open) == OPEN_VIDEOS:
                 self._open.popitem(last=False)[1].close()
-            self._open[sequence] = self.videos[sequence].open(bad_frame=self.policy)
+            self._open[sequence] = self.videos[sequence].open(bad_frame=self.bad_frame)
         return self._open[sequence]
 
 

@@ -82,10 +82,10 @@ def _load(path: Path) -> dict[str, Any]:
 
 def random_state() -> dict[str, Any]:
     """Every global random generator, as tensors and plain values."""
-    name, keys, position, has_gauss, gauss = np.random.get_state()
+    numpy: Any = np.random.get_state(legacy=False)
     return {
         "python": random.getstate(),
-        "numpy": [name, keys.tolist(), position, has_gauss, gauss],
+        "numpy": {**numpy, "state": {"key": numpy["state"]["key"].tolist(), "pos": numpy["state"]["pos"]}},
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
@@ -94,8 +94,9 @@ def random_state() -> dict[str, Any]:
 def set_random_state(state: dict[str, Any]) -> None:
     """Undo `random_state`; a GPU that was not there before keeps its generator."""
     random.setstate(state["python"])
-    name, keys, *rest = state["numpy"]
-    np.random.set_state((name, np.asarray(keys, dtype=np.uint32), *rest))
+    numpy = state["numpy"]
+    keys = np.asarray(numpy["state"]["key"], dtype=np.uint32)
+    np.random.set_state({**numpy, "state": {"key": keys, "pos": numpy["state"]["pos"]}})
     torch.set_rng_state(state["torch"])
     if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])

@@ -19,9 +19,10 @@ import torch
 
 from mamp import methods, weights
 from mamp.config import Config
+from mamp.data.census import Census, take_census
 from mamp.data.clips import ClipPlan
 from mamp.data.datasets import training_sequences
-from mamp.data.loading import Census, ClipLoader, take_census
+from mamp.data.loading import ClipLoader
 from mamp.errors import UserError
 from mamp.methods.base import Batch
 from mamp.segmentation.model import pick_device
@@ -29,7 +30,7 @@ from mamp.training import checkpoints
 from mamp.training.folder import RunFolder
 from mamp.training.progress import Progress, say
 from mamp.training.provenance import describe_code
-from mamp.training.resume import refuse_other_config, same_length
+from mamp.training.resume import is_finished, refuse_other_config, refuse_other_videos
 from mamp.training.trainer import Trainer
 
 
@@ -47,33 +48,26 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
         raise UserError(
             "there is no training video: data.root is empty; pass data.root=PATH, once for each place"
         )
-    tell = (lambda line: None) if quiet else say
+    tell = _silent if quiet else say
     with RunFolder(run) as folder, _reproducible(config.train.seed):
         saved = checkpoints.load_last(folder.checkpoints)
         if saved is not None:
             refuse_other_config(saved["config"], config, run)
-            if saved["step"] >= saved["steps"] and same_length(saved["config"], config):
-                tell(
-                    f"run {run} is finished: {saved['step']} steps; give another --run for a new one, or a larger train.steps"
-                )
+            if is_finished(saved, config):
+                tell(f"run {run} is finished after {saved['step']} steps; a new run wants another --run")
                 return _write_weights(folder, saved)
         videos = training_sequences(config.data.root)
         census = take_census(videos, bad_frame=config.data.bad_frame)
         task = methods.get(config.method.name).build_task(config)
         plan = ClipPlan(
-            census.counts,
-            census.rates,
-            config.data,
-            frames=task.clip.frames,
-            batch=config.train.batch,
-            seed=config.train.seed,
+            census, config.data, frames=task.clip.frames, batch=config.train.batch, seed=config.train.seed
         )
         steps = config.train.steps or plan.steps_for(config.train.epochs or 0)
         _tell_census(census, plan, config, tell)
         code = describe_code(where)
         trainer = Trainer(task, config, where, steps=steps, provenance=_provenance(config, census, code))
         if saved is not None:
-            _refuse_other_videos(saved, census, run)
+            refuse_other_videos(saved["provenance"]["data"], census, run)
             trainer.load(saved)
             tell(f"going on after step {trainer.step} of {steps}")
         folder.begin(config, {**code, "step": trainer.step}, step=trainer.step)
@@ -106,7 +100,7 @@ def _loop(trainer: Trainer, loader: ClipLoader, folder: RunFolder, *, quiet: boo
                 folder.log(
                     {"step": step, "lr": trainer.lr, **means, **speed, "memory": _memory_mb(trainer.device)}
                 )
-                progress.report(step, means["loss"], speed["clips_per_s"])
+                progress.report(step, means["loss"] or 0.0, speed["clips_per_s"])
                 since, waited, steps = time.perf_counter(), 0.0, 0
             if last or caught or step % knobs.checkpoint_every == 0:
                 checkpoints.save(folder.checkpoints, trainer.state(), step=step, keep=knobs.keep)
@@ -154,13 +148,8 @@ def _provenance(config: Config, census: Census, code: Mapping[str, Any]) -> dict
     }
 
 
-def _refuse_other_videos(saved: Mapping[str, Any], census: Census, run: Path) -> None:
-    before = saved["provenance"]["data"]
-    if before["digest"] != census.digest:
-        raise UserError(
-            f"run {run} was begun on {before['videos']} videos with {before['frames']} frames (list {before['digest']}), and data.root "
-            f"now gives {len(census.counts)} with {census.frames} (list {census.digest}); give the same video, or another --run"
-        )
+def _silent(line: str) -> None:
+    """Where lines go with `quiet`."""
 
 
 @contextlib.contextmanager
@@ -194,7 +183,8 @@ def _reproducible(seed: int) -> Iterator[None]:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
-    cudnn, fill = torch.backends.cudnn, torch.utils.deterministic
+    cudnn = torch.backends.cudnn
+    fill: Any = torch.utils.deterministic
     before = cudnn.deterministic, cudnn.benchmark, fill.fill_uninitialized_memory
     algorithms, warn = (
         torch.are_deterministic_algorithms_enabled(),

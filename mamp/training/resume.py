@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mamp.config import Config
+from mamp.data.census import Census
 from mamp.errors import UserError
 
 # What may differ from the run's first config: nothing here changes what a step does. The videos themselves are
@@ -29,9 +30,19 @@ def refuse_other_config(begun: Mapping[str, Any], config: Config, run: Path) -> 
             )
 
 
-def same_length(begun: Mapping[str, Any], config: Config) -> bool:
-    """Whether the run was begun to be as long as `config` says."""
-    return all(begun["train"][key] == getattr(config.train, key) for key in ("steps", "epochs"))
+def refuse_other_videos(begun: Mapping[str, Any], census: Census, run: Path) -> None:
+    """UserError when the videos are not those that the run was begun on."""
+    if begun["digest"] != census.digest:
+        raise UserError(
+            f"run {run} was begun on {begun['videos']} videos with {begun['frames']} frames (list {begun['digest']}), and "
+            f"data.root now gives {len(census.counts)} with {census.frames} (list {census.digest}); give the same video, or another --run"
+        )
+
+
+def is_finished(saved: Mapping[str, Any], config: Config) -> bool:
+    """Whether the checkpoint is the last of its run, and `config` does not ask for more."""
+    same = all(saved["config"]["train"][key] == getattr(config.train, key) for key in ("steps", "epochs"))
+    return saved["step"] >= saved["steps"] and same
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

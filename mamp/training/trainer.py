@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mamp.config import Config, TrainConfig
 from mamp.errors import UserError
@@ -74,25 +74,25 @@ class Trainer:
         self._untold.append({**scalars, "loss": loss.detach(), "grad_norm": norm.detach()})
 
     def settle(self) -> None:
-        """Fetch the scalars of the last steps; UserError at the first loss that is not finite."""
-        for scalars in self._untold:
-            values = torch.stack([value.detach().float() for value in scalars.values()]).tolist()
-            self.told.append(dict(zip(scalars, values, strict=True)))
+        """Fetch the scalars of the last steps; UserError at the first one that broke down."""
         first = self.step - len(self._untold) + 1
-        for step, values in enumerate(self.told[len(self.told) - len(self._untold) :], start=first):
-            if not math.isfinite(values["loss"]) or (
-                self.config.train.amp != "fp16" and not math.isfinite(values["grad_norm"])
-            ):
+        for step, scalars in enumerate(self._untold, start=first):
+            numbers = torch.stack([value.detach().float() for value in scalars.values()]).tolist()
+            values = dict(zip(scalars, numbers, strict=True))
+            # with fp16 the scaler leaves out a step whose gradient is not finite
+            judged = ("loss",) if self.config.train.amp == "fp16" else ("loss", "grad_norm")
+            if not all(math.isfinite(values[name]) for name in judged):
                 raise UserError(
                     f"training broke down at step {step}: loss {values['loss']}, norm of the gradient {values['grad_norm']}; "
                     "begin a new run with a lower train.lr, a train.clip_norm, or train.amp=off"
                 )
+            self.told.append(values)
         self._untold.clear()
 
     def summarise(self) -> dict[str, float | None]:
-        """Means of the scalars since the last call; None where a mean is not finite."""
+        """Means of the scalars since the last call, loss and grad_norm first; None where a mean is not finite."""
         self.settle()
-        names = self.told[-1]
+        names = sorted(self.told[-1], key=lambda name: (name != "loss", name != "grad_norm", name))
         means = {name: sum(values[name] for values in self.told) / len(self.told) for name in names}
         self.told.clear()
         return {name: mean if math.isfinite(mean) else None for name, mean in means.items()}
@@ -112,7 +112,7 @@ class Trainer:
         self.settle()
         everything = self.task.state_dict()
         return {
-            "model": self.task.model.state_dict(),
+            "model": cast(nn.Module, self.task.model).state_dict(),
             "method": self.config.method.model_dump(mode="json"),
             "provenance": {**self.provenance, "step": self.step},
             "config": self.config.model_dump(mode="json"),
