@@ -16,7 +16,7 @@ from mamp import scoring
 from mamp.data import datasets
 from mamp.data.masks import write_mask
 from mamp.errors import UserError
-from mamp.segmentation.files import make_folder, write_json
+from mamp.segmentation.files import make_folder, remove_leftovers, write_json
 from mamp.segmentation.progress import Progress
 from mamp.segmentation.stream import Given, Steps, Timing, carry, decode_ahead
 
@@ -109,8 +109,7 @@ def _sequence(
     record = out / "sequences" / f"{sequence.name}.json"
     masks.mkdir(parents=True, exist_ok=True)
     record.parent.mkdir(exist_ok=True)
-    for leftover in masks.glob(".*"):  # of a run that was killed
-        leftover.unlink()
+    remove_leftovers(masks)
     given = {i: Given(f"mask {path}", partial(sequence.read_given, i)) for i, path in sequence.given.items()}
     began = time.perf_counter()
     with (

@@ -38,3 +38,9 @@ def make_folder(path: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise UserError(f"{path} cannot be written to ({error.strerror}); choose another folder") from None
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary names of masks that a killed run left in `folder`."""
+    for leftover in folder.glob(".*.png.*"):
+        leftover.unlink()

@@ -41,12 +41,10 @@ class Model:
         )
 
     def run_info(self) -> dict[str, Any]:
-        """What masks depend on, as JSON for `evaluate`: the config, and the weights' file, checksum and provenance."""
+        """What masks depend on, as JSON for `evaluate`: the config, and the weights' checksum and provenance."""
         info: dict[str, Any] = {"config": self.config.model_dump(mode="json")}
         if self.weights is not None:
-            info["weights"] = {
-                "file": self.weights.path.name, "sha256": checksum(self.weights.state), **self.weights.provenance,
-            }  # fmt: skip
+            info["weights"] = {"sha256": checksum(self.weights.state), "provenance": self.weights.provenance}
         return info
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from mamp.data.frames import image_files, open_frames
 from mamp.data.masks import read_mask, write_mask
 from mamp.errors import UserError
-from mamp.segmentation.files import make_folder
+from mamp.segmentation.files import make_folder, remove_leftovers
 from mamp.segmentation.overlay import STYLES, Film
 from mamp.segmentation.progress import Progress
 from mamp.segmentation.stream import Given, Steps, Timing, carry, decode_ahead
@@ -45,6 +45,7 @@ def segment(
         source = stack.enter_context(open_frames(video, bad_frame=bad_frame))
         given = given_masks(masks, source.names)
         make_folder(out)
+        remove_leftovers(out)
         film = stack.enter_context(Film(overlay, fps=source.fps)) if overlay is not None else None
         progress = stack.enter_context(Progress(len(source), quiet=quiet))
         progress.begin(video.name)

@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scenes import scene
 
 from mamp.errors import UserError
+from mamp.segmentation.segmenter import Segmenter
 
 
 def test_the_users_ids_come_back_in_every_frame(make_segmenter):
@@ -164,3 +167,59 @@ def test_a_frame_or_mask_that_does_not_fit_is_refused_and_changes_nothing(
         segmenter.step(frame, mask)
     assert calls == ["build", "start"]
     np.testing.assert_array_equal(segmenter.step(scene(1)[0]), scene(1)[1])
+
+
+class NoisePropagator:
+    """Random probabilities; as many rows as there are objects."""
+
+    memory_bytes = 0
+
+    def __init__(self, seed: int):
+        self.generator, self.count = torch.Generator().manual_seed(seed), 0
+
+    def start(self, frame, masks):
+        self.size, self.count = frame.shape[-2:], len(masks)
+
+    def step(self, frame):
+        return torch.rand(self.count + 1, *self.size, generator=self.generator).round(decimals=1)
+
+    def correct(self, masks, objects):
+        assert len(masks) == len(objects) and max(objects) < self.count
+
+    def add(self, masks):
+        self.count += len(masks)
+
+    def remove(self, objects):
+        assert sorted(set(objects)) == objects and max(objects) < self.count
+        self.count -= len(objects)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_whatever_is_given_holds_and_everything_else_is_the_best_of_the_rest(seed):
+    """Against a plain loop over pixels, for random masks, ids, and choices between adding, correcting and replacing."""
+    rng = np.random.default_rng(seed)
+    segmenter = Segmenter(torch.nn.Identity(), None)
+    segmenter._build = lambda: NoisePropagator(int(rng.integers(1000)))
+    followed: list[int] = []
+    for _ in range(6):
+        mask = rng.choice([0, 0, 3, 9, 260], (4, 5)).astype(np.uint16) if rng.random() < 0.6 else None
+        replace = bool(rng.random() < 0.4)
+        labels = segmenter.step(np.zeros((4, 5, 3), np.uint8), mask, replace=replace)
+        scores, shown = segmenter.probabilities, [] if mask is None else sorted(set(mask.flat) - {0})
+        for y in range(4):
+            for x in range(5):
+                rest = [0, *followed] if scores is not None else [0]
+                best = (
+                    max((float(scores[k, y, x]), -k) for k, i in enumerate(rest) if i not in shown)
+                    if followed
+                    else (0, 0)
+                )
+                wanted = rest[-best[1]]
+                if mask is not None and (replace or mask[y, x]):
+                    wanted = mask[y, x]
+                assert labels[y, x] == wanted
+        if mask is not None:
+            kept = [i for i in followed if i in shown] if replace else followed
+            followed = kept + [i for i in shown if i not in kept]
+        assert segmenter.ids == followed
