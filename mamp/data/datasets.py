@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from mamp import config
-from mamp.data.frames import VIDEO_SUFFIXES, FrameSource, open_frames
+from mamp.data.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES, FrameSource, open_frames
 from mamp.data.lists import (
     checked_name,
     entries,
@@ -285,7 +285,7 @@ def _from_first_mask(source: Path) -> Sequence:
             first_frame.setdefault(number, index - start)
     labels = _extent(truth, len(names) - start)
     return Sequence(
-        name=source.name if source.is_dir() else source.stem,
+        name=_name(source),
         source=source,
         frame_names=names[start:],
         given={index: files[start + index] for index in sorted({0, *first_frame.values()})},
@@ -297,7 +297,7 @@ def _from_first_mask(source: Path) -> Sequence:
 
 def _masks_beside(source: Path) -> Path:
     """Where the masks of a video are: Annotations/NAME beside it or beside JPEGImages, in it, or one NAME.png."""
-    name = source.name if source.is_dir() else source.stem
+    name = _name(source)
     images = next((parent for parent in source.parents if parent.name == "JPEGImages"), source.parent)
     beside = images.parent if images.name == "JPEGImages" else images
     places = [
@@ -310,17 +310,25 @@ def _masks_beside(source: Path) -> Path:
 
 
 def _sources(root: Path) -> list[Path]:
-    """The videos of a folder: itself if it holds images, else JPEGImages/NAME, frame folders and video files."""
-    if root.is_file() or is_frame_folder(root):
+    """The videos of a folder: JPEGImages/NAME, or frame folders and video files, or itself if images prevail."""
+    if root.is_file():
         return [root]
     if (root / "JPEGImages").is_dir():
         root = resolution(root / "JPEGImages")
-    return [
+    there = entries(root)
+    videos = [
         entry
-        for entry in entries(root)
+        for entry in there
         if (entry.is_dir() and entry.name != "Annotations" and is_frame_folder(entry))
         or (entry.is_file() and entry.suffix.lower() in VIDEO_SUFFIXES)
     ]
+    names = {_name(video) for video in videos}  # NAME.png beside a video is its mask
+    images = [e for e in there if e.suffix.lower() in IMAGE_SUFFIXES and e.is_file() and e.stem not in names]
+    return [root] if len(images) > len(videos) else videos
+
+
+def _name(source: Path) -> str:
+    return source.name if source.is_dir() else source.stem
 
 
 def _listed(root: Path, split: str) -> list[Path]:
@@ -331,7 +339,7 @@ def _listed(root: Path, split: str) -> list[Path]:
             return []
         there = ", ".join(list_file.stem for list_file in sorted(root.glob("*.txt"))) or "none"
         raise UserError(f"{root} has no split {split} (a list {split}.txt); it has {there}")
-    by_name = {path.name if path.is_dir() else path.stem: path for path in _sources(root)}
+    by_name = {_name(path): path for path in _sources(root)}
     names = list(read_list(file))
     absent = [name for name in names if name not in by_name]
     if absent:

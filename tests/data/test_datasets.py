@@ -1,0 +1,432 @@
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from mamp.config import Root
+from mamp.data.datasets import open_dataset, training_sequences
+from mamp.data.masks import object_ids, write_mask
+from mamp.errors import UserError
+
+H, W = 16, 24
+
+
+def write_frames(folder: Path, names: Sequence[str]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        Image.new("RGB", (W, H), (40, 80, 120)).save(folder / f"{name}.jpg")
+    return folder
+
+
+def write_masks(folder: Path, ids: Mapping[str, Sequence[int]]) -> None:
+    """One column of pixels for each id."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, numbers in ids.items():
+        labels = np.zeros((H, W), np.uint8)
+        labels[:, : len(numbers)] = numbers
+        Image.fromarray(labels).save(folder / f"{name}.png") if 255 in numbers else write_mask(
+            folder / f"{name}.png", labels
+        )
+
+
+def write_text(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+def write_video(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("mpeg4", rate=10)
+        stream.height, stream.width, stream.pix_fmt = H, W, "yuv420p"
+        for _ in range(5):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((H, W, 3), np.uint8), format="rgb24")))
+        file.mux(stream.encode())
+
+
+def numbers(count: int, step: int = 1, start: int = 0) -> list[str]:
+    return [f"{start + step * i:05d}" for i in range(count)]
+
+
+@pytest.fixture
+def davis2017(tmp_path: Path) -> Path:
+    root = tmp_path / "DAVIS"
+    for name, count in (("bear", 4), ("dog", 5), ("goat", 3)):
+        write_frames(root / "JPEGImages/480p" / name, numbers(count))
+    write_masks(root / "Annotations/480p/bear", dict.fromkeys(numbers(4), (1,)))
+    write_masks(root / "Annotations/480p/dog", dict.fromkeys(numbers(5), (1, 2, 255)))
+    write_masks(root / "Annotations/480p/goat", {"00000": (1, 2, 3)})
+    write_text(root / "ImageSets/2017/train.txt", "bear\n")
+    write_text(root / "ImageSets/2017/val.txt", "dog\r\ngoat\r\n\r\n")
+    write_text(root / "ImageSets/2017/test-dev.txt", "goat\n")
+    return root
+
+
+@pytest.fixture
+def davis2016(tmp_path: Path) -> Path:
+    root = tmp_path / "DAVIS2016"
+    lines = []
+    for name in ("bear", "dog"):
+        write_frames(root / "JPEGImages/480p" / name, numbers(4))
+        write_masks(root / "Annotations/480p" / name, dict.fromkeys(numbers(4), (255,)))
+        lines += [f"/JPEGImages/480p/{name}/{n}.jpg /Annotations/480p/{name}/{n}.png" for n in numbers(3)]
+    write_text(root / "ImageSets/480p/val.txt", "\n".join(lines[3:] + lines[:3]))
+    write_text(root / "ImageSets/480p/tune.txt", "\n".join(lines[:3]))
+    return root
+
+
+@pytest.fixture
+def youtube(tmp_path: Path) -> Path:
+    """Object 1 begins at the first listed frame, object 2 at the third; frame 00002 is listed for none."""
+    root = tmp_path / "YouTubeVOS"
+    objects = {
+        "1": {"category": "cat", "frames": ["00005", "00010", "00015", "00020"]},
+        "2": {"category": "dog", "frames": ["00020", "00015"]},
+    }
+    write_text(root / "valid/meta.json", json.dumps({"videos": {"0a1b": {"objects": objects}}}))
+    write_frames(root / "valid/JPEGImages/0a1b", ["00002", *numbers(4, 5, 5)])
+    write_frames(root / "valid_all_frames/JPEGImages/0a1b", numbers(23))
+    write_masks(root / "valid/Annotations/0a1b", {"00005": (1,), "00015": (1, 2)})
+    return root
+
+
+# ---------------------------------------------------------------- DAVIS
+
+
+def test_davis2017_lists_its_splits_in_the_order_of_the_file(davis2017: Path) -> None:
+    dog, goat = open_dataset("davis2017", davis2017, "val")
+    assert (dog.name, dog.fps, dog.labels, list(dog.given), list(dog.truth)) == (
+        "dog",
+        24,
+        "all",
+        [0],
+        [0, 1, 2, 3, 4],
+    )
+    assert (goat.name, goat.labels, list(goat.given), dict(goat.truth)) == ("goat", "first", [0], {})
+    assert dog.frame_names == tuple(numbers(5)) and len(dog.open()) == 5
+    assert [s.name for s in open_dataset("davis2017", davis2017, "test-dev")] == ["goat"]
+
+
+def test_davis2017_reads_255_as_background(davis2017: Path) -> None:
+    dog, goat = open_dataset("davis2017", davis2017, "val")
+    assert object_ids(dog.read_given(0)) == [1, 2] and object_ids(dog.read_truth(3)) == [1, 2]
+    assert object_ids(goat.read_given(0)) == [1, 2, 3]
+
+
+def test_davis2016_reads_two_column_lists_and_one_object(davis2016: Path) -> None:
+    dog, bear = open_dataset("davis2016", davis2016, "val")
+    assert (dog.name, bear.name) == ("dog", "bear")
+    assert dog.frame_names == tuple(numbers(3)) and dog.labels == "all"
+    assert np.unique(dog.read_given(0)).tolist() == [0, 1] == np.unique(dog.read_truth(2)).tolist()
+    assert [s.name for s in open_dataset("davis2016", davis2016, "tune")] == ["bear"]
+
+
+def test_davis2016_joins_all_objects_and_reads_lists_of_names(davis2017: Path) -> None:
+    write_text(davis2017 / "ImageSets/2016/val.txt", "dog\n")
+    (dog,) = open_dataset("davis2016", davis2017)
+    assert dog.read_given(0)[0, :4].tolist() == [1, 1, 1, 0]
+
+
+def test_db_info_stands_in_for_lists(davis2017: Path) -> None:
+    for file in (davis2017 / "ImageSets/2017").iterdir():
+        file.unlink()
+    write_text(
+        davis2017 / "db_info.yaml",
+        "attributes: [AC, BC]\nsequences:\n"
+        "- {name: bear, set: train, year: 2016, num_frames: 4, attributes: [AC]}\n"
+        "- {name: dog, set: val, year: 2016}\n- {name: goat, set: val, years: [2017]}\n",
+    )
+    assert [s.name for s in open_dataset("davis2017", davis2017)] == ["dog", "goat"]
+    assert [s.name for s in open_dataset("davis2016", davis2017)] == ["dog"]
+    assert [s.name for s in training_sequences([Root(path=davis2017)])] == ["bear"]
+    write_text(davis2017 / "db_info.yaml", "sequences: [bear, dog]\n")
+    with pytest.raises(UserError, match=r"db_info.yaml is not DAVIS's list of sequences .*fetch it again"):
+        open_dataset("davis2017", davis2017)
+
+
+def test_full_resolution_is_read_where_there_is_no_480p(davis2017: Path) -> None:
+    for kind in ("JPEGImages", "Annotations"):
+        (davis2017 / kind / "480p").rename(davis2017 / kind / "Full-Resolution")
+    assert open_dataset("davis2017", davis2017)[0].source == davis2017 / "JPEGImages/Full-Resolution/dog"
+
+
+def test_truth_of_some_frames_is_sparse(davis2017: Path) -> None:
+    (davis2017 / "Annotations/480p/dog/00003.png").unlink()
+    dog = open_dataset("davis2017", davis2017)[0]
+    assert dog.labels == "sparse" and list(dog.truth) == [0, 1, 2, 4]
+
+
+def test_a_split_that_is_not_there_names_those_that_are(davis2017: Path, youtube: Path) -> None:
+    with pytest.raises(UserError, match=r"DAVIS has no split vall; it has test-dev, train, val$"):
+        open_dataset("davis2017", davis2017, "vall")
+    with pytest.raises(
+        UserError, match=r"has no split val; it has neither lists in ImageSets nor db_info.yaml"
+    ):
+        open_dataset("davis2016", youtube)
+    with pytest.raises(
+        UserError, match=r"has no split test \(a folder test/JPEGImages\); it has valid, valid_all_frames"
+    ):
+        open_dataset("youtubevos", youtube, "test")
+    with pytest.raises(UserError, match="davis17 is not known; use one of davis2016, davis2017, youtubevos"):
+        open_dataset("davis17", davis2017)
+    with pytest.raises(UserError, match="nowhere does not exist"):
+        open_dataset("davis2017", davis2017 / "nowhere")
+
+
+def test_missing_frames_and_masks_are_named(davis2017: Path, davis2016: Path) -> None:
+    (davis2016 / "JPEGImages/480p/dog/00001.jpg").unlink()
+    with pytest.raises(UserError, match=r"JPEGImages/480p/dog lacks frame 00001 \(1 of 3 are missing\)"):
+        open_dataset("davis2016", davis2016)
+    (davis2017 / "Annotations/480p/goat/00000.png").unlink()
+    with pytest.raises(UserError, match=r"Annotations/480p/goat holds no mask named like a frame"):
+        open_dataset("davis2017", davis2017)
+    (davis2017 / "Annotations/480p/goat").rmdir()
+    with pytest.raises(UserError, match=r"Annotations/480p/goat does not exist; bring the masks"):
+        open_dataset("davis2017", davis2017)
+    write_text(davis2017 / "ImageSets/2017/val.txt", "unicorn")
+    with pytest.raises(UserError, match=r"JPEGImages/480p/unicorn does not exist; bring the frames"):
+        open_dataset("davis2017", davis2017)
+
+
+@pytest.mark.parametrize("name", ["../bear", "/etc", "a/../../b", ".."])
+def test_a_list_cannot_lead_out_of_the_data_set(davis2017: Path, youtube: Path, name: str) -> None:
+    write_text(davis2017 / "ImageSets/2017/val.txt", name)
+    with pytest.raises(UserError, match="which is no name of a folder"):
+        open_dataset("davis2017", davis2017)
+    objects = {"1": {"frames": ["00005"]}}
+    write_text(youtube / "valid/meta.json", json.dumps({"videos": {name: {"objects": objects}}}))
+    with pytest.raises(UserError, match="which is no name of a folder"):
+        open_dataset("youtubevos", youtube)
+
+
+def test_a_first_mask_without_objects_is_refused(davis2017: Path) -> None:
+    write_masks(davis2017 / "Annotations/480p/goat", {"00000": ()})
+    goat = open_dataset("davis2017", davis2017)[1]
+    with pytest.raises(UserError, match=r"goat/00000.png shows no object; mark at least one"):
+        goat.read_given(0)
+
+
+# ---------------------------------------------------------------- YouTube-VOS
+
+
+def test_youtube_reads_the_listed_frames_and_gives_objects_where_they_begin(youtube: Path) -> None:
+    for split in ("valid", "val"):
+        (video,) = open_dataset("youtubevos", youtube, split)
+        assert video.frame_names == ("00005", "00010", "00015", "00020") and video.fps == 6
+        assert video.labels == "first" and dict(video.truth) == {}
+        assert dict(video.first_frame) == {1: 0, 2: 2} and list(video.given) == [0, 2]
+        assert object_ids(video.read_given(0)) == [1]
+        assert object_ids(video.read_given(2)) == [2]  # the file shows object 1, too
+
+
+def test_the_all_frames_variant_reads_every_frame_with_the_masks_of_valid(youtube: Path) -> None:
+    (video,) = open_dataset("youtubevos", youtube, "valid_all_frames")
+    assert len(video.frame_names) == 23 and video.fps == 30
+    assert dict(video.first_frame) == {1: 5, 2: 15}
+    assert video.given[15] == youtube / "valid/Annotations/0a1b/00015.png"
+
+
+def test_the_folder_of_a_split_may_be_the_root(youtube: Path) -> None:
+    assert open_dataset("youtubevos", youtube / "valid")[0].name == "0a1b"
+    assert open_dataset("youtubevos", youtube / "valid", "valid")[0].name == "0a1b"
+
+
+def test_masks_beyond_the_first_ones_are_truth(youtube: Path) -> None:
+    write_masks(youtube / "valid/Annotations/0a1b", dict.fromkeys(numbers(4, 5, 5), (1, 2)))
+    (video,) = open_dataset("youtubevos", youtube, "valid")
+    assert video.labels == "all" and list(video.truth) == [0, 1, 2, 3] and list(video.given) == [0, 2]
+    assert open_dataset("youtubevos", youtube, "valid_all_frames")[0].labels == "sparse"
+
+
+def test_damage_in_youtube_is_named(youtube: Path) -> None:
+    (youtube / "valid/Annotations/0a1b/00015.png").unlink()
+    with pytest.raises(UserError, match=r"0a1b/00015.png is missing, where object 2 begins"):
+        open_dataset("youtubevos", youtube)
+    for text in (
+        "{",
+        "[]",
+        '{"videos": {"0a1b": {}}}',
+        '{"videos": {"0a1b": {"objects": {"x": {"frames": []}}}}}',
+    ):
+        write_text(youtube / "valid/meta.json", text)
+        with pytest.raises(UserError, match=r"meta.json is not a meta.json of YouTube-VOS"):
+            open_dataset("youtubevos", youtube)
+    write_text(youtube / "valid/meta.json", '{"videos": {"0a1b": {"objects": {}}}}')
+    with pytest.raises(UserError, match=r"meta.json lists no frames of 0a1b"):
+        open_dataset("youtubevos", youtube)
+    (youtube / "valid/meta.json").unlink()
+    with pytest.raises(UserError, match=r"valid/meta.json does not exist"):
+        open_dataset("youtubevos", youtube)
+
+
+# ---------------------------------------------------------------- Long Videos
+
+
+@pytest.mark.parametrize("layout", ["ImageSets/val.txt", "ImageSets/480p/val.txt", "val.txt", None])
+@pytest.mark.parametrize("resolution", ["480p", "."])
+def test_long_videos_have_sparse_truth(tmp_path: Path, layout: str | None, resolution: str) -> None:
+    write_frames(tmp_path / "JPEGImages" / resolution / "rat", numbers(9))
+    write_masks(
+        tmp_path / "Annotations" / resolution / "rat", {"00000": (1, 255), "00004": (1,), "00008": (1,)}
+    )
+    if layout is not None:
+        write_text(tmp_path / layout, "rat\n")
+    (rat,) = open_dataset("longvideos", tmp_path)
+    assert (
+        rat.labels == "sparse"
+        and list(rat.truth) == [0, 4, 8]
+        and list(rat.given) == [0]
+        and len(rat.frame_names) == 9
+    )
+    assert object_ids(rat.read_given(0)) == [1]
+
+
+# ---------------------------------------------------------------- plain folders
+
+
+def test_the_demo_layout_starts_at_the_first_mask_and_gives_late_objects(tmp_path: Path) -> None:
+    demo = tmp_path / "demo" / "valid_demo"
+    write_frames(demo / "JPEGImages/cat", numbers(8))
+    write_masks(demo / "Annotations/cat", {"00002": (1, 2), "00005": (7,)})
+    for root in (demo, demo.parent):
+        (cat,) = open_dataset("folder", root)
+        assert cat.frame_names == tuple(numbers(6, start=2)) and cat.open().names[0] == "00002"
+        assert list(cat.given) == [0, 3] and dict(cat.first_frame) == {1: 0, 2: 0, 7: 3}
+        assert (cat.labels, dict(cat.truth)) == ("first", {})
+
+
+def test_full_masks_in_a_folder_are_truth_and_give_each_object_once(tmp_path: Path) -> None:
+    write_frames(tmp_path / "JPEGImages/cat", numbers(4))
+    write_masks(tmp_path / "Annotations/cat", {"00000": (1,), "00001": (1,), "00002": (1, 4), "00003": (4,)})
+    (cat,) = open_dataset("folder", tmp_path)
+    assert cat.labels == "all" and list(cat.truth) == [0, 1, 2, 3] and list(cat.given) == [0, 2]
+    assert object_ids(cat.read_given(2)) == [4] and object_ids(cat.read_truth(2)) == [1, 4]
+
+
+@pytest.mark.parametrize("place", ["clip/Annotations/00000.png", "Annotations/clip/00000.png", "clip.png"])
+def test_ones_own_folder_of_frames_with_a_first_mask(tmp_path: Path, place: str) -> None:
+    write_frames(tmp_path / "clip", numbers(3))
+    write_masks((tmp_path / place).parent, {Path(place).stem: (1,)})
+    (clip,) = open_dataset("folder", tmp_path / "clip")
+    assert clip.name == "clip" and clip.labels == "first" and object_ids(clip.read_given(0)) == [1]
+
+
+def test_video_files_with_masks_beside_them(tmp_path: Path) -> None:
+    write_video(tmp_path / "b.mp4")
+    write_video(tmp_path / "a.avi")
+    write_masks(tmp_path, {"b": (1,)})
+    write_masks(tmp_path / "Annotations/a", {"00002": (3,), "00004": (3,)})
+    a, b = open_dataset("folder", tmp_path)
+    assert (a.name, a.frame_names, list(a.given), a.labels) == (
+        "a",
+        ("00002", "00003", "00004"),
+        [0],
+        "sparse",
+    )
+    assert (b.name, len(b.open()), b.open().fps, b.labels) == ("b", 5, 10, "first")
+    assert [s.name for s in open_dataset("folder", tmp_path / "b.mp4")] == ["b"]
+
+
+def test_a_folder_may_have_lists_and_needs_masks(tmp_path: Path) -> None:
+    for name in ("cat", "my dog"):
+        write_frames(tmp_path / "JPEGImages" / name, numbers(2))
+        write_masks(tmp_path / "Annotations" / name, {"00000": (1,)})
+    write_text(tmp_path / "mine.txt", "my dog\n")
+    assert [s.name for s in open_dataset("folder", tmp_path, "mine")] == ["my dog"]
+    assert [s.name for s in open_dataset("folder", tmp_path)] == ["cat", "my dog"]
+    with pytest.raises(UserError, match=r"has no split yours \(a list yours.txt\); it has mine"):
+        open_dataset("folder", tmp_path, "yours")
+    write_frames(tmp_path / "JPEGImages/bare", numbers(2))
+    with pytest.raises(UserError, match=r"Annotations/bare does not exist; bring the masks"):
+        open_dataset("folder", tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty holds no sequences"):
+        open_dataset("folder", tmp_path / "empty")
+
+
+# ---------------------------------------------------------------- training
+
+
+def test_training_takes_the_train_list_of_davis_and_no_labels(davis2017: Path) -> None:
+    (bear,) = training_sequences([Root(path=davis2017)])
+    assert (bear.name, bear.fps, bear.labels, dict(bear.given), dict(bear.truth)) == (
+        "bear",
+        24,
+        "none",
+        {},
+        {},
+    )
+    assert [s.name for s in training_sequences([Root(path=davis2017, split="val")])] == ["dog", "goat"]
+    (davis2017 / "ImageSets/2017/train.txt").unlink()
+    with pytest.raises(UserError, match="has no split train; it has test-dev, val"):
+        training_sequences([Root(path=davis2017)])
+
+
+def test_training_needs_no_masks(davis2016: Path) -> None:
+    for folder in (davis2016 / "Annotations/480p").iterdir():
+        for file in folder.iterdir():
+            file.unlink()
+    assert [s.name for s in training_sequences([Root(path=davis2016, split="val")])] == ["dog", "bear"]
+
+
+def test_training_prefers_all_frames_of_youtube_and_never_takes_valid_unasked(youtube: Path) -> None:
+    with pytest.raises(UserError, match="YouTubeVOS holds no frames or video files"):
+        training_sequences([Root(path=youtube)])
+    write_frames(youtube / "train/JPEGImages/aa", numbers(3, 5))
+    write_text(youtube / "train/meta.json", "{}")
+    assert [(s.name, s.fps, len(s.frame_names)) for s in training_sequences([Root(path=youtube)])] == [
+        ("aa", 6, 3)
+    ]
+    write_frames(youtube / "train_all_frames/JPEGImages/aa", numbers(11))
+    assert [(s.fps, len(s.frame_names)) for s in training_sequences([Root(path=youtube)])] == [(30, 11)]
+
+
+def test_training_reads_listed_folders_plain_folders_and_video_files(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        write_frames(tmp_path / "clips/JPEGImages" / name, numbers(3))
+    write_text(tmp_path / "clips/train.txt", "a\nc\n")
+    write_frames(tmp_path / "folders/x", numbers(2))
+    write_video(tmp_path / "videos/y.mp4")
+    (tmp_path / "videos/y.csv").write_text("about y")
+    roots = [
+        Root(path=tmp_path / "clips", fps=8),
+        Root(path=tmp_path / "folders"),
+        Root(path=tmp_path / "videos"),
+    ]
+    found = training_sequences(roots)
+    assert [(s.name, s.fps, len(s.frame_names)) for s in found] == [
+        ("a", 8, 3),
+        ("c", 8, 3),
+        ("x", None, 2),
+        ("y", None, 0),
+    ]
+    assert len(found[-1].open()) == 5
+    write_text(tmp_path / "clips/other.txt", "b\nz\n")
+    with pytest.raises(UserError, match=r"other.txt names z, which is not there \(1 of 2\)"):
+        training_sequences([Root(path=tmp_path / "clips", split="other")])
+
+
+def test_names_are_unique_among_roots(tmp_path: Path) -> None:
+    for root in ("one", "two", "far/two"):
+        write_frames(tmp_path / root / "x", numbers(2))
+    found = training_sequences([Root(path=tmp_path / root) for root in ("one", "two", "far/two")])
+    assert [s.name for s in found] == ["x", "two/x", "two-2/x"]
+
+
+def test_a_root_that_is_missing_or_empty_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere does not exist"):
+        training_sequences([Root(path=tmp_path / "nowhere")])
+    with pytest.raises(UserError, match=f"{tmp_path} holds no frames or video files"):
+        training_sequences([Root(path=tmp_path)])
+
+
+def test_a_sequence_can_be_handed_to_another_process(davis2017: Path) -> None:
+    dog = open_dataset("davis2017", davis2017)[0]
+    assert pickle.loads(pickle.dumps(dog)) == dog
