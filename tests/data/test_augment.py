@@ -8,7 +8,9 @@ from mamp.data.augment import augment
 
 
 def clips(b=3, t=2, h=24, w=24):
-    return torch.randint(0, 256, (b, t, 3, h, w), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    return torch.randint(
+        0, 256, (b, t, 3, h, w), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
+    )
 
 
 def run(frames, size=24, seed=0, **knobs):

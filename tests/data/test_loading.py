@@ -72,7 +72,9 @@ def test_a_crop_is_one_square_for_all_frames_of_a_clip(videos):
     for video in range(4):
         (still / f"{video}").mkdir(parents=True)
         for frame in range(10):
-            (still / f"{video}" / f"{frame}.jpg").write_bytes((videos / f"video{video:02d}" / "00000.jpg").read_bytes())
+            (still / f"{video}" / f"{frame}.jpg").write_bytes(
+                (videos / f"video{video:02d}" / "00000.jpg").read_bytes()
+            )
     frames = first(loader(still, fit="crop").batches(), 1)[0][0]
     assert torch.equal(frames[:, 0], frames[:, 1])
     again = first(loader(still, fit="crop").batches(1), 1)[0]
@@ -80,7 +82,9 @@ def test_a_crop_is_one_square_for_all_frames_of_a_clip(videos):
 
 
 def test_the_place_of_a_crop_runs_from_one_side_to_the_other():
-    ramp = np.repeat(np.arange(0, 200, 2, dtype=np.uint8)[None, :, None], 40, axis=0).repeat(3, axis=2)  # 40x100
+    ramp = np.repeat(np.arange(0, 200, 2, dtype=np.uint8)[None, :, None], 40, axis=0).repeat(
+        3, axis=2
+    )  # 40x100
     assert fit_square(ramp, 40, place=(0, 0))[0, :, 0].tolist() == list(range(0, 80, 2))
     assert fit_square(ramp, 40, place=(1, 1))[0, :, 0].tolist() == list(range(120, 200, 2))
 

@@ -1,0 +1,66 @@
+"""A method small enough for tests of the engine; it uses every source of randomness, and can be told to go wrong."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+
+import numpy as np
+import torch
+from torch import nn
+
+from mamp.config import Augment
+from mamp.data.augment import augment
+from mamp.methods.base import ClipSpec, TrainingTask
+
+
+class FakeTask(TrainingTask):
+    def __init__(self, config):
+        super().__init__()
+        self.model = nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.3), nn.Conv2d(4, 3, 1)
+        )
+        self.bias = nn.Parameter(torch.zeros(3))
+        self.clip = ClipSpec(frames=2, masks=False, size=(32, 32))
+        self.steps = 0
+
+    def prepare(self, batch, generator):
+        return augment(batch.frames, Augment(crop=(0.5, 1), flip=0.5), size=32, generator=generator)
+
+    def forward(self, prepared):
+        self.steps += 1
+        if f"{self.steps}" == os.environ.get("FAKE_SIGNAL_AFTER"):
+            os.kill(os.getpid(), getattr(signal, os.environ["FAKE_SIGNAL"]))
+        noise = random.random() + np.random.rand()
+        guess = self.model(prepared[:, 0]) + self.bias[:, None, None]
+        loss = (guess - prepared[:, 1, :, 1:-1, 1:-1]).square().mean() * (1 + 0.1 * noise)
+        if f"{self.steps}" == os.environ.get("FAKE_NAN_AFTER"):
+            loss = loss * float("nan")
+        return loss, {"noise": torch.tensor(noise)}
+
+    def preview(self, prepared):
+        torch.rand(1)
+        self.model(prepared[:, 0])
+        return (prepared[0, 0] * 255).to(torch.uint8)
+
+
+def build_task(config):
+    return FakeTask(config)
+
+
+def main(arguments):
+    """RUN key=value ...: train in a process of its own."""
+    from pathlib import Path
+
+    from mamp import config, methods
+    from mamp.training.engine import train
+
+    methods.METHODS["mamp"] = "fake_task"
+    train(config.load(None, arguments[1:]), Path(arguments[0]), device="cpu")
+
+
+if __name__ == "__main__":
+    import sys
+
+    main(sys.argv[1:])

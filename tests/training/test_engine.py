@@ -1,0 +1,321 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from mamp import config as configs
+from mamp.errors import UserError
+from mamp.training.checkpoints import listed
+from mamp.training.engine import train
+
+pytestmark = pytest.mark.usefixtures("fake_method")
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "weights.safetensors")
+
+
+def last_state(run: Path) -> dict:
+    return torch.load(listed(run / "checkpoints")[-1], weights_only=True)
+
+
+def log(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def curve(run: Path) -> list[tuple]:
+    return [tuple(line[name] for name in ("step", "loss", "lr", "grad_norm", "noise")) for line in log(run)]
+
+
+def equal(one, other) -> bool:
+    """The same tensors and values, bit for bit, however deep."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return one == other
+
+
+def same_end(one: Path, other: Path) -> bool:
+    names = ("model", "task", "optimizer", "scaler", "step", "rng", "method")
+    return all(equal(last_state(one)[name], last_state(other)[name]) for name in names)
+
+
+@pytest.fixture
+def undisturbed(tmp_path, settings):
+    """A run from the first step to the last."""
+    run = tmp_path / "undisturbed"
+    train(settings(), run, quiet=True)
+    return run
+
+
+# ---------------------------------------------------------------- interruptions
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_killed_run_goes_on_and_ends_bit_for_bit_as_an_undisturbed_one(
+    tmp_path, settings, arguments, undisturbed, workers, repository
+):
+    run = tmp_path / "killed"
+    paths = os.pathsep.join((str(repository), str(Path(__file__).parent)))
+    environment = {**os.environ, "PYTHONPATH": paths, "FAKE_SIGNAL": "SIGKILL", "FAKE_SIGNAL_AFTER": "8"}
+    command = [
+        sys.executable,
+        Path(__file__).parent / "fake_task.py",
+        run,
+        *arguments,
+        f"data.workers={workers}",
+    ]
+    killed = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert killed.returncode == -signal.SIGKILL
+    assert last_state(run)["step"] == 6
+    train(settings(f"data.workers={workers}"), run, quiet=True)
+    assert same_end(run, undisturbed)
+    assert equal(weights(run), weights(undisturbed))
+    assert curve(run) == curve(undisturbed)
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_signal_saves_the_step_at_hand_and_interrupts(
+    tmp_path, settings, undisturbed, monkeypatch, name, workers, capsys
+):
+    run = tmp_path / "run"
+    monkeypatch.setenv("FAKE_SIGNAL", name)
+    monkeypatch.setenv("FAKE_SIGNAL_AFTER", "5")
+    with pytest.raises(KeyboardInterrupt):
+        train(settings(f"data.workers={workers}"), run, quiet=True)
+    assert last_state(run)["step"] == 5
+    assert f"interrupted by {name}" in capsys.readouterr().err
+    monkeypatch.delenv("FAKE_SIGNAL_AFTER")
+    train(settings(), run, quiet=True)
+    assert same_end(run, undisturbed)
+    assert curve(run) == curve(undisturbed)
+
+
+def test_signal_handlers_are_given_back(undisturbed):
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize("damage", ["cut", "bit", "empty"])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    tmp_path, settings, undisturbed, monkeypatch, damage, capsys
+):
+    run = tmp_path / "run"
+    monkeypatch.setenv("FAKE_SIGNAL", "SIGTERM")
+    monkeypatch.setenv("FAKE_SIGNAL_AFTER", "8")
+    with pytest.raises(KeyboardInterrupt):
+        train(settings(), run, quiet=True)
+    path = listed(run / "checkpoints")[-1]
+    whole = path.read_bytes()
+    place = whole.index(last_state(run)["model"]["0.weight"].numpy().tobytes())
+    bit = whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
+    path.write_bytes({"cut": whole[: len(whole) // 2], "bit": bit, "empty": b""}[damage])
+    monkeypatch.delenv("FAKE_SIGNAL_AFTER")
+    train(settings(), run, quiet=True)
+    assert "step-00000008.pt is damaged" in capsys.readouterr().err
+    assert same_end(run, undisturbed)
+
+
+def test_when_every_checkpoint_is_damaged_the_run_is_not_begun_anew_in_silence(settings, undisturbed):
+    for path in listed(undisturbed / "checkpoints"):
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match="none of the 3 checkpoints"):
+        train(settings(), undisturbed, quiet=True)
+
+
+# ---------------------------------------------------------------- sameness
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(tmp_path, settings, undisturbed):
+    np.random.rand(), torch.rand(1)
+    train(
+        settings("data.workers=2", "train.checkpoint_every=5", "train.log_every=3"),
+        tmp_path / "again",
+        quiet=True,
+    )
+    assert same_end(tmp_path / "again", undisturbed)
+    train(settings("train.seed=1"), tmp_path / "other", quiet=True)
+    assert not equal(weights(tmp_path / "other"), weights(undisturbed))
+
+
+def test_a_finished_run_says_so_and_does_nothing(settings, undisturbed, capsys):
+    before = {
+        path: path.read_bytes() for path in undisturbed.rglob("*") if path.is_file() and path.name != ".lock"
+    }
+    assert train(settings(), undisturbed) == undisturbed / "weights.safetensors"
+    assert "finished after 12 steps" in capsys.readouterr().err
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_a_finished_run_can_be_made_longer(tmp_path, settings, undisturbed):
+    train(settings("train.steps=16"), undisturbed, quiet=True)
+    train(settings("train.steps=16"), tmp_path / "long", quiet=True)
+    assert same_end(undisturbed, tmp_path / "long")
+
+
+def test_a_run_does_not_go_on_with_another_config(settings, undisturbed):
+    with pytest.raises(UserError, match=r"begun with train\.lr=0\.01, and this config says 0\.02"):
+        train(settings("train.lr=0.02"), undisturbed, quiet=True)
+    with pytest.raises(UserError, match=r"begun with train\.schedule=halving"):
+        train(settings("train.schedule=cosine", "train.steps=16"), undisturbed, quiet=True)
+
+
+def test_a_run_does_not_go_on_with_other_videos(tmp_path, settings, undisturbed, videos):
+    other = tmp_path / "moved"
+    other.symlink_to(videos)
+    longer = ("train.steps=14", "data.root=null")
+    train(settings("train.steps=13").model_copy(update={"data": settings().data.model_copy(update={
+        "root": (configs.Root(path=other),)})}), undisturbed, quiet=True)  # fmt: skip
+    fewer = tmp_path / "fewer"
+    fewer.mkdir()
+    for video in sorted(videos.iterdir())[:7]:
+        (fewer / video.name).symlink_to(video)
+    data = settings().data.model_copy(update={"root": (configs.Root(path=fewer),)})
+    with pytest.raises(UserError, match="begun on 8 videos .* now gives 7"):
+        train(settings(longer[0]).model_copy(update={"data": data}), undisturbed, quiet=True)
+
+
+# ---------------------------------------------------------------- the run folder
+
+
+def test_the_run_folder_holds_config_log_code_checkpoints_and_pictures(settings, undisturbed):
+    assert configs.load(undisturbed / "config.yaml") == settings()
+    assert [line["step"] for line in log(undisturbed)] == [1, 2, 4, 6, 8, 10, 12]
+    assert {"loss", "lr", "grad_norm", "clips_per_s", "wait", "memory"} <= log(undisturbed)[0].keys()
+    code = json.loads((undisturbed / "code.json").read_text())
+    assert (
+        code["versions"]["torch"] == torch.__version__.partition("+")[0]
+        and {"commit", "diff", "hardware"} <= code.keys()
+    )
+    assert [path.name for path in listed(undisturbed / "checkpoints")] == [
+        f"step-{n:08d}.pt" for n in (6, 9, 12)
+    ]
+    assert Image.open(undisturbed / "previews" / "step-00000012.png").size == (32, 32)
+    assert not [path for path in undisturbed.rglob(".*") if path.name != ".lock"], (
+        "nothing half written stays"
+    )
+
+
+def test_a_checkpoint_holds_what_weights_are_made_of(undisturbed):
+    state = last_state(undisturbed)
+    assert equal(dict(state["model"]), weights(undisturbed))
+    assert state["method"]["name"] == "mamp"
+    assert state["provenance"]["data"]["videos"] == 8 and state["provenance"]["step"] == 12
+
+
+def test_lines_logged_after_the_last_checkpoint_are_dropped_on_resume(
+    tmp_path, settings, undisturbed, monkeypatch
+):
+    run = tmp_path / "run"
+    monkeypatch.setenv("FAKE_SIGNAL", "SIGTERM")
+    monkeypatch.setenv("FAKE_SIGNAL_AFTER", "7")
+    with pytest.raises(KeyboardInterrupt):
+        train(settings(), run, quiet=True)
+    with (run / "log.jsonl").open("a") as file:
+        file.write('{"step": 8, "loss": 9}\n{"step": 1')
+    monkeypatch.delenv("FAKE_SIGNAL_AFTER")
+    train(settings(), run, quiet=True)
+    assert curve(run) == curve(undisturbed)
+
+
+def test_two_processes_do_not_write_one_run(tmp_path, settings):
+    run = tmp_path / "run"
+    run.mkdir()
+    hold = "import fcntl,sys; f=open(sys.argv[1],'a+'); fcntl.lockf(f,fcntl.LOCK_EX); print('held',flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, run / ".lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match="is being written by"):
+            train(settings(), run, quiet=True)
+        other.communicate("\n")
+    train(settings("train.steps=1"), run, quiet=True)
+
+
+# ---------------------------------------------------------------- learning
+
+
+def test_training_learns(settings, tmp_path):
+    train(settings("train.steps=60", "train.log_every=20"), tmp_path, quiet=True)
+    losses = [line["loss"] for line in log(tmp_path)]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_the_logged_rate_is_the_schedule_s(tmp_path, settings):
+    train(settings("train.milestones=[6,12]", "train.log_every=1"), tmp_path, quiet=True)
+    assert [line["lr"] for line in log(tmp_path)] == [0.01] * 4 + [0.005] * 3 + [0.0025] * 5
+
+
+def test_epochs_are_counted_in_clips(tmp_path, settings, arguments):
+    config = configs.load(None, [*(a for a in arguments if "steps" not in a), "train.epochs=2.5"])
+    train(config, tmp_path, quiet=True)
+    assert log(tmp_path)[-1]["step"] == 10  # eight clips an epoch, two in a step
+
+
+def test_the_gradient_is_clipped_after_its_norm_is_logged(tmp_path, settings):
+    train(settings("train.clip_norm=0.001", "train.steps=2"), tmp_path, quiet=True)
+    assert log(tmp_path)[0]["grad_norm"] > 0.001
+
+
+def test_bf16_trains_in_32_bit_weights(tmp_path, settings):
+    train(settings("train.amp=bf16", "train.steps=2"), tmp_path, device="cpu", quiet=True)
+    assert all(value.dtype != torch.bfloat16 for value in weights(tmp_path).values())
+
+
+def test_torch_is_left_as_it_was(undisturbed):
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.utils.deterministic.fill_uninitialized_memory
+
+
+# ---------------------------------------------------------------- a user's mistakes
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(
+    tmp_path, settings, monkeypatch
+):
+    monkeypatch.setenv("FAKE_NAN_AFTER", "8")
+    with pytest.raises(UserError, match="broke down at step 8: loss nan"):
+        train(settings(), tmp_path, quiet=True)
+    assert last_state(tmp_path)["step"] == 6
+
+
+def test_mistakes_are_told_in_one_sentence(tmp_path, settings, videos):
+    no_root = settings().model_copy(update={"data": settings().data.model_copy(update={"root": ()})})
+    for config, device, words in (
+        (no_root, "cpu", "pass data.root=PATH"),
+        (settings("train.amp=fp16"), "cpu", "train.amp=bf16"),
+        (settings("train.batch=100"), "cpu", "train.batch=100"),
+        (settings(), "toaster", "toaster"),
+    ):
+        with pytest.raises(UserError) as caught:
+            train(config, tmp_path / "run", device=device, quiet=True)
+        assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_run_folder_that_cannot_be_made_is_named(tmp_path, settings):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file"):
+        train(settings(), tmp_path / "file" / "run", quiet=True)
+
+
+def test_quiet_prints_nothing_and_otherwise_the_census_comes_first(tmp_path, settings, capsys):
+    train(settings("train.steps=2"), tmp_path / "quiet", quiet=True)
+    assert capsys.readouterr() == ("", "")
+    train(settings("train.steps=2"), tmp_path / "told")
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("training video: 8 videos, 64 frames")
+    assert "8 videos do not say their rate" in err and "step 2/2" in err
