@@ -37,7 +37,7 @@ def score(
 
     truth: a folder of mask folders, or a data set's root. protocol: a name in PROTOCOLS, by default guessed. split: a list
     in ImageSets, or a folder of YouTube-VOS. seen: a file of category names, or a meta.json, of the training set, by
-    default train/meta.json. processes: sequences are shared among so many; by default this one alone does it.
+    default train/meta.json. processes: sequences are shared among so many, this one among them; by default it is alone.
     Videos that have no truth but what is given are checked and not scored.
 
     Raises UserError that lists every missing sequence and frame, unreadable mask, wrong size and unknown label.
@@ -185,15 +185,19 @@ def _folder_of(video: Video, folder: Path, videos: Sequence[Video]) -> Path:
 def _share(
     work: Callable[[Job], Outcome], jobs: Sequence[Job], *, processes: int, weights: Sequence[int]
 ) -> list[Outcome]:
-    """`work` of every job, in order; by several processes the heaviest first, so that they end together."""
+    """`work` of every job, in order. Other processes begin with the heaviest, this one meanwhile with the lightest."""
     processes = min(processes, len(jobs))
     if processes < 2:
         return [work(job) for job in jobs]
     order = sorted(range(len(jobs)), key=lambda i: -weights[i])
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    outcomes: dict[int, Outcome] = {}
+    with ProcessPoolExecutor(processes - 1, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
             futures = {i: pool.submit(work, jobs[i]) for i in order}
-            return [futures[i].result() for i in range(len(jobs))]
+            for i in reversed(order):
+                if futures[i].cancel():  # nobody has begun it
+                    outcomes[i] = work(jobs[i])
+            return [outcomes[i] if i in outcomes else futures[i].result() for i in range(len(jobs))]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

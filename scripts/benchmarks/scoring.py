@@ -1,0 +1,273 @@
+"""How long scoring takes: the official algorithm written plainly, vos-benchmark, and ours, on the same masks.
+
+    python scripts/benchmarks/scoring.py [--full] [--masks DIR] [--runs N] [--json FILE]
+
+The masks are the size of DAVIS-2017's at 480p. --full makes as many as DAVIS-2017 val has: 30 sequences, 61 objects,
+1,999 frames. --masks DIR takes real ones from DIR/osvos_dev_truth and DIR/osvos_dev and lays them over one another;
+without it they are rendered. Figures are medians of the runs, which take turns, so that a busy machine is fair to all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from mamp.data.masks import read_mask, write_mask  # noqa: E402
+from mamp.data.synthetic import render_clip  # noqa: E402
+from mamp.scoring import Scores, score, score_sequence  # noqa: E402
+
+try:
+    import cv2
+
+    cv2.setNumThreads(1)
+except ImportError:
+    cv2 = None
+try:
+    from vos_benchmark.benchmark import benchmark as vos_benchmark
+except ImportError:
+    vos_benchmark = None
+
+SIZE = (480, 854)
+Clip = tuple[np.ndarray, np.ndarray]  # truth and result, (T, H, W)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="as many sequences, objects and frames as DAVIS-2017 val")
+    parser.add_argument("--masks", type=Path, help="folder with osvos_dev_truth and osvos_dev")
+    parser.add_argument("--runs", type=int, default=3, help="runs of each that the medians are of")
+    parser.add_argument("--json", type=Path, help="where the figures go")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        figures = measure(Path(folder), full=args.full, masks=args.masks, runs=args.runs)
+    print("\n".join(f"{key}: {value}" for key, value in figures.items()))
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def measure(folder: Path, *, full: bool, masks: Path | None, runs: int) -> dict[str, object]:
+    """All figures; two loops, of masks in memory and of masks in files."""
+    clips = write_set(folder, sources(masks), full=full)
+    plain_seconds, our_seconds, difference = in_memory(clips, runs=runs)
+    seconds, vos_difference = in_files(folder, runs=runs)
+    one, two = seconds["ours, 1 process"], seconds["ours, 2 processes"]
+    figures: dict[str, object] = {
+        "official_over_ours": plain_seconds / our_seconds,
+        "two_processes_speedup": one / two,
+        "vos_benchmark_over_ours": None,
+        "largest_difference": difference,
+        "plain_ms_per_frame": 1e3 * plain_seconds,
+        "ours_ms_per_frame": 1e3 * our_seconds,
+        "seconds_with_decoding": seconds,
+    }
+    if vos_difference is not None:
+        figures["vos_benchmark_over_ours"] = seconds["vos-benchmark, 1 process"] / one
+        figures["vos_benchmark_over_ours_two_processes"] = seconds["vos-benchmark, 2 processes"] / two
+        figures["largest_difference_to_vos_benchmark"] = vos_difference
+    return {**figures, **machine(folder, real=masks is not None)}
+
+
+def machine(folder: Path, *, real: bool) -> dict[str, object]:
+    """What the figures were taken on."""
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return {
+        "frames": len(list((folder / "truth").glob("*/*.png"))),
+        "sequences": len(list((folder / "truth").iterdir())),
+        "masks": "real, laid over one another" if real else "rendered",
+        "dilation_of_plain": "cv2.dilate, 1 thread" if cv2 else "numpy",
+        "processor": processor(),
+        "processors": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "peak_memory_of_a_process_mb": peak / 1024,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+# ---------------------------------------------------------------- what is measured
+
+
+def in_memory(clips: list[Clip], *, runs: int) -> tuple[float, float, float]:
+    """Seconds a frame of the plain algorithm and of ours, and the largest difference of any J or F."""
+    seconds: dict[str, list[float]] = {"plain": [], "ours": []}
+    difference = 0.0
+    for _ in range(runs):
+        for truth, result in clips:
+            plain, taken = timed(lambda t=truth, r=result: plain_sequence(t, r))
+            seconds["plain"].append(taken / (len(truth) - 2))
+            ours, taken = timed(lambda t=truth, r=result: score_sequence(t, r, "davis2017"))
+            seconds["ours"].append(taken / (len(truth) - 2))
+            for number, (j, f) in plain.items():
+                worst = max(np.abs(ours[number].j - j).max(), np.abs(ours[number].f - f).max())
+                difference = max(difference, float(worst))
+    per_clip = {name: np.median(np.reshape(values, (runs, -1)), axis=0) for name, values in seconds.items()}
+    return float(per_clip["plain"].mean()), float(per_clip["ours"].mean()), difference
+
+
+def in_files(folder: Path, *, runs: int) -> tuple[dict[str, float], float | None]:
+    """Median seconds of scoring the whole folder, and the largest difference of an object's J or F to vos-benchmark's."""
+    truth, result = folder / "truth", folder / "result"
+    jobs: dict[str, Callable[[], object]] = {}
+    for n in (1, 2):
+        words = f"{n} process" + "es" * (n > 1)
+        jobs[f"ours, {words}"] = lambda n=n: score(truth, result, protocol="davis2017", processes=n)
+        if vos_benchmark is not None:
+            jobs[f"vos-benchmark, {words}"] = lambda n=n: vos_benchmark(
+                [str(truth)], [str(result)], num_processes=n, verbose=False
+            )
+    seconds: dict[str, list[float]] = {name: [] for name in jobs}
+    found: dict[str, object] = {}
+    for _ in range(runs):
+        for name, job in jobs.items():
+            found[name], taken = timed(job)
+            seconds[name].append(taken)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    if vos_benchmark is None:
+        return medians, None
+    return medians, difference_to(found["ours, 1 process"], found["vos-benchmark, 1 process"][3][0])
+
+
+def difference_to(ours: Scores, theirs: dict[str, tuple[dict[int, float], dict[int, float]]]) -> float:
+    """Of object means; theirs are in percent."""
+    return max(
+        max(abs(row["J-Mean"] - theirs[name][0][k] / 100), abs(row["F-Mean"] - theirs[name][1][k] / 100))
+        for name, k, row in ours.objects()
+    )
+
+
+def timed(job: Callable[[], object]) -> tuple[object, float]:
+    began = time.perf_counter()
+    value = job()
+    return value, time.perf_counter() - began
+
+
+# ---------------------------------------------------------------- the official algorithm, plainly
+
+
+def plain_sequence(truth: np.ndarray, result: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """J and F of each object in all frames but the first and the last: every mask on its own, on the whole frame."""
+    scores = {}
+    for number in range(1, int(truth[0].max()) + 1):
+        pairs = [(t == number, r == number) for t, r in zip(truth[1:-1], result[1:-1], strict=True)]
+        scores[number] = np.array([plain_j(*p) for p in pairs]), np.array([plain_f(*p) for p in pairs])
+    return scores
+
+
+def plain_j(truth: np.ndarray, result: np.ndarray) -> float:
+    union = np.sum(truth | result)
+    return float(np.sum(truth & result) / union) if union else 1.0
+
+
+def plain_f(truth: np.ndarray, result: np.ndarray) -> float:
+    radius = math.ceil(0.008 * np.linalg.norm(truth.shape))
+    true_edge, edge = plain_boundary(truth), plain_boundary(result)
+    matched = edge * plain_dilation(true_edge, radius)
+    true_matched = true_edge * plain_dilation(edge, radius)
+    count, true_count = np.sum(edge), np.sum(true_edge)
+    if count == 0 or true_count == 0:
+        return float(count == true_count)
+    precision, recall = np.sum(matched) / count, np.sum(true_matched) / true_count
+    return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
+
+
+def plain_boundary(mask: np.ndarray) -> np.ndarray:
+    right, below, corner = np.zeros_like(mask), np.zeros_like(mask), np.zeros_like(mask)
+    right[:, :-1], below[:-1], corner[:-1, :-1] = mask[:, 1:], mask[1:], mask[1:, 1:]
+    edge = (mask ^ right) | (mask ^ below) | (mask ^ corner)
+    edge[-1] = mask[-1] ^ right[-1]
+    edge[:, -1] = mask[:, -1] ^ below[:, -1]
+    edge[-1, -1] = False
+    return edge
+
+
+def plain_dilation(edge: np.ndarray, radius: int) -> np.ndarray:
+    y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
+    disk = y * y + x * x <= radius * radius
+    if cv2 is not None:
+        return cv2.dilate(edge.astype(np.uint8), disk.astype(np.uint8)) > 0
+    height, width = edge.shape
+    padded = np.pad(edge, radius)
+    out = np.zeros_like(edge)
+    for dy, dx in np.argwhere(disk):
+        out |= padded[dy : dy + height, dx : dx + width]
+    return out
+
+
+# ---------------------------------------------------------------- the masks
+
+
+def sources(masks: Path | None) -> list[Clip]:
+    """One-object clips at 480p, uint8 0 or 1."""
+    if masks is None:
+        return [rendered(seed) for seed in range(4)]
+    clips = []
+    for truth in sorted((masks / "osvos_dev_truth").iterdir()):
+        names = sorted(file.name for file in truth.glob("*.png"))[:66]
+        pair = [np.stack([read_mask(folder / n) for n in names]) for folder in (truth, masks / "osvos_dev" / truth.name)]
+        clips.append((pair[0], pair[1]))
+    return clips
+
+
+def rendered(seed: int) -> Clip:
+    """A rendered object; the result lags a frame behind the truth, with specks."""
+    small = render_clip(seed, frames=24, size=(SIZE[0] // 2, SIZE[1] // 2), objects=1).labels
+    truth = np.repeat(np.repeat(small, 2, axis=1), 2, axis=2)
+    result = np.concatenate([truth[:1], truth[:-1]])
+    specks = np.random.default_rng(seed).integers(0, SIZE, size=(len(truth), 3, 2))
+    for t, places in enumerate(specks):
+        for y, x in places:
+            result[t, y : y + 6, x : x + 6] ^= 1
+    return truth, result
+
+
+def write_set(folder: Path, clips: list[Clip], *, full: bool) -> list[Clip]:
+    """Write truth/SEQ and result/SEQ with 1, 2 and 3 objects in turn; the first few frames of some are returned."""
+    counts = [1, 2, 3] * 9 + [1, 2, 4] if full else [1, 2, 3, 2]
+    kept = []
+    for s, objects in enumerate(counts):
+        frames = 67 - (s % 30 >= 19) if full else 40
+        chosen = [clips[(s + 3 * k) % len(clips)] for k in range(objects)]
+        for t in range(frames):
+            maps = [laid_over([clip[side][bounce(t, len(clip[side]))] for clip in chosen]) for side in (0, 1)]
+            for name, labels in zip(("truth", "result"), maps, strict=True):
+                (folder / name / f"s{s:02d}").mkdir(parents=True, exist_ok=True)
+                write_mask(folder / name / f"s{s:02d}" / f"{t:05d}.png", labels)
+            if s < 3 and t < 12:
+                kept.append((s, *maps))
+    return [(np.stack([m[1] for m in kept if m[0] == s]), np.stack([m[2] for m in kept if m[0] == s])) for s in range(3)]
+
+
+def bounce(t: int, length: int) -> int:
+    """Forwards and backwards through a clip."""
+    t %= 2 * length - 2
+    return min(t, 2 * length - 2 - t)
+
+
+def laid_over(masks: list[np.ndarray]) -> np.ndarray:
+    labels = np.zeros(SIZE, dtype=np.uint8)
+    for number, mask in enumerate(masks, start=1):
+        labels[mask > 0] = number
+    return labels
+
+
+if __name__ == "__main__":
+    main()
