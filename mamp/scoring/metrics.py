@@ -1,9 +1,8 @@
 """J and F of the masks of one frame, and the statistics of one object over a video.
 
 J is region similarity, F boundary accuracy (Perazzi et al., CVPR 2016, section 4), as the official DAVIS tool
-computes them. All objects of a frame are measured together. Two things make that fast without changing a bit of it:
-a label map is long runs of equal labels, so areas are counted run by run; and every boundary of every object
-lies where the label map changes, so boundaries are short lists of pixels, which are widened inside their own box.
+computes them. All objects of a frame are measured together, from the few pixels in which a label map changes: they
+hold every object's boundary, and areas follow from where runs of equal labels end.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ Decay = Literal["exact", "official", "official_numpy2"]
 _TOLERANCE = 0.008  # of the frame's diagonal: boundaries this near to each other match
 _RECALL_ABOVE = 0.5
 _DECAY_BINS = 4
+_MOST_AT_ONCE = 32  # objects whose boundaries fit the bits of a number, twice
 
 
 # ---------------------------------------------------------------- one frame
@@ -78,40 +78,86 @@ def _mask(mask: np.ndarray) -> np.ndarray:
 
 
 class FramePair:
-    """The true and the predicted label map of one frame, (H, W) each, cut to the box in which either shows an object."""
+    """The true and the predicted label map of one frame, (H, W) each.
+
+    Kept are the N pixels in which either map differs from a neighbour to the right or below, which hold every boundary,
+    and the labels that meet there. Both maps are first cut to the box (h, w) in which either shows an object.
+    """
 
     def __init__(self, truth: np.ndarray, result: np.ndarray) -> None:
         self._radius = boundary_radius(truth.shape)
         box = _box(truth | result)
-        self._truth, self._result = np.ascontiguousarray(truth[box]), np.ascontiguousarray(result[box])
-        t, r = self._truth.reshape(-1), self._result.reshape(-1)
-        changed = t[1:] != t[:-1]
-        changed |= r[1:] != r[:-1]
-        starts = np.append(0, np.flatnonzero(changed) + 1)
-        self._runs = t[starts], r[starts], np.diff(starts, append=t.size)  # labels and lengths of runs
+        shift, kind = (8, np.uint16) if truth.itemsize == result.itemsize == 1 else (16, np.uint32)
+        pairs = truth[box].astype(kind)  # both labels of a pixel in one number
+        pairs <<= shift
+        pairs |= result[box].astype(kind, copy=False)
+        self._size = height, width = pairs.shape
+        at = np.flatnonzero(_changes(pairs))
+        self._y, self._x = np.divmod(at, width)
+        right = (self._x < width - 1).astype(np.intp)
+        below = np.where(self._y < height - 1, width, 0)
+        here = pairs.reshape(-1).take(np.stack([at, at + right, at + below, at + right + below]))  # (4, N)
+        self._labels = np.stack([here >> shift, here & ((1 << shift) - 1)])  # (2, 4, N), truth and result
+        ends = pairs[:, -1]
+        self._ends = np.stack([ends >> shift, ends & ((1 << shift) - 1)])  # (2, h)
 
     def labels(self) -> tuple[set[int], set[int]]:
         """The non-zero labels of the truth and of the result."""
-        truth, result = (set(np.unique(values).tolist()) - {0} for values in self._runs[:2])
+        truth, result = (
+            {*np.unique(here[0]).tolist(), *np.unique(ends).tolist()} - {0}
+            for here, ends in zip(self._labels, self._ends, strict=True)
+        )
         return truth, result
 
     def score(self, ids: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """J and F of the objects called `ids`, float64 (K,) each; see `score_frame`."""
-        truth, result = _Edges(self._truth), _Edges(self._result)
-        f = [_boundary_f(truth.of(k), result.of(k), self._radius) for k in ids]
-        return self._j(ids), np.array(f, dtype=np.float64)
+        groups = [ids[i : i + _MOST_AT_ONCE] for i in range(0, len(ids), _MOST_AT_ONCE)]
+        return self._j(ids), np.concatenate([np.empty(0), *(self._f(group) for group in groups)])
 
     def _j(self, ids: Sequence[int]) -> np.ndarray:
-        """J from one joint histogram of the two maps."""
-        truth, result, lengths = self._runs
-        column = np.zeros(max(int(truth.max()), int(result.max()), *ids, 0) + 1, dtype=np.intp)
-        column[np.asarray(ids, dtype=np.intp)] = np.arange(1, len(ids) + 1)  # label -> 1..K; 0 is not scored
+        """J from the joint histogram of both maps.
+
+        A row is runs of equal pairs of labels. Each adds where it ends, and takes away where it begins, to the area of its
+        pair; where a pixel is kept for another reason than an end, both cancel out.
+        """
+        column = self._table(ids, np.arange(1, len(ids) + 1), kind=np.intp)  # label -> 1..K; 0 is not scored
         side = len(ids) + 1
-        pairs = column[truth] * side + column[result]
-        joint = np.bincount(pairs, weights=lengths, minlength=side * side).reshape(side, side)
+        here, right = column.take(self._labels[0, :2]) * side + column.take(self._labels[1, :2])
+        ends = column.take(self._ends[0]) * side + column.take(self._ends[1])
+        joint = np.bincount(here, weights=self._x + 1, minlength=side * side)
+        joint -= np.bincount(right, weights=self._x + 1, minlength=side * side)
+        joint += np.bincount(ends, minlength=side * side) * self._size[1]
+        joint = joint.reshape(side, side)
         both = joint.diagonal()[1:]
         either = (joint.sum(axis=1) + joint.sum(axis=0))[1:] - both
         return np.divide(both, either, out=np.ones(len(ids)), where=either > 0)
+
+    def _f(self, ids: Sequence[int]) -> np.ndarray:
+        """F of at most 32 objects: each has a bit for the truth's boundary and one for the result's, all widened at once."""
+        count, radius = len(ids), self._radius
+        kind = next(kind for kind in (np.uint8, np.uint16, np.uint32, np.uint64) if 2 * count <= 8 * kind().itemsize)
+        bits = self._table(ids, 1 << np.arange(count, dtype=np.uint64), kind=kind).take(self._labels)  # (2, 4, N)
+        truth, result = np.bitwise_or.reduce(bits[:, :1] ^ bits[:, 1:], axis=1)  # (N,) each
+        stride = self._size[1] + 2 * radius
+        at = self._y * stride + self._x
+        canvas = np.zeros((self._size[0] + 2 * radius) * stride, dtype=kind)
+        canvas[at + radius * stride + radius] = truth | result << kind(count)
+        near = _widen(canvas, stride, radius).take(at)
+        sets = np.stack([truth, truth & (near >> kind(count)), result, result & near])  # (4, N)
+        n_truth, found_truth, n_result, found_result = np.array(
+            [np.count_nonzero(sets & kind(1 << k), axis=1) for k in range(count)]
+        ).T
+        precision = np.divide(found_result, n_result, out=np.ones(count), where=n_result > 0)
+        recall = np.divide(found_truth, n_truth, out=np.ones(count), where=n_truth > 0)
+        total = precision + recall
+        return np.divide(2 * precision * recall, total, out=np.zeros(count), where=total > 0)
+
+    def _table(self, ids: Sequence[int], values: np.ndarray, *, kind: type[np.generic]) -> np.ndarray:
+        """label -> its object's value, 0 for labels that are not asked for."""
+        highest = max(int(self._labels.max(initial=0)), int(self._ends.max(initial=0)), *ids, 0)
+        table = np.zeros(highest + 1, dtype=kind)
+        table[np.asarray(ids, dtype=np.intp)] = values
+        return table
 
 
 def _box(inside: np.ndarray) -> tuple[slice, slice]:
@@ -132,73 +178,27 @@ def _changes(labels: np.ndarray) -> np.ndarray:
     return changes
 
 
-class _Edges:
-    """The pixels where a label map changes, with the labels that meet there: every object's boundary is among them."""
+def _widen(canvas: np.ndarray, stride: int, radius: int) -> np.ndarray:
+    """Dilation by the disk dy^2 + dx^2 <= radius^2 of every bit of a map that has a margin of `radius` on all sides.
 
-    def __init__(self, labels: np.ndarray) -> None:
-        height, width = labels.shape
-        here = np.flatnonzero(_changes(labels))
-        self.y, self.x = np.divmod(here, width)
-        right = (self.x < width - 1).astype(np.intp)
-        down = np.where(self.y < height - 1, width, 0)
-        flat = labels.reshape(-1)
-        self.here = flat[here]
-        self.neighbours = flat[np.stack([here + right, here + down, here + right + down])]  # (3, N)
-
-    def of(self, label: int) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and columns of the boundary of one object."""
-        on = ((self.neighbours == label) != (self.here == label)).any(axis=0)
-        return self.y[on], self.x[on]
-
-
-def _boundary_f(truth: tuple[np.ndarray, np.ndarray], result: tuple[np.ndarray, np.ndarray], radius: int) -> float:
-    """F of two boundaries given as (rows, columns)."""
-    n_truth, n_result = len(truth[0]), len(result[0])
-    if n_truth == 0 and n_result == 0:
-        return 1.0
-    if n_truth == 0 or n_result == 0:
-        return 0.0
-    precision = _near(result, truth, radius) / n_result
-    recall = _near(truth, result, radius) / n_truth
-    return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
-
-
-def _near(points: tuple[np.ndarray, np.ndarray], targets: tuple[np.ndarray, np.ndarray], radius: int) -> int:
-    """How many points lie within `radius` of a target, by widening the targets inside the points' box."""
-    (y, x), (ty, tx) = points, targets
-    top, left = int(y.min()), int(x.min())
-    height, width = int(y.max()) - top + 1, int(x.max()) - left + 1
-    ty, tx = ty - (top - radius), tx - (left - radius)
-    inside = (ty >= 0) & (ty < height + 2 * radius) & (tx >= 0) & (tx < width + 2 * radius)
-    canvas = np.zeros((height + 2 * radius, width + 2 * radius), dtype=bool)
-    canvas[ty[inside], tx[inside]] = True
-    return int(np.count_nonzero(_widen(canvas, radius)[y - top, x - left]))
-
-
-def _widen(canvas: np.ndarray, radius: int) -> np.ndarray:
-    """Dilation by the disk dy^2 + dx^2 <= radius^2 of a bool map (h + 2 radius, w + 2 radius), without its margin (h, w).
-
-    Runs along the row are grown to each width the disk has, by doubling, and laid over the rows above and below. The map
-    is worked on as one line: what a shift carries over a row's end falls into a margin.
+    canvas: its pixels in one line, `stride` a row. Returns those from the first pixel inside the margin to the last.
+    Runs along the row are grown to each width the disk has, by doubling, and laid over the rows above and below. What a
+    shift carries over a row's end falls into a margin.
     """
-    rows, stride = canvas.shape
     first = radius * stride + radius
-    count = (rows - 2 * radius - 1) * stride + stride - 2 * radius
-    run = canvas.reshape(-1)
-    wide = np.zeros((rows - 2 * radius) * stride, dtype=bool)
-    out = wide[:count]
-    length = 1
+    wide = np.zeros(canvas.size - 2 * first, dtype=canvas.dtype)
+    run, length = canvas, 1
     for half, offsets in _disk(radius):
         while length < 2 * half + 1:
             step = min(length, 2 * half + 1 - length)
             longer = np.empty_like(run)
             longer[:step] = run[:step]
-            np.logical_or(run[step:], run[:-step], out=longer[step:])
+            np.bitwise_or(run[step:], run[:-step], out=longer[step:])
             run, length = longer, length + step
         for dy in offsets:
             start = first + dy * stride + half  # a run of 2 half + 1 ends `half` to the right of its middle
-            np.logical_or(out, run[start : start + count], out=out)
-    return wide.reshape(-1, stride)[:, : stride - 2 * radius]
+            np.bitwise_or(wide, run[start : start + wide.size], out=wide)
+    return wide
 
 
 @lru_cache(maxsize=64)
