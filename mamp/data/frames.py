@@ -160,15 +160,17 @@ class VideoFile(FrameSource):
         if bad_frame == "error" and self._index.cut_short:
             raise UserError(f"{path} is cut short: {self._index.cut_short}; fetch the file again, {_OR_ELSE}")
         self.fps = self._index.fps
-        every = [f"{number:05d}" for number in range(self._index.count)]
-        numbers = {name: number for number, name in enumerate(every)}
-        self.names = every if names is None else list(names)
-        absent = [name for name in self.names if name not in numbers]
-        if absent:
-            raise UserError(
-                f"{path} has no frame {absent[0]}; its frames are called {every[0]} to {every[-1]}"
-            )
-        self._numbers = [numbers[name] for name in self.names]
+        self.names = [f"{number:05d}" for number in range(self._index.count)]
+        self._numbers: Sequence[int] = range(self._index.count)
+        if names is not None:
+            numbers = {name: number for number, name in enumerate(self.names)}
+            absent = [name for name in names if name not in numbers]
+            if absent:
+                raise UserError(
+                    f"{path} has no frame {absent[0]}; its frames are called {self.names[0]} to {self.names[-1]}"
+                )
+            self.names = list(names)
+            self._numbers = [numbers[name] for name in names]
 
     def close(self) -> None:
         """Close the decoder; the next read opens it again."""
@@ -190,7 +192,7 @@ class VideoFile(FrameSource):
             if isinstance(self._reader, DecordReader):
                 try:
                     return self._reader.frame(number)
-                except Undecodable:  # it does not get over damage; PyAV goes on behind it
+                except Undecodable:  # it is for whole files read in order; PyAV does the rest
                     self._reader.close()
                     self._reader = PyavReader(self.path, self._index)
             return self._reader.frame(number)

@@ -27,14 +27,14 @@ class VideoIndex:
     """What a video file holds.
 
     times: time stamps of its frames, ascending; None where packets do not tell them. cut_short: how much of the
-    file is missing, in words; empty when it is whole. turned: whether frames are stored lying on their side or head.
+    file is missing, in words; empty when it is whole. plain: whether it is of a kind that decord reads rightly.
     """
 
     count: int
     fps: float | None
     times: tuple[int, ...] | None
     cut_short: str
-    turned: bool
+    plain: bool
 
 
 def index_video(path: Path) -> VideoIndex:
@@ -42,7 +42,7 @@ def index_video(path: Path) -> VideoIndex:
     import av
 
     try:
-        turned = _is_turned(path)
+        turned = _is_turned(path)  # decord turns frames wrongly where the rows of the turned frame are padded
         with av.open(str(path)) as container:
             video = container.streams.video[0]
             times: list[int | None] = []
@@ -54,16 +54,19 @@ def index_video(path: Path) -> VideoIndex:
                     times.append(packet.pts)
             promised = (container.duration or 0) / av.time_base
             held = end - (container.start_time or 0) / av.time_base
+            plain = container.format.name in _PLAIN_FORMATS
             fps = float(video.average_rate or video.guessed_rate or 0) or None
     except (av.FFmpegError, OSError, IndexError, ValueError) as error:
         reason = "no video stream" if isinstance(error, IndexError) else _first_line(error)
         raise UserError(f"{path} cannot be read as a video ({reason}); {OTHER_FILE}") from None
     if not times:
         raise UserError(f"{path} holds no video frames; {OTHER_FILE}")
-    cut = held < promised - max(_SLACK * promised, 1.5 / (fps or 1))
+    cut = plain and held < promised - max(_SLACK * promised, 1.5 / (fps or 1))
     cut_short = f"it promises {promised:.2f} s of video and holds {held:.2f} s" if cut else ""
     known = sorted({t for t in times if t is not None})
-    return VideoIndex(len(times), fps, tuple(known) if len(known) == len(times) else None, cut_short, turned)
+    return VideoIndex(
+        len(times), fps, tuple(known) if len(known) == len(times) else None, cut_short, plain and not turned
+    )
 
 
 def _is_turned(path: Path) -> bool:
@@ -77,20 +80,20 @@ def _is_turned(path: Path) -> bool:
             return False
 
 
-def _packets(container: Any) -> Iterator[Any]:
-    """All packets of all streams, up to where the file breaks off."""
+def _packets(container: Any, *streams: Any) -> Iterator[Any]:
+    """The packets of these streams, or of all, up to where the file breaks off."""
     import av
 
     try:
-        yield from container.demux()
+        yield from container.demux(*streams)
     except av.FFmpegError:
         return
 
 
+# these tell their length; of others, such as a transport stream, decord gives frames from somewhere in the middle
+_PLAIN_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"})
 _SLACK = 0.03  # part of a video's length by which headers are wrong in whole files
-_INHERITED: list[
-    Any
-] = []  # decoders that were open at a fork; closing one would wait for threads that are not here
+_INHERITED: list[Any] = []  # decoders open at a fork; closing one would wait for threads that are not here
 _OPEN: weakref.WeakSet[Any] = weakref.WeakSet()
 _NOTICED: list[str] = []
 
@@ -106,7 +109,7 @@ def inherited(reader: DecordReader | PyavReader) -> bool:
 def open_video(path: Path, index: VideoIndex) -> DecordReader | PyavReader:
     """decord, or PyAV where decord is not installed or does not understand the file."""
     try:
-        if not index.turned:  # decord turns frames wrongly where the rows of the turned frame are padded
+        if index.plain:
             return DecordReader(path, index)
     except ImportError:
         if not _NOTICED:
@@ -118,13 +121,18 @@ def open_video(path: Path, index: VideoIndex) -> DecordReader | PyavReader:
 
 
 class DecordReader:
-    """An open video in decord; cheapest in ascending order. The pixels are those that PyAV gives."""
+    """An open video in decord, read in order; the pixels are those that PyAV gives.
+
+    decord also takes an index out of order, but where groups of pictures are open or refreshed bit by bit it then
+    returns another frame or a smeared one and says nothing.
+    """
 
     def __init__(self, path: Path, index: VideoIndex) -> None:
         import decord
 
         decord.logging.set_level(decord.logging.FATAL)
         self._errors = (RuntimeError, OSError, IndexError, decord.DECORDError)
+        self._next = 0
         try:
             self._video: Any = decord.VideoReader(str(path), num_threads=1)
         except self._errors as error:
@@ -134,7 +142,10 @@ class DecordReader:
         _OPEN.add(self)
 
     def frame(self, number: int) -> np.ndarray:
-        """Frame `number`, uint8 (H, W, 3) RGB, upright; Undecodable when the file does not give it."""
+        """Frame `number`, uint8 (H, W, 3) RGB; Undecodable when it is not the next one, or the file does not give it."""
+        if number != self._next:
+            raise Undecodable("it is not the next one")
+        self._next += 1
         try:
             return np.array(self._video[number].asnumpy())
         except self._errors as error:
@@ -153,29 +164,22 @@ class PyavReader:
         import av
 
         self._av = av
+        self._path = path
         self._index = index
-        try:
-            self._container: Any = av.open(str(path))
-        except (av.FFmpegError, OSError) as error:
-            raise Undecodable(_first_line(error)) from None
-        self._ahead: Iterator[tuple[int, Any]] = self._decoded()
-        self._last: tuple[int, Any] = (-1, None)
+        self._reopen()
+        self._asked = 0  # all frames from this one to the last one have gone by
         _OPEN.add(self)
 
     def frame(self, number: int) -> np.ndarray:
         """Frame `number`, uint8 (H, W, 3) RGB, upright; Undecodable when the file does not give it."""
-        if not 0 <= number - self._last[0] <= _SOON:
+        if number < self._asked or number > self._last[0] + _SOON:
             self._seek(number)
+        self._asked = number
         while self._last[0] < number:
-            try:
-                self._last = next(self._ahead)
-            except StopIteration:
-                self._last = (self._index.count, None)
+            self._advance()
         found, frame = self._last
-        if found != number:
+        if found != number or frame.is_corrupt:
             raise Undecodable("its data are damaged or missing")
-        if frame.is_corrupt:
-            raise Undecodable("its data are damaged")
         picture = frame.to_ndarray(format="rgb24")
         return np.ascontiguousarray(np.rot90(picture, frame.rotation // 90 % 4))
 
@@ -185,29 +189,47 @@ class PyavReader:
         _OPEN.discard(self)
 
     def _seek(self, number: int) -> None:
-        times = self._index.times
-        self._container.seek(times[number] if times else 0, stream=self._container.streams.video[0])
-        self._ahead, self._last = self._decoded(), (-1, None)
+        """To a keyframe at or before `number`; frames shown before a keyframe may need the one before that."""
+        times = self._index.times or ()
+        steps = (0, _SOON, 12 * _SOON) if self._index.plain else (_SOON, 12 * _SOON)
+        for earlier in steps if times else ():
+            try:
+                self._container.seek(times[max(0, number - earlier)], stream=self._container.streams.video[0])
+            except self._av.FFmpegError:
+                break
+            self._restart()
+            self._advance()
+            if self._last[0] <= number:
+                return
+        self._container.close()
+        self._reopen()
+
+    def _reopen(self) -> None:
+        try:
+            self._container: Any = self._av.open(str(self._path))
+        except (self._av.FFmpegError, OSError) as error:
+            raise Undecodable(_first_line(error)) from None
+        self._restart()
+
+    def _restart(self) -> None:
+        self._ahead = self._decoded()
+        self._last: tuple[int, Any] = (-1, None)  # the frame decoded last
+
+    def _advance(self) -> None:
+        self._last = next(self._ahead, (self._index.count, None))
 
     def _decoded(self) -> Iterator[tuple[int, Any]]:
         """(number, frame) from here on; what cannot be decoded is left out."""
+        times = self._index.times
         counted = 0
-        try:
-            for packet in self._container.demux(self._container.streams.video[0]):
-                try:
-                    frames = packet.decode()
-                except self._av.FFmpegError:
-                    continue
-                for frame in frames:
-                    number = (
-                        counted
-                        if self._index.times is None
-                        else bisect_left(self._index.times, frame.pts or 0)
-                    )
-                    yield number, frame
-                    counted += 1
-        except self._av.FFmpegError:
-            return
+        for packet in _packets(self._container, self._container.streams.video[0]):
+            try:
+                frames = packet.decode()
+            except self._av.FFmpegError:
+                continue
+            for frame in frames:
+                yield (counted if times is None else bisect_left(times, frame.pts or 0)), frame
+                counted += 1
 
 
 _SOON = 24  # frames that are decoded and dropped rather than sought for

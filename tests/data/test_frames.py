@@ -5,6 +5,7 @@ import pickle
 import struct
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -41,14 +42,16 @@ def write_video(
     rotation: int | None = None,
     container: dict[str, str] | None = None,
     size: tuple[int, int] = (H, W),
+    options: dict[str, str] | None = None,
+    draw: Callable[..., np.ndarray] = picture,
 ) -> Path:
     with av.open(str(path), "w", options=container or {}) as file:
-        stream = file.add_stream(codec, rate=25, options={"g": "10"}, bit_rate=4_000_000)
+        stream = file.add_stream(codec, rate=25, options=options or {"g": "10"}, bit_rate=4_000_000)
         stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
         if rotation is not None:
             stream.set_display_rotation(rotation)
         for number in range(T):
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture(number, size), format="rgb24")))
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(draw(number, size), format="rgb24")))
         file.mux(stream.encode())
     return path
 
@@ -317,6 +320,38 @@ def test_random_access_gives_what_streaming_gives(clip: Path, decoder: str) -> N
         assert np.array_equal(source[-1], streamed[29])
         with pytest.raises(IndexError):
             source[T]
+
+
+def restless(number: int, size: tuple[int, int]) -> np.ndarray:
+    """A texture that runs, so that a frame built on the wrong one shows."""
+    texture = np.random.default_rng(0).integers(0, 255, (size[0] // 4, size[1] // 4, 3)).astype(np.uint8)
+    return np.ascontiguousarray(np.roll(texture.repeat(4, 0).repeat(4, 1), (number, 3 * number), (0, 1)))
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("open.mp4", "libx264", {"x264-params": "keyint=8:open-gop=1:bframes=3:b-adapt=0"}),
+        ("open.mkv", "libx264", {"x264-params": "keyint=8:open-gop=1:bframes=3:b-adapt=0"}),
+        ("refresh.mp4", "libx264", {"x264-params": "keyint=8:intra-refresh=1"}),
+        ("transport.ts", "libx264", {"x264-params": "keyint=8:bframes=3"}),
+        ("old.mpg", "mpeg2video", {"bf": "2", "g": "8"}),
+        ("packed.avi", "mpeg4", {"bf": "2", "g": "8"}),
+        ("raw.h264", "libx264", {"g": "8"}),
+    ],
+)
+def test_frames_out_of_order_are_the_right_ones_whatever_they_hang_on(
+    tmp_path: Path, name: str, codec: str, options: dict[str, str], decoder: str
+) -> None:
+    path = write_video(tmp_path / name, codec=codec, options=options, draw=restless)
+    with open_frames(path) as source:
+        streamed = dict(source.stream())
+        assert len(streamed) == T and not source.bad
+        for index in (0, 15, 29):  # not a frame of elsewhere
+            errors = [np.abs(streamed[index].astype(int) - restless(n, (H, W))).mean() for n in range(T)]
+            assert int(np.argmin(errors)) == index
+        for index in np.random.default_rng(1).permutation(T).tolist():
+            assert np.array_equal(source[index], streamed[index])
 
 
 @pytest.mark.parametrize("size", [(H, W), (38, 50), (50, 34)])

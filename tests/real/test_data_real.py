@@ -80,6 +80,6 @@ def test_both_decoders_see_the_same_pictures(data: Path) -> None:
     for path in sorted((data / "clips_video").glob("*.mp4"))[::25]:
         index = video.index_video(path)
         readers = video.DecordReader(path, index), video.PyavReader(path, index)
-        for number in (0, 1, 30, 5, index.count - 1):
+        for number in range(40):
             one, other = (reader.frame(number).astype(int) for reader in readers)
             assert np.abs(one - other).mean() < 1
