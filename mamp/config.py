@@ -368,6 +368,7 @@ def _explain(error: ValidationError, places: Mapping[str, str]) -> str:
     where = [part for i, part in enumerate(where) if not (i == 1 and where[0] == "method" and part in METHOD_CONFIGS)]
     key = ".".join(where)
     place = next((places[k] for k in _prefixes(key) if k in places), None)
+    place = place or next((p for k, p in reversed(places.items()) if k.startswith(f"{key}.")), None)
     at = f"{place}: " if place else ""
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, _all_keys(), n=1, cutoff=0.5)

@@ -27,3 +27,9 @@ def shared() -> Path:
 def repository() -> Path:
     """The root of the checkout."""
     return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The recorded vectors and state-dict names kept in tests/golden."""
+    return Path(__file__).parent / "golden"

@@ -45,19 +45,20 @@ class DavisRule:
 
     def read(self, last: int, given: Sequence[int]) -> list[int]:
         """Length 5: {0, 5} and {i, i-2, i-4}; shorter lengths as published, sorted, no repeats."""
-        if self.length == 0:
-            return [0]
-        if self.length == 1:
-            return [last]
+        if self.length < 2:
+            return [last if self.length else 0]
         if self.length == 2:
             return sorted({0, max(last - 1, 0)})
-        long_term = {0} if self.length < 5 or last < 5 else {0, 5}
-        count = self.length - (1 if self.length < 5 else 2)
-        return sorted(long_term | {i for i in _every_second(last, count) if i > 0})
+        long_term = {0, 5} if self.length >= 5 and last >= 5 else {0}
+        return sorted(long_term | {i for i in _every_second(last, self._recent) if i > 0})
 
     def keeps(self, index: int, last: int, given: Sequence[int]) -> bool:
         """The long-term frames, and those that a later i, i-2, i-4 can name."""
-        return index in (0, 5) or index > last - 2 * min(self.length, 3) + 2
+        return index in (0, 5) or index > last - 2 * self._recent
+
+    @property
+    def _recent(self) -> int:
+        return self.length - (2 if self.length >= 5 else 1)
 
 
 class YoutubeRule:

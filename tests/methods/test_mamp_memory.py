@@ -1,0 +1,48 @@
+"""Which frames are read, and that what is dropped is never read again."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mamp.methods.mamp.memory import RULES, DavisRule, RecentRule, YoutubeRule
+
+
+def test_recent_reads_the_first_frame_and_the_last_ones():
+    assert RecentRule(3).read(0, [0]) == [0]
+    assert RecentRule(3).read(2, [0]) == [0, 1, 2]
+    assert RecentRule(3).read(9, [0]) == [0, 7, 8, 9]
+
+
+def test_recent_reads_frames_with_given_masks_up_to_its_length():
+    assert RecentRule(2).read(9, [0, 2, 4, 6]) == [0, 4, 6, 8, 9]
+    assert RecentRule(0).read(9, [0, 4]) == [0]
+
+
+def test_davis_rule_is_as_published():
+    sizes = [len(DavisRule(5).read(i, [0])) for i in range(12)]
+    assert sizes == [1, 2, 2, 3, 3, 4, 5, 4, 5, 4, 5, 5]
+    assert DavisRule(5).read(7, [0]) == [0, 3, 5, 7]
+    assert DavisRule(2).read(6, [0]) == [0, 5]
+    assert DavisRule(2).read(0, [0]) == [0]  # the published code reads the last frame of the video here
+
+
+def test_youtube_rule_repeats_given_frames():
+    assert YoutubeRule(4).read(4, [0, 4]) == [0, 2, 4, 4]
+    assert YoutubeRule(4).read(6, [0, 4]) == [0, 4, 4, 6]
+    assert YoutubeRule(4).read(20, [0, 1, 2, 3, 4]) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("name", RULES)
+@given(length=st.integers(0, 9), given_at=st.sets(st.integers(1, 40), max_size=6))
+@settings(max_examples=40, deadline=None)
+def test_what_a_rule_drops_is_never_read_later(name, length, given_at):
+    rule, held, given_frames = RULES[name](length), set(), [0]
+    for last in range(60):
+        if last in given_at:
+            given_frames.append(last)
+        held.add(last)
+        reads = rule.read(last, given_frames)
+        assert set(reads) <= held
+        held = {i for i in held if i in reads or rule.keeps(i, last, given_frames)}
+        if name != "youtube":
+            assert len(held) <= 2 * length + 8

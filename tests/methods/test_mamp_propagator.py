@@ -1,0 +1,142 @@
+"""The propagator: masks follow what moves, objects come and go, memory is bounded."""
+
+import pytest
+import torch
+
+from mamp import config
+from mamp.methods.mamp.propagator import MampPropagator, impose, normalised, with_background
+
+
+class Colours(torch.nn.Module):
+    """Features are the image itself at stride 4: matching by colour."""
+
+    def forward(self, lab):
+        return lab[:, :, ::4, ::4]
+
+
+def method(*overrides, dataset=""):
+    return config.load(None, ["method.encoder.similarity=dot", "method.encoder.temperature=0.01", *overrides], dataset=dataset).method
+
+
+def scene(t, size=(48, 80), *, blue_from=0):
+    """A red and a blue rectangle on grey: the red one moves right, the blue one down, 4 pixels a frame."""
+    frame = torch.full((3, *size), 0.5)
+    red, blue = torch.zeros(size), torch.zeros(size)
+    red[8:32, 4 + 4 * t : 28 + 4 * t] = 1
+    if t >= blue_from:
+        blue[4 + 4 * t : 24 + 4 * t, 56:80] = 1
+    frame = frame + red * torch.tensor([0.5, -0.4, -0.4]).view(3, 1, 1) + blue * torch.tensor([-0.4, -0.4, 0.5]).view(3, 1, 1)
+    return frame, torch.stack((red, blue))
+
+
+def overlap(probabilities, channel, mask):
+    got = probabilities.argmax(0) == channel
+    return float((got & (mask > 0)).sum() / (got | (mask > 0)).sum())
+
+
+PRESETS = [("tuned", ""), ("published", ""), ("published", "youtubevos")]
+
+
+@pytest.mark.parametrize(("preset", "dataset"), PRESETS)
+def test_masks_follow_the_objects(preset, dataset):
+    # unnormalised dot products are not matching by colour, so features are made unit length here
+    propagator = MampPropagator(Colours(), method(f"method.preset={preset}", "method.encoder.similarity=cosine", dataset=dataset))
+    frame, masks = scene(0)
+    propagator.start(frame, masks)
+    for t in range(1, 5):
+        frame, masks = scene(t)
+        probabilities = propagator.step(frame)
+        torch.testing.assert_close(probabilities.sum(0), torch.ones(48, 80))
+    assert overlap(probabilities, 1, masks[0]) > 0.6
+    assert overlap(probabilities, 2, masks[1]) > 0.6
+
+
+@pytest.mark.parametrize("preset", ["tuned", "published"])
+def test_a_late_object_leaves_the_others_alone(preset):
+    def run(late):
+        propagator = MampPropagator(Colours(), method(f"method.preset={preset}", "method.encoder.similarity=cosine"))
+        frame, masks = scene(0, blue_from=2)
+        propagator.start(frame, masks[:1])
+        for t in range(1, 6):
+            frame, masks = scene(t, blue_from=2)
+            probabilities = propagator.step(frame)
+            if t == 2 and late:
+                propagator.add(masks[1:])
+        return probabilities, masks
+
+    alone, masks = run(False)
+    together, _ = run(True)
+    assert len(together) == 3
+    assert overlap(together, 2, masks[1]) > 0.6
+    blue = together.argmax(0) == 2
+    assert torch.equal((alone.argmax(0) == 1)[~blue], (together.argmax(0) == 1)[~blue])
+
+
+def test_a_removed_object_becomes_background_and_the_next_moves_up():
+    propagator = MampPropagator(Colours(), method("method.encoder.similarity=cosine"))
+    propagator.start(*scene(0))
+    propagator.step(scene(1)[0])
+    propagator.remove([0])
+    frame, masks = scene(2)
+    probabilities = propagator.step(frame)
+    assert len(probabilities) == 2
+    assert overlap(probabilities, 1, masks[1]) > 0.6
+    assert (probabilities.argmax(0)[masks[0] > 0] == 0).all()
+
+
+@pytest.mark.parametrize("labels", ["soft", "hard"])
+def test_a_correction_is_what_the_next_frame_reads(labels):
+    propagator = MampPropagator(Colours(), method(f"method.propagation.labels={labels}", "method.propagation.memory_length=1", "method.encoder.similarity=cosine"))
+    frame, masks = scene(0)
+    propagator.start(frame, masks[:1])
+    frame, masks = scene(1)
+    propagator.step(frame)
+    propagator.correct(masks[1:], [0])  # the object is the blue one now
+    propagator.memory.clear()  # the first frame said otherwise
+    propagator.given.remove(0)
+    frame, masks = scene(2)
+    assert overlap(propagator.step(frame), 1, masks[1]) > 0.6
+
+
+def test_memory_does_not_grow():
+    propagator = MampPropagator(Colours(), method())
+    propagator.start(*scene(0))
+    sizes = []
+    for _ in range(30):
+        propagator.step(scene(1)[0])
+        sizes.append(propagator.memory_bytes)
+    assert max(sizes) == sizes[-1] == sizes[10]
+
+
+def test_each_frame_is_encoded_once():
+    calls = []
+    model = Colours()
+    model.register_forward_hook(lambda *_: calls.append(1))
+    propagator = MampPropagator(model, method())
+    propagator.start(*scene(0))
+    for t in range(1, 6):
+        propagator.step(scene(t)[0])
+    assert len(calls) == 6
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.5])
+def test_probabilities_have_the_size_of_the_frame_at_any_scale(scale):
+    propagator = MampPropagator(Colours(), method(f"method.propagation.scale={scale}", "method.encoder.similarity=cosine"))
+    frame, masks = scene(0, (45, 79))
+    propagator.start(frame, masks)
+    frame, masks = scene(1, (45, 79))
+    probabilities = propagator.step(frame)
+    assert probabilities.shape == (3, 45, 79)
+    assert overlap(probabilities, 1, masks[0]) > 0.5
+
+
+def test_pixels_without_any_score_are_background():
+    assert normalised(torch.tensor([[0.0, 0.2], [0.0, 0.6]])).tolist() == [[1.0, 0.25], [0.0, 0.75]]
+
+
+def test_imposed_masks_leave_the_rest_to_the_others():
+    predicted = with_background(torch.tensor([[0.5, 0.5, 0.0], [0.25, 0.5, 0.0]]))
+    result = impose(predicted, torch.tensor([[1.0, 0.0, 0.0]]), [1])
+    torch.testing.assert_close(result.sum(0), torch.ones(3))
+    assert result[1].tolist() == [1, 0, 0]
+    assert result[:, 1].tolist() == [0, 0, 1]  # what the corrected object gave up goes to who shares the pixel

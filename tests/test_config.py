@@ -1,0 +1,76 @@
+"""Layers of settings, and what is said about wrong ones."""
+
+import pytest
+
+from mamp import config
+from mamp.errors import UserError
+
+
+def test_the_default_is_the_tuned_preset():
+    assert config.load().method.preset == "tuned"
+
+
+def test_published_sets_the_published_knobs_and_a_key_beside_it_wins():
+    knobs = config.load(None, ["method.preset=published", "method.propagation.top_k=7"]).method.propagation
+    assert (knobs.labels, knobs.memory, knobs.memory_length, knobs.outside, knobs.top_k) == ("hard", "davis", 5, "zero", 7)
+
+
+def test_published_differs_by_data_set():
+    knobs = config.load(None, ["method.preset=published"], dataset="youtubevos").method.propagation
+    assert (knobs.memory, knobs.memory_length, knobs.pad, knobs.subsample) == ("youtube", 4, 16, 2)
+
+
+def test_later_layers_win(tmp_path):
+    (tmp_path / "c.yaml").write_text("train: {steps: 5, epochs: null, lr: 0.1}\n")
+    loaded = config.load(tmp_path / "c.yaml", ["train.lr=0.2"], base={"train": {"batch": 3, "lr": 0.3}})
+    assert (loaded.train.steps, loaded.train.lr, loaded.train.batch) == (5, 0.2, 3)
+
+
+def test_what_is_dumped_loads_to_the_same(tmp_path):
+    loaded = config.load(None, ["method.preset=published", "data.root=/a@8", "data.root=/b"], dataset="youtubevos")
+    (tmp_path / "c.yaml").write_text(config.dump(loaded))
+    assert config.load(tmp_path / "c.yaml") == loaded
+
+
+def test_roots_add_up_and_carry_their_rate():
+    roots = config.load(None, ["data.root=/a@8", "data.root=/b"]).data.root
+    assert [(str(r.path), r.fps) for r in roots] == [("/a", 8.0), ("/b", None)]
+
+
+WRONG = [
+    ("method.propagation.topk=3", "did you mean method.propagation.top_k"),
+    ("mehtod.preset=tuned", "did you mean method"),
+    ("train.lr=-1", "greater than 0"),
+    ("method.preset=best", "'tuned' or 'published'"),
+    ("data.interval_chances=[0.5, 0.2, 0.2]", "summing to 1"),
+    ("train.epochs=null", "exactly one of train.epochs and train.steps"),
+    ("data.augment.crop=[0.9, 0.2]", "smallest <= largest"),
+    ("nonsense", "is not key=value"),
+    ("method.name=stm", "'mamp'"),
+    ("method=3", "method"),
+]
+
+
+@pytest.mark.parametrize(("argument", "words"), WRONG)
+def test_a_wrong_argument_is_one_sentence_that_names_it(argument, words):
+    with pytest.raises(UserError) as error:
+        config.load(None, [argument])
+    text = str(error.value)
+    assert words in text and argument in text and "\n" not in text
+
+
+def test_a_wrong_key_in_a_file_names_file_and_line(tmp_path):
+    (tmp_path / "c.yaml").write_text("train:\n  seed: 1\n  bach: 4\n")
+    with pytest.raises(UserError, match=r"c\.yaml line 3: train\.bach is not a key; did you mean train\.batch"):
+        config.load(tmp_path / "c.yaml")
+
+
+@pytest.mark.parametrize("text", ["train: [", "- 1\n- 2\n", "train: {seed: 1}\ntrain: {seed: 2}\n", "!!python/object:os.system {}"])
+def test_a_file_that_is_no_config_is_refused(tmp_path, text):
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"c\.yaml"):
+        config.load(tmp_path / "c.yaml")
+
+
+def test_every_knob_has_a_meaning():
+    assert all(meaning for _, _, meaning in config.knobs(config.Config))

@@ -1,0 +1,98 @@
+"""Files of weights: round trip, what is refused, published checkpoints."""
+
+import json
+
+import pytest
+import torch
+
+from mamp import config, weights
+from mamp.errors import UserError
+from mamp.methods.mamp import build_model
+
+SMALL = {"name": "mamp", "encoder": {"width": 0.125, "features": 8}}
+
+
+def small():
+    return config.load(None, base={"method": SMALL}).method
+
+
+def write(path):
+    torch.manual_seed(0)
+    model = build_model(small())
+    weights.save(path, model.state_dict(), method=SMALL, provenance={"steps": 3})
+    return model
+
+
+def test_weights_come_back_with_config_and_provenance(tmp_path):
+    model = write(tmp_path / "w.safetensors")
+    found = weights.read(tmp_path / "w.safetensors")
+    assert found.method == SMALL and found.provenance == {"steps": 3}
+    assert all(torch.equal(value, found.state[name]) for name, value in model.state_dict().items())
+    x = torch.randn(1, 3, 24, 24)
+    with torch.inference_mode():
+        torch.testing.assert_close(weights.load_model(found, small())(x), model.eval()(x), atol=1e-5, rtol=1e-4)
+
+
+def test_a_run_folder_stands_for_its_weights(tmp_path):
+    write(tmp_path / "weights.safetensors")
+    assert weights.read(tmp_path).provenance == {"steps": 3}
+
+
+def test_half_precision_weights_load_as_float32(tmp_path):
+    state = {name: value.half() if value.is_floating_point() else value for name, value in build_model(small()).state_dict().items()}
+    weights.save(tmp_path / "w.safetensors", state, method=SMALL, provenance={})
+    model = weights.load_model(weights.read(tmp_path / "w.safetensors"), small())
+    assert next(model.parameters()).dtype == torch.float32
+
+
+def test_another_width_is_named(tmp_path):
+    write(tmp_path / "w.safetensors")
+    wide = config.load(None, ["method.encoder.width=0.25"]).method
+    with pytest.raises(UserError, match=r"does not fit.*width is 0\.125"):
+        weights.load_model(weights.read(tmp_path / "w.safetensors"), wide)
+
+
+def test_a_truncated_file_is_named(tmp_path):
+    write(tmp_path / "w.safetensors")
+    whole = (tmp_path / "w.safetensors").read_bytes()
+    (tmp_path / "w.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="w.safetensors are damaged"):
+        weights.read(tmp_path / "w.safetensors")
+
+
+def test_missing_weights_are_one_sentence(tmp_path):
+    with pytest.raises(UserError, match="nothing.pt do not exist"):
+        weights.read(tmp_path / "nothing.pt")
+
+
+def test_a_pickle_with_code_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (print, ("ran",))
+
+    torch.save({"model": Evil(), "method": SMALL}, tmp_path / "evil.pt")
+    with pytest.raises(UserError, match="not a readable checkpoint"):
+        weights.read(tmp_path / "evil.pt")
+
+
+def published(golden):
+    shapes = json.loads((golden / "mamp_state_dict.json").read_text())
+    return {name: torch.zeros(shape) for name, shape in shapes.items()}
+
+
+def test_a_published_checkpoint_converts_with_every_name(tmp_path, golden):
+    torch.save({"epoch": 3, "state_dict": published(golden)}, tmp_path / "mamp.pt")
+    found = weights.convert(tmp_path / "mamp.pt", tmp_path / "out.safetensors")
+    assert len(found.state) == 116
+    again = weights.read(tmp_path / "out.safetensors")
+    assert again.method["encoder"] == {"width": 1.0, "features": 64, "lab": "opencv", "similarity": "dot"}
+    weights.load_model(again, config.load(None, base={"method": again.method}).method)
+
+
+def test_a_checkpoint_with_a_missing_entry_is_refused_and_nothing_is_written(tmp_path, golden):
+    state = published(golden)
+    del state["feature_extraction.layer3.0.left.0.weight"]
+    torch.save({"state_dict": state}, tmp_path / "mamp.pt")
+    with pytest.raises(UserError, match="layer3.0.left.0.weight"):
+        weights.convert(tmp_path / "mamp.pt", tmp_path / "out.safetensors")
+    assert not (tmp_path / "out.safetensors").exists()
