@@ -14,9 +14,11 @@ import numpy as np
 import torch
 
 from mamp import config as configs
+from mamp import methods
 from mamp import weights as stored
 from mamp.data.frames import open_frames
 from mamp.errors import UserError
+from mamp.segmentation.baseline import CopySegmenter
 from mamp.segmentation.segment import given_masks
 from mamp.segmentation.segmenter import Segmenter
 from mamp.segmentation.stream import Given, Timing, carry, decode_ahead
@@ -46,6 +48,21 @@ class Model:
         if self.weights is not None:
             info["weights"] = {"sha256": checksum(self.weights.state), "provenance": self.weights.provenance}
         return info
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Stands where a `Model` does and repeats the first mask."""
+
+    config: configs.Config
+
+    def segmenter(self) -> CopySegmenter:
+        """A fresh one for one video."""
+        return CopySegmenter()
+
+    def run_info(self) -> dict[str, Any]:
+        """As `Model.run_info`; nothing of a network."""
+        return {"baseline": "copy", "config": self.config.model_dump(mode="json", include={"evaluate"})}
 
 
 def checksum(state: Mapping[str, torch.Tensor]) -> str:
@@ -85,6 +102,33 @@ def load(
     network = {key: value for key, value in found.method.items() if key not in CHOSEN_LATER}
     config = configs.load(None, overrides, dataset=dataset, base={"method": network})
     return Model(stored.load_model(found, config.method), config, where, found)
+
+
+def choose(
+    weights: Path | str | None,
+    baseline: str | None,
+    *,
+    device: str = "auto",
+    overrides: Sequence[str] = (),
+    dataset: str = "",
+) -> Model | Copy:
+    """What `load` gives for `weights`; or a baseline: `copy`, or `untrained`, the network as `train.seed` begins it.
+
+    Raises UserError as `load` does.
+    """
+    if baseline is None:
+        return load(weights, device=device, overrides=overrides, dataset=dataset)
+    where, config = pick_device(device), configs.load(None, overrides, dataset=dataset)
+    if baseline == "copy":
+        return Copy(config)
+    if baseline != "untrained":
+        raise UserError(f"baseline {baseline} is not known; use copy or untrained")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.train.seed)
+        state = methods.get(config.method.name).build_model(config.method).state_dict()
+    made = {"untrained": True, "seed": config.train.seed}
+    fresh = stored.Weights(Path("untrained"), state, config.method.model_dump(mode="json"), made)
+    return Model(stored.load_model(fresh, config.method), config, where, fresh)
 
 
 def pick_device(name: str) -> torch.device:

@@ -90,6 +90,7 @@ class Segmenter:
             labels = self._apply(image, labels, given, replace=replace)
         return labels
 
+    @torch.inference_mode()
     def remove(self, ids: list[int]) -> None:
         """Stop following `ids` from the frame after the last one on; UserError for an id that is not followed."""
         unknown = [i for i in ids if i not in self._ids]

@@ -10,7 +10,8 @@ from scenes import scene, write_video
 import mamp
 from mamp import config, methods, weights
 from mamp.errors import UserError
-from mamp.segmentation.model import Model, pick_device
+from mamp.segmentation.baseline import CopySegmenter
+from mamp.segmentation.model import Model, checksum, choose, pick_device
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,41 @@ def test_without_shipped_weights_one_is_told_to_name_a_file(monkeypatch):
     monkeypatch.setattr(weights, "names", list)
     with pytest.raises(UserError, match="no weights of method mamp come with the package; name a file"):
         mamp.load()
+
+
+def test_the_preset_and_overrides_decide_how_stored_weights_propagate(stored):
+    found = weights.read(stored)
+    whole = config.load(None, ["method.propagation.top_k=99"], base={"method": found.method}).method
+    path = stored.with_name("whole.safetensors")
+    weights.save(path, found.state, method=whole.model_dump(mode="json"), provenance={})
+    assert mamp.load(path, device="cpu").config.method.propagation == config.MampPropagation()
+    published = mamp.load(path, device="cpu", overrides=["method.preset=published"], dataset="youtubevos")
+    assert published.config.method.propagation.memory == "youtube"
+    assert published.config.method.encoder.width == 0.125
+
+
+def test_run_info_tells_networks_apart_whatever_their_file_is_called(stored):
+    same = stored.with_name("same.safetensors")
+    same.write_bytes(stored.read_bytes())
+    first, second = (mamp.load(path, device="cpu").run_info() for path in (stored, same))
+    assert first == second and len(first["weights"]["sha256"]) == 64
+    state = {name: value + 1 for name, value in weights.read(stored).state.items()}
+    assert checksum(state) != first["weights"]["sha256"]
+
+
+def test_baselines_stand_where_a_model_does():
+    narrow = ["method.encoder.width=0.125"]
+    copy = choose(None, "copy", device="cpu", overrides=narrow)
+    assert isinstance(copy.segmenter(), CopySegmenter)
+    fresh = [
+        choose(None, "untrained", device="cpu", overrides=[*narrow, "train.steps=1", f"train.seed={s}"])
+        for s in (0, 0, 1)
+    ]
+    sums = [model.run_info()["weights"]["sha256"] for model in fresh]
+    assert sums[0] == sums[1] != sums[2]
+    assert copy.run_info() != fresh[0].run_info()
+    with pytest.raises(UserError, match="baseline best is not known; use copy or untrained"):
+        choose(None, "best", device="cpu")
 
 
 def test_a_device_that_is_not_there_is_refused():
@@ -99,3 +135,16 @@ def test_the_narrow_network_carries_masks_and_keeps_a_bounded_memory(stored):
         held.append(segmenter.memory_bytes)
     assert (labels == truth).mean() > 0.9
     assert held[-1] == held[-2] > held[1] > 0
+
+
+def test_objects_of_a_real_network_come_and_go_between_frames(stored):
+    segmenter = mamp.load(stored, device="cpu").segmenter()
+    frame, truth = (np.repeat(np.repeat(x, 4, axis=0), 4, axis=1) for x in scene(0, ids=(1, 7, 300)))
+    segmenter.step(frame, np.where(truth == 300, 0, truth))
+    segmenter.step(frame, np.where(truth == 300, 300, 0))
+    before = segmenter.step(frame)
+    assert set(np.unique(before)) >= {0, 1, 7}
+    segmenter.remove([7])
+    after = segmenter.step(frame)
+    assert not (after == 7).any()
+    assert ((after == 1) == (truth == 1)).mean() > 0.98
