@@ -236,5 +236,6 @@ _SOON = 24  # frames that are decoded and dropped rather than sought for
 
 
 def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else ""
+    """What a library says went wrong, without its error numbers and tracebacks."""
+    text = (getattr(error, "strerror", None) or str(error)).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__
