@@ -55,7 +55,7 @@ def evaluate(
                 timing = _sequence(sequence, make_segmenter(), out, bad_frame=bad_frame, progress=progress)
             timings[sequence.name] = timing
     write_json(out / "run.json", {**run_info, "protocol": protocol, **_totals(timings), **_machine()})
-    return _score(sequences, out, protocol=protocol, quiet=quiet)
+    return _score(sequences, out, protocol=protocol)
 
 
 def _claim(out: Path, run_info: dict[str, Any]) -> None:
@@ -86,7 +86,8 @@ def _where(found: Any, wanted: Any, key: str) -> str:
     while isinstance(a, dict) and isinstance(b, dict):
         inner = next(k for k in [*b, *a] if a.get(k) != b.get(k))
         key, a, b = f"{key}.{inner}", a.get(inner), b.get(inner)
-    return f"{key} ({a} there, {b} now)"
+    values = f"{a} there, {b} now"
+    return f"{key} ({values})" if len(values) <= 80 else key
 
 
 def _finished(sequence: datasets.Sequence, out: Path) -> Timing | None:
@@ -169,10 +170,8 @@ def _peak_memory() -> float:
     return peak * (1 if sys.platform == "darwin" else 1024)
 
 
-def _score(
-    sequences: Sequence[datasets.Sequence], out: Path, *, protocol: str, quiet: bool
-) -> scoring.Scores | None:
-    """Score the masks in OUT and write what is found; None, said aloud, when no sequence has truth."""
+def _score(sequences: Sequence[datasets.Sequence], out: Path, *, protocol: str) -> scoring.Scores | None:
+    """Score the masks in OUT and write what is found; None when no sequence has truth."""
     videos, notes = [], []
     for sequence in (s for s in sequences if s.labels in ("sparse", "all")):
         video, skipped = _video(sequence, out)
@@ -182,8 +181,6 @@ def _score(
                 f"{sequence.name}: {len(skipped)} frames were skipped and are not scored: {', '.join(skipped)}"
             )
     if not videos:
-        if not quiet:
-            print("no sequence has truth: masks are written, and there are no scores", file=sys.stderr)
         return None
     bare = [sequence.name for sequence in sequences if sequence.labels not in ("sparse", "all")]
     if bare:
