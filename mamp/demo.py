@@ -1,0 +1,158 @@
+"""The whole job in a few minutes: render clips, train on their frames alone, carry masks through clips not seen."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from mamp import config as configs
+from mamp.data.datasets import Sequence, open_dataset
+from mamp.data.frames import open_frames
+from mamp.data.masks import read_mask
+from mamp.data.synthetic import write_dataset
+from mamp.errors import UserError
+from mamp.segmentation.evaluate import evaluate
+from mamp.segmentation.files import make_folder, write_json
+from mamp.segmentation.model import Copy, Model, choose, load
+from mamp.segmentation.overlay import Film, blend, contact_sheet, write_picture
+from mamp.segmentation.segment import segment
+from mamp.training.engine import train
+
+SIZE = (128, 192)  # H, W of the rendered clips
+TRAINING: dict[str, Any] = {"clips": 48, "frames": 16, "seed": 1}
+UNSEEN: dict[str, Any] = {"clips": 6, "frames": 25, "seed": 2}
+ROWS = {"copy": "first mask copied", "untrained": "untrained network", "trained": "trained network"}
+FIGURES = ("J&F-Mean", "J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F-Decay")
+
+
+def demo(
+    out: Path,
+    *,
+    video: Path | None = None,
+    mask: Path | None = None,
+    device: str = "auto",
+    quiet: bool = False,
+) -> dict[str, dict[str, float | None]]:
+    """Train by configs/mamp_demo.yaml on rendered clips and score on others; what OUT/summary.json holds.
+
+    That is {"copy", "untrained", "trained"} -> {"J&F-Mean", "J-Mean", ..}, printed as a table with where to look:
+    OUT/overlay.mp4, OUT/sheet.png, and masks and scores in OUT/scored/ROW. video, mask: a video of the reader's
+    own (a file or a folder of images) and the PNG of its first mask; the network just trained carries the mask
+    through it, into OUT/own. device: auto, cpu, cuda or mps. A demo that was stopped goes on from where it was.
+
+    Raises UserError when OUT cannot be written or video and mask do not fit, before anything is trained.
+    """
+    _check_own(video, mask)
+    make_folder(out)
+    clips = out / "clips"
+    _tell(
+        f"rendering {TRAINING['clips']} clips to learn from and {UNSEEN['clips']} others to be scored on",
+        quiet=quiet,
+    )
+    write_dataset(clips, **TRAINING, size=SIZE, split="train", masks="none")
+    write_dataset(clips, **UNSEEN, size=SIZE, split="val")
+    config = configs.load(recipe(), base={"data": {"root": [{"path": str(clips)}]}})
+    _tell("training on frames alone: there are no masks to see", quiet=quiet)
+    trained = load(train(config, out / "run", device=device, quiet=quiet), device=device)
+    models = {"copy": choose(None, "copy"), "untrained": _untrained(config, device), "trained": trained}
+    sequences = open_dataset("davis2017", clips, "val")
+    summary = {}
+    for row, model in models.items():
+        _tell(f"carrying masks: {ROWS[row]}", quiet=quiet)
+        summary[row] = _score(model, sequences, out / "scored" / row, quiet=quiet)
+    write_json(out / "summary.json", summary)
+    _draw(sequences, out)
+    _print(summary, out)
+    if video is not None and mask is not None:
+        own = out / "own"
+        segment(video, mask, own / "masks", trained.segmenter, overlay=own / "overlay.mp4", quiet=quiet)
+        print(f"your video: {own / 'overlay.mp4'}, masks in {own / 'masks'}")
+    return summary
+
+
+def _tell(line: str, *, quiet: bool) -> None:
+    if not quiet:
+        print(line, file=sys.stderr, flush=True)
+
+
+def recipe() -> Path:
+    """configs/mamp_demo.yaml, of an installed package or of a checkout."""
+    package = Path(str(files("mamp")))
+    homes = [package / "configs", package.parent / "configs"]
+    return next((home / "mamp_demo.yaml" for home in homes if home.is_dir()), homes[0] / "mamp_demo.yaml")
+
+
+def _check_own(video: Path | None, mask: Path | None) -> None:
+    """See before two minutes of training that the reader's video and mask can be read and fit."""
+    if (video is None) != (mask is None):
+        raise UserError("--video and --mask go together: a video and the PNG of its first frame's mask")
+    if video is None or mask is None:
+        return
+    with open_frames(video) as source:
+        size = source[0].shape[:2]
+    if not mask.is_dir() and not read_mask(mask, size=(size[0], size[1])).any():
+        raise UserError(f"mask {mask} has no object; paint each object with a number of its own, from 1")
+
+
+def _untrained(config: configs.Config, device: str) -> Model | Copy:
+    """The network as training began with it."""
+    encoder = json.dumps(config.method.encoder.model_dump(mode="json"))
+    overrides = [f"method.encoder={encoder}", f"train.seed={config.train.seed}"]
+    return choose(None, "untrained", device=device, overrides=overrides)
+
+
+def _score(
+    model: Model | Copy, sequences: list[Sequence], out: Path, *, quiet: bool
+) -> dict[str, float | None]:
+    """Masks and scores of one row into `out`; its figures over all objects."""
+    scores = evaluate(
+        sequences, model.segmenter, out, protocol="davis2017", run_info=model.run_info(), quiet=quiet
+    )
+    assert scores is not None, "rendered clips have truth"
+    means = scores.means()
+    return {figure: None if math.isnan(means[figure]) else means[figure] for figure in FIGURES}
+
+
+def _draw(sequences: list[Sequence], out: Path) -> None:
+    """OUT/overlay.mp4, truth and rows side by side in every frame, and OUT/sheet.png, a few of these frames."""
+    chosen = []
+    with Film(out / "overlay.mp4", fps=12) as film:
+        for sequence in sequences:
+            with sequence.open() as source:
+                for index, frame in source.stream():
+                    panels = [_panel(frame, sequence.read_truth(index), "truth")]
+                    for row, words in ROWS.items():
+                        labels = read_mask(
+                            out / "scored" / row / "masks" / sequence.name / f"{source.names[index]}.png"
+                        )
+                        panels.append(_panel(frame, labels, words))
+                    film.write(np.concatenate(panels, axis=1))
+                    if sequence in sequences[:3] and index in (0, len(source) // 2, len(source) - 2):
+                        chosen += panels
+    write_picture(out / "sheet.png", contact_sheet(chosen, columns=1 + len(ROWS), width=SIZE[1]))
+
+
+def _panel(frame: np.ndarray, labels: np.ndarray, words: str) -> np.ndarray:
+    """The frame with its masks laid over and a line of text above: uint8 (H + 14, W, 3)."""
+    picture = Image.new("RGB", (frame.shape[1], frame.shape[0] + 14), "white")
+    picture.paste(Image.fromarray(blend(frame, labels)), (0, 14))
+    ImageDraw.Draw(picture).text((4, 1), words, fill="black")
+    return np.asarray(picture)
+
+
+def _print(summary: dict[str, dict[str, float | None]], out: Path) -> None:
+    print(f"\non {UNSEEN['clips']} clips the network has not seen, scored as DAVIS-2017 does:")
+    print(f"{'':20}" + "".join(f"{figure:>10}" for figure in FIGURES))
+    for row, means in summary.items():
+        cells = ("-" if (value := means[figure]) is None else f"{value:.3f}" for figure in FIGURES)
+        print(f"{ROWS[row]:20}" + "".join(f"{cell:>10}" for cell in cells))
+    print(
+        f"\nlook at {out / 'overlay.mp4'} and {out / 'sheet.png'}; masks and scores are in {out / 'scored'}"
+    )
