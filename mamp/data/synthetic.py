@@ -132,7 +132,7 @@ def _layers(rng: Generator, frames: int, size: tuple[int, int], objects: int) ->
     palette = rng.uniform(0.2, 0.75, (5, 1)) + rng.normal(0, 0.09, (5, 3))
     layers = [_Layer(_texture(rng, palette, unit), None, *_background_path(rng, frames, size))]
     for start in _starts(rng, size, objects):
-        radius = rng.uniform(15, 23) * unit
+        radius = rng.uniform(17, 26) * unit
         centre, pose = _object_path(rng, frames, size, start)
         layers.append(_Layer(_texture(rng, palette, unit), _outline(rng, radius), centre, pose))
     return layers
@@ -209,7 +209,7 @@ def _object_path(
     unit = min(size) / 128
     middle = complex(size[1] / 2, size[0] / 2)
     reach = complex(size[1], size[0]) * 0.36
-    speed, heading, turn = rng.uniform(2.2, 4.2) * unit, rng.uniform(0, 2 * np.pi), 0.0
+    speed, heading, turn = rng.uniform(1.6, 3.4) * unit, rng.uniform(0, 2 * np.pi), 0.0
     centre = [start]
     for kick in rng.normal(0, 0.06, frames - 1):
         here = centre[-1] - middle
