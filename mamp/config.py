@@ -66,8 +66,8 @@ class MampPropagation(Section):
     pad: int = Field(4, ge=1, le=64, description="frames are padded right and bottom to a multiple of this many pixels")
     subsample: int = Field(1, ge=1, le=8, description="keep every n-th row and column of the padded frame (2 as published on YouTube-VOS)")
     scale: float = Field(1.0, gt=0, le=4, description="resize frames by this factor before the encoder")
-    tile: int = Field(16, ge=4, le=128, description="side of the query tile, in cells; changes speed, not results")
-    max_mb: int = Field(512, ge=16, description="bound on the correlation's working memory, in MB; changes speed, not results")
+    tile: int = Field(8, ge=4, le=128, description="side of the query tile, in cells; changes speed, not results")
+    max_mb: int = Field(16, ge=1, description="bound on the correlation's working memory, in MB; changes speed, not results")
 
 
 class MampTraining(Section):
@@ -177,12 +177,15 @@ def _root(value: Any) -> Any:
 # ---------------------------------------------------------------- training and evaluation
 
 
+AMP = "number format of the network: float32, or mixed; auto: bf16 where the device is faster at it, else off"
+
+
 class TrainConfig(Section):
     """The engine: steps, optimiser, checkpoints."""
 
     seed: int = Field(0, ge=0, description="of weights, clips, augmentation and dropped channels")
-    epochs: float | None = Field(None, gt=0, description="passes over the clips; give this or steps")
-    steps: int | None = Field(None, ge=1, description="optimiser steps; give this or epochs")
+    epochs: float = Field(33, gt=0, description="passes over the clips, when steps is null")
+    steps: int | None = Field(None, ge=1, description="optimiser steps; null: as many as epochs makes")
     batch: int = Field(24, ge=1, description="clips in a step")
     lr: float = Field(1e-3, gt=0, description="learning rate at its highest")
     betas: tuple[float, float] = Field((0.9, 0.999), description="Adam's averages")
@@ -193,22 +196,16 @@ class TrainConfig(Section):
     )
     warmup: int = Field(0, ge=0, description="steps over which the rate rises to lr")
     clip_norm: float | None = Field(None, gt=0, description="largest norm of the gradient; null: not clipped")
-    amp: Literal["off", "bf16", "fp16"] = Field("off", description="number format of the encoder in training")
+    amp: Literal["off", "auto", "bf16", "fp16"] = Field("off", description=AMP)
     log_every: int = Field(10, ge=1, description="steps between lines of log.jsonl")
     checkpoint_every: int = Field(500, ge=1, description="steps between checkpoints; one is written at the end too")
     keep: int = Field(2, ge=1, description="how many last checkpoints stay")
-
-    @model_validator(mode="after")
-    def _length(self) -> TrainConfig:
-        if (self.epochs is None) == (self.steps is None):
-            raise ValueError("give exactly one of train.epochs and train.steps")
-        return self
 
 
 class EvaluateConfig(Section):
     """Segmenting and evaluating."""
 
-    amp: Literal["off", "bf16", "fp16"] = Field("off", description="number format of the encoder")
+    amp: Literal["off", "auto", "bf16", "fp16"] = Field("off", description=AMP)
     bad_frame: Literal["error", "skip", "repeat"] = Field("error", description="what to do about a frame that cannot be read")
 
 
@@ -221,7 +218,7 @@ class Config(Section):
 
     method: Method = MampConfig()
     data: DataConfig = DataConfig()
-    train: TrainConfig = TrainConfig(epochs=33)
+    train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
 
 

@@ -21,7 +21,7 @@ def test_published_differs_by_data_set():
 
 
 def test_later_layers_win(tmp_path):
-    (tmp_path / "c.yaml").write_text("train: {steps: 5, epochs: null, lr: 0.1}\n")
+    (tmp_path / "c.yaml").write_text("train: {steps: 5, lr: 0.1}\n")
     loaded = config.load(tmp_path / "c.yaml", ["train.lr=0.2"], base={"train": {"batch": 3, "lr": 0.3}})
     assert (loaded.train.steps, loaded.train.lr, loaded.train.batch) == (5, 0.2, 3)
 
@@ -43,7 +43,6 @@ WRONG = [
     ("train.lr=-1", "greater than 0"),
     ("method.preset=best", "'tuned' or 'published'"),
     ("data.interval_chances=[0.5, 0.2, 0.2]", "summing to 1"),
-    ("train.epochs=null", "exactly one of train.epochs and train.steps"),
     ("data.augment.crop=[0.9, 0.2]", "smallest <= largest"),
     ("nonsense", "is not key=value"),
     ("method.name=stm", "'mamp'"),

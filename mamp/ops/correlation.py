@@ -84,8 +84,8 @@ def topk_readout(
     top_k: int,
     temperature: float,
     outside: str = "zero",
-    tile: int = 16,
-    max_bytes: int = 1 << 26,
+    tile: int = 8,
+    max_bytes: int = 1 << 24,
 ) -> Tensor:
     """The k most similar window cells of all memories, softmax over those k, weighted mean of their values.
 
@@ -111,8 +111,8 @@ def topk_window(
     top_k: int,
     temperature: float,
     outside: str = "zero",
-    tile: int = 16,
-    max_bytes: int = 1 << 26,
+    tile: int = 8,
+    max_bytes: int = 1 << 24,
 ) -> tuple[Tensor, Tensor]:
     """Weights and places of the k most similar window cells; arguments as in `topk_readout`.
 

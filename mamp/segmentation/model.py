@@ -18,13 +18,13 @@ from mamp import methods
 from mamp import weights as stored
 from mamp.data.frames import open_frames
 from mamp.errors import UserError
+from mamp.ops.precision import amp_dtype
 from mamp.segmentation.baseline import CopySegmenter
 from mamp.segmentation.segment import given_masks
 from mamp.segmentation.segmenter import Segmenter
 from mamp.segmentation.stream import Given, Timing, carry, decode_ahead
 
 CHOSEN_LATER = ("preset", "propagation", "training")  # not kept with weights, or a preset could not set them
-DTYPES = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,8 @@ class Model:
 
     def segmenter(self) -> Segmenter:
         """A fresh segmenter for one video."""
-        return Segmenter(
-            self.network, self.config.method, device=self.device, dtype=DTYPES[self.config.evaluate.amp]
-        )
+        dtype = amp_dtype(self.config.evaluate.amp, self.device)
+        return Segmenter(self.network, self.config.method, device=self.device, dtype=dtype)
 
     def run_info(self) -> dict[str, Any]:
         """What masks depend on, as JSON for `evaluate`: the config, and the weights' checksum and provenance."""

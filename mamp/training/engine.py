@@ -62,7 +62,7 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
         plan = ClipPlan(
             census, config.data, frames=task.clip.frames, batch=config.train.batch, seed=config.train.seed
         )
-        steps = config.train.steps or plan.steps_for(config.train.epochs or 0)
+        steps = config.train.steps or plan.steps_for(config.train.epochs)
         _tell_census(census, plan, config, tell)
         code = describe_code(where)
         trainer = Trainer(task, config, where, steps=steps, provenance=_provenance(config, census, code))

@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from mamp.config import Config, TrainConfig
 from mamp.errors import UserError
 from mamp.methods.base import Batch, TrainingTask
+from mamp.ops.precision import amp_dtype
 from mamp.training.checkpoints import random_state, set_random_state
 from mamp.training.schedule import learning_rate
-
-AMP = {"off": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Trainer:
@@ -34,18 +33,15 @@ class Trainer:
         provenance: dict[str, Any],
     ):
         train = config.train
-        if train.amp == "fp16" and device.type == "cpu":
-            raise UserError(
-                "train.amp=fp16 needs a GPU, and this run is on the CPU; use train.amp=bf16 or off"
-            )
-        self.task = task.to(device)
+        self.dtype = amp_dtype(train.amp, device)
+        self.task = task.to(device).to(memory_format=torch.channels_last)
         self.config = config
         self.device = device
         self.steps = steps
         self.provenance = provenance
         self.optimizer = _optimizer(task, train)
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        self.scaler = torch.amp.GradScaler(device.type, enabled=train.amp == "fp16")
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
         self.step = 0
         self.lr = 0.0
         self.told: list[dict[str, float]] = []
@@ -62,7 +58,7 @@ class Trainer:
         self.lr = learning_rate(train, self.step, self.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr
-        with torch.autocast(self.device.type, dtype=AMP[train.amp], enabled=train.amp != "off"):
+        with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
             loss, scalars = self.task(self._prepared)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
@@ -80,7 +76,7 @@ class Trainer:
             numbers = torch.stack([value.detach().float() for value in scalars.values()]).tolist()
             values = dict(zip(scalars, numbers, strict=True))
             # with fp16 the scaler leaves out a step whose gradient is not finite
-            judged = ("loss",) if self.config.train.amp == "fp16" else ("loss", "grad_norm")
+            judged = ("loss",) if self.dtype == torch.float16 else ("loss", "grad_norm")
             if not all(math.isfinite(values[name]) for name in judged):
                 raise UserError(
                     f"training broke down at step {step}: loss {values['loss']}, norm of the gradient {values['grad_norm']}; "

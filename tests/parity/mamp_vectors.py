@@ -244,11 +244,7 @@ def _training(inputs: Arrays, plain: Mapping[str, torch.Tensor]) -> dict[str, np
     found = converted(plain)
     for case, (references, dropped) in enumerate(zip((1, 2), inputs["in.train.dropped"], strict=True), start=1):
         task = MampTask(
-            config.load(
-                None,
-                [f"method.training.references={references}", "train.steps=1", "train.epochs=null"],
-                base={"method": found.method},
-            )
+            config.load(None, [f"method.training.references={references}"], base={"method": found.method})
         )
         task.model.load_state_dict(found.state)
         task.train()
