@@ -15,7 +15,7 @@ import numpy as np
 from mamp.data.masks import read_mask
 from mamp.errors import UserError
 from mamp.scoring.metrics import Decay, labels_in
-from mamp.scoring.protocols import Protocol, SequenceScorer, get_protocol, scored_frames, size
+from mamp.scoring.protocols import Protocol, SequenceScorer, get_protocol, scored_frames, size, unknown_label
 from mamp.scoring.scores import ObjectScores, Scores
 from mamp.scoring.truth import Video, natural_key, open_truth, png_files, seen_categories
 
@@ -45,11 +45,17 @@ def score(
     found = open_truth(truth, protocol=protocol, split=split)
     notes = [f"the protocol is {found.protocol}: {found.why}"] if found.why else []
     scores = score_videos(
-        found.videos, predictions, protocol=found.protocol, processes=processes, decay=decay, split=found.split
+        found.videos,
+        predictions,
+        protocol=found.protocol,
+        processes=processes,
+        decay=decay,
+        split=found.split,
     )
     if found.protocol != "youtubevos":
         return replace(scores, notes=(*notes, *scores.notes))
-    groups, told = _seen(found.videos, scores, seen_categories(found.home, None if seen is None else Path(seen)))
+    categories = seen_categories(found.home, None if seen is None else Path(seen))
+    groups, told = _seen(found.videos, scores, categories)
     return replace(scores, seen=groups, notes=(*notes, *scores.notes, *told))
 
 
@@ -74,7 +80,8 @@ def score_videos(
             "mend what is listed and score again:\n" + "\n".join(f"  {problem}" for problem in problems)
         )
     sequences = {v.name: o.scores for v, o in zip(videos, outcomes, strict=True) if o.scores is not None}
-    return Scores(protocol, sequences, decay=decay, split=split, notes=tuple(_notes(videos, outcomes, folder)))
+    notes = tuple(_notes(videos, outcomes, folder))
+    return Scores(protocol, sequences, decay=decay, split=split, notes=notes)
 
 
 @dataclass(frozen=True)
@@ -127,7 +134,7 @@ def _check(video: Video, folder: Path, protocol: Protocol) -> list[str]:
             problems.append(f"{name} is {size(labels.shape)} but its truth {size(given[0].shape)}")
         for label in set(labels_in(protocol.result(labels))) - known:
             strange.setdefault(label, []).append(name)
-    problems += [f"label {label}, no object of the truth, in {', '.join(names)}" for label, names in sorted(strange.items())]
+    problems += [unknown_label(label, names) for label, names in sorted(strange.items())]
     return [f"{video.name}: {problem}" for problem in (*reader.problems(), *problems)]
 
 
@@ -163,15 +170,18 @@ class _Reader:
 
     def problems(self) -> list[str]:
         """What went wrong, one clause each."""
-        count = len(self._missing)
-        told = [f"{count} {'frame is' if count == 1 else 'frames are'} missing: {', '.join(self._missing)}"] if count else []
-        return told + self._broken
+        if not self._missing:
+            return self._broken
+        count = "1 frame is" if len(self._missing) == 1 else f"{len(self._missing)} frames are"
+        return [f"{count} missing: {', '.join(self._missing)}", *self._broken]
 
 
 def _predictions(folder: Path, videos: Sequence[Video]) -> Path:
     """The folder of result folders: as given, or its masks/ (of an evaluation) or Annotations/ (of a server's zip)."""
     if not folder.is_dir():
-        raise UserError(f"predictions {folder} is not a folder; give the folder with a folder of PNGs a sequence")
+        raise UserError(
+            f"predictions {folder} is not a folder; give the folder with a folder of PNGs a sequence"
+        )
     places = (folder, folder / "masks", folder / "Annotations")
     return next((place for place in places if any((place / video.name).is_dir() for video in videos)), folder)
 
@@ -218,9 +228,11 @@ def _notes(videos: Sequence[Video], outcomes: Sequence[_Outcome], folder: Path) 
         for number, scores in (outcome.scores or {}).items():
             if not scores.frames:
                 yield f"object {number} of {video.name} has no truth after the frame it is given in and counts in no mean"
-    extra = sorted({f.name for f in folder.iterdir() if f.is_dir() and png_files(f)} - {video.name for video in videos})
+    there = {entry.name for entry in folder.iterdir() if entry.is_dir() and png_files(entry)}
+    extra = sorted(there - {video.name for video in videos})
     if extra:
-        yield f"{folder} has {len(extra)} folders that are not in the set: {', '.join(extra)}"
+        folders = "folder that is" if len(extra) == 1 else "folders that are"
+        yield f"{folder} has {len(extra)} {folders} not in the set: {', '.join(extra)}"
 
 
 def _seen(
@@ -232,9 +244,9 @@ def _seen(
     names, file = categories
     category = {(video.name, number): c for video in videos for number, c in video.categories.items()}
     objects = [(name, number) for name, numbers in scores.sequences.items() for number in numbers]
-    unknown = sum(key not in category for key in objects)
-    if unknown:
-        return None, (f"{unknown} of {len(objects)} objects have no category in meta.json, so seen and unseen are one mean",)
+    unknown = f"{sum(key not in category for key in objects)} of {len(objects)} objects"
+    if not category.keys() >= set(objects):
+        return None, (f"{unknown} have no category in meta.json, so seen and unseen are one mean",)
     seen = {key: category[key] in names for key in objects}
     told = f"{sum(seen.values())} of {len(objects)} objects are of the {len(names)} categories in {file}"
     return seen, (told,)

@@ -21,6 +21,7 @@ Decay = Literal["exact", "official", "official_numpy2"]
 _TOLERANCE = 0.008  # of the frame's diagonal: boundaries this near to each other match
 _RECALL_ABOVE = 0.5
 _DECAY_BINS = 4
+_BITS = (np.uint8, np.uint16, np.uint32, np.uint64)
 _MOST_AT_ONCE = 32  # objects whose boundaries fit the bits of a number, twice
 
 
@@ -135,8 +136,9 @@ class FramePair:
     def _f(self, ids: Sequence[int]) -> np.ndarray:
         """F of at most 32 objects: each has a bit for the truth's boundary and one for the result's, all widened at once."""
         count, radius = len(ids), self._radius
-        kind = next(kind for kind in (np.uint8, np.uint16, np.uint32, np.uint64) if 2 * count <= 8 * kind().itemsize)
-        bits = self._table(ids, 1 << np.arange(count, dtype=np.uint64), kind=kind).take(self._labels)  # (2, 4, N)
+        kind = next(kind for kind in _BITS if 2 * count <= 8 * kind().itemsize)
+        flag = self._table(ids, 1 << np.arange(count, dtype=np.uint64), kind=kind)
+        bits = flag.take(self._labels)  # (2, 4, N)
         truth, result = np.bitwise_or.reduce(bits[:, :1] ^ bits[:, 1:], axis=1)  # (N,) each
         stride = self._size[1] + 2 * radius
         at = self._y * stride + self._x

@@ -5,6 +5,7 @@ Under every protocol the frame in which an object is given is not scored.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -139,10 +140,10 @@ class SequenceScorer:
         self.unscored: set[int] = set()
         self._first_known = first is not None
         self._first = dict(first or {})  # object id -> index of the frame it is given in
-        self._strange: dict[int, list[str]] = {}  # label that was no object when it was met -> frames
-        self._frames: dict[int, list[str]] = {}
-        self._j: dict[int, list[float]] = {}
-        self._f: dict[int, list[float]] = {}
+        self._strange: dict[int, list[str]] = defaultdict(list)  # label, no object when it was met -> frames
+        self._frames: dict[int, list[str]] = defaultdict(list)
+        self._j: dict[int, list[float]] = defaultdict(list)
+        self._f: dict[int, list[float]] = defaultdict(list)
 
     def add(self, index: int, name: str, truth: np.ndarray, result: np.ndarray | None) -> None:
         """Score one frame; the result is None in frame 0, the first of the video, and where it could not be read."""
@@ -158,9 +159,9 @@ class SequenceScorer:
         if not self._first:
             self.problems.append(_NO_OBJECT[self.protocol.objects])
         for label in sorted(self._strange.keys() - self._first.keys()):
-            self.problems.append(f"label {label}, no object of the truth, in {_listed(self._strange[label])}")
+            self.problems.append(unknown_label(label, self._strange[label]))
         return {
-            k: ObjectScores(tuple(self._frames.get(k, ())), np.array(self._j.get(k, ())), np.array(self._f.get(k, ())))
+            k: ObjectScores(tuple(self._frames[k]), np.array(self._j[k]), np.array(self._f[k]))
             for k in sorted(self._first)
         }
 
@@ -172,12 +173,12 @@ class SequenceScorer:
         pair = FramePair(truth, result)
         true_labels, found_labels = pair.labels()
         for label in found_labels - self._first.keys():
-            self._strange.setdefault(label, []).append(name)
+            self._strange[label].append(name)
         ids = [k for k, start in self._first.items() if start < index]
         for k, j, f in zip(ids, *pair.score(ids), strict=True):
-            self._frames.setdefault(k, []).append(name)
-            self._j.setdefault(k, []).append(float(j))
-            self._f.setdefault(k, []).append(float(f))
+            self._frames[k].append(name)
+            self._j[k].append(float(j))
+            self._f[k].append(float(f))
         return true_labels
 
     def _find_objects(self, index: int, labels: set[int]) -> None:
@@ -196,5 +197,6 @@ def size(shape: tuple[int, ...]) -> str:
     return f"{shape[1]}x{shape[0]}"
 
 
-def _listed(names: Sequence[str]) -> str:
-    return f"{'frame' if len(names) == 1 else 'frames'} {', '.join(names)}"
+def unknown_label(label: int, names: Sequence[str]) -> str:
+    """What is said of a label that no object has."""
+    return f"label {label}, no object of the truth, in {'frame' if len(names) == 1 else 'frames'} {', '.join(names)}"

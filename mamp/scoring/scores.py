@@ -63,8 +63,8 @@ class Scores:
         if self.seen is not None:
             for letter in "JF":
                 for word, wanted in (("Seen", True), ("Unseen", False)):
-                    values = [row[f"{letter}-Mean"] for name, number, row in rows if self.seen[name, number] == wanted]
-                    groups[f"{letter}-{word}"] = _mean(values)
+                    group = [row for name, number, row in rows if self.seen[name, number] == wanted]
+                    groups[f"{letter}-{word}"] = _mean([row[f"{letter}-Mean"] for row in group])
                 both = (groups[f"{letter}-Seen"], groups[f"{letter}-Unseen"])
                 means[f"{letter}-Mean"] = _mean([value for value in both if not math.isnan(value)])
         return {"J&F-Mean": (means["J-Mean"] + means["F-Mean"]) / 2, **means, **groups}

@@ -35,9 +35,14 @@ def run_score(
     processes: by default one for each processor. The other arguments are those of `score`, `write_json`,
     `write_csv` and `write_official_csv`.
     """
-    processes = processes or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     scores = score(
-        truth, predictions, protocol=protocol, split=split, seen=seen, processes=processes, decay=decay
+        truth,
+        predictions,
+        protocol=protocol,
+        split=split,
+        seen=seen,
+        processes=processes or _processors(),
+        decay=decay,
     )
     if json is not None:
         write_json(scores, json)
@@ -68,9 +73,7 @@ def write_csv(scores: Scores, path: Path | str) -> None:
         lines.append([name, str(number), *(_digits(row[key]) for key in STATISTICS)])
     means = scores.means()
     lines.append(["mean", "", *(_digits(means[key]) for key in STATISTICS)])
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    _write(Path(path), text.getvalue())
+    _write(Path(path), _lines(lines))
 
 
 def official_csv(scores: Scores) -> dict[str, str]:
@@ -82,13 +85,12 @@ def official_csv(scores: Scores) -> dict[str, str]:
     suffix, n = ("", "N") if long else (f"-{scores.split or 'val'}", "")
     means = scores.means()
     keys = ("J&F-Mean", *STATISTICS)
-    overall = [",".join(key.replace("F-", f"{n}F-") for key in keys), ",".join(_three(means[key]) for key in keys)]
-    rows = [f"{name}_{k},{_three(row['J-Mean'])},{_three(row['F-Mean'])}" for name, k, row in scores.objects()]
-    each = [f"Sequence,J-Mean,{n}F-Mean", *rows]
-    return {
-        f"global_results{suffix}.csv": "\n".join(overall) + "\n",
-        f"per-sequence_results{suffix}.csv": "\n".join(each) + "\n",
-    }
+    overall = [[key.replace("F-", f"{n}F-") for key in keys], [_three(means[key]) for key in keys]]
+    each = [["Sequence", "J-Mean", f"{n}F-Mean"]]
+    each += [
+        [f"{name}_{k}", _three(row["J-Mean"]), _three(row["F-Mean"])] for name, k, row in scores.objects()
+    ]
+    return {f"global_results{suffix}.csv": _lines(overall), f"per-sequence_results{suffix}.csv": _lines(each)}
 
 
 def write_official_csv(scores: Scores, folder: Path | str) -> None:
@@ -115,8 +117,19 @@ def format_table(scores: Scores) -> str:
     return "\n".join(lines)
 
 
+def _processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _nulled(row: dict[str, float]) -> dict[str, float | None]:
     return {key: None if math.isnan(value) else value for key, value in row.items()}
+
+
+def _lines(rows: list[list[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
 
 
 def _digits(value: float) -> str:
@@ -144,4 +157,6 @@ def _write(path: Path, text: str) -> None:
     except OSError as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise UserError(f"{path} cannot be written ({error.strerror}); choose a folder you may write to") from None
+        raise UserError(
+            f"{path} cannot be written ({error.strerror}); choose a folder you may write to"
+        ) from None

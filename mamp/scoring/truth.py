@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,11 +99,18 @@ def _open_folders(root: Path, protocol: str | None, split: str | None) -> Truth:
     if home is not None and (masks != root or split is not None):
         names, split = _names(home, protocol, split)
     elif split is not None:
-        raise UserError(f"{root} has no lists, so --split {split} means nothing; leave it out or give a data set's root")
+        raise UserError(
+            f"{root} has no lists, so --split {split} means nothing; leave it out or give a data set's root"
+        )
     images = None if home is None else _resolution(home / "JPEGImages")
-    videos = tuple(_video(masks / name, images) for name in names) if names is not None else _all_videos(masks, images)
+    if names is None:
+        videos = _all_videos(masks, images)
+    else:
+        videos = tuple(_video(masks / name, images) for name in names)
     if not videos:
-        raise UserError(f"truth {masks} holds no folder with PNG masks; give a folder of mask folders or a data set's root")
+        raise UserError(
+            f"truth {masks} holds no folder with PNG masks; give a folder of mask folders or a data set's root"
+        )
     if protocol is None:
         protocol, why = _by_masks(videos)
     return Truth(protocol, why, split, videos, home)
@@ -142,7 +150,9 @@ def _names(home: Path, protocol: str | None, split: str | None) -> tuple[list[st
         return None, None
     wanted = split or "val"
     if wanted not in lists:
-        there = f"its lists: {', '.join(sorted(lists))}" if lists else f"there is no list in {home / places[0]}"
+        there = (
+            f"its lists: {', '.join(sorted(lists))}" if lists else f"there is no list in {home / places[0]}"
+        )
         raise UserError(f"{home} has no split {wanted}; {there}")
     return _read_list(lists[wanted]), wanted
 
@@ -165,14 +175,18 @@ def _read_list(file: Path) -> list[str]:
 
 def _all_videos(masks: Path, images: Path | None) -> tuple[Video, ...]:
     folders = [entry for entry in masks.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
-    videos = tuple(_video(f, images) for f in sorted(folders, key=lambda f: natural_key(f.name)) if png_files(f))
+    videos = tuple(
+        _video(f, images) for f in sorted(folders, key=lambda f: natural_key(f.name)) if png_files(f)
+    )
     return videos or ((_video(masks, None),) if png_files(masks) else ())
 
 
 def _video(masks: Path, images: Path | None) -> Video:
     files = png_files(masks)
     if not files:
-        raise UserError(f"truth {masks} holds no PNG masks; bring those of this sequence, or choose another --split")
+        raise UserError(
+            f"truth {masks} holds no PNG masks; bring those of this sequence, or choose another --split"
+        )
     frames = _stems(images / masks.name) if images is not None else ()
     return Video(masks.name, files, frames or tuple(files))
 
@@ -185,7 +199,8 @@ def _by_masks(videos: Iterable[Video]) -> tuple[str, str]:
     merged = True
     for video in videos:
         names = list(video.masks)
-        if any(not name.isdecimal() for name in names) or any(int(b) - int(a) != 1 for a, b in zip(names, names[1:], strict=False)):
+        numbers = [int(name) if name.isdecimal() else -1 for name in names]
+        if numbers != list(range(numbers[0], numbers[0] + len(names))):
             return "folder", f"the truth of {video.name} is not of frames numbered one by one"
         first, last = (labels_in(read_mask(video.masks[name])) for name in (names[0], names[-1]))
         if first != list(range(1, len(first) + 1)) or not first or not set(last) <= {*first, 255}:
@@ -205,26 +220,27 @@ def _youtube_folder(root: Path, split: str | None) -> Path | None:
     for name in names:
         if name is not None and (root / name / "Annotations").is_dir():
             return root / name
-    for folder in (root, root.parent if root.name == "Annotations" else root):
-        if (folder / "meta.json").is_file() and (folder / "Annotations").is_dir() and split in (None, *names, folder.name):
-            return folder
-    return None
+    folder = root.parent if root.name == "Annotations" else root
+    found = (folder / "meta.json").is_file() and (folder / "Annotations").is_dir()
+    return folder if found and split in (None, *names, folder.name) else None
 
 
 def _youtube_videos(folder: Path) -> tuple[Video, ...]:
     meta = folder / "meta.json"
     if not meta.is_file():
         return _all_videos(folder / "Annotations", folder / "JPEGImages")
-    try:
-        return tuple(_youtube_video(folder, name, entry["objects"]) for name, entry in read_meta(meta).items())
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{meta} is not a meta.json of YouTube-VOS ({type(error).__name__}: {error}); fetch it again") from None
+    with _reading(meta):
+        return tuple(
+            _youtube_video(folder, name, entry["objects"]) for name, entry in _read_meta(meta).items()
+        )
 
 
 def _youtube_video(folder: Path, name: str, objects: Mapping[str, Any]) -> Video:
     if Path(name).name != name:
         raise UserError(f"{folder / 'meta.json'} names {name!r}, which is no video; fetch it again")
-    listed = {int(number): sorted(map(str, entry["frames"]), key=natural_key) for number, entry in objects.items()}
+    listed = {
+        int(number): sorted(map(str, entry["frames"]), key=natural_key) for number, entry in objects.items()
+    }
     categories = {int(number): str(entry.get("category", "")).strip() for number, entry in objects.items()}
     return Video(
         name=name,
@@ -235,19 +251,28 @@ def _youtube_video(folder: Path, name: str, objects: Mapping[str, Any]) -> Video
     )
 
 
-def read_meta(file: Path) -> Mapping[str, Any]:
+def _read_meta(file: Path) -> dict[str, Any]:
     """The videos of a meta.json."""
+    return dict(json.loads(_text(file))["videos"])
+
+
+@contextmanager
+def _reading(meta: Path) -> Iterator[None]:
+    """Says that `meta` is not what it should be."""
     try:
-        videos = json.loads(_text(file))["videos"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file} is not a meta.json of YouTube-VOS ({type(error).__name__}: {error}); fetch it again") from None
-    if not isinstance(videos, dict):
-        raise UserError(f"{file} is not a meta.json of YouTube-VOS (its videos are no mapping); fetch it again")
-    return videos
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        kind = type(error).__name__
+        raise UserError(
+            f"{meta} is not a meta.json of YouTube-VOS ({kind}: {error}); fetch it again"
+        ) from None
 
 
 def seen_categories(home: Path | None, file: Path | None) -> tuple[set[str], Path] | None:
-    """Categories of the training set and the file that told: `file` (names, one a line, or a meta.json), else train/meta.json."""
+    """Categories of the training set, and the file that told; None where there is none.
+
+    file: names, one a line, or a meta.json; by default train/meta.json.
+    """
     if file is None:
         places = [] if home is None else [home / "train" / "meta.json", home.parent / "train" / "meta.json"]
         file = next((place for place in places if place.is_file()), None)
@@ -256,11 +281,9 @@ def seen_categories(home: Path | None, file: Path | None) -> tuple[set[str], Pat
     text = _text(file)
     if not text.lstrip().startswith("{"):
         return {line.strip() for line in text.splitlines() if line.strip()}, file
-    try:
-        entries = [entry for video in read_meta(file).values() for entry in video["objects"].values()]
+    with _reading(file):
+        entries = [entry for video in _read_meta(file).values() for entry in video["objects"].values()]
         return {str(entry["category"]).strip() for entry in entries if "category" in entry}, file
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{file} is not a meta.json of YouTube-VOS ({type(error).__name__}: {error}); fetch it again") from None
 
 
 # ---------------------------------------------------------------- files
@@ -270,7 +293,9 @@ def png_files(folder: Path) -> dict[str, Path]:
     """Stem -> PNG of a folder, in natural order; nothing where there is no such folder."""
     if not folder.is_dir():
         return {}
-    files = [file for file in folder.iterdir() if file.suffix.lower() == ".png" and not file.name.startswith(".")]
+    files = [
+        file for file in folder.iterdir() if file.suffix.lower() == ".png" and not file.name.startswith(".")
+    ]
     return {file.stem: file for file in sorted(files, key=lambda file: natural_key(file.name))}
 
 
@@ -278,7 +303,9 @@ def _stems(folder: Path) -> tuple[str, ...]:
     """The names of the frames in a folder, in natural order."""
     if not folder.is_dir():
         return ()
-    files = [file.stem for file in folder.iterdir() if file.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")]
+    files = [
+        file.stem for file in folder.iterdir() if file.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")
+    ]
     return tuple(sorted((stem for stem in files if not stem.startswith(".")), key=natural_key))
 
 

@@ -46,8 +46,12 @@ Clip = tuple[np.ndarray, np.ndarray]  # truth and result, (T, H, W)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="as many sequences, objects and frames as DAVIS-2017 val")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--full", action="store_true", help="as many sequences, objects and frames as DAVIS-2017 val"
+    )
     parser.add_argument("--masks", type=Path, help="folder with osvos_dev_truth and osvos_dev")
     parser.add_argument("--runs", type=int, default=3, help="runs of each that the medians are of")
     parser.add_argument("--json", type=Path, help="where the figures go")
@@ -100,7 +104,9 @@ def machine(folder: Path, *, real: bool) -> dict[str, object]:
 
 def processor() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine()
+    )
 
 
 # ---------------------------------------------------------------- what is measured
@@ -222,7 +228,10 @@ def sources(masks: Path | None) -> list[Clip]:
     clips = []
     for truth in sorted((masks / "osvos_dev_truth").iterdir()):
         names = sorted(file.name for file in truth.glob("*.png"))[:66]
-        pair = [np.stack([read_mask(folder / n) for n in names]) for folder in (truth, masks / "osvos_dev" / truth.name)]
+        pair = [
+            np.stack([read_mask(folder / n) for n in names])
+            for folder in (truth, masks / "osvos_dev" / truth.name)
+        ]
         clips.append((pair[0], pair[1]))
     return clips
 
@@ -253,7 +262,10 @@ def write_set(folder: Path, clips: list[Clip], *, full: bool) -> list[Clip]:
                 write_mask(folder / name / f"s{s:02d}" / f"{t:05d}.png", labels)
             if s < 3 and t < 12:
                 kept.append((s, *maps))
-    return [(np.stack([m[1] for m in kept if m[0] == s]), np.stack([m[2] for m in kept if m[0] == s])) for s in range(3)]
+    return [
+        (np.stack([m[1] for m in kept if m[0] == s]), np.stack([m[2] for m in kept if m[0] == s]))
+        for s in range(3)
+    ]
 
 
 def bounce(t: int, length: int) -> int:

@@ -17,7 +17,9 @@ Outputs = dict[str, np.ndarray]
 def run(inputs: Inputs, seed: str) -> Outputs:
     """Every key that `inputs` has the input for; the seed is not used, nothing is random here."""
     out: Outputs = {}
-    for number in sorted(int(key.removeprefix("in.frame.size")) for key in inputs if key.startswith("in.frame.size")):
+    for number in sorted(
+        int(key.removeprefix("in.frame.size")) for key in inputs if key.startswith("in.frame.size")
+    ):
         out |= _frames(inputs, number)
     if "in.stat.lengths" in inputs:
         out |= _statistics(inputs)
@@ -55,11 +57,15 @@ def mamp_script(videos: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float,
 def _frames(inputs: Inputs, number: int) -> Outputs:
     width = int(inputs[f"in.frame.size{number}"][1])
     truth, result, void = (
-        np.unpackbits(inputs[f"in.frame.{name}{number}"], axis=-1, count=width) for name in ("truth", "result", "void")
+        np.unpackbits(inputs[f"in.frame.{name}{number}"], axis=-1, count=width)
+        for name in ("truth", "result", "void")
     )
     plain = np.array([np.concatenate(score_frame(t, r, [1])) for t, r in zip(truth, result, strict=True)])
     voided = np.array(
-        [np.concatenate(score_frame(t, r, [1], void=v != 0)) for t, r, v in zip(truth, result, void, strict=True)]
+        [
+            np.concatenate(score_frame(t, r, [1], void=v != 0))
+            for t, r, v in zip(truth, result, void, strict=True)
+        ]
     )
     out = {
         f"out.frame.j{number}": plain[:, 0],
@@ -84,8 +90,12 @@ def _statistics(inputs: Inputs) -> Outputs:
 
 def _sequences(inputs: Inputs, names: Sequence[str]) -> Outputs:
     videos = {name: (inputs[f"in.seq.{name}.truth"], inputs[f"in.seq.{name}.result"]) for name in names}
-    without_void = {name: (np.where(truth == 255, 0, truth), result) for name, (truth, result) in videos.items()}
-    scores = Scores("davis2017", {name: score_sequence(*video, "davis2017") for name, video in videos.items()})
+    without_void = {
+        name: (np.where(truth == 255, 0, truth), result) for name, (truth, result) in videos.items()
+    }
+    scores = Scores(
+        "davis2017", {name: score_sequence(*video, "davis2017") for name, video in videos.items()}
+    )
     merged = [_rows(score_sequence(*video, "davis2016")) for video in without_void.values()]
     tables = official_csv(scores)
     means = scores.means()
@@ -93,7 +103,9 @@ def _sequences(inputs: Inputs, names: Sequence[str]) -> Outputs:
         "out.seq.objects": np.concatenate([_rows(objects) for objects in scores.sequences.values()]),
         "out.seq.global": np.array([means[key] for key in ("J&F-Mean", *STATISTICS)]),
         "out.seq.csv_global": np.frombuffer(tables["global_results-val.csv"].encode(), dtype=np.uint8),
-        "out.seq.csv_sequences": np.frombuffer(tables["per-sequence_results-val.csv"].encode(), dtype=np.uint8),
+        "out.seq.csv_sequences": np.frombuffer(
+            tables["per-sequence_results-val.csv"].encode(), dtype=np.uint8
+        ),
         "out.seq.mamp_script": np.array(mamp_script(list(without_void.values()))),
         "out.seq.merged": np.concatenate(merged),
     }
@@ -102,7 +114,9 @@ def _sequences(inputs: Inputs, names: Sequence[str]) -> Outputs:
 def _youtube(inputs: Inputs) -> Outputs:
     first = {k: int(index) for k, index in enumerate(inputs["in.youtube.first"], start=1)}
     seen = {("video", k): not unseen for k, unseen in enumerate(inputs["in.youtube.unseen"], start=1)}
-    objects = score_sequence(inputs["in.youtube.truth"], inputs["in.youtube.result"], "youtubevos", first=first)
+    objects = score_sequence(
+        inputs["in.youtube.truth"], inputs["in.youtube.result"], "youtubevos", first=first
+    )
     means = Scores("youtubevos", {"video": objects}, seen=seen).means()
     keys = ("J&F-Mean", "J-Seen", "F-Seen", "J-Unseen", "F-Unseen")
     return {

@@ -20,7 +20,9 @@ def main() -> None:
     """Read IN, write OUT."""
     sys.path[:0] = [str(HERE.parents[1]), str(HERE)]
     methods = sorted(file.stem.removesuffix("_vectors") for file in HERE.glob("*_vectors.py"))
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("method", choices=methods)
     parser.add_argument("inputs", type=Path, metavar="IN.npz", help="holds the in.* keys; others are ignored")
     parser.add_argument("outputs", type=Path, metavar="OUT.npz", help="where the out.* keys go")

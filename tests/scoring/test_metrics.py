@@ -107,7 +107,9 @@ def test_a_frame_scores_as_the_plain_definition_says(
 
 @settings(max_examples=30, deadline=None)
 @given(size=SIZES, kind=st.sampled_from(KINDS), seed=st.integers(0, 2**32 - 1))
-def test_the_boundary_is_where_a_mask_differs_from_right_and_below(size: tuple[int, int], kind: str, seed: int) -> None:
+def test_the_boundary_is_where_a_mask_differs_from_right_and_below(
+    size: tuple[int, int], kind: str, seed: int
+) -> None:
     mask = label_map(kind, np.random.default_rng(seed), size, [1]) > 0
     assert set(map(tuple, np.argwhere(boundary_map(mask)).tolist())) == plain_boundary(mask)
 
@@ -119,7 +121,9 @@ def test_any_number_of_objects_scores_as_each_alone(count: int) -> None:
     truth, result = (label_map("blobs", rng, size, ids) for _ in range(2))
     result[:, 100:] = truth[:, 100:]
     together = np.array(score_frame(truth, result, ids)).T
-    alone = [(region_similarity(truth == k, result == k), boundary_accuracy(truth == k, result == k)) for k in ids]
+    alone = [
+        (region_similarity(truth == k, result == k), boundary_accuracy(truth == k, result == k)) for k in ids
+    ]
     assert np.array_equal(together, alone)
 
 
@@ -155,8 +159,12 @@ def test_a_missing_mask_scores_nothing() -> None:
     assert (region_similarity(mask, ~mask & mask), boundary_accuracy(mask, ~mask & mask)) == (0, 0)
 
 
-@pytest.mark.parametrize(("place", "count"), [((4, 4), 4), ((0, 0), 1), ((8, 8), 3), ((0, 8), 2), ((8, 0), 2)])
-def test_a_single_pixel_has_as_many_boundary_pixels_as_the_border_leaves(place: tuple[int, int], count: int) -> None:
+@pytest.mark.parametrize(
+    ("place", "count"), [((4, 4), 4), ((0, 0), 1), ((8, 8), 3), ((0, 8), 2), ((8, 0), 2)]
+)
+def test_a_single_pixel_has_as_many_boundary_pixels_as_the_border_leaves(
+    place: tuple[int, int], count: int
+) -> None:
     mask = np.zeros((9, 9), bool)
     mask[place] = True
     assert boundary_map(mask).sum() == count == len(plain_boundary(mask))
@@ -179,7 +187,9 @@ def test_void_pixels_count_for_nothing() -> None:
     assert region_similarity(truth, result) == 64 / 96
 
 
-@pytest.mark.parametrize(("size", "radius"), [((480, 854), 8), ((1, 1), 1), ((100, 75), 1), ((101, 75), 2), ((1080, 1920), 18)])
+@pytest.mark.parametrize(
+    ("size", "radius"), [((480, 854), 8), ((1, 1), 1), ((100, 75), 1), ((101, 75), 2), ((1080, 1920), 18)]
+)
 def test_the_tolerance_grows_with_the_diagonal(size: tuple[int, int], radius: int) -> None:
     assert boundary_radius(size) == radius
 
@@ -227,5 +237,7 @@ def test_official_decay_wraps_in_8_bits_beyond_256_frames() -> None:
 
 
 def test_an_unknown_decay_is_refused() -> None:
-    with pytest.raises(UserError, match="decay=offical is not known; use one of exact, official, official_numpy2"):
+    with pytest.raises(
+        UserError, match="decay=offical is not known; use one of exact, official, official_numpy2"
+    ):
         statistics(np.ones(3), decay="offical")  # type: ignore[arg-type]

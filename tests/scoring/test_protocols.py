@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from small_masks import EMPTY, square
 
 from mamp.errors import UserError
 from mamp.scoring import score_sequence
-
-
-def square(label: int, *, x: int = 2) -> np.ndarray:
-    """20x20 with an 8x8 square of one label; moved by one pixel J is 56/72 and F is 1."""
-    labels = np.zeros((20, 20), np.uint8)
-    labels[2:10, x : x + 8] = label
-    return labels
-
-
-EMPTY = np.zeros((20, 20), np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +20,9 @@ EMPTY = np.zeros((20, 20), np.uint8)
         ("folder", ("00001", "00002", "00003")),
     ],
 )
-def test_the_given_frame_is_not_scored_and_davis_drops_the_last(protocol: str, frames: tuple[str, ...]) -> None:
+def test_the_given_frame_is_not_scored_and_davis_drops_the_last(
+    protocol: str, frames: tuple[str, ...]
+) -> None:
     scores = score_sequence([square(1)] * 4, [EMPTY, square(1), square(1, x=3), EMPTY], protocol)
     assert scores[1].frames == frames
     assert scores[1].j.tolist() == [1, 56 / 72, 0][: len(frames)]
@@ -76,7 +69,8 @@ def test_davis_2016_takes_255_for_void_beside_other_labels() -> None:
 
 
 def test_davis_2016_scores_an_object_that_is_not_there_at_first() -> None:
-    assert score_sequence([EMPTY, square(1), EMPTY], [EMPTY, square(1), EMPTY], "davis2016")[1].j.tolist() == [1]
+    maps = [EMPTY, square(1), EMPTY]
+    assert score_sequence(maps, maps, "davis2016")[1].j.tolist() == [1]
 
 
 def test_davis_2017_void_is_background_and_not_left_out() -> None:
@@ -103,11 +97,16 @@ def test_labels_that_the_truth_does_not_have_are_listed_with_their_frames() -> N
 
 def test_a_result_of_another_size_is_named() -> None:
     with pytest.raises(UserError, match="b is 30x20 but its truth 20x20"):
-        score_sequence([square(1)] * 3, [EMPTY, np.zeros((20, 30), np.uint8), EMPTY], "davis2017", names=["a", "b", "c"])
+        score_sequence(
+            [square(1)] * 3, [EMPTY, np.zeros((20, 30), np.uint8), EMPTY], "davis2017", names=["a", "b", "c"]
+        )
 
 
 def test_truth_without_an_object_is_refused() -> None:
-    for protocol, reason in (("davis2017", "the first truth shows no object"), ("folder", "the truth shows no object")):
+    for protocol, reason in (
+        ("davis2017", "the first truth shows no object"),
+        ("folder", "the truth shows no object"),
+    ):
         with pytest.raises(UserError, match=reason):
             score_sequence([EMPTY] * 3, [EMPTY] * 3, protocol)
 
@@ -130,7 +129,10 @@ def test_a_late_object_is_scored_after_the_frame_it_begins_in(protocol: str) -> 
     truth = [square(4), square(4), both, both, square(4)]
     result = [EMPTY, both, square(4), square(4), square(4)]  # object 44 too early, then never
     scores = score_sequence(truth, result, protocol)
-    assert {k: s.frames for k, s in scores.items()} == {4: ("00001", "00002", "00003", "00004"), 44: ("00003", "00004")}
+    assert {k: s.frames for k, s in scores.items()} == {
+        4: ("00001", "00002", "00003", "00004"),
+        44: ("00003", "00004"),
+    }
     assert scores[4].j.tolist() == [1, 1, 1, 1]
     assert scores[44].j.tolist() == [0, 1]  # gone in the last frame, on both sides
 
