@@ -5,5 +5,5 @@ from setuptools import find_packages, setup
 setup(
     packages=[*find_packages(include=["mamp", "mamp.*", "launch", "launch.*"]), "mamp.configs"],
     package_dir={"mamp.configs": "configs"},
-    package_data={"mamp.configs": ["*.yaml"]},
+    package_data={"mamp": ["**/*.safetensors"], "mamp.configs": ["*.yaml"]},
 )

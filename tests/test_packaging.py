@@ -1,0 +1,112 @@
+"""What an installation holds, read from setup.cfg and the source."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from setuptools import find_packages
+
+PROVIDES = {
+    "av": "av",
+    "cv2": "opencv-python-headless",
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+    "vos_benchmark": "vos-benchmark",
+}
+
+
+@pytest.fixture(scope="module")
+def metadata(repository: Path) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read(repository / "setup.cfg")
+    return parser
+
+
+def names(requirements: str) -> set[str]:
+    return {re.split(r"[<>=;\[ ]", line, maxsplit=1)[0].lower() for line in requirements.strip().splitlines()}
+
+
+def imported(folder: Path) -> set[str]:
+    """Top-level packages that the files of `folder` import anywhere."""
+    found = set()
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                found.add(node.module.split(".")[0])
+    return found
+
+
+def test_whatever_the_package_imports_is_asked_for(repository: Path, metadata: configparser.ConfigParser):
+    asked = names(metadata["options"]["install_requires"])
+    for extra in metadata["options.extras_require"].values():
+        asked |= names(extra)
+    others = imported(repository / "mamp") - set(sys.stdlib_module_names) - {"mamp"}
+    assert {PROVIDES.get(name, name) for name in others} <= asked
+
+
+def test_every_requirement_has_a_lower_and_an_upper_bound(metadata: configparser.ConfigParser):
+    for block in (metadata["options"]["install_requires"], *metadata["options.extras_require"].values()):
+        for line in block.strip().splitlines():
+            assert re.match(r"[\w-]+>=[\d.]+,<\d+(;|$)", line), line
+
+
+def test_the_version_is_read_without_importing_anything_heavy(repository: Path):
+    code = "import sys; from setuptools.config.expand import read_attr; print(read_attr('mamp.__version__'), 'torch' in sys.modules)"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True
+    )
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S* False", ran.stdout.strip())
+
+
+def test_a_wheel_has_every_package_and_every_recipe(repository: Path, tmp_path: Path):
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("setup.py", "setup.cfg", "pyproject.toml", "LICENSE", "README.md"):
+        if (repository / name).exists():
+            shutil.copy(repository / name, source)
+    for name in ("mamp", "configs", "launch"):
+        if (repository / name).exists():
+            shutil.copytree(repository / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    command = [
+        sys.executable,
+        "-c",
+        "from setuptools.build_meta import build_wheel; print(build_wheel('..'))",
+    ]
+    subprocess.run(command, cwd=source, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": ""})
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        held = set(archive.namelist())
+    for path in [*(repository / "mamp").rglob("*.py"), *(repository / "mamp").rglob("*.safetensors")]:
+        assert path.relative_to(repository).as_posix() in held
+    for path in (repository / "configs").glob("*.yaml"):
+        assert f"mamp/configs/{path.name}" in held
+    assert {name.split("/")[0] for name in held if not name.startswith("mamp-")} <= {"mamp", "launch"}
+
+
+def test_the_demo_finds_its_recipe_in_a_checkout():
+    from mamp.demo import recipe
+
+    assert recipe().is_file()
+
+
+def test_every_folder_of_code_is_found_as_a_package(repository: Path):
+    folders = {path.parent for path in (repository / "mamp").rglob("*.py")}
+    found = find_packages(str(repository), include=["mamp", "mamp.*"])
+    assert {folder.relative_to(repository).as_posix().replace("/", ".") for folder in folders} == set(found)
+
+
+def test_the_licence_is_apache(repository: Path):
+    text = (repository / "LICENSE").read_text()
+    assert "Apache License" in text
+    assert "END OF TERMS AND CONDITIONS" in text
