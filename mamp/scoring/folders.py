@@ -52,11 +52,16 @@ def score(
         decay=decay,
         split=found.split,
     )
-    if found.protocol != "youtubevos":
-        return replace(scores, notes=(*notes, *scores.notes))
-    categories = seen_categories(found.home, None if seen is None else Path(seen))
-    groups, told = _seen(found.videos, scores, categories)
-    return replace(scores, seen=groups, notes=(*notes, *scores.notes, *told))
+    scores = replace(scores, notes=(*notes, *scores.notes))
+    if found.protocol == "youtubevos":
+        return split_seen(
+            scores, found.videos, seen_categories(found.home, None if seen is None else Path(seen))
+        )
+    if seen is not None:
+        raise UserError(
+            f"seen categories are for the protocol youtubevos, not for {found.protocol}; leave --seen out"
+        )
+    return scores
 
 
 def score_videos(
@@ -109,6 +114,8 @@ def _score(video: Video, folder: Path, protocol: Protocol) -> _Outcome:
     for index, name in scored_frames(names, protocol):
         truth = reader.read(video.masks[name], void=protocol.void)
         result = reader.result(name) if index > 0 else None
+        if truth is None and index == 0:
+            return _Outcome(None, [f"{video.name}: {problem}" for problem in reader.problems()], [])
         if truth is not None:
             scorer.add(index, name, truth, result)
     scores = scorer.finish()
@@ -235,18 +242,22 @@ def _notes(videos: Sequence[Video], outcomes: Sequence[_Outcome], folder: Path) 
         yield f"{folder} has {len(extra)} {folders} not in the set: {', '.join(extra)}"
 
 
-def _seen(
-    videos: Sequence[Video], scores: Scores, categories: tuple[set[str], Path] | None
-) -> tuple[dict[tuple[str, int], bool] | None, tuple[str, ...]]:
-    """(sequence, object) -> whether its category is among those of the training set, and what is to be said about it."""
+def split_seen(scores: Scores, videos: Sequence[Video], categories: tuple[set[str], Path] | None) -> Scores:
+    """`scores` of YouTube-VOS told apart by whether an object's category is among those of the training set.
+
+    categories: see `seen_categories`. Where they, or the category of an object, are not known, seen and unseen stay one
+    mean, and a note says so.
+    """
     if categories is None:
-        return None, ("there is no train/meta.json and no --seen file, so seen and unseen are one mean",)
+        told = "there is no train/meta.json and no --seen file, so seen and unseen are one mean"
+        return replace(scores, notes=(*scores.notes, told))
     names, file = categories
     category = {(video.name, number): c for video in videos for number, c in video.categories.items()}
     objects = [(name, number) for name, numbers in scores.sequences.items() for number in numbers]
-    unknown = f"{sum(key not in category for key in objects)} of {len(objects)} objects"
-    if not category.keys() >= set(objects):
-        return None, (f"{unknown} have no category in meta.json, so seen and unseen are one mean",)
+    unknown = sum(key not in category for key in objects)
+    if unknown:
+        told = f"{unknown} of {len(objects)} objects have no category in meta.json, so seen and unseen are one mean"
+        return replace(scores, notes=(*scores.notes, told))
     seen = {key: category[key] in names for key in objects}
     told = f"{sum(seen.values())} of {len(objects)} objects are of the {len(names)} categories in {file}"
-    return seen, (told,)
+    return replace(scores, seen=seen, notes=(*scores.notes, told))

@@ -70,8 +70,15 @@ def boundary_radius(size: tuple[int, ...]) -> int:
 def labels_in(labels: np.ndarray) -> list[int]:
     """The non-zero labels of a label map (H, W), ascending; reads runs of labels, which is quicker than sorting pixels."""
     flat = labels.reshape(-1)
-    starts = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    return [int(i) for i in np.unique(np.append(flat[starts], flat[:1])) if i != 0]
+    return _distinct(flat[1:][flat[1:] != flat[:-1]], flat[:1])
+
+
+def _distinct(*labels: np.ndarray) -> list[int]:
+    """The non-zero labels in one-dimensional arrays, ascending."""
+    there = np.zeros(1 + max(int(part.max(initial=0)) for part in labels), dtype=bool)
+    for part in labels:
+        there[part] = True
+    return [label for label in np.flatnonzero(there).tolist() if label != 0]
 
 
 def _mask(mask: np.ndarray) -> np.ndarray:
@@ -102,11 +109,10 @@ class FramePair:
         ends = pairs[:, -1]
         self._ends = np.stack([ends >> shift, ends & ((1 << shift) - 1)])  # (2, h)
 
-    def labels(self) -> tuple[set[int], set[int]]:
-        """The non-zero labels of the truth and of the result."""
+    def labels(self) -> tuple[list[int], list[int]]:
+        """The non-zero labels of the truth and of the result, ascending."""
         truth, result = (
-            {*np.unique(here[0]).tolist(), *np.unique(ends).tolist()} - {0}
-            for here, ends in zip(self._labels, self._ends, strict=True)
+            _distinct(here[0], ends) for here, ends in zip(self._labels, self._ends, strict=True)
         )
         return truth, result
 

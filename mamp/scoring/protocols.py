@@ -151,7 +151,7 @@ class SequenceScorer:
         if index > 0 and result is not None:
             labels = self._score(index, name, truth, self.protocol.result(result))
         else:
-            labels = set(labels_in(truth))
+            labels = labels_in(truth)
         self._find_objects(index, labels)
 
     def finish(self) -> dict[int, ObjectScores]:
@@ -165,15 +165,16 @@ class SequenceScorer:
             for k in sorted(self._first)
         }
 
-    def _score(self, index: int, name: str, truth: np.ndarray, result: np.ndarray) -> set[int]:
+    def _score(self, index: int, name: str, truth: np.ndarray, result: np.ndarray) -> list[int]:
         """Score a frame and return the labels of its truth."""
         if result.shape != truth.shape:
             self.problems.append(f"{name} is {size(result.shape)} but its truth {size(truth.shape)}")
-            return set(labels_in(truth))
+            return labels_in(truth)
         pair = FramePair(truth, result)
         true_labels, found_labels = pair.labels()
-        for label in found_labels - self._first.keys():
-            self._strange[label].append(name)
+        for label in found_labels:
+            if label not in self._first:
+                self._strange[label].append(name)
         ids = [k for k, start in self._first.items() if start < index]
         for k, j, f in zip(ids, *pair.score(ids), strict=True):
             self._frames[k].append(name)
@@ -181,11 +182,11 @@ class SequenceScorer:
             self._f[k].append(float(f))
         return true_labels
 
-    def _find_objects(self, index: int, labels: set[int]) -> None:
+    def _find_objects(self, index: int, labels: list[int]) -> None:
         if index == 0 and self.protocol.objects != "late":
             highest = 1 if self.protocol.objects == "one" else max(labels, default=0)
             self._first = dict.fromkeys(range(1, highest + 1), 0)
-        new = labels - self._first.keys()
+        new = set(labels) - self._first.keys()
         if self.protocol.objects == "late" and not self._first_known:
             self._first |= dict.fromkeys(new, index)
         else:

@@ -111,9 +111,8 @@ def format_table(scores: Scores) -> str:
     groups = [f"{key} {_three(value) or '-'}" for key, value in means.items() if key.endswith("een")]
     lines += [", ".join(groups)] if groups else []
     count = sum(len(objects) for objects in scores.sequences.values())
-    lines.append(
-        f"{scores.protocol}: J&F-Mean {_three(means['J&F-Mean']) or '-'} of {count} objects in {len(scores.sequences)} sequences"
-    )
+    size = f"(objects: {count}, sequences: {len(scores.sequences)})"
+    lines.append(f"{scores.protocol}: J&F-Mean {_three(means['J&F-Mean']) or '-'} {size}")
     return "\n".join(lines)
 
 

@@ -22,6 +22,7 @@ _LISTS = {
     "longvideos": ("ImageSets", "ImageSets/480p", "ImageSets/2017"),
     "folder": ("ImageSets", "ImageSets/2017", "ImageSets/2016", "ImageSets/480p"),
 }
+_FRAMES = (".jpg", ".jpeg", ".png", ".webp")
 _NO_CATEGORY = ("", "unknown")
 
 
@@ -163,7 +164,7 @@ def _read_list(file: Path) -> list[str]:
     for line in _text(file).splitlines():
         word = line.split()[0] if line.split() else ""
         path = Path(word.strip("/"))
-        name = path.parent.name if path.suffix else path.name
+        name = path.parent.name if path.suffix.lower() in _FRAMES else path.name
         if word and name in ("", ".", ".."):
             raise UserError(f"{file} names {word!r}, which is no sequence; write one name a line")
         if word:
@@ -236,8 +237,9 @@ def _youtube_videos(folder: Path) -> tuple[Video, ...]:
 
 
 def _youtube_video(folder: Path, name: str, objects: Mapping[str, Any]) -> Video:
-    if Path(name).name != name:
-        raise UserError(f"{folder / 'meta.json'} names {name!r}, which is no video; fetch it again")
+    for word in (name, *(str(frame) for entry in objects.values() for frame in entry["frames"])):
+        if Path(word).name != word or word in ("", ".."):
+            raise ValueError(f"it names {word!r}, which is no file")
     listed = {
         int(number): sorted(map(str, entry["frames"]), key=natural_key) for number, entry in objects.items()
     }

@@ -313,6 +313,29 @@ def test_truth_without_masks_is_refused(tmp_path: Path) -> None:
         score(tmp_path / "truth", tmp_path)
 
 
+def test_a_damaged_truth_is_named_and_nothing_else(tmp_path: Path) -> None:
+    truth = write(tmp_path / "truth" / "a", [square(1)] * 4)
+    write(tmp_path / "out" / "a", [square(1)] * 4)
+    (truth / "00000.png").write_bytes(b"no image")
+    for protocol in ("davis2016", "davis2017", "folder"):
+        with pytest.raises(UserError, match=r"in 1 place;[^|]*a: mask .*00000.png is damaged"):
+            score(truth.parent, tmp_path / "out", protocol=protocol)
+
+
+def test_seen_categories_mean_nothing_outside_youtube_vos(tmp_path: Path) -> None:
+    folder = write(tmp_path / "truth" / "a", [square(1)] * 4).parent
+    with pytest.raises(UserError, match="seen categories are for the protocol youtubevos, not for davis2017"):
+        score(folder, folder, seen=tmp_path / "seen.txt")
+
+
+@pytest.mark.parametrize("name", ["..", "../a", "a/b", ""])
+def test_meta_json_cannot_name_files_elsewhere(holdout: Path, answers: Path, name: str) -> None:
+    meta = holdout / "holdout" / "meta.json"
+    meta.write_text(meta.read_text().replace('"b"', json.dumps(name)))
+    with pytest.raises(UserError, match="is not a meta.json of YouTube-VOS .*which is no file"):
+        score(holdout, answers, split="holdout")
+
+
 # ---------------------------------------------------------------- which protocol
 
 

@@ -83,7 +83,7 @@ def test_an_official_decay_that_is_undefined_spreads_to_the_mean() -> None:
 
 def test_the_table_ends_with_the_figure_people_quote() -> None:
     lines = format_table(SCORES).split("\n")
-    assert lines[-1] == "davis2017: J&F-Mean 0.390 of 3 objects in 2 sequences"
+    assert lines[-1] == "davis2017: J&F-Mean 0.390 (objects: 3, sequences: 2)"
     assert lines[1].split() == ["swan", "1", "0.800", "1.000", "0.400", "0.400", "0.000", "0.200"]
     assert lines[3].split() == ["bears", "2", *["-"] * 6]
 
@@ -94,7 +94,7 @@ def test_the_command_scores_and_writes_all_that_is_asked_for(tmp_path: Path) -> 
     out = write(tmp_path / "out" / "a", [both] * 4).parent
     files = {"json": tmp_path / "s.json", "csv": tmp_path / "s.csv", "official_csv": tmp_path / "official"}
     text = run_score(truth, out, processes=1, **files)
-    assert "note: the protocol is davis2017" in text and "J&F-Mean 1.000 of 2 objects in 1 sequences" in text
+    assert "note: the protocol is davis2017" in text and "J&F-Mean 1.000 (objects: 2, sequences: 1)" in text
     assert json.loads(files["json"].read_text())["J&F-Mean"] == 1
     assert files["csv"].read_text().startswith("Sequence,Object,")
     assert (files["official_csv"] / "global_results-val.csv").is_file()
