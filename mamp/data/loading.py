@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
+import sys
 from collections import OrderedDict
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +22,7 @@ from mamp.data.frames import FrameSource
 from mamp.errors import UserError
 
 OPEN_VIDEOS = 8  # readers a worker holds open; a decoder of 256-pixel video keeps some 10 MB
+KNOWN_VIDEOS = 256  # videos whose list of frames a worker keeps; making one costs as much as decoding a clip
 SPARE_CLIPS = 4  # other clips to try, with bad_frame=skip, before a sample is given up
 
 # What a batch is made of: frames uint8 (B, T, 3, S, S) RGB, labels (none yet), per clip its video and frame names.
@@ -49,7 +50,6 @@ class ClipLoader:
 
         Raises UserError as the reader does, in the words of the reader.
         """
-        forks = "fork" in multiprocessing.get_all_start_methods()
         loader = DataLoader(
             self.dataset,
             batch_sampler=_Samples(self.plan, start, self.spares),
@@ -57,7 +57,7 @@ class ClipLoader:
             collate_fn=_collate,
             pin_memory=self.pin,
             worker_init_fn=_ignore_signals,
-            multiprocessing_context="fork" if forks and self.workers else None,
+            multiprocessing_context=_start_method() if self.workers else None,
             generator=torch.Generator(),  # else each start takes a number from the global generator
         )
         for batch in loader:
@@ -104,17 +104,17 @@ class _Samples(Sampler[list[Sample]]):
 
 
 class ClipDataset(Dataset):
-    """Sample -> (frames uint8 (T, 3, S, S), what the clip is made of); holds the last few videos open."""
+    """Sample -> (frames uint8 (T, 3, S, S), what the clip is made of); holds the last few videos."""
 
     def __init__(self, videos: Sequence[Video], *, size: int, fit: str, bad_frame: str):
         self.videos = videos
         self.size = size
         self.fit = fit
         self.bad_frame = bad_frame
-        self._open: OrderedDict[int, FrameSource] = OrderedDict()
+        self._known: OrderedDict[int, FrameSource] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_open": OrderedDict()}
+        return {**self.__dict__, "_known": OrderedDict()}
 
     def __getitem__(self, sample: Sample) -> tuple[np.ndarray, dict[str, Any]] | _Failure:
         for clip in (sample.clip, *sample.spares):
@@ -137,13 +137,16 @@ class ClipDataset(Dataset):
         return frames.transpose(0, 3, 1, 2), about
 
     def _source(self, sequence: int) -> FrameSource:
-        if sequence in self._open:
-            self._open.move_to_end(sequence)
-        else:
-            if len(self._open) == OPEN_VIDEOS:
-                self._open.popitem(last=False)[1].close()
-            self._open[sequence] = self.videos[sequence].open(bad_frame=self.bad_frame)
-        return self._open[sequence]
+        """The video, known or looked up, its decoder among the last `OPEN_VIDEOS` that stay open."""
+        source = self._known.pop(sequence, None)
+        if source is None:
+            source = self.videos[sequence].open(bad_frame=self.bad_frame)
+        self._known[sequence] = source  # the last used comes last
+        if len(self._known) > OPEN_VIDEOS:
+            self._known[list(self._known)[-1 - OPEN_VIDEOS]].close()
+        if len(self._known) > KNOWN_VIDEOS:
+            self._known.popitem(last=False)
+        return source
 
 
 def fit_square(frame: np.ndarray, size: int, *, place: Sequence[float] | None) -> np.ndarray:
@@ -169,6 +172,13 @@ def _collate(samples: list[Any]) -> Arrays | _Failure:
             return sample
     frames = torch.from_numpy(np.stack([frames for frames, _ in samples]))
     return frames, None, tuple(about for _, about in samples)
+
+
+def _start_method() -> str | None:
+    """How workers begin: forked, which takes no time; but decord crashes in the fork of a process that has used it."""
+    if sys.platform != "linux":
+        return None
+    return "forkserver" if "decord" in sys.modules else "fork"
 
 
 def _ignore_signals(_: int) -> None:

@@ -70,7 +70,9 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
             refuse_other_videos(saved["provenance"]["data"], census, run)
             trainer.load(saved)
             tell(f"going on after step {trainer.step} of {steps}")
-        folder.begin(config, {**code, "step": trainer.step}, step=trainer.step)
+        folder.begin(
+            config, {**code, "precision": trainer.precision, "step": trainer.step}, step=trainer.step
+        )
         _loop(trainer, ClipLoader(videos, plan, config.data, pin=where.type == "cuda"), folder, quiet=quiet)
         return _write_weights(folder, trainer.state())
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from mamp.config import Config
 from mamp.data.census import Census
@@ -19,6 +22,8 @@ LENGTH = ("train.steps", "train.epochs")  # free too, unless the schedule looks 
 def refuse_other_config(begun: Mapping[str, Any], config: Config, run: Path) -> None:
     """UserError naming the first key in which `config` differs from the one the run was begun with."""
     free = FREE if config.train.schedule == "cosine" else FREE + LENGTH
+    with contextlib.suppress(ValidationError):  # a knob that is newer than the run had its default
+        begun = Config.model_validate(begun).model_dump(mode="json")
     before, now = dict(_flat(begun)), dict(_flat(config.model_dump(mode="json")))
     for key in sorted(before.keys() | now.keys()):
         if any(key == name or key.startswith(f"{name}.") for name in free):

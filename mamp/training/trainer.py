@@ -50,6 +50,11 @@ class Trainer:
         ] = []  # on the device, so that a step does not wait for the one before
         self._prepared: Any = None
 
+    @property
+    def precision(self) -> str:
+        """The number format of the network's products."""
+        return str(self.dtype or torch.float32).removeprefix("torch.")
+
     def learn(self, batch: Batch) -> None:
         """One optimiser step. What it draws at random depends on the seed and the step's number alone."""
         train = self.config.train

@@ -60,7 +60,7 @@ def test_clips_are_evenly_spaced_frames_inside_their_video(counts, frames, sampl
     assert len(clips) == clips_of.clips_in(epoch)
     for clip in clips:
         assert len(clip.frames) == frames
-        assert 0 <= clip.frames[0] and clip.frames[-1] < counts[clip.sequence]
+        assert clip.frames[0] >= 0 and clip.frames[-1] < counts[clip.sequence]
         assert len(set(np.diff(clip.frames))) <= 1 and all(np.diff(clip.frames) >= 1)
 
 

@@ -4,6 +4,7 @@ import contextlib
 import pickle
 from itertools import islice
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -11,9 +12,9 @@ from PIL import Image
 
 from mamp.config import DataConfig, Root
 from mamp.data.census import take_census
-from mamp.data.clips import ClipPlan
+from mamp.data.clips import Clip, ClipPlan
 from mamp.data.datasets import training_sequences
-from mamp.data.loading import OPEN_VIDEOS, ClipDataset, ClipLoader, fit_square
+from mamp.data.loading import OPEN_VIDEOS, ClipDataset, ClipLoader, Sample, fit_square
 from mamp.errors import UserError
 
 
@@ -95,6 +96,23 @@ def test_a_frame_of_the_right_size_is_left_as_it_is():
     np.testing.assert_array_equal(fit_square(frame, 32, place=(0.3, 0.9)), frame)
 
 
+def test_workers_read_video_files_after_this_process_has_used_decord(tmp_path):
+    pytest.importorskip("decord")
+    noise = np.random.default_rng(0)
+    for number in range(4):
+        with av.open(str(tmp_path / f"{number}.mp4"), "w") as file:
+            stream = file.add_stream("libx264", rate=24)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            for _ in range(8):
+                pixels = noise.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            file.mux(stream.encode(None))
+    alone = loader(tmp_path)
+    for number in range(4):  # reading in order from the first frame is decord's work
+        list(alone.dataset.videos[number].open().stream())
+    assert same(first(alone.batches(), 3), first(loader(tmp_path, workers=1).batches(), 3))
+
+
 def test_load_size_is_what_the_workers_hand_over(videos):
     assert first(loader(videos, load_size=40).batches(), 1)[0][0].shape[-2:] == (40, 40)
 
@@ -144,7 +162,16 @@ def test_only_the_last_few_videos_stay_open(videos):
         source = dataset._source(number)
         source.close = lambda number=number: closed.append(number)
     assert closed == list(range(12 - OPEN_VIDEOS))
-    assert not pickle.loads(pickle.dumps(dataset))._open
+    assert len(pickle.dumps(dataset)) < 2 * len(pickle.dumps(sequences))
+
+
+def test_a_video_that_was_closed_is_read_again_without_being_looked_up(videos, monkeypatch):
+    sequences = training_sequences([Root(path=videos)])
+    dataset = ClipDataset(sequences, size=32, fit="stretch", bad_frame="error")
+    samples = [Sample(Clip(number, (0, 5)), (0, 0, number)) for number in range(12)]
+    before = [dataset[sample][0] for sample in samples]
+    monkeypatch.setattr(type(sequences[0]), "open", lambda *_, **__: pytest.fail("looked up twice"))
+    np.testing.assert_array_equal([dataset[sample][0] for sample in samples], before)
 
 
 def test_the_census_changes_with_the_videos(videos):

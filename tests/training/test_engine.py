@@ -17,6 +17,7 @@ from mamp import config as configs
 from mamp.errors import UserError
 from mamp.training.checkpoints import listed
 from mamp.training.engine import train
+from mamp.training.resume import refuse_other_config
 
 pytestmark = pytest.mark.usefixtures("fake_method")
 
@@ -121,7 +122,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
         train(settings(), run, quiet=True)
     path = listed(run / "checkpoints")[-1]
     whole = path.read_bytes()
-    place = whole.index(last_state(run)["model"]["0.weight"].numpy().tobytes())
+    place = whole.index(last_state(run)["model"]["0.bias"].numpy().tobytes())
     bit = whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
     path.write_bytes({"cut": whole[: len(whole) // 2], "bit": bit, "empty": b""}[damage])
     monkeypatch.delenv("FAKE_SIGNAL_AFTER")
@@ -174,19 +175,27 @@ def test_a_run_does_not_go_on_with_another_config(settings, undisturbed):
         train(settings("train.schedule=cosine", "train.steps=16"), undisturbed, quiet=True)
 
 
+def test_knobs_that_a_run_is_older_than_do_not_keep_it_from_going_on(settings):
+    begun = settings().model_dump(mode="json")
+    del begun["train"]["warmup"], begun["data"]["augment"]
+    refuse_other_config(begun, settings(), Path("run"))
+    with pytest.raises(UserError, match=r"begun with train\.warmup=0"):
+        refuse_other_config(begun, settings("train.warmup=3"), Path("run"))
+
+
 def test_a_run_does_not_go_on_with_other_videos(tmp_path, settings, undisturbed, videos):
-    other = tmp_path / "moved"
-    other.symlink_to(videos)
-    longer = ("train.steps=14", "data.root=null")
-    train(settings("train.steps=13").model_copy(update={"data": settings().data.model_copy(update={
-        "root": (configs.Root(path=other),)})}), undisturbed, quiet=True)  # fmt: skip
-    fewer = tmp_path / "fewer"
+    def at(root, *more):
+        data = settings().data.model_copy(update={"root": (configs.Root(path=root),)})
+        return settings(*more).model_copy(update={"data": data})
+
+    moved, fewer = tmp_path / "moved", tmp_path / "fewer"
+    moved.symlink_to(videos)
+    train(at(moved, "train.steps=13"), undisturbed, quiet=True)
     fewer.mkdir()
     for video in sorted(videos.iterdir())[:7]:
         (fewer / video.name).symlink_to(video)
-    data = settings().data.model_copy(update={"root": (configs.Root(path=fewer),)})
     with pytest.raises(UserError, match="begun on 8 videos .* now gives 7"):
-        train(settings(longer[0]).model_copy(update={"data": data}), undisturbed, quiet=True)
+        train(at(fewer, "train.steps=14"), undisturbed, quiet=True)
 
 
 # ---------------------------------------------------------------- the run folder
@@ -274,6 +283,7 @@ def test_the_gradient_is_clipped_after_its_norm_is_logged(tmp_path, settings):
 def test_bf16_trains_in_32_bit_weights(tmp_path, settings):
     train(settings("train.amp=bf16", "train.steps=2"), tmp_path, device="cpu", quiet=True)
     assert all(value.dtype != torch.bfloat16 for value in weights(tmp_path).values())
+    assert json.loads((tmp_path / "code.json").read_text())["precision"] == "bfloat16"
 
 
 def test_torch_is_left_as_it_was(undisturbed):
@@ -297,7 +307,7 @@ def test_mistakes_are_told_in_one_sentence(tmp_path, settings, videos):
     no_root = settings().model_copy(update={"data": settings().data.model_copy(update={"root": ()})})
     for config, device, words in (
         (no_root, "cpu", "pass data.root=PATH"),
-        (settings("train.amp=fp16"), "cpu", "train.amp=bf16"),
+        (settings("train.amp=fp16"), "cpu", "amp=fp16 needs"),
         (settings("train.batch=100"), "cpu", "train.batch=100"),
         (settings(), "toaster", "toaster"),
     ):
