@@ -116,9 +116,10 @@ def _loop(trainer: Trainer, loader: ClipLoader, folder: RunFolder, *, quiet: boo
 
 
 def _write_weights(folder: RunFolder, state: Mapping[str, Any]) -> Path:
-    """weights.safetensors, from what the last checkpoint holds."""
+    """weights.safetensors, of what the last checkpoint holds; one that is of it already stays as it is."""
     path = folder.path / "weights.safetensors"
-    weights.save(path, state["model"], method=state["method"], provenance=state["provenance"])
+    if not path.exists() or weights.read(path).provenance != state["provenance"]:
+        weights.save(path, state["model"], method=state["method"], provenance=state["provenance"])
     return path
 
 

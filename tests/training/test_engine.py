@@ -162,6 +162,15 @@ def test_a_finished_run_says_so_and_does_nothing(settings, undisturbed, capsys):
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
+def test_weights_that_a_killed_process_did_not_write_any_more_are_written_later(
+    tmp_path, settings, undisturbed
+):
+    expected = weights(undisturbed)
+    (undisturbed / "weights.safetensors").unlink()
+    train(settings(), undisturbed, quiet=True)
+    assert equal(weights(undisturbed), expected)
+
+
 def test_a_finished_run_can_be_made_longer(tmp_path, settings, undisturbed):
     train(settings("train.steps=16"), undisturbed, quiet=True)
     train(settings("train.steps=16"), tmp_path / "long", quiet=True)
