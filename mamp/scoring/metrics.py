@@ -94,20 +94,23 @@ class FramePair:
 
     def __init__(self, truth: np.ndarray, result: np.ndarray) -> None:
         self._radius = boundary_radius(truth.shape)
-        box = _box(truth | result)
-        shift, kind = (8, np.uint16) if truth.itemsize == result.itemsize == 1 else (16, np.uint32)
-        pairs = truth[box].astype(kind)  # both labels of a pixel in one number
-        pairs <<= shift
+        box, highest = _box(truth | result)
+        bits, kind = next(
+            (b, k) for b, k in ((4, np.uint8), (8, np.uint16), (16, np.uint32)) if highest < 1 << b
+        )
+        pairs = truth[box].astype(kind)  # both labels of a pixel in one number, as small as may be
+        pairs <<= bits
         pairs |= result[box].astype(kind, copy=False)
         self._size = height, width = pairs.shape
         at = np.flatnonzero(_changes(pairs))
-        self._y, self._x = np.divmod(at, width)
+        self._y = at // width
+        self._x = at - self._y * width
         right = (self._x < width - 1).astype(np.intp)
         below = np.where(self._y < height - 1, width, 0)
         here = pairs.reshape(-1).take(np.stack([at, at + right, at + below, at + right + below]))  # (4, N)
-        self._labels = np.stack([here >> shift, here & ((1 << shift) - 1)])  # (2, 4, N), truth and result
+        self._labels = np.stack([here >> bits, here & ((1 << bits) - 1)])  # (2, 4, N), truth and result
         ends = pairs[:, -1]
-        self._ends = np.stack([ends >> shift, ends & ((1 << shift) - 1)])  # (2, h)
+        self._ends = np.stack([ends >> bits, ends & ((1 << bits) - 1)])  # (2, h)
 
     def labels(self) -> tuple[list[int], list[int]]:
         """The non-zero labels of the truth and of the result, ascending."""
@@ -168,13 +171,20 @@ class FramePair:
         return table
 
 
-def _box(inside: np.ndarray) -> tuple[slice, slice]:
-    """The box around what is not 0 in (H, W), one wider where the frame goes on, so that boundaries stay what they are."""
-    spans = []
-    for axis in (1, 0):
-        at = np.flatnonzero(inside.max(axis=axis, initial=0))
-        spans.append(slice(max(int(at[0]) - 1, 0), int(at[-1]) + 2) if at.size else slice(0, 1))
-    return spans[0], spans[1]
+def _box(labels: np.ndarray) -> tuple[tuple[slice, slice], int]:
+    """The box around what is not 0 in (H, W), and the highest label.
+
+    The box is one pixel wider where the frame goes on, so that boundaries in it stay what they are.
+    """
+    lines = labels.max(axis=1)
+    rows = _span(lines)
+    return (rows, _span(labels[rows].max(axis=0))), int(lines.max())
+
+
+def _span(line: np.ndarray) -> slice:
+    """From one before the first to one after the last place that is not 0; the first place where all are."""
+    at = np.flatnonzero(line)
+    return slice(max(int(at[0]) - 1, 0), int(at[-1]) + 2) if at.size else slice(0, 1)
 
 
 def _changes(labels: np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ def _as_it_is(labels: np.ndarray) -> np.ndarray:
 
 
 def _without_void(labels: np.ndarray) -> np.ndarray:
-    return np.where(labels == VOID, 0, labels)
+    return np.where(labels == VOID, 0, labels) if labels.max() >= VOID else labels
 
 
 def _merged_truth(labels: np.ndarray) -> np.ndarray:
@@ -46,7 +46,7 @@ def _merged_result(labels: np.ndarray) -> np.ndarray:
 
 
 def _highest_255_as_1(labels: np.ndarray) -> np.ndarray:
-    return np.where(labels == VOID, 1, labels) if labels.max(initial=0) == VOID else labels
+    return np.where(labels == VOID, 1, labels) if labels.max() == VOID else labels
 
 
 @dataclass(frozen=True)
