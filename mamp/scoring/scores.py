@@ -11,6 +11,7 @@ import numpy as np
 from mamp.scoring.metrics import Decay, statistics
 
 STATISTICS = ("J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F-Decay")
+SEEN_GROUPS = ("J-Seen", "F-Seen", "J-Unseen", "F-Unseen")  # of YouTube-VOS
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,11 @@ class Scores:
         means = {key: _mean([row[key] for *_, row in rows]) for key in STATISTICS}
         groups: dict[str, float] = {}
         if self.seen is not None:
+            for key in SEEN_GROUPS:
+                letter, word = key.split("-")
+                group = [row for name, number, row in rows if self.seen[name, number] == (word == "Seen")]
+                groups[key] = _mean([row[f"{letter}-Mean"] for row in group])
             for letter in "JF":
-                for word, wanted in (("Seen", True), ("Unseen", False)):
-                    group = [row for name, number, row in rows if self.seen[name, number] == wanted]
-                    groups[f"{letter}-{word}"] = _mean([row[f"{letter}-Mean"] for row in group])
                 both = (groups[f"{letter}-Seen"], groups[f"{letter}-Unseen"])
                 means[f"{letter}-Mean"] = _mean([value for value in both if not math.isnan(value)])
         return {"J&F-Mean": (means["J-Mean"] + means["F-Mean"]) / 2, **means, **groups}

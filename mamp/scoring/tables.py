@@ -14,7 +14,7 @@ from typing import Any
 from mamp.errors import UserError
 from mamp.scoring.folders import score
 from mamp.scoring.metrics import Decay
-from mamp.scoring.scores import STATISTICS, Scores
+from mamp.scoring.scores import SEEN_GROUPS, STATISTICS, Scores
 
 
 def run_score(
@@ -54,11 +54,14 @@ def run_score(
 
 
 def as_json(scores: Scores) -> dict[str, Any]:
-    """The content of scores.json: floats unrounded, None where a figure is undefined."""
+    """The content of scores.json: floats unrounded, None where a figure is undefined or not known."""
     sequences: dict[str, dict[str, Any]] = {name: {} for name in scores.sequences}
     for name, number, row in scores.objects():
         sequences[name][str(number)] = _nulled(row)
-    return {"protocol": scores.protocol, **_nulled(scores.means()), "sequences": sequences}
+    means = _nulled(scores.means())
+    if scores.protocol == "youtubevos":
+        means |= {key: means.get(key) for key in SEEN_GROUPS}
+    return {"protocol": scores.protocol, **means, "sequences": sequences}
 
 
 def write_json(scores: Scores, path: Path | str) -> None:

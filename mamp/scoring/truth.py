@@ -69,7 +69,7 @@ def open_truth(path: Path | str, *, protocol: str | None = None, split: str | No
     """The truth below `path`: a folder of folders of PNGs, one such folder, or a data set's root.
 
     split: a list in ImageSets or a folder of YouTube-VOS; by default val, and everything where there are no lists.
-    protocol: by default youtubevos where meta.json is, davis2017 or davis2016 by the lists in ImageSets, longvideos
+    protocol: by default youtubevos where meta.json or a folder valid/Annotations is, davis2017 or davis2016 by the lists in ImageSets, longvideos
     where frames outnumber truth; in a plain folder davis2017 (davis2016 for masks of 0 and 255) where frames are
     numbered one by one and show objects 1 to K from the first on, else folder.
 
@@ -83,7 +83,7 @@ def open_truth(path: Path | str, *, protocol: str | None = None, split: str | No
     youtube = _youtube_folder(root, split) if protocol in (None, "youtubevos") else None
     if youtube is not None:
         home = youtube if youtube == root else youtube.parent
-        why = f"{youtube / 'meta.json'} is there" if protocol is None else ""
+        why = f"{youtube} is laid out as YouTube-VOS is" if protocol is None else ""
         return Truth("youtubevos", why, youtube.name, _youtube_videos(youtube), home)
     return _open_folders(root, protocol, split)
 
@@ -216,7 +216,7 @@ def _by_masks(videos: Iterable[Video]) -> tuple[str, str]:
 
 
 def _youtube_folder(root: Path, split: str | None) -> Path | None:
-    """The split's folder, with Annotations and meta.json: ROOT/SPLIT, ROOT itself, or the one that ROOT is the Annotations of."""
+    """The split's folder: ROOT/SPLIT with Annotations, or, where meta.json is beside them, ROOT or the one above it."""
     names = {None: ("valid",), "val": ("val", "valid")}.get(split, (split,))
     for name in names:
         if name is not None and (root / name / "Annotations").is_dir():

@@ -89,7 +89,7 @@ def test_seen_categories_may_be_given_as_a_file_of_names(
 def test_without_known_categories_there_is_one_mean_and_it_is_said(holdout: Path, answers: Path) -> None:
     (holdout / "train" / "meta.json").unlink()
     scores = score(holdout, answers, split="holdout")
-    assert "J-Seen" not in scores.means()
+    assert "J-Seen" not in scores.means() and as_json(scores)["J-Seen"] is None
     assert scores.means()["J-Mean"] == pytest.approx((DOG_J + 0.5 + 1) / 3)
     assert any("no --seen file, so seen and unseen are one mean" in note for note in scores.notes)
 
