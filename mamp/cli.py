@@ -38,7 +38,7 @@ class _Version(argparse.Action):
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line; each sub-command names its function as `run`."""
+    """The parser of the whole command line; each sub-command names its `function`."""
     parser = argparse.ArgumentParser(prog="mamp", description="Video object segmentation without labels.")
     parser.add_argument("--version", action=_Version, help="versions of mamp and what it stands on")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -89,29 +89,29 @@ def build_parser() -> argparse.ArgumentParser:
     score.add_argument("--csv", type=Path, metavar="FILE", help="write a table here")
     score.add_argument("--official-csv", type=Path, metavar="DIR", help="write the official tool's two CSV files here")
     score.add_argument("--processes", type=int, help="how many sequences at a time (default: one for each processor)")
-    score.set_defaults(run=_score)
+    score.set_defaults(function=_score)
 
     weights = commands.add_parser("weights", help="look at weights, or convert published ones")
     kinds = weights.add_subparsers(dest="kind", required=True, metavar="KIND")
     info = kinds.add_parser("info", help="method, size and provenance of weights")
     info.add_argument("source", metavar="WEIGHTS", help="a file, a run folder, or a shipped name")
-    info.set_defaults(run=_weights_info)
+    info.set_defaults(function=_weights_info)
     convert = kinds.add_parser("convert", help="read a published checkpoint and write a file of ours")
     convert.add_argument("source", type=Path, metavar="CHECKPOINT", help="for example the published mamp.pt")
     convert.add_argument("target", type=Path, metavar="OUT.safetensors")
     convert.add_argument("--method", default="mamp", help="whose checkpoint it is (default %(default)s)")
-    convert.set_defaults(run=_weights_convert)
+    convert.set_defaults(function=_weights_convert)
 
     config = commands.add_parser("config", help="every knob of a method: key, default, meaning")
     config.add_argument("method", metavar="METHOD", help="mamp")
-    config.set_defaults(run=_config)
+    config.set_defaults(function=_config)
     return parser
 
 
 def _common(parser: argparse.ArgumentParser, run: Any) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default %(default)s)")
     parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
-    parser.set_defaults(run=run)
+    parser.set_defaults(function=run)
 
 
 def _overrides(parser: argparse.ArgumentParser) -> None:
@@ -240,7 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if surplus:
         args.overrides += surplus
     try:
-        args.run(args)
+        args.function(args)
     except UserError as error:
         print(f"mamp: {error}", file=sys.stderr)
         return 2

@@ -10,10 +10,10 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mamp.errors import UserError
 
@@ -62,6 +62,9 @@ class MampPropagation(Section):
     outside: Literal["zero", "masked"] = Field(
         "masked", description="window cells outside the frame: score 0 and no label, as published, or left out"
     )
+    backfill: bool = Field(
+        True, description="an object given late is also found in the memory frames before, where it passed for background"
+    )
     temperature: float | None = Field(None, gt=0, description="divisor of similarities here; null: the encoder's own")
     pad: int = Field(4, ge=1, le=64, description="frames are padded right and bottom to a multiple of this many pixels")
     subsample: int = Field(1, ge=1, le=8, description="keep every n-th row and column of the padded frame (2 as published on YouTube-VOS)")
@@ -94,7 +97,7 @@ PRESETS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
         "": {
             "propagation": {
                 "labels": "hard", "top_k": 36, "radius": 12, "memory": "davis", "memory_length": 5,
-                "outside": "zero", "pad": 4, "subsample": 1, "scale": 1.0,
+                "outside": "zero", "backfill": False, "pad": 4, "subsample": 1, "scale": 1.0,
             }
         },
         "youtubevos": {"propagation": {"memory": "youtube", "memory_length": 4, "pad": 16, "subsample": 2}},
@@ -177,6 +180,7 @@ def _root(value: Any) -> Any:
 # ---------------------------------------------------------------- training and evaluation
 
 
+Amp = Annotated[Literal["off", "auto", "bf16", "fp16"], BeforeValidator(lambda v: "off" if v is False else v)]  # YAML's off
 AMP = "number format of the network: float32, or mixed; auto: bf16 where the device is faster at it, else off"
 
 
@@ -196,7 +200,7 @@ class TrainConfig(Section):
     )
     warmup: int = Field(0, ge=0, description="steps over which the rate rises to lr")
     clip_norm: float | None = Field(None, gt=0, description="largest norm of the gradient; null: not clipped")
-    amp: Literal["off", "auto", "bf16", "fp16"] = Field("off", description=AMP)
+    amp: Amp = Field("off", description=AMP)
     log_every: int = Field(10, ge=1, description="steps between lines of log.jsonl")
     checkpoint_every: int = Field(500, ge=1, description="steps between checkpoints; one is written at the end too")
     keep: int = Field(2, ge=1, description="how many last checkpoints stay")
@@ -205,7 +209,7 @@ class TrainConfig(Section):
 class EvaluateConfig(Section):
     """Segmenting and evaluating."""
 
-    amp: Literal["off", "auto", "bf16", "fp16"] = Field("off", description=AMP)
+    amp: Amp = Field("off", description=AMP)
     bad_frame: Literal["error", "skip", "repeat"] = Field("error", description="what to do about a frame that cannot be read")
 
 

@@ -187,7 +187,8 @@ class VideoFile(FrameSource):
     def _decode(self, index: int) -> np.ndarray:
         number = self._numbers[index]
         if self._reader is None or inherited(self._reader):
-            self._reader = open_video(self.path, self._index)
+            in_order = number == self._numbers[0]  # a reader that jumps at once gains nothing from decord
+            self._reader = open_video(self.path, self._index) if in_order else PyavReader(self.path, self._index)
         try:
             if isinstance(self._reader, DecordReader):
                 try:

@@ -44,10 +44,11 @@ class Batch:
 class TrainingTask(nn.Module):
     """What is learnt; holds the network, and the engine wraps it as a whole.
 
-    clip: what a sample is.
+    clip: what a sample is. model: the network, which is what weights are.
     """
 
     clip: ClipSpec
+    model: nn.Module
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Any:
         """Augmentation and colour on the device; all randomness comes from `generator` (a CPU generator)."""

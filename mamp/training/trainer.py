@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mamp.config import Config, TrainConfig
 from mamp.errors import UserError
@@ -113,7 +113,7 @@ class Trainer:
         self.settle()
         everything = self.task.state_dict()
         return {
-            "model": cast(nn.Module, self.task.model).state_dict(),
+            "model": self.task.model.state_dict(),
             "method": self.config.method.model_dump(mode="json"),
             "provenance": {**self.provenance, "step": self.step},
             "config": self.config.model_dump(mode="json"),

@@ -99,6 +99,8 @@ class MampPropagator:
         for entry in self.memory.values():
             entry.labels = append_empty(entry.labels, count)
         self.correct(masks, list(range(known, known + count)))
+        if self.knobs.backfill:
+            self._backfill(known + 1)
 
     def remove(self, objects: list[int]) -> None:
         """Forget these objects (0-based); what was theirs becomes background, later ones move up."""
@@ -147,6 +149,9 @@ class MampPropagator:
                 if flow is not None:
                     flow = clean_flow(flow.to(self.device))[None]
                     keys[n], values[n] = warp(keys[n][None], flow)[0], warp(values[n][None], flow)[0]
+        return self._carry(features, keys, values)
+
+    def _carry(self, features: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         return topk_readout(
             features,
             keys,
@@ -158,6 +163,14 @@ class MampPropagator:
             tile=self.knobs.tile,
             max_bytes=self.knobs.max_mb << 20,
         )
+
+    def _backfill(self, first: int) -> None:
+        """Find the objects from channel `first` on in the memory frames too, where they pass for background."""
+        pending = self._pending()
+        for entry in self.memory.values():
+            found = self._carry(entry.features, pending.features[None], pending.scores[None, first:])
+            entry.labels[first:] = found * entry.labels[0]
+            entry.labels[0] -= entry.labels[first:].sum(0)
 
     def _commit(self) -> None:
         """Put the pending frame into memory, and drop what no later query can read."""
