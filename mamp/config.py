@@ -52,7 +52,7 @@ class MampPropagation(Section):
 
     labels: Literal["soft", "hard"] = Field("soft", description="what is remembered of a finished frame: its scores, or its label map")
     top_k: int = Field(5, ge=1, le=4096, description="most similar cells, over all memories, that a query cell reads")
-    radius: int = Field(12, ge=0, le=128, description="half side of the square window a query cell looks into, in cells")
+    radius: int = Field(16, ge=0, le=128, description="half side of the square window a query cell looks into, in cells")
     memory: Literal["recent", "davis", "youtube"] = Field(
         "recent", description="which frames are read: first, given and last ones; or the published rules for DAVIS or YouTube-VOS"
     )
@@ -61,6 +61,10 @@ class MampPropagation(Section):
     )
     outside: Literal["zero", "masked"] = Field(
         "masked", description="window cells outside the frame: score 0 and no label, as published, or left out"
+    )
+    upsample: Literal["centred", "published"] = Field(
+        "centred",
+        description="scores go back to the pixels their cells were centred on; published: by half-pixel centres, 1.5 pixels to the right and below",
     )
     backfill: bool = Field(
         True, description="an object given late is also found in the memory frames before, where it passed for background"
@@ -97,7 +101,7 @@ PRESETS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
         "": {
             "propagation": {
                 "labels": "hard", "top_k": 36, "radius": 12, "memory": "davis", "memory_length": 5,
-                "outside": "zero", "backfill": False, "pad": 4, "subsample": 1, "scale": 1.0,
+                "outside": "zero", "backfill": False, "upsample": "published", "pad": 4, "subsample": 1, "scale": 1.0,
             }
         },
         "youtubevos": {"propagation": {"memory": "youtube", "memory_length": 4, "pad": 16, "subsample": 2}},

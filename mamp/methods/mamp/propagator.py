@@ -201,17 +201,25 @@ class MampPropagator:
         """(K+1, H, W), background first -> (K+1, h, w): the pixel at each cell's centre, as published."""
         if self.knobs.scale != 1:
             labels = F.interpolate(labels[None], self._scaled(labels.shape[-2:]), mode="nearest-exact")[0]
-        objects = self._fit(labels[1:])[:, ::STRIDE, ::STRIDE]
-        return with_background(objects)
+        return with_background(self._fit(labels[1:])[:, ::STRIDE, ::STRIDE])
 
     def _to_frame(self, scores: Tensor, size: tuple[int, ...]) -> Tensor:
         """(K+1, h, w) -> probabilities (K+1, H, W)."""
         height, width = self._scaled(size)
         padded = [-(-side // self.knobs.pad) * self.knobs.pad for side in (height, width)]
-        full = resize(scores, padded)[:, :height, :width]
+        centred = self.knobs.upsample == "centred"
+        full = magnify(scores, self.cell, padded) if centred else resize(scores, padded)
+        full = full[:, :height, :width]
         if self.knobs.scale != 1:
             full = resize(full, size)
         return normalised(full)
+
+
+def magnify(scores: Tensor, cell: int, size: list[int]) -> Tensor:
+    """(K+1, h, w) bilinearly to (K+1, H, W), cell i at pixel i * cell, where the encoder's receptive field has its centre."""
+    height, width = ((side - 1) * cell + 1 for side in scores.shape[-2:])
+    full = F.interpolate(scores[None], (height, width), mode="bilinear", align_corners=True)
+    return F.pad(full, (0, size[1] - width, 0, size[0] - height), mode="replicate")[0]
 
 
 def with_background(masks: Tensor) -> Tensor:
