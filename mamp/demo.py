@@ -18,8 +18,8 @@ from mamp.data.frames import open_frames
 from mamp.data.masks import read_mask
 from mamp.data.synthetic import write_dataset
 from mamp.errors import UserError
+from mamp.files import make_folder, write_json
 from mamp.segmentation.evaluate import evaluate
-from mamp.segmentation.files import make_folder, write_json
 from mamp.segmentation.model import Copy, Model, choose, load
 from mamp.segmentation.overlay import Film, blend, contact_sheet, write_picture
 from mamp.segmentation.segment import segment

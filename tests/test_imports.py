@@ -13,15 +13,16 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "mamp"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-ROOT = {"mamp.errors", "mamp.config"}
+ROOT = {"mamp.errors", "mamp.files", "mamp.config"}
 FIRST = {*ROOT, "mamp.ops"}
 METHODS = {*FIRST, "mamp.data", "mamp.motion", "mamp.scoring", "mamp.methods"}
 WEIGHTS = {*METHODS, "mamp.weights"}
 # part of mamp -> what of mamp it may import; a part stands for all its modules
 ALLOWED = {
     "mamp.errors": set(),
-    "mamp.config": {"mamp.errors"},
-    "mamp.ops": {"mamp.errors"},
+    "mamp.files": {"mamp.errors"},
+    "mamp.config": {"mamp.errors", "mamp.files"},
+    "mamp.ops": {"mamp.errors", "mamp.files"},
     "mamp.data": FIRST,
     "mamp.motion": FIRST,
     "mamp.scoring": {*FIRST, "mamp.data.masks"},
@@ -147,6 +148,8 @@ def test_every_folder_of_modules_is_a_package():
         ("mamp.methods.mamp.network", "mamp.weights", False),
         ("mamp.config", "mamp.data.masks", False),
         ("mamp.ops.warping", "mamp.config", False),
+        ("mamp.weights", "mamp.files", True),
+        ("mamp.files", "mamp.config", False),
     ],
 )
 def test_the_rules_say_what_the_design_says(importer: str, name: str, allowed: bool):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from mamp.errors import UserError
+from mamp.files import whole
 
 _FIRST_COLOURS = (
     (0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128), (128, 0, 128), (0, 128, 128), (128, 128, 128),
@@ -58,17 +57,8 @@ def write_mask(path: Path | str, labels: np.ndarray) -> None:
         image.putpalette(PALETTE.tobytes())
     else:
         image = Image.fromarray(labels.astype(np.uint16))
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole(path) as partial:
         image.save(partial, format="PNG")
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(
-            f"mask {path} cannot be written ({error.strerror or error}); choose a folder you may write to"
-        ) from None
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 def object_ids(labels: np.ndarray) -> list[int]:

@@ -7,8 +7,6 @@ in complex numbers: the image point z = x + iy shows the layer's point u where z
 
 from __future__ import annotations
 
-import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mamp.data.masks import write_mask
+from mamp.files import whole, write_text
 
 HARMONICS = np.arange(2, 7)  # of an outline; 0 and 1 are its size and place
 
@@ -119,7 +118,7 @@ def write_dataset(
                 write_mask(truth / f"{t:05d}.png", clip.labels[t])
     lists = root / "ImageSets" / "2017"
     lists.mkdir(parents=True, exist_ok=True)
-    _write(lists / f"{split}.txt", "".join(f"{name}\n" for name in names).encode())
+    write_text(lists / f"{split}.txt", "".join(f"{name}\n" for name in names))
 
 
 # ---------------------------------------------------------------- what there is
@@ -312,12 +311,5 @@ def _flow(
 
 
 def _write_jpeg(path: Path, frame: NDArray[np.uint8]) -> None:
-    data = io.BytesIO()
-    Image.fromarray(frame).save(data, "JPEG", quality=92)
-    _write(path, data.getvalue())
-
-
-def _write(path: Path, data: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.write_bytes(data)
-    os.replace(partial, path)
+    with whole(path) as partial:
+        Image.fromarray(frame).save(partial, "JPEG", quality=92)

@@ -7,11 +7,10 @@ import io
 import json
 import math
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from mamp.errors import UserError
+from mamp.files import make_folder, write_text
 from mamp.scoring.folders import score
 from mamp.scoring.metrics import Decay
 from mamp.scoring.scores import SEEN_GROUPS, STATISTICS, Scores
@@ -147,18 +146,6 @@ def _cell(value: float) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a text file that appears whole or not at all; its folder is made."""
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise UserError(
-            f"{path} cannot be written ({error.strerror}); choose a folder you may write to"
-        ) from None
+    """Write a text file, and the folder it is in."""
+    make_folder(path.parent)
+    write_text(path, text)

@@ -16,7 +16,7 @@ from mamp import scoring
 from mamp.data import datasets
 from mamp.data.masks import write_mask
 from mamp.errors import UserError
-from mamp.segmentation.files import make_folder, remove_leftovers, write_json
+from mamp.files import make_folder, remove_leftovers, write_json
 from mamp.segmentation.progress import Progress
 from mamp.segmentation.stream import Given, Steps, Timing, carry, decode_ahead
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mamp.data.masks import PALETTE
 from mamp.errors import UserError
-from mamp.segmentation.files import make_folder, whole
+from mamp.files import make_folder, whole
 
 DEFAULT_FPS = 24.0  # of a folder of images, which does not say
 

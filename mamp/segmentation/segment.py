@@ -12,7 +12,7 @@ from pathlib import Path
 from mamp.data.frames import image_files, open_frames
 from mamp.data.masks import read_mask, write_mask
 from mamp.errors import UserError
-from mamp.segmentation.files import make_folder, remove_leftovers
+from mamp.files import make_folder, remove_leftovers
 from mamp.segmentation.overlay import STYLES, Film
 from mamp.segmentation.progress import Progress
 from mamp.segmentation.stream import Given, Steps, Timing, carry, decode_ahead

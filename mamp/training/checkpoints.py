@@ -14,21 +14,19 @@ import numpy as np
 import torch
 
 from mamp.errors import UserError
+from mamp.files import make_folder, whole
 
 
 def save(folder: Path, state: dict[str, Any], *, step: int, keep: int) -> Path:
     """Write `state` (tensors and plain values) as step-NNNNNNNN.pt beside its place, rename it, and drop old ones."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / f"step-{step:08d}.pt"
-    part = folder / f".{path.name}.part"
     try:
-        with part.open("wb") as file:
+        with whole(path) as part, part.open("wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)
-    except (OSError, RuntimeError) as error:  # torch tells a full disk as a RuntimeError
-        part.unlink(missing_ok=True)
+    except RuntimeError as error:  # so torch tells of a full disk
         reason = str(error).splitlines()[0]
         raise UserError(
             f"checkpoint {path} cannot be written ({reason}); make room and start the run again"

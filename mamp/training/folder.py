@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from mamp import config as configs
 from mamp.errors import UserError
-from mamp.segmentation.files import whole, write_json
+from mamp.files import remove_leftovers, whole, write_json, write_text
 
 
 class RunFolder:
@@ -45,8 +45,9 @@ class RunFolder:
         config.yaml is the whole resolved config. code.json is what made the run; when it goes on with other code or
         on other hardware, that is added under `resumed`. What an interrupted process logged past `step` is dropped.
         """
-        with whole(self.path / "config.yaml") as part:
-            part.write_text(configs.dump(config), encoding="utf-8")
+        for folder in (self.path, self.checkpoints, self.path / "previews"):
+            remove_leftovers(folder)
+        write_text(self.path / "config.yaml", configs.dump(config))
         first = _read_json(self.path / "code.json") if step else None
         if first is None:
             first = code
@@ -55,10 +56,7 @@ class RunFolder:
         write_json(self.path / "code.json", first)
         log = self.path / "log.jsonl"
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-        with whole(log) as part:
-            part.write_text(
-                "".join(f"{line}\n" for line in lines if _step_of(line) <= step), encoding="utf-8"
-            )
+        write_text(log, "".join(f"{line}\n" for line in lines if _step_of(line) <= step))
         self._log = log.open("a", encoding="utf-8")
 
     def log(self, entry: dict[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from mamp import methods
 from mamp.errors import UserError
+from mamp.files import make_folder, whole
 from mamp.ops.folding import fold_batch_norms
 
 SHIPPED = Path(__file__).parent
@@ -35,15 +35,9 @@ def save(path: Path, state: Mapping[str, Tensor], *, method: Mapping[str, Any], 
     from safetensors.torch import save_file
 
     metadata = {"method": json.dumps(method), "provenance": json.dumps(provenance)}
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
+    with whole(path) as part:
         save_file({name: value.detach().cpu().contiguous() for name, value in state.items()}, part, metadata)
-        os.replace(part, path)
-    except OSError as error:
-        raise UserError(f"weights {path} cannot be written ({error.strerror or error}); choose another place") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def names() -> list[str]:
