@@ -28,8 +28,9 @@ ALLOWED = {
     "mamp.scoring": {*FIRST, "mamp.data.masks"},
     "mamp.methods": METHODS,
     "mamp.weights": WEIGHTS,
-    "mamp.segmentation": WEIGHTS,
-    "mamp.training": {*WEIGHTS, "mamp.segmentation"},
+    "mamp.progress": {"mamp.errors"},
+    "mamp.segmentation": {*WEIGHTS, "mamp.progress"},
+    "mamp.training": {*WEIGHTS, "mamp.progress", "mamp.segmentation"},
     "mamp.report": {*ROOT, "mamp.scoring", "mamp.data"},
 }
 NO_METHOD_BY_NAME = {"mamp.segmentation", "mamp.training"}

@@ -17,7 +17,7 @@ from mamp.data import datasets
 from mamp.data.masks import write_mask
 from mamp.errors import UserError
 from mamp.files import make_folder, remove_leftovers, write_json
-from mamp.segmentation.progress import Progress
+from mamp.progress import Progress
 from mamp.segmentation.stream import Given, Steps, Timing, carry, decode_ahead
 
 
@@ -45,7 +45,7 @@ def evaluate(
     make_folder(out)
     _claim(out, run_info)
     timings: dict[str, Timing] = {}
-    with Progress(_frame_count(sequences), quiet=quiet) as progress:
+    with Progress(_frame_count(sequences), unit="frames", quiet=quiet) as progress:
         for sequence in sequences:
             timing = _finished(sequence, out)
             if timing is not None:
@@ -121,7 +121,7 @@ def _sequence(
         for index, _, labels in carry(frames, given, segmenter, names=names):
             with timing.writing():
                 write_mask(masks / f"{source.names[index]}.png", labels)
-            progress.frame()
+            progress.advance()
     timing.seconds = time.perf_counter() - began
     write_json(record, asdict(timing))
     return timing

@@ -18,7 +18,7 @@ from mamp import methods
 from mamp import weights as stored
 from mamp.data.frames import open_frames
 from mamp.errors import UserError
-from mamp.ops.precision import amp_dtype
+from mamp.ops.devices import amp_dtype, pick_device
 from mamp.segmentation.baseline import CopySegmenter
 from mamp.segmentation.segment import given_masks
 from mamp.segmentation.segmenter import Segmenter
@@ -128,19 +128,6 @@ def choose(
     made = {"untrained": True, "seed": config.train.seed}
     fresh = stored.Weights(Path("untrained"), state, config.method.model_dump(mode="json"), made)
     return Model(stored.load_model(fresh, config.method), config, where, fresh)
-
-
-def pick_device(name: str) -> torch.device:
-    """`auto` (cuda, else mps, else cpu) or a device by name; UserError when it is not there."""
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        return torch.device(next(kind for kind, present in there.items() if present))
-    kind, _, number = name.partition(":")
-    if kind not in there or (number and not number.isdigit()):
-        raise UserError(f"device {name} is not known; use auto, cpu, cuda or mps")
-    if not there[kind] or (kind == "cuda" and number and int(number) >= torch.cuda.device_count()):
-        raise UserError(f"device {name} is not on this machine; use auto or cpu")
-    return torch.device(name)
 
 
 def segment_video(

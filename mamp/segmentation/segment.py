@@ -13,8 +13,8 @@ from mamp.data.frames import image_files, open_frames
 from mamp.data.masks import read_mask, write_mask
 from mamp.errors import UserError
 from mamp.files import make_folder, remove_leftovers
+from mamp.progress import Progress
 from mamp.segmentation.overlay import STYLES, Film
-from mamp.segmentation.progress import Progress
 from mamp.segmentation.stream import Given, Steps, Timing, carry, decode_ahead
 
 
@@ -47,7 +47,7 @@ def segment(
         make_folder(out)
         remove_leftovers(out)
         film = stack.enter_context(Film(overlay, fps=source.fps)) if overlay is not None else None
-        progress = stack.enter_context(Progress(len(source), quiet=quiet))
+        progress = stack.enter_context(Progress(len(source), unit="frames", quiet=quiet))
         progress.begin(video.name)
         frames = stack.enter_context(closing(decode_ahead(source.stream(), timing)))
         began = time.perf_counter()
@@ -56,7 +56,7 @@ def segment(
                 write_mask(out / f"{source.names[index]}.png", labels)
                 if film is not None:
                     film.write(STYLES[overlay_style](frame, labels))
-            progress.frame()
+            progress.advance()
         timing.seconds = time.perf_counter() - began
     return timing
 

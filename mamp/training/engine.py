@@ -25,10 +25,10 @@ from mamp.data.datasets import training_sequences
 from mamp.data.loading import ClipLoader
 from mamp.errors import UserError
 from mamp.methods.base import Batch
-from mamp.segmentation.model import pick_device
+from mamp.ops.devices import pick_device
+from mamp.progress import Progress, say
 from mamp.training import checkpoints
 from mamp.training.folder import RunFolder
-from mamp.training.progress import Progress, say
 from mamp.training.provenance import describe_code
 from mamp.training.resume import is_finished, refuse_other_config, refuse_other_videos
 from mamp.training.trainer import Trainer
@@ -80,20 +80,19 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
 def _loop(trainer: Trainer, loader: ClipLoader, folder: RunFolder, *, quiet: bool) -> None:
     """Steps until the last one, or until a signal; logs and saves on the way."""
     knobs = trainer.config.train
-    progress = Progress(steps=trainer.steps, done=trainer.step, quiet=quiet)
     since, waited, steps = time.perf_counter(), 0.0, 0
     with (
         _caught_signals() as caught,
         contextlib.closing(loader.batches(trainer.step)) as batches,
-        contextlib.closing(progress),
+        Progress(trainer.steps, unit="steps", done=trainer.step, quiet=quiet) as progress,
     ):
+        progress.begin("training")
         while trainer.step < trainer.steps:
             asked = time.perf_counter()
             arrays = next(batches)
             waited += time.perf_counter() - asked
             trainer.learn(Batch(*arrays))
             steps += 1
-            progress.advance()
             step, last = trainer.step, trainer.step == trainer.steps
             if last or step == 1 or step % knobs.log_every == 0:
                 seconds = time.perf_counter() - since
@@ -102,8 +101,9 @@ def _loop(trainer: Trainer, loader: ClipLoader, folder: RunFolder, *, quiet: boo
                 folder.log(
                     {"step": step, "lr": trainer.lr, **means, **speed, "memory": _memory_mb(trainer.device)}
                 )
-                progress.report(step, means["loss"] or 0.0, speed["clips_per_s"])
+                progress.note(f"loss {means['loss'] or 0.0:.4f}, {speed['clips_per_s']:.1f} clips/s")
                 since, waited, steps = time.perf_counter(), 0.0, 0
+            progress.advance()
             if last or caught or step % knobs.checkpoint_every == 0:
                 checkpoints.save(folder.checkpoints, trainer.state(), step=step, keep=knobs.keep)
             if last or step % knobs.checkpoint_every == 0:

@@ -12,7 +12,7 @@ from torch import Tensor
 from mamp.config import Config, TrainConfig
 from mamp.errors import UserError
 from mamp.methods.base import Batch, TrainingTask
-from mamp.ops.precision import amp_dtype
+from mamp.ops.devices import amp_dtype
 from mamp.training.checkpoints import random_state, set_random_state
 from mamp.training.schedule import learning_rate
 

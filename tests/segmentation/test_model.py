@@ -11,7 +11,7 @@ import mamp
 from mamp import config, methods, weights
 from mamp.errors import UserError
 from mamp.segmentation.baseline import CopySegmenter
-from mamp.segmentation.model import Model, checksum, choose, pick_device
+from mamp.segmentation.model import Model, checksum, choose
 
 
 @pytest.fixture(scope="module")
@@ -81,17 +81,6 @@ def test_baselines_stand_where_a_model_does():
     assert copy.run_info() != fresh[0].run_info()
     with pytest.raises(UserError, match="baseline best is not known; use copy or untrained"):
         choose(None, "best", device="cpu")
-
-
-def test_a_device_that_is_not_there_is_refused():
-    assert pick_device("cpu").type == "cpu"
-    assert pick_device("auto").type in ("cpu", "cuda", "mps")
-    for name in ("gpu", "cuda:x", ""):
-        with pytest.raises(UserError, match="is not known; use auto, cpu, cuda or mps"):
-            pick_device(name)
-    if not torch.cuda.is_available():
-        with pytest.raises(UserError, match="cuda:0 is not on this machine"):
-            pick_device("cuda:0")
 
 
 def test_a_folder_an_array_a_tensor_and_a_generator_give_the_same_label_maps(tmp_path, stored):

@@ -103,7 +103,7 @@ def test_a_frame_cut_short_keeps_the_finished_masks_and_leaves_no_partial_file(c
 def test_what_a_killed_run_left_half_written_is_removed(clip, make_segmenter):
     frames, masks, out = clip
     out.mkdir()
-    (out / ".00003.png.x1y2z3").write_bytes(b"half")
+    (out / ".00003.png.77.partial").write_bytes(b"half")
     segment(frames, masks / "00000.png", out, make_segmenter, quiet=True)
     assert sorted(p.name for p in out.iterdir()) == [f"{t:05d}.png" for t in range(6)]
 

@@ -337,4 +337,4 @@ def test_quiet_prints_nothing_and_otherwise_the_census_comes_first(tmp_path, set
     train(settings("train.steps=2"), tmp_path / "told")
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("training video: 8 videos, 64 frames")
-    assert "8 videos do not say their rate" in err and "step 2/2" in err
+    assert "8 videos do not say their rate" in err and "training: 2 of 2 steps" in err

@@ -1,10 +1,23 @@
-"""Number formats: which one mixed precision uses on a device."""
+"""Devices: the one a name stands for, and the number format mixed precision uses there."""
 
 from __future__ import annotations
 
 import torch
 
 from mamp.errors import UserError
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` (cuda, else mps, else cpu) or a device by name; UserError when it is not there."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, present in there.items() if present))
+    kind, _, number = name.partition(":")
+    if kind not in there or (number and not number.isdigit()):
+        raise UserError(f"device {name} is not known; use auto, cpu, cuda or mps")
+    if not there[kind] or (kind == "cuda" and number and int(number) >= torch.cuda.device_count()):
+        raise UserError(f"device {name} is not on this machine; use auto or cpu")
+    return torch.device(name)
 
 
 def amp_dtype(amp: str, device: torch.device) -> torch.dtype | None:

@@ -1,0 +1,79 @@
+"""What a person sees of long work: a bar on a terminal, plain lines elsewhere; on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import timedelta
+from types import TracebackType
+from typing import Any
+
+LINE_EVERY = 10.0  # seconds between plain lines
+
+
+def say(line: str) -> None:
+    """A line on standard error, at once."""
+    print(line, file=sys.stderr, flush=True)
+
+
+class Progress:
+    """Shows how much is done, the speed and the time left; a context manager. State: the count and when it began.
+
+    total: how much there is to do, in `unit` ("frames"). done: what was finished earlier; it counts, but not for the
+    speed. quiet: show nothing.
+    """
+
+    def __init__(self, total: int, *, unit: str, done: int = 0, quiet: bool = False):
+        self._total, self._unit, self._quiet = total, unit, quiet
+        self._done, self._measured = done, 0
+        self._began = self._told = time.monotonic()
+        self._what = self._note = ""
+        self._bar: Any = None
+        if not quiet and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, initial=done, unit=f" {unit}", file=sys.stderr, dynamic_ncols=True)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def begin(self, what: str) -> None:
+        """Name what is worked on now."""
+        self._what = what
+        if self._bar is not None:
+            self._bar.set_description(what)
+
+    def note(self, words: str) -> None:
+        """What is told beside the count from now on."""
+        self._note = words
+        if self._bar is not None:
+            self._bar.set_postfix_str(words)
+
+    def skip(self, count: int) -> None:
+        """So many were finished earlier."""
+        self._done += count
+        if self._bar is not None:
+            self._bar.initial += count
+            self._bar.update(count)
+
+    def advance(self) -> None:
+        """One more is finished."""
+        self._done += 1
+        self._measured += 1
+        if self._bar is not None:
+            self._bar.update()
+        elif not self._quiet:
+            now = time.monotonic()
+            if now - self._told >= LINE_EVERY or self._done == self._total:
+                self._told = now
+                say(self._line(now - self._began))
+
+    def _line(self, seconds: float) -> str:
+        rate = self._measured / max(seconds, 1e-9)
+        left = timedelta(seconds=round((self._total - self._done) / rate))
+        note = f", {self._note}" if self._note else ""
+        return f"{self._what}: {self._done} of {self._total} {self._unit}, {rate:.2f} {self._unit}/s, {left} left{note}"

@@ -1,0 +1,38 @@
+import pytest
+import torch
+
+from mamp.errors import UserError
+from mamp.ops.devices import amp_dtype, pick_device
+
+CPU = torch.device("cpu")
+
+
+def test_auto_is_a_device_of_this_machine():
+    assert pick_device("auto").type in ("cpu", "cuda", "mps")
+    assert pick_device("cpu") == CPU
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", ""])
+def test_a_device_that_is_not_known_is_refused(name):
+    with pytest.raises(UserError, match="is not known; use auto, cpu, cuda or mps"):
+        pick_device(name)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(UserError, match="cuda:0 is not on this machine"):
+        pick_device("cuda:0")
+
+
+def test_formats_are_taken_by_name_and_fp16_only_on_cuda():
+    assert amp_dtype("off", CPU) is None
+    assert amp_dtype("bf16", CPU) == torch.bfloat16
+    assert amp_dtype("fp16", torch.device("cuda")) == torch.float16
+    with pytest.raises(UserError, match="amp=fp16 needs a CUDA GPU, and this is cpu"):
+        amp_dtype("fp16", CPU)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_auto_is_bf16_where_the_processor_is_faster_at_it(monkeypatch, fast):
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: fast)
+    assert amp_dtype("auto", CPU) == (torch.bfloat16 if fast else None)
