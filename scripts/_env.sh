@@ -14,7 +14,7 @@ venv=$root/.venv
 prepare() {
     make_venv
     local checksum extra missing=()
-    checksum=$(cat "$root/setup.cfg" "$root/setup.py" "$root/pyproject.toml" <(echo "$root") | cksum)
+    checksum=$(cat "$root/setup.cfg" "$root/pyproject.toml" <(echo "$root") | cksum)
     for extra in base "$@"; do
         [ "$(cat "$venv/.installed-$extra" 2>/dev/null)" = "$checksum" ] || missing+=("$extra")
     done
