@@ -1,0 +1,171 @@
+"""The command line as a person meets it: results, one sentence for a mistake, exit status."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mamp import config, weights
+from mamp.cli import main
+from mamp.data.masks import read_mask, write_mask
+from mamp.methods.mamp import build_model
+
+SMALL = {"name": "mamp", "encoder": {"width": 0.125, "features": 8}}
+FRAMES = 5
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    """frames/ (five JPEGs), mask.png (objects 3 and 7), small.safetensors."""
+    root = tmp_path_factory.mktemp("world")
+    generator = np.random.default_rng(0)
+    (root / "frames").mkdir()
+    still = generator.integers(0, 256, (40, 56, 3), dtype=np.uint8)
+    for i in range(FRAMES):
+        Image.fromarray(np.roll(still, i, axis=1)).save(root / "frames" / f"{i:05d}.jpg")
+    mask = np.zeros((40, 56), np.uint8)
+    mask[5:20, 5:25], mask[22:38, 30:50] = 3, 7
+    write_mask(root / "mask.png", mask)
+    torch.manual_seed(0)
+    model = build_model(config.load(None, base={"method": SMALL}).method)
+    weights.save(root / "small.safetensors", model.state_dict(), method=SMALL, provenance={})
+    return root
+
+
+def segment(world: Path, out: Path, *more: str, video: Path | None = None, mask: Path | None = None) -> int:
+    source, first = str(video or world / "frames"), str(mask or world / "mask.png")
+    tail = ["--out", str(out), "--weights", str(world / "small.safetensors"), "--device", "cpu", "--quiet"]
+    return main(["segment", source, "--mask", first, *tail, *more])
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: str) -> None:
+    """Standard error holds one sentence with these words."""
+    text = capsys.readouterr().err
+    lines = [line for line in text.splitlines() if line.startswith("mamp: ")]
+    assert len(lines) == 1 and "Traceback" not in text
+    assert all(word in lines[0] for word in words), lines[0]
+
+
+def test_a_video_is_segmented_with_the_users_own_ids(world, tmp_path, capsys):
+    assert segment(world, tmp_path / "out", "--overlay", str(tmp_path / "o.mp4")) == 0
+    masks = sorted((tmp_path / "out").iterdir())
+    assert [m.name for m in masks] == [f"{i:05d}.png" for i in range(FRAMES)]
+    assert all(set(np.unique(read_mask(m))) <= {0, 3, 7} for m in masks)
+    assert (read_mask(masks[0]) == read_mask(world / "mask.png")).all()
+    assert (tmp_path / "o.mp4").stat().st_size > 0
+    assert "5 masks" in capsys.readouterr().out
+
+
+def test_settings_may_stand_anywhere(world, tmp_path):
+    assert segment(world, tmp_path / "a", "method.propagation.top_k=3", "--overlay-style", "contour", "method.propagation.radius=2") == 0
+
+
+def test_a_missing_video_is_named(world, tmp_path, capsys):
+    assert segment(world, tmp_path / "out", video=tmp_path / "nowhere") == 2
+    refused(capsys, "nowhere", "does not exist")
+
+
+def test_an_empty_folder_is_named(world, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert segment(world, tmp_path / "out", video=tmp_path / "empty") == 2
+    refused(capsys, "empty")
+
+
+def test_a_cut_short_frame_stops_with_finished_masks_kept(world, tmp_path, capsys):
+    (tmp_path / "cut").mkdir()
+    for frame in (world / "frames").iterdir():
+        data = frame.read_bytes()
+        (tmp_path / "cut" / frame.name).write_bytes(data[: len(data) // 3] if frame.stem == "00003" else data)
+    assert segment(world, tmp_path / "out", video=tmp_path / "cut") == 2
+    refused(capsys, "00003.jpg")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["00000.png", "00001.png", "00002.png"]
+    assert segment(world, tmp_path / "more", "evaluate.bad_frame=repeat", video=tmp_path / "cut") == 0
+    assert len(list((tmp_path / "more").iterdir())) == FRAMES
+
+
+def test_a_mask_of_another_size_is_refused(world, tmp_path, capsys):
+    write_mask(tmp_path / "m.png", np.ones((10, 12), np.uint8))
+    assert segment(world, tmp_path / "out", mask=tmp_path / "m.png") == 2
+    refused(capsys, "m.png", "12", "56")
+
+
+def test_a_mask_without_objects_is_refused(world, tmp_path, capsys):
+    write_mask(tmp_path / "m.png", np.zeros((40, 56), np.uint8))
+    assert segment(world, tmp_path / "out", mask=tmp_path / "m.png") == 2
+    refused(capsys, "m.png", "no object")
+
+
+def test_a_photo_given_as_a_mask_is_refused(world, tmp_path, capsys):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "photo.png")
+    assert segment(world, tmp_path / "out", mask=tmp_path / "photo.png") == 2
+    refused(capsys, "photo.png", "palette")
+
+
+def test_a_misspelt_key_names_the_nearest(world, tmp_path, capsys):
+    assert segment(world, tmp_path / "out", "method.propagation.topk=3") == 2
+    refused(capsys, "method.propagation.topk", "method.propagation.top_k")
+
+
+def test_weights_of_another_width_are_refused(world, tmp_path, capsys):
+    assert segment(world, tmp_path / "out", "method.encoder.width=0.5") == 2
+    refused(capsys, "small.safetensors", "0.125")
+
+
+def test_a_folder_that_cannot_be_written_is_refused(world, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    assert segment(world, tmp_path / "file" / "out") == 2
+    refused(capsys, "file/out")
+
+
+def test_a_missing_recipe_is_named(capsys):
+    assert main(["train", "configs/nothing.yaml"]) == 2
+    refused(capsys, "configs/nothing.yaml")
+
+
+def test_training_without_video_says_how_to_give_it(capsys, repository, tmp_path):
+    assert main(["train", str(repository / "configs" / "mamp_cpu.yaml"), "--run", str(tmp_path / "run")]) == 2
+    refused(capsys, "data.root")
+
+
+def test_an_unknown_option_ends_with_status_2(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["score", "a", "b", "--jsonn", "x"])
+    assert ended.value.code == 2
+
+
+def test_config_lists_every_knob(capsys):
+    assert main(["config", "mamp"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"{key} = " in shown for key, _, _ in config.knobs(config.Config))
+
+
+def test_weights_info_tells_method_and_provenance(world, capsys):
+    assert main(["weights", "info", str(world / "small.safetensors")]) == 0
+    assert json.loads(capsys.readouterr().out.partition("\n")[2])["method"] == SMALL
+
+
+def test_help_and_version_do_not_import_torch():
+    code = (
+        "import sys\nfrom mamp.cli import main\n"
+        "for flag in ('--help', '--version'):\n"
+        "    try: main([flag])\n    except SystemExit: pass\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_published_weights_convert_from_the_command_line(tmp_path, golden, capsys):
+    shapes = json.loads((golden / "mamp_state_dict.json").read_text())
+    torch.save({"state_dict": {name: torch.zeros(shape) for name, shape in shapes.items()}}, tmp_path / "mamp.pt")
+    assert main(["weights", "convert", str(tmp_path / "mamp.pt"), str(tmp_path / "w.safetensors")]) == 0
+    assert "116 entries" in capsys.readouterr().out
+    assert main(["weights", "convert", str(tmp_path / "mamp.pt"), str(tmp_path / "w.safetensors"), "--method", "stm"]) == 2
