@@ -7,6 +7,7 @@ standard error.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,52 +44,95 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, help="versions of mamp and what it stands on")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    demo = commands.add_parser("demo", help="train for two minutes without labels, then carry masks through unseen clips")
-    demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="where results go (default %(default)s)")
+    demo = commands.add_parser(
+        "demo", help="train for two minutes without labels, then carry masks through unseen clips"
+    )
+    demo.add_argument(
+        "--out", type=Path, default=Path("runs/demo"), help="where results go (default %(default)s)"
+    )
     demo.add_argument("--video", type=Path, help="your own video too: a file or a folder of images")
     demo.add_argument("--mask", type=Path, help="the mask of its first frame (PNG)")
     _common(demo, _demo)
 
-    train = commands.add_parser("train", help="train a network; goes on by itself when the run folder holds a checkpoint")
-    train.add_argument("config", type=Path, metavar="CONFIG", help="a YAML recipe, for example configs/mamp_cpu.yaml")
+    train = commands.add_parser(
+        "train", help="train a network; goes on by itself when the run folder holds a checkpoint"
+    )
+    train.add_argument(
+        "config", type=Path, metavar="CONFIG", help="a YAML recipe, for example configs/mamp_cpu.yaml"
+    )
     train.add_argument("--run", type=Path, help="the run's folder (default runs/CONFIG-NAME)")
     _overrides(train)
     _common(train, _train)
 
     segment = commands.add_parser("segment", help="carry a mask through your own video")
     segment.add_argument("video", type=Path, metavar="VIDEO", help="a video file or a folder of images")
-    segment.add_argument("--mask", type=Path, required=True, help="PNG for the first frame, or a folder of PNGs named like frames")
+    segment.add_argument(
+        "--mask",
+        type=Path,
+        required=True,
+        help="PNG for the first frame, or a folder of PNGs named like frames",
+    )
     segment.add_argument("--out", type=Path, required=True, help="folder for one palette PNG a frame")
-    segment.add_argument("--overlay", type=Path, metavar="FILE.mp4", help="a film of the masks over the frames")
-    segment.add_argument("--overlay-style", choices=("blend", "contour"), default="blend", help="how the film shows masks")
+    segment.add_argument(
+        "--overlay", type=Path, metavar="FILE.mp4", help="a film of the masks over the frames"
+    )
+    segment.add_argument(
+        "--overlay-style", choices=("blend", "contour"), default="blend", help="how the film shows masks"
+    )
     _weights(segment)
     _overrides(segment)
     _common(segment, _segment)
 
     evaluate = commands.add_parser("evaluate", help="masks and scores of a data set's split; resumes")
     evaluate.add_argument(
-        "dataset", metavar="DATASET", help="davis2016, davis2017, youtubevos, longvideos, or folder (frames and masks side by side)"
+        "dataset",
+        metavar="DATASET",
+        help="davis2016, davis2017, youtubevos, longvideos, or folder (frames and masks side by side)",
     )
-    evaluate.add_argument("root", type=Path, metavar="ROOT", help="the data set's root, as its authors pack it")
-    evaluate.add_argument("--split", default="val", help="any list in ImageSets, or train, valid, ... (default %(default)s)")
-    evaluate.add_argument("--out", type=Path, required=True, help="folder for masks, scores.json, scores.csv and run.json")
     evaluate.add_argument(
-        "--baseline", choices=("copy", "untrained"), help="instead of weights: the first mask copied, or a network with random weights"
+        "root", type=Path, metavar="ROOT", help="the data set's root, as its authors pack it"
+    )
+    evaluate.add_argument(
+        "--split", default="val", help="any list in ImageSets, or train, valid, ... (default %(default)s)"
+    )
+    evaluate.add_argument(
+        "--out", type=Path, required=True, help="folder for masks, scores.json, scores.csv and run.json"
+    )
+    evaluate.add_argument(
+        "--baseline",
+        choices=("copy", "untrained"),
+        help="instead of weights: the first mask copied, or a network with random weights",
     )
     _weights(evaluate)
     _overrides(evaluate)
     _common(evaluate, _evaluate)
 
     score = commands.add_parser("score", help="J and F of anybody's PNG folders, by the official definitions")
-    score.add_argument("truth", type=Path, metavar="TRUTH", help="a folder of mask folders, or a data set's root")
-    score.add_argument("predictions", type=Path, metavar="PREDICTIONS", help="a folder with a folder of PNGs for each sequence")
-    score.add_argument("--protocol", help="davis2016, davis2017, youtubevos, longvideos or folder (default: guessed, and said)")
-    score.add_argument("--split", help="which list of the data set (default: every sequence that has predictions to expect)")
+    score.add_argument(
+        "truth", type=Path, metavar="TRUTH", help="a folder of mask folders, or a data set's root"
+    )
+    score.add_argument(
+        "predictions",
+        type=Path,
+        metavar="PREDICTIONS",
+        help="a folder with a folder of PNGs for each sequence",
+    )
+    score.add_argument(
+        "--protocol",
+        help="davis2016, davis2017, youtubevos, longvideos or folder (default: guessed, and said)",
+    )
+    score.add_argument(
+        "--split", help="which list of the data set (default: every sequence that has predictions to expect)"
+    )
     score.add_argument("--seen", type=Path, help="youtubevos: a file of seen categories, one a line")
     score.add_argument("--json", type=Path, metavar="FILE", help="write scores.json here")
     score.add_argument("--csv", type=Path, metavar="FILE", help="write a table here")
-    score.add_argument("--official-csv", type=Path, metavar="DIR", help="write the official tool's two CSV files here")
-    score.add_argument("--processes", type=int, help="how many sequences at a time (default: one for each processor)")
+    score.add_argument(
+        "--official-csv", type=Path, metavar="DIR", help="write the official tool's two CSV files here"
+    )
+    score.add_argument(
+        "--processes", type=int, help="how many sequences at a time (default: one for each processor)"
+    )
     score.set_defaults(function=_score)
 
     weights = commands.add_parser("weights", help="look at weights, or convert published ones")
@@ -119,7 +163,9 @@ def _overrides(parser: argparse.ArgumentParser) -> None:
 
 
 def _weights(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--weights", help="a .safetensors file, a training checkpoint, a run folder, or a shipped name")
+    parser.add_argument(
+        "--weights", help="a .safetensors file, a training checkpoint, a run folder, or a shipped name"
+    )
 
 
 def _demo(args: argparse.Namespace) -> None:
@@ -218,7 +264,9 @@ def _weights_convert(args: argparse.Namespace) -> None:
     from mamp import weights
 
     found = weights.convert(args.source, args.target, method=args.method)
-    print(f"{args.target}: {len(found.state)} entries of a {found.method['name']} checkpoint, all names and shapes fit")
+    print(
+        f"{args.target}: {len(found.state)} entries of a {found.method['name']} checkpoint, all names and shapes fit"
+    )
 
 
 def _config(args: argparse.Namespace) -> None:
@@ -227,29 +275,38 @@ def _config(args: argparse.Namespace) -> None:
     if args.method not in config.METHOD_CONFIGS:
         raise UserError(f"{args.method} is not a method; use one of {', '.join(config.METHOD_CONFIGS)}")
     for key, default, meaning in config.knobs(config.Config):
-        shown = "null" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+        shown = (
+            "null" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+        )
         print(f"{key} = {shown}\n    {meaning}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    parser = build_parser()
-    args, surplus = parser.parse_known_args(arguments)  # argparse takes positionals of a sub-command in one run only
-    if surplus and not (hasattr(args, "overrides") and all("=" in s and s[0] != "-" for s in surplus)):
-        parser.error(f"unrecognized arguments: {' '.join(surplus)}")
-    if surplus:
-        args.overrides += surplus
     try:
+        args = _parse(arguments)
         args.function(args)
+        sys.stdout.flush()
     except UserError as error:
         print(f"mamp: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("mamp: interrupted; what was finished stays", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        return 0
+    except BrokenPipeError:  # the reader of standard output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = build_parser()
+    # argparse takes the positionals of a sub-command in one run only; settings after an option are left over
+    args, surplus = parser.parse_known_args(arguments)
+    if surplus and not (hasattr(args, "overrides") and all("=" in s and s[0] != "-" for s in surplus)):
+        parser.error(f"unrecognized arguments: {' '.join(surplus)}")
+    if surplus:
+        args.overrides += surplus
+    return args
 
 
 if __name__ == "__main__":

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from mamp.errors import UserError
 
@@ -30,14 +38,21 @@ class Section(BaseModel):
 class MampEncoder(Section):
     """The network; kept with the weights."""
 
-    width: float = Field(1.0, gt=0, le=4, description="channel counts as a fraction of the published 64, 64, 128, 256, 256")
+    width: float = Field(
+        1.0, gt=0, le=4, description="channel counts as a fraction of the published 64, 64, 128, 256, 256"
+    )
     features: int = Field(64, ge=1, le=1024, description="channels C of a feature cell")
     lab: Literal["exact", "opencv"] = Field(
-        "exact", description="RGB to Lab by the exact formula, or by OpenCV's table, which the published weights saw (extra opencv)"
+        "exact",
+        description="RGB to Lab by the exact formula, or by OpenCV's table, which the published weights saw (extra opencv)",
     )
-    similarity: Literal["cosine", "dot"] = Field("cosine", description="how two features are compared; the published one is dot")
+    similarity: Literal["cosine", "dot"] = Field(
+        "cosine", description="how two features are compared; the published one is dot"
+    )
     temperature: float | None = Field(
-        None, gt=0, description="what similarities are divided by before the softmax; null: 0.07 for cosine, sqrt(features) for dot"
+        None,
+        gt=0,
+        description="what similarities are divided by before the softmax; null: 0.07 for cosine, sqrt(features) for dot",
     )
 
     def resolved_temperature(self) -> float:
@@ -50,37 +65,64 @@ class MampEncoder(Section):
 class MampPropagation(Section):
     """How labels are carried from memory frames to the next frame."""
 
-    labels: Literal["soft", "hard"] = Field("soft", description="what is remembered of a finished frame: its scores, or its label map")
-    top_k: int = Field(5, ge=1, le=4096, description="most similar cells, over all memories, that a query cell reads")
-    radius: int = Field(16, ge=0, le=128, description="half side of the square window a query cell looks into, in cells")
+    labels: Literal["soft", "hard"] = Field(
+        "soft", description="what is remembered of a finished frame: its scores, or its label map"
+    )
+    top_k: int = Field(
+        5, ge=1, le=4096, description="most similar cells, over all memories, that a query cell reads"
+    )
+    radius: int = Field(
+        16, ge=0, le=128, description="half side of the square window a query cell looks into, in cells"
+    )
     memory: Literal["recent", "davis", "youtube"] = Field(
-        "recent", description="which frames are read: first, given and last ones; or the published rules for DAVIS or YouTube-VOS"
+        "recent",
+        description="which frames are read: first, given and last ones; or the published rules for DAVIS or YouTube-VOS",
     )
     memory_length: int = Field(
-        7, ge=0, le=1000, description="recent: how many last frames; davis: 5 as published; youtube: 4 as published"
+        7,
+        ge=0,
+        le=1000,
+        description="recent: how many last frames; davis: 5 as published; youtube: 4 as published",
     )
     outside: Literal["zero", "masked"] = Field(
-        "masked", description="window cells outside the frame: score 0 and no label, as published, or left out"
+        "masked",
+        description="window cells outside the frame: score 0 and no label, as published, or left out",
     )
     upsample: Literal["centred", "published"] = Field(
         "centred",
         description="scores go back to the pixels their cells were centred on; published: by half-pixel centres, 1.5 pixels to the right and below",
     )
     backfill: bool = Field(
-        True, description="an object given late is also found in the memory frames before, where it passed for background"
+        True,
+        description="an object given late is also found in the memory frames before, where it passed for background",
     )
-    temperature: float | None = Field(None, gt=0, description="divisor of similarities here; null: the encoder's own")
-    pad: int = Field(4, ge=1, le=64, description="frames are padded right and bottom to a multiple of this many pixels")
-    subsample: int = Field(1, ge=1, le=8, description="keep every n-th row and column of the padded frame (2 as published on YouTube-VOS)")
+    temperature: float | None = Field(
+        None, gt=0, description="divisor of similarities here; null: the encoder's own"
+    )
+    pad: int = Field(
+        4, ge=1, le=64, description="frames are padded right and bottom to a multiple of this many pixels"
+    )
+    subsample: int = Field(
+        1,
+        ge=1,
+        le=8,
+        description="keep every n-th row and column of the padded frame (2 as published on YouTube-VOS)",
+    )
     scale: float = Field(1.0, gt=0, le=4, description="resize frames by this factor before the encoder")
-    tile: int = Field(8, ge=4, le=128, description="side of the query tile, in cells; changes speed, not results")
-    max_mb: int = Field(16, ge=1, description="bound on the correlation's working memory, in MB; changes speed, not results")
+    tile: int = Field(
+        8, ge=4, le=128, description="side of the query tile, in cells; changes speed, not results"
+    )
+    max_mb: int = Field(
+        16, ge=1, description="bound on the correlation's working memory, in MB; changes speed, not results"
+    )
 
 
 class MampTraining(Section):
     """What is learnt from: reconstruction of one frame's colour from others."""
 
-    references: int = Field(1, ge=1, le=8, description="reference frames r that the query frame is rebuilt from")
+    references: int = Field(
+        1, ge=1, le=8, description="reference frames r that the query frame is rebuilt from"
+    )
     radius: int = Field(6, ge=1, le=64, description="half side of the window, in cells")
 
 
@@ -88,7 +130,9 @@ class MampConfig(Section):
     """Motion-aware mask propagation (Miao et al., ICME 2022)."""
 
     name: Literal["mamp"] = Field("mamp", description="which method")
-    preset: Literal["tuned", "published"] = Field("tuned", description="where the propagation knobs start from; any of them may be set beside it")
+    preset: Literal["tuned", "published"] = Field(
+        "tuned", description="where the propagation knobs start from; any of them may be set beside it"
+    )
     encoder: MampEncoder = MampEncoder()
     propagation: MampPropagation = MampPropagation()
     training: MampTraining = MampTraining()
@@ -115,16 +159,24 @@ class Root(Section):
     """One place where training video lies."""
 
     path: Path = Field(description="a data set's root, a folder of frame folders, or a folder of video files")
-    fps: float | None = Field(None, gt=0, description="frames a second; null: what the data set or the file says")
-    split: str | None = Field(None, description="which list of the data set; null: train where there are lists, else all")
+    fps: float | None = Field(
+        None, gt=0, description="frames a second; null: what the data set or the file says"
+    )
+    split: str | None = Field(
+        None, description="which list of the data set; null: train where there are lists, else all"
+    )
 
 
 class Augment(Section):
     """Drawn once per clip, applied on the device."""
 
-    crop: tuple[float, float] = Field((1.0, 1.0), description="random resized crop: smallest and largest part of the area; 1, 1 is none")
+    crop: tuple[float, float] = Field(
+        (1.0, 1.0), description="random resized crop: smallest and largest part of the area; 1, 1 is none"
+    )
     flip: float = Field(0.0, ge=0, le=1, description="chance of a left-right flip")
-    brightness: float = Field(0.0, ge=0, le=1, description="strength of a random change of brightness and contrast; 0 is none")
+    brightness: float = Field(
+        0.0, ge=0, le=1, description="strength of a random change of brightness and contrast; 0 is none"
+    )
     reverse: float = Field(0.0, ge=0, le=1, description="chance that a clip runs backwards")
 
     @field_validator("crop")
@@ -138,24 +190,41 @@ class Augment(Section):
 class DataConfig(Section):
     """Where training video lies and how clips are drawn from it."""
 
-    root: tuple[Root, ...] = Field((), description="training video; may be repeated; PATH, PATH@FPS or {path, fps, split}")
+    root: tuple[Root, ...] = Field(
+        (), description="training video; may be repeated; PATH, PATH@FPS or {path, fps, split}"
+    )
     size: int = Field(256, ge=32, le=2048, description="side of the square the network trains on, in pixels")
     fit: Literal["stretch", "crop"] = Field(
-        "stretch", description="how a frame becomes a square: stretched as published, or a random square of its short side"
+        "stretch",
+        description="how a frame becomes a square: stretched as published, or a random square of its short side",
     )
     load_size: int | None = Field(
-        None, ge=32, le=2048, description="side of the square the workers hand over, which the device crops from; null: size"
+        None,
+        ge=32,
+        le=2048,
+        description="side of the square the workers hand over, which the device crops from; null: size",
     )
     sampling: Literal["published", "random"] = Field(
-        "published", description="clips of an epoch: disjoint groups of each video as published, or a random start for each video"
+        "published",
+        description="clips of an epoch: disjoint groups of each video as published, or a random start for each video",
     )
-    clips_per_video: int = Field(1, ge=1, description="random sampling: clips drawn from each video in an epoch")
-    intervals: tuple[int, ...] = Field((2, 5, 8), min_length=1, description="frame intervals that are drawn from")
-    interval_chances: tuple[float, ...] = Field((0.4, 0.4, 0.2), min_length=1, description="chance of each interval; sums to 1")
+    clips_per_video: int = Field(
+        1, ge=1, description="random sampling: clips drawn from each video in an epoch"
+    )
+    intervals: tuple[int, ...] = Field(
+        (2, 5, 8), min_length=1, description="frame intervals that are drawn from"
+    )
+    interval_chances: tuple[float, ...] = Field(
+        (0.4, 0.4, 0.2), min_length=1, description="chance of each interval; sums to 1"
+    )
     interval_fps: float | None = Field(
-        30.0, gt=0, description="the rate at which intervals are told; each source's own rate maps them; null: stored frames, whatever the rate"
+        30.0,
+        gt=0,
+        description="the rate at which intervals are told; each source's own rate maps them; null: stored frames, whatever the rate",
     )
-    bad_frame: Literal["error", "skip", "repeat"] = Field("error", description="what to do about a frame that cannot be read")
+    bad_frame: Literal["error", "skip", "repeat"] = Field(
+        "error", description="what to do about a frame that cannot be read"
+    )
     workers: int = Field(2, ge=0, le=128, description="loader processes; 0 loads in the training process")
     augment: Augment = Augment()
 
@@ -184,7 +253,9 @@ def _root(value: Any) -> Any:
 # ---------------------------------------------------------------- training and evaluation
 
 
-Amp = Annotated[Literal["off", "auto", "bf16", "fp16"], BeforeValidator(lambda v: "off" if v is False else v)]  # YAML's off
+Amp = Annotated[
+    Literal["off", "auto", "bf16", "fp16"], BeforeValidator(lambda v: "off" if v is False else v)
+]  # YAML's off
 AMP = "number format of the network: float32, or mixed; auto: bf16 where the device is faster at it, else off"
 
 
@@ -198,15 +269,20 @@ class TrainConfig(Section):
     lr: float = Field(1e-3, gt=0, description="learning rate at its highest")
     betas: tuple[float, float] = Field((0.9, 0.999), description="Adam's averages")
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay (AdamW); 0 is Adam")
-    schedule: Literal["constant", "halving", "cosine"] = Field("halving", description="how the learning rate falls")
+    schedule: Literal["constant", "halving", "cosine"] = Field(
+        "halving", description="how the learning rate falls"
+    )
     milestones: tuple[int, ...] = Field(
-        (400_000, 600_000, 800_000, 1_000_000), description="halving: the rate halves once more than this many clips were seen"
+        (400_000, 600_000, 800_000, 1_000_000),
+        description="halving: the rate halves once more than this many clips were seen",
     )
     warmup: int = Field(0, ge=0, description="steps over which the rate rises to lr")
     clip_norm: float | None = Field(None, gt=0, description="largest norm of the gradient; null: not clipped")
     amp: Amp = Field("off", description=AMP)
     log_every: int = Field(10, ge=1, description="steps between lines of log.jsonl")
-    checkpoint_every: int = Field(500, ge=1, description="steps between checkpoints; one is written at the end too")
+    checkpoint_every: int = Field(
+        500, ge=1, description="steps between checkpoints; one is written at the end too"
+    )
     keep: int = Field(2, ge=1, description="how many last checkpoints stay")
 
 
@@ -214,7 +290,9 @@ class EvaluateConfig(Section):
     """Segmenting and evaluating."""
 
     amp: Amp = Field("off", description=AMP)
-    bad_frame: Literal["error", "skip", "repeat"] = Field("error", description="what to do about a frame that cannot be read")
+    bad_frame: Literal["error", "skip", "repeat"] = Field(
+        "error", description="what to do about a frame that cannot be read"
+    )
 
 
 Method = MampConfig  # a second method makes this a union told apart by `name`
@@ -318,11 +396,15 @@ def _read_yaml(path: Path, places: dict[str, str]) -> dict[str, Any]:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise UserError(f"config {path} is not YAML: {' '.join(str(error).split())}; mend that line") from None
+        raise UserError(
+            f"config {path} is not YAML: {' '.join(str(error).split())}; mend that line"
+        ) from None
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise UserError(f"config {path} holds a {type(values).__name__}; it wants keys such as method: and data:")
+        raise UserError(
+            f"config {path} holds a {type(values).__name__}; it wants keys such as method: and data:"
+        )
     _note_lines(node, "", path, places)
     return values
 
@@ -361,7 +443,9 @@ def _read_overrides(overrides: Sequence[str], places: dict[str, str]) -> dict[st
         for parent in parents:
             inner = inner.setdefault(parent, {})
             if not isinstance(inner, dict):
-                raise UserError(f"argument {argument!r} goes below a key that was given a value; drop one of the two")
+                raise UserError(
+                    f"argument {argument!r} goes below a key that was given a value; drop one of the two"
+                )
         inner[last] = value
     return values
 
@@ -370,10 +454,14 @@ def _explain(error: ValidationError, places: Mapping[str, str]) -> str:
     """One sentence about the first thing that is wrong."""
     first = error.errors()[0]
     where = [str(part) for part in first["loc"]]
-    where = [part for i, part in enumerate(where) if not (i == 1 and where[0] == "method" and part in METHOD_CONFIGS)]
+    where = [
+        part
+        for i, part in enumerate(where)
+        if not (i == 1 and where[0] == "method" and part in METHOD_CONFIGS)
+    ]
     key = ".".join(where)
     place = next((places[k] for k in _prefixes(key) if k in places), None)
-    place = place or next((p for k, p in reversed(places.items()) if k.startswith(f"{key}.")), None)
+    place = place or next((p for k, p in reversed(list(places.items())) if k.startswith(f"{key}.")), None)
     at = f"{place}: " if place else ""
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, _all_keys(), n=1, cutoff=0.5)
@@ -381,7 +469,11 @@ def _explain(error: ValidationError, places: Mapping[str, str]) -> str:
         return f"{at}{key} is not a key; did you mean {nearest}? (`mamp config mamp` lists them all)"
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    found = "" if first["type"] == "missing" or isinstance(first["input"], dict) else f", but it is {first['input']!r}"
+    found = (
+        ""
+        if first["type"] == "missing" or isinstance(first["input"], dict)
+        else f", but it is {first['input']!r}"
+    )
     return f"{at}{key or 'the config'}: {message}{found}; `mamp config mamp` tells what each key takes"
 
 

@@ -64,7 +64,17 @@ def test_a_video_is_segmented_with_the_users_own_ids(world, tmp_path, capsys):
 
 
 def test_settings_may_stand_anywhere(world, tmp_path):
-    assert segment(world, tmp_path / "a", "method.propagation.top_k=3", "--overlay-style", "contour", "method.propagation.radius=2") == 0
+    assert (
+        segment(
+            world,
+            tmp_path / "a",
+            "method.propagation.top_k=3",
+            "--overlay-style",
+            "contour",
+            "method.propagation.radius=2",
+        )
+        == 0
+    )
 
 
 def test_a_missing_video_is_named(world, tmp_path, capsys):
@@ -159,13 +169,29 @@ def test_help_and_version_do_not_import_torch():
         "    try: main([flag])\n    except SystemExit: pass\n"
         "sys.exit('torch' in sys.modules)"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1]
+    )
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def test_published_weights_convert_from_the_command_line(tmp_path, golden, capsys):
     shapes = json.loads((golden / "mamp_state_dict.json").read_text())
-    torch.save({"state_dict": {name: torch.zeros(shape) for name, shape in shapes.items()}}, tmp_path / "mamp.pt")
+    torch.save(
+        {"state_dict": {name: torch.zeros(shape) for name, shape in shapes.items()}}, tmp_path / "mamp.pt"
+    )
     assert main(["weights", "convert", str(tmp_path / "mamp.pt"), str(tmp_path / "w.safetensors")]) == 0
     assert "116 entries" in capsys.readouterr().out
-    assert main(["weights", "convert", str(tmp_path / "mamp.pt"), str(tmp_path / "w.safetensors"), "--method", "stm"]) == 2
+    assert (
+        main(
+            [
+                "weights",
+                "convert",
+                str(tmp_path / "mamp.pt"),
+                str(tmp_path / "w.safetensors"),
+                "--method",
+                "stm",
+            ]
+        )
+        == 2
+    )

@@ -12,7 +12,13 @@ def test_the_default_is_the_tuned_preset():
 
 def test_published_sets_the_published_knobs_and_a_key_beside_it_wins():
     knobs = config.load(None, ["method.preset=published", "method.propagation.top_k=7"]).method.propagation
-    assert (knobs.labels, knobs.memory, knobs.memory_length, knobs.outside, knobs.top_k) == ("hard", "davis", 5, "zero", 7)
+    assert (knobs.labels, knobs.memory, knobs.memory_length, knobs.outside, knobs.top_k) == (
+        "hard",
+        "davis",
+        5,
+        "zero",
+        7,
+    )
 
 
 def test_published_differs_by_data_set():
@@ -27,7 +33,9 @@ def test_later_layers_win(tmp_path):
 
 
 def test_what_is_dumped_loads_to_the_same(tmp_path):
-    loaded = config.load(None, ["method.preset=published", "data.root=/a@8", "data.root=/b"], dataset="youtubevos")
+    loaded = config.load(
+        None, ["method.preset=published", "data.root=/a@8", "data.root=/b"], dataset="youtubevos"
+    )
     (tmp_path / "c.yaml").write_text(config.dump(loaded))
     assert config.load(tmp_path / "c.yaml") == loaded
 
@@ -60,11 +68,15 @@ def test_a_wrong_argument_is_one_sentence_that_names_it(argument, words):
 
 def test_a_wrong_key_in_a_file_names_file_and_line(tmp_path):
     (tmp_path / "c.yaml").write_text("train:\n  seed: 1\n  bach: 4\n")
-    with pytest.raises(UserError, match=r"c\.yaml line 3: train\.bach is not a key; did you mean train\.batch"):
+    with pytest.raises(
+        UserError, match=r"c\.yaml line 3: train\.bach is not a key; did you mean train\.batch"
+    ):
         config.load(tmp_path / "c.yaml")
 
 
-@pytest.mark.parametrize("text", ["train: [", "- 1\n- 2\n", "train: {seed: 1}\ntrain: {seed: 2}\n", "!!python/object:os.system {}"])
+@pytest.mark.parametrize(
+    "text", ["train: [", "- 1\n- 2\n", "train: {seed: 1}\ntrain: {seed: 2}\n", "!!python/object:os.system {}"]
+)
 def test_a_file_that_is_no_config_is_refused(tmp_path, text):
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(UserError, match=r"c\.yaml"):

@@ -40,5 +40,8 @@ def _opencv_lab(rgb: Tensor) -> Tensor:
     import numpy as np
 
     flat = rgb.detach().float().reshape(-1, *rgb.shape[-3:]).cpu()
-    labs = [cv2.cvtColor(np.ascontiguousarray(image.permute(1, 2, 0).numpy()), cv2.COLOR_RGB2Lab) for image in flat]
+    labs = [
+        cv2.cvtColor(np.ascontiguousarray(image.permute(1, 2, 0).numpy()), cv2.COLOR_RGB2Lab)
+        for image in flat
+    ]
     return torch.from_numpy(np.stack(labs)).permute(0, 3, 1, 2).reshape(rgb.shape).to(rgb.device)

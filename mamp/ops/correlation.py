@@ -95,11 +95,20 @@ def topk_readout(
     Returns (V, h, w) in the dtype of `values`.
     """
     weights, index = topk_window(
-        query, keys, radius=radius, top_k=top_k, temperature=temperature, outside=outside, tile=tile, max_bytes=max_bytes
+        query,
+        keys,
+        radius=radius,
+        top_k=top_k,
+        temperature=temperature,
+        outside=outside,
+        tile=tile,
+        max_bytes=max_bytes,
     )
     padded = F.pad(values, (radius,) * 4)  # (M, V, h+2r, w+2r)
     table = padded.permute(0, 2, 3, 1).flatten(0, 2)  # (M*(h+2r)*(w+2r), V)
-    picked = F.embedding_bag(index, table.contiguous(), mode="sum", per_sample_weights=weights.to(table.dtype))
+    picked = F.embedding_bag(
+        index, table.contiguous(), mode="sum", per_sample_weights=weights.to(table.dtype)
+    )
     return picked.T.unflatten(1, query.shape[-2:])
 
 
@@ -157,8 +166,11 @@ def _topk_rows(
         if edge is not None:
             scores = scores + edge
         s = side * side
-        banded = scores.as_strided(  # query (y, x) of the tile sees rows y..y+2r, columns x..x+2r of the block
-            (rows * columns, tile, tile, 2 * radius + 1, 2 * radius + 1), (cells * s, tile * s + side, s + 1, side, 1)
+        banded = (
+            scores.as_strided(  # query (y, x) of the tile sees rows y..y+2r, columns x..x+2r of the block
+                (rows * columns, tile, tile, 2 * radius + 1, 2 * radius + 1),
+                (cells * s, tile * s + side, s + 1, side, 1),
+            )
         )
         top = banded.reshape(rows, columns, cells, window).topk(min(k, window), dim=-1, sorted=False)
         found = top.values, top.indices + memory * window

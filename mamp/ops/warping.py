@@ -27,5 +27,7 @@ def warp(memory: Tensor, flow: Tensor) -> Tensor:
     columns = torch.arange(width, device=flow.device, dtype=flow.dtype).view(1, 1, width) + flow[:, 0]
     grid = torch.stack((2 * columns / max(width - 1, 1) - 1, 2 * rows / max(height - 1, 1) - 1), dim=-1)
     warped = F.grid_sample(memory, grid, mode="bilinear", padding_mode="zeros", align_corners=True)
-    ones = F.grid_sample(torch.ones_like(memory[:, :1]), grid, mode="bilinear", padding_mode="zeros", align_corners=True)
+    ones = F.grid_sample(
+        torch.ones_like(memory[:, :1]), grid, mode="bilinear", padding_mode="zeros", align_corners=True
+    )
     return warped * (ones >= 0.9999).to(warped.dtype)

@@ -15,7 +15,11 @@ class Colours(torch.nn.Module):
 
 
 def method(*overrides, dataset=""):
-    return config.load(None, ["method.encoder.similarity=dot", "method.encoder.temperature=0.01", *overrides], dataset=dataset).method
+    return config.load(
+        None,
+        ["method.encoder.similarity=dot", "method.encoder.temperature=0.01", *overrides],
+        dataset=dataset,
+    ).method
 
 
 def scene(t, size=(48, 80), *, blue_from=0):
@@ -25,7 +29,11 @@ def scene(t, size=(48, 80), *, blue_from=0):
     red[8:32, 4 + 4 * t : 28 + 4 * t] = 1
     if t >= blue_from:
         blue[4 + 4 * t : 24 + 4 * t, 56:80] = 1
-    frame = frame + red * torch.tensor([0.5, -0.4, -0.4]).view(3, 1, 1) + blue * torch.tensor([-0.4, -0.4, 0.5]).view(3, 1, 1)
+    frame = (
+        frame
+        + red * torch.tensor([0.5, -0.4, -0.4]).view(3, 1, 1)
+        + blue * torch.tensor([-0.4, -0.4, 0.5]).view(3, 1, 1)
+    )
     return frame, torch.stack((red, blue))
 
 
@@ -40,7 +48,9 @@ PRESETS = [("tuned", ""), ("published", ""), ("published", "youtubevos")]
 @pytest.mark.parametrize(("preset", "dataset"), PRESETS)
 def test_masks_follow_the_objects(preset, dataset):
     # unnormalised dot products are not matching by colour, so features are made unit length here
-    propagator = MampPropagator(Colours(), method(f"method.preset={preset}", "method.encoder.similarity=cosine", dataset=dataset))
+    propagator = MampPropagator(
+        Colours(), method(f"method.preset={preset}", "method.encoder.similarity=cosine", dataset=dataset)
+    )
     frame, masks = scene(0)
     propagator.start(frame, masks)
     for t in range(1, 5):
@@ -54,7 +64,9 @@ def test_masks_follow_the_objects(preset, dataset):
 @pytest.mark.parametrize("preset", ["tuned", "published"])
 def test_a_late_object_leaves_the_others_alone(preset):
     def run(late):
-        propagator = MampPropagator(Colours(), method(f"method.preset={preset}", "method.encoder.similarity=cosine"))
+        propagator = MampPropagator(
+            Colours(), method(f"method.preset={preset}", "method.encoder.similarity=cosine")
+        )
         frame, masks = scene(0, blue_from=2)
         propagator.start(frame, masks[:1])
         for t in range(1, 6):
@@ -72,6 +84,27 @@ def test_a_late_object_leaves_the_others_alone(preset):
     assert torch.equal((alone.argmax(0) == 1)[~blue], (together.argmax(0) == 1)[~blue])
 
 
+def test_an_object_in_view_before_it_is_given_is_found_in_the_memory_frames():
+    def remembered(backfill):
+        propagator = MampPropagator(
+            Colours(), method(f"method.propagation.backfill={backfill}", "method.encoder.similarity=cosine")
+        )
+        frame, masks = scene(0)
+        propagator.start(frame, masks[:1])
+        for t in range(1, 4):
+            frame, masks = scene(t)
+            propagator.step(frame)
+        propagator.add(masks[1:])
+        return [entry.labels for entry in propagator.memory.values()]
+
+    for t, (with_it, without) in enumerate(zip(remembered(True), remembered(False), strict=True)):
+        blue = scene(t)[1][1, ::4, ::4] > 0
+        assert with_it[2][blue].mean() > 0.9 and with_it[2][~blue].mean() < 0.02
+        assert without[2].sum() == 0
+        torch.testing.assert_close(with_it[1], without[1])  # the other object is untouched
+        torch.testing.assert_close(with_it.sum(0), without.sum(0))
+
+
 def test_a_removed_object_becomes_background_and_the_next_moves_up():
     propagator = MampPropagator(Colours(), method("method.encoder.similarity=cosine"))
     propagator.start(*scene(0))
@@ -86,7 +119,14 @@ def test_a_removed_object_becomes_background_and_the_next_moves_up():
 
 @pytest.mark.parametrize("labels", ["soft", "hard"])
 def test_a_correction_is_what_the_next_frame_reads(labels):
-    propagator = MampPropagator(Colours(), method(f"method.propagation.labels={labels}", "method.propagation.memory_length=1", "method.encoder.similarity=cosine"))
+    propagator = MampPropagator(
+        Colours(),
+        method(
+            f"method.propagation.labels={labels}",
+            "method.propagation.memory_length=1",
+            "method.encoder.similarity=cosine",
+        ),
+    )
     frame, masks = scene(0)
     propagator.start(frame, masks[:1])
     frame, masks = scene(1)
@@ -121,7 +161,9 @@ def test_each_frame_is_encoded_once():
 
 @pytest.mark.parametrize("scale", [0.5, 1.5])
 def test_probabilities_have_the_size_of_the_frame_at_any_scale(scale):
-    propagator = MampPropagator(Colours(), method(f"method.propagation.scale={scale}", "method.encoder.similarity=cosine"))
+    propagator = MampPropagator(
+        Colours(), method(f"method.propagation.scale={scale}", "method.encoder.similarity=cosine")
+    )
     frame, masks = scene(0, (45, 79))
     propagator.start(frame, masks)
     frame, masks = scene(1, (45, 79))
@@ -139,4 +181,8 @@ def test_imposed_masks_leave_the_rest_to_the_others():
     result = impose(predicted, torch.tensor([[1.0, 0.0, 0.0]]), [1])
     torch.testing.assert_close(result.sum(0), torch.ones(3))
     assert result[1].tolist() == [1, 0, 0]
-    assert result[:, 1].tolist() == [0, 0, 1]  # what the corrected object gave up goes to who shares the pixel
+    assert result[:, 1].tolist() == [
+        0,
+        0,
+        1,
+    ]  # what the corrected object gave up goes to who shares the pixel

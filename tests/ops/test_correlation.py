@@ -25,16 +25,22 @@ def plain_topk(query, keys, values, *, radius, top_k, temperature, outside):
         scores = scores.masked_fill(inside == 0, -math.inf)
     flat = scores.flatten(0, 1)
     top = flat.topk(min(top_k, len(flat)), dim=0)
-    columns = F.unfold(values, 2 * radius + 1, padding=radius).reshape(len(values), values.shape[1], -1, flat.shape[1])
+    columns = F.unfold(values, 2 * radius + 1, padding=radius).reshape(
+        len(values), values.shape[1], -1, flat.shape[1]
+    )
     columns = columns.transpose(1, 2).flatten(0, 1)  # (M*P*P, V, h*w)
     picked = columns.gather(0, top.indices[:, None].expand(-1, values.shape[1], -1))
     return (top.values.softmax(0)[:, None] * picked).sum(0).unflatten(1, query.shape[1:])
 
 
-shapes = st.tuples(st.integers(1, 19), st.integers(1, 21), st.integers(0, 7), st.integers(1, 3), st.integers(1, 40))
+shapes = st.tuples(
+    st.integers(1, 19), st.integers(1, 21), st.integers(0, 7), st.integers(1, 3), st.integers(1, 40)
+)
 
 
-@given(shape=shapes, tile=st.integers(4, 9), seed=st.integers(0, 99), outside=st.sampled_from(["zero", "masked"]))
+@given(
+    shape=shapes, tile=st.integers(4, 9), seed=st.integers(0, 99), outside=st.sampled_from(["zero", "masked"])
+)
 @settings(max_examples=30, deadline=None)
 def test_topk_readout_equals_the_plain_definition(shape, tile, seed, outside):
     height, width, radius, memories, top_k = shape
@@ -53,12 +59,16 @@ def test_working_memory_and_tile_change_nothing():
     knobs = {"radius": 6, "top_k": 9, "temperature": 1.0}
     whole = topk_readout(query, keys, values, **knobs, tile=16, max_bytes=1 << 30)
     for tile, max_bytes in ((4, 1), (8, 1 << 20), (31, 1 << 22)):
-        torch.testing.assert_close(topk_readout(query, keys, values, **knobs, tile=tile, max_bytes=max_bytes), whole)
+        torch.testing.assert_close(
+            topk_readout(query, keys, values, **knobs, tile=tile, max_bytes=max_bytes), whole
+        )
 
 
 def test_weights_are_descending_and_sum_to_one():
     torch.manual_seed(0)
-    weights, index = topk_window(torch.randn(4, 9, 11), torch.randn(2, 4, 9, 11), radius=3, top_k=7, temperature=1.0)
+    weights, index = topk_window(
+        torch.randn(4, 9, 11), torch.randn(2, 4, 9, 11), radius=3, top_k=7, temperature=1.0
+    )
     assert weights.shape == index.shape == (99, 7)
     torch.testing.assert_close(weights.sum(1), torch.ones(99))
     assert (weights.diff(dim=1) <= 0).all()
@@ -69,19 +79,28 @@ def test_outside_cells_take_weight_only_when_asked():
     values = torch.ones(1, 1, 4, 4)
     knobs = {"radius": 4, "top_k": 4, "temperature": 1.0}
     assert topk_readout(query, keys, values, **knobs, outside="zero").max() == 0
-    torch.testing.assert_close(topk_readout(query, keys, values, **knobs, outside="masked"), torch.ones(1, 4, 4))
+    torch.testing.assert_close(
+        topk_readout(query, keys, values, **knobs, outside="masked"), torch.ones(1, 4, 4)
+    )
 
 
 def plain_attention(query, keys, values, *, radius, temperature):
-    scores = torch.stack([
-        torch.cat([window_scores(q, k[None], radius) for q, k in zip(query, key, strict=True)]) for key in keys
-    ])  # (r, B, P*P, h*w)
+    scores = torch.stack(
+        [
+            torch.cat([window_scores(q, k[None], radius) for q, k in zip(query, key, strict=True)])
+            for key in keys
+        ]
+    )  # (r, B, P*P, h*w)
     weights = (scores / temperature).transpose(0, 1).flatten(1, 2).softmax(1)  # (B, r*P*P, h*w)
     columns = [F.unfold(v, 2 * radius + 1, padding=radius).unflatten(1, (v.shape[1], -1)) for v in values]
     return torch.einsum("bpq,bvpq->bvq", weights, torch.cat(columns, dim=2)).unflatten(2, query.shape[2:])
 
 
-@given(size=st.tuples(st.integers(2, 13), st.integers(2, 13)), radius=st.integers(0, 5), references=st.integers(1, 3))
+@given(
+    size=st.tuples(st.integers(2, 13), st.integers(2, 13)),
+    radius=st.integers(0, 5),
+    references=st.integers(1, 3),
+)
 @settings(max_examples=15, deadline=None)
 def test_window_attention_equals_the_plain_definition_forward_and_backward(size, radius, references):
     torch.manual_seed(references)

@@ -16,7 +16,9 @@ from mamp.ops.warping import clean_flow, warp
 
 def test_known_colours_have_their_lab_values():
     colours = torch.tensor([[0, 0, 0], [1, 1, 1], [1, 0, 0], [0, 0, 1]]).float().T.reshape(3, 1, 4)
-    lab = rgb_to_lab(colours) * torch.tensor([50.0, 127, 127]).view(3, 1, 1) + torch.tensor([50.0, 0, 0]).view(3, 1, 1)
+    lab = rgb_to_lab(colours) * torch.tensor([50.0, 127, 127]).view(3, 1, 1) + torch.tensor(
+        [50.0, 0, 0]
+    ).view(3, 1, 1)
     expected = [[0, 0, 0], [100, 0, 0], [53.24, 80.09, 67.20], [32.30, 79.19, -107.86]]
     np.testing.assert_allclose(lab[:, 0].T.numpy(), expected, atol=0.06)
 

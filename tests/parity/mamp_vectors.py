@@ -31,7 +31,9 @@ def filled(seed: str) -> dict[str, torch.Tensor]:
     sys.path.insert(0, str(GOLDEN))
     from weights import fill
 
-    return {name: torch.from_numpy(value) for name, value in fill(GOLDEN / "mamp_state_dict.json", seed).items()}
+    return {
+        name: torch.from_numpy(value) for name, value in fill(GOLDEN / "mamp_state_dict.json", seed).items()
+    }
 
 
 def converted(state: Mapping[str, torch.Tensor]) -> weights.Weights:
@@ -44,7 +46,9 @@ def converted(state: Mapping[str, torch.Tensor]) -> weights.Weights:
 
 def published(found: weights.Weights, dataset: str = "", *more: str) -> config.MampConfig:
     """The published preset for these weights."""
-    return config.load(None, ["method.preset=published", *more], base={"method": found.method}, dataset=dataset).method
+    return config.load(
+        None, ["method.preset=published", *more], base={"method": found.method}, dataset=dataset
+    ).method
 
 
 def run(inputs: Arrays, seed: str) -> dict[str, np.ndarray]:
@@ -116,7 +120,9 @@ def _step(inputs: Arrays, found: weights.Weights) -> dict[str, np.ndarray]:
     q, keys = features(query), torch.stack([features(i) for i in memory])
     values = _one_hot(inputs["in.davis.truth"][memory])
     pairs = [tuple(p) for p in inputs["in.davis.flow_pairs"]]
-    flow = clean_flow(torch.from_numpy(np.stack([inputs["in.davis.flow"][pairs.index((query, i))] for i in memory])))
+    flow = clean_flow(
+        torch.from_numpy(np.stack([inputs["in.davis.flow"][pairs.index((query, i))] for i in memory]))
+    )
     warped_keys, warped_values = warp(keys, flow), warp(values, flow)
 
     def scores(keys: torch.Tensor, values: torch.Tensor) -> np.ndarray:
@@ -200,7 +206,10 @@ def _carry(
 
 
 def _masks(inputs: Arrays) -> dict[int, np.ndarray]:
-    return {int(i): mask for i, mask in zip(inputs["in.youtube.annotated"], inputs["in.youtube.masks"], strict=True)}
+    return {
+        int(i): mask
+        for i, mask in zip(inputs["in.youtube.annotated"], inputs["in.youtube.masks"], strict=True)
+    }
 
 
 def _propagation(inputs: Arrays) -> dict[str, np.ndarray]:
@@ -215,7 +224,9 @@ def _propagation(inputs: Arrays) -> dict[str, np.ndarray]:
     )
     return {
         "out.prop.scores": topk_readout(features[0], keys, values, **knobs)[None].numpy(),
-        "out.prop.scores_flow": topk_readout(features[0], warp(keys, flow), warp(values, flow), **knobs)[None].numpy(),
+        "out.prop.scores_flow": topk_readout(features[0], warp(keys, flow), warp(values, flow), **knobs)[
+            None
+        ].numpy(),
         "out.prop.recon": recon.numpy(),
     }
 
@@ -242,7 +253,9 @@ def _training(inputs: Arrays, plain: Mapping[str, torch.Tensor]) -> dict[str, np
     out: dict[str, np.ndarray] = {}
     frames = _frame(inputs["in.train.rgb"]).transpose(0, 1)  # (B, T, 3, H, W)
     found = converted(plain)
-    for case, (references, dropped) in enumerate(zip((1, 2), inputs["in.train.dropped"], strict=True), start=1):
+    for case, (references, dropped) in enumerate(
+        zip((1, 2), inputs["in.train.dropped"], strict=True), start=1
+    ):
         task = MampTask(
             config.load(None, [f"method.training.references={references}"], base={"method": found.method})
         )
@@ -256,8 +269,12 @@ def _training(inputs: Arrays, plain: Mapping[str, torch.Tensor]) -> dict[str, np
         out[f"out.train{case}.recon"] = recon.numpy()
         if case == 2:
             out["out.train2.running"] = np.stack([r.numpy().copy() for r in running])
-            out["out.train2.input"] = drop_channel(prepared.frames, prepared.dropped)[:, -1, :, ::4, ::4].numpy()
-        with torch.backends.mkldnn.flags(enabled=False):  # oneDNN's sums move conv1's gradient by 0.4 %, plain ones by 0.02 %
+            out["out.train2.input"] = drop_channel(prepared.frames, prepared.dropped)[
+                :, -1, :, ::4, ::4
+            ].numpy()
+        with torch.backends.mkldnn.flags(
+            enabled=False
+        ):  # oneDNN's sums move conv1's gradient by 0.4 %, plain ones by 0.02 %
             loss, _ = task(prepared)
             loss.backward()
         out[f"out.train{case}.loss"] = np.array(loss.item())
@@ -273,11 +290,13 @@ def _sampling(inputs: Arrays) -> dict[str, np.ndarray]:
     out = {}
     for references in (1, 2):
         generator = np.random.RandomState(int(seeds[0]))
-        clips = published_epoch(list(zip(starts.tolist(), counts.tolist(), strict=True)), references, generator)
+        clips = published_epoch(
+            list(zip(starts.tolist(), counts.tolist(), strict=True)), references, generator
+        )
         out[f"out.sampling.ref{references}"] = np.array(clips)
     return out
 
 
-def names() -> list[str]:
-    """Keys that MAMP's vectors hold."""
-    return list(json.loads((GOLDEN / "outputs.json").read_text())["mamp"])
+def rules() -> dict[str, dict[str, object]]:
+    """Key -> kind of error and tolerance."""
+    return json.loads((GOLDEN / "outputs.json").read_text())["mamp"]

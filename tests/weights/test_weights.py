@@ -30,7 +30,9 @@ def test_weights_come_back_with_config_and_provenance(tmp_path):
     assert all(torch.equal(value, found.state[name]) for name, value in model.state_dict().items())
     x = torch.randn(1, 3, 24, 24)
     with torch.inference_mode():
-        torch.testing.assert_close(weights.load_model(found, small())(x), model.eval()(x), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            weights.load_model(found, small())(x), model.eval()(x), atol=1e-5, rtol=1e-4
+        )
 
 
 def test_a_run_folder_stands_for_its_weights(tmp_path):
@@ -39,7 +41,10 @@ def test_a_run_folder_stands_for_its_weights(tmp_path):
 
 
 def test_half_precision_weights_load_as_float32(tmp_path):
-    state = {name: value.half() if value.is_floating_point() else value for name, value in build_model(small()).state_dict().items()}
+    state = {
+        name: value.half() if value.is_floating_point() else value
+        for name, value in build_model(small()).state_dict().items()
+    }
     weights.save(tmp_path / "w.safetensors", state, method=SMALL, provenance={})
     model = weights.load_model(weights.read(tmp_path / "w.safetensors"), small())
     assert next(model.parameters()).dtype == torch.float32

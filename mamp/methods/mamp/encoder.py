@@ -19,10 +19,13 @@ class Block(nn.Module):
         )
         self.shortcut = nn.Sequential()
         if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+            )
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, h, w) -> (B, outputs, ceil(h/stride), ceil(w/stride))."""
         return self.relu(self.left(x) + self.shortcut(x))
 
 
@@ -36,7 +39,9 @@ class Encoder(nn.Module):
     def __init__(self, *, width: float = 1.0, features: int = 64) -> None:
         super().__init__()
         c = [max(8, round(n * width)) for n in (64, 64, 128, 256, 256)]
-        self.stem = nn.Sequential(nn.Conv2d(3, c[0], 7, 2, 3, bias=False), nn.BatchNorm2d(c[0]), nn.ReLU(inplace=True))
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, c[0], 7, 2, 3, bias=False), nn.BatchNorm2d(c[0]), nn.ReLU(inplace=True)
+        )
         self.layer1 = nn.Sequential(Block(c[0], c[1]), Block(c[1], c[1]))
         self.layer2 = nn.Sequential(Block(c[1], c[2], stride=2), Block(c[2], c[2]))
         self.layer3 = nn.Sequential(Block(c[2], c[3]), Block(c[3], c[3]))
@@ -44,6 +49,7 @@ class Encoder(nn.Module):
         self.head = nn.Conv2d(c[4], features, 3, 1, 1)
 
     def forward(self, lab: Tensor) -> Tensor:
+        """Features at stride 4, not normalised."""
         x = self.layer2(self.layer1(self.stem(lab)))  # (B, 128, h, w) at width 1
         return self.head(self.layer4(self.layer3(x)))
 

@@ -6,7 +6,7 @@ indices of the frames whose masks were given. `read` may repeat an index; `keeps
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 
@@ -84,4 +84,8 @@ def _every_second(last: int, count: int) -> range:
     return range(last, last - 2 * max(count, 0), -2)
 
 
-RULES = {"recent": RecentRule, "davis": DavisRule, "youtube": YoutubeRule}
+RULES: dict[str, Callable[[int], MemoryRule]] = {
+    "recent": RecentRule,
+    "davis": DavisRule,
+    "youtube": YoutubeRule,
+}

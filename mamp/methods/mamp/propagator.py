@@ -130,7 +130,9 @@ class MampPropagator:
             frame = resize(frame, self._scaled(frame.shape[-2:]))
         if self.motion is not None:
             self.motion.see(index, self._fit(frame))
-        lab = self._fit(rgb_to_lab(frame, self.encoder.lab))  # padded after normalising: the network's 0, as published
+        lab = self._fit(
+            rgb_to_lab(frame, self.encoder.lab)
+        )  # padded after normalising: the network's 0, as published
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
             features = self.model(lab[None].contiguous(memory_format=torch.channels_last))[0].float()
         if self.encoder.similarity == "cosine":
@@ -143,7 +145,9 @@ class MampPropagator:
         keys = torch.stack([self.memory[i].features for i in chosen])  # (M, C, h, w)
         values = torch.stack([self.memory[i].labels for i in chosen])  # (M, K+1, h, w)
         if self.motion is not None:
-            far = 5 if self.knobs.memory == "youtube" else 15  # frames apart beyond which RAFT gets 5 iterations, A7
+            far = (
+                5 if self.knobs.memory == "youtube" else 15
+            )  # frames apart beyond which RAFT gets 5 iterations, A7
             for n, i in enumerate(chosen):
                 flow = self.motion.flow(index, i, iterations=5 if index - i > far else 2)
                 if flow is not None:

@@ -35,7 +35,11 @@ class MampTask(TrainingTask):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.knobs, self.encoder, self.augment = config.method.training, config.method.encoder, config.data.augment
+        self.knobs, self.encoder, self.augment = (
+            config.method.training,
+            config.method.encoder,
+            config.data.augment,
+        )
         self.model = Encoder(width=self.encoder.width, features=self.encoder.features)
         size = config.data.size
         self.clip = ClipSpec(frames=self.knobs.references + 1, masks=False, size=(size, size))
@@ -56,7 +60,9 @@ class MampTask(TrainingTask):
     def reconstruct(self, prepared: Prepared) -> Tensor:
         """The query's dropped channel (B, 1, h, w) from the references'."""
         inputs = drop_channel(prepared.frames, prepared.dropped)
-        features = [self._features(frame) for frame in inputs.unbind(1)]  # separate passes: batch norm per frame slot
+        features = [
+            self._features(frame) for frame in inputs.unbind(1)
+        ]  # separate passes: batch norm per frame slot
         values = [f[:, prepared.dropped, None, ::STRIDE, ::STRIDE] for f in prepared.frames[:, :-1].unbind(1)]
         return window_attention(
             features[-1],

@@ -1,0 +1,33 @@
+"""MAMP's recorded vectors, through the converter and code that users run."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("cv2", reason="the vectors hold OpenCV's Lab; the extra opencv is not installed")
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "golden")]
+
+import mamp_vectors  # noqa: E402
+from compare import error  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    with np.load(HERE.parent / "golden" / "mamp_dev.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="module")
+def computed(recorded):
+    inputs = {key: value for key, value in recorded.items() if key.startswith("in.")}
+    return mamp_vectors.run(inputs, "dev")
+
+
+@pytest.mark.parametrize("key", mamp_vectors.rules())
+def test_a_recorded_vector_holds(key, recorded, computed):
+    rule = mamp_vectors.rules()[key]
+    assert error(rule["kind"], recorded[key], computed[key]) <= rule["tolerance"]
