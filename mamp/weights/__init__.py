@@ -30,7 +30,9 @@ class Weights:
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
-def save(path: Path, state: Mapping[str, Tensor], *, method: Mapping[str, Any], provenance: Mapping[str, Any]) -> None:
+def save(
+    path: Path, state: Mapping[str, Tensor], *, method: Mapping[str, Any], provenance: Mapping[str, Any]
+) -> None:
     """Write one safetensors file, whole or not at all."""
     from safetensors.torch import save_file
 
@@ -61,7 +63,9 @@ def load_model(weights: Weights, method: Any) -> nn.Module:
     """
     kept = weights.method.get("name")
     if kept != method.name:
-        raise UserError(f"{weights.path} holds weights of method {kept}, not {method.name}; set method.name={kept}")
+        raise UserError(
+            f"{weights.path} holds weights of method {kept}, not {method.name}; set method.name={kept}"
+        )
     model = methods.get(method.name).build_model(method)
     own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.state.items()}
@@ -71,7 +75,9 @@ def load_model(weights: Weights, method: Any) -> nn.Module:
                 f"{weights.path} does not fit this network: {name} is {found.get(name, 'absent')} there and "
                 f"{own.get(name, 'absent')} here (its method.encoder.width is {_width(weights)}); leave the width to the weights"
             )
-    model.load_state_dict({name: value.to(model.state_dict()[name].dtype) for name, value in weights.state.items()})
+    model.load_state_dict(
+        {name: value.to(model.state_dict()[name].dtype) for name, value in weights.state.items()}
+    )
     return fold_batch_norms(model)
 
 
@@ -101,7 +107,9 @@ def _find(source: Path | str) -> Path:
     if str(source) in names():
         return SHIPPED / f"{source}.safetensors"
     known = f", or one of {', '.join(names())}" if names() else ""
-    raise UserError(f"weights {source} do not exist; give a .safetensors file, a checkpoint, or a run folder with weights{known}")
+    raise UserError(
+        f"weights {source} do not exist; give a .safetensors file, a checkpoint, or a run folder with weights{known}"
+    )
 
 
 def _read_safetensors(path: Path) -> Weights:
@@ -115,14 +123,18 @@ def _read_safetensors(path: Path) -> Weights:
     except (SafetensorError, OSError) as error:
         raise UserError(f"weights {path} are damaged ({error}); copy or train them again") from None
     except (KeyError, ValueError):
-        raise UserError(f"{path} has no method config inside; make it with `mamp weights convert` or `mamp train`") from None
+        raise UserError(
+            f"{path} has no method config inside; make it with `mamp weights convert` or `mamp train`"
+        ) from None
     return Weights(path, state, method, provenance)
 
 
 def _read_checkpoint(path: Path) -> Weights:
     loaded = _torch_load(path)
     if not isinstance(loaded, dict) or not {"model", "method"} <= loaded.keys():
-        raise UserError(f"{path} is no checkpoint of ours; a published one is read by `mamp weights convert {path} OUT.safetensors`")
+        raise UserError(
+            f"{path} is no checkpoint of ours; a published one is read by `mamp weights convert {path} OUT.safetensors`"
+        )
     return Weights(path, loaded["model"], loaded["method"], loaded.get("provenance", {}))
 
 
