@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,17 +12,20 @@ from typing import Literal
 import numpy as np
 
 from mamp import config
-from mamp.data.frames import IMAGE_SUFFIXES, VIDEO_SUFFIXES, FrameSource, open_frames
+from mamp.data.frames import VIDEO_SUFFIXES, FrameSource, open_frames
 from mamp.data.lists import (
-    checked_name,
+    IMAGE_SUFFIXES,
+    Listed,
+    categories,
     entries,
     frame_names,
     is_frame_folder,
+    listed_frames,
     mask_files,
     pick,
     read_list,
+    read_meta,
     read_splits,
-    read_text,
     resolution,
     subfolders,
 )
@@ -49,6 +51,7 @@ class Sequence:
     labels: no masks, those of first frames only, truth of some frames, or of all.
     first_frame: object id -> index of its first frame, for YouTube-VOS and plain folders; what is given at a frame
     there is the objects that begin at it.
+    categories: object id -> category, as far as YouTube-VOS tells.
     one_object: every id is object 1 (DAVIS-2016). void: 255 is background (DAVIS-2017, Long Videos).
     """
 
@@ -60,6 +63,7 @@ class Sequence:
     truth: Mapping[int, Path] = field(default_factory=dict)
     labels: Labels = "none"
     first_frame: Mapping[int, int] = field(default_factory=dict)
+    categories: Mapping[int, str] = field(default_factory=dict)
     one_object: bool = False
     void: bool = False
 
@@ -136,18 +140,18 @@ def _existing(root: Path) -> Path:
 
 
 def _davis2016(root: Path, split: str) -> list[Sequence]:
-    splits = read_splits(root, ("ImageSets/480p", "ImageSets/1080p", "ImageSets/2016"), year=2016)
+    splits = read_splits(root, "davis2016")
     return _listed_masks(root, pick(splits, split, root), fps=DAVIS_FPS, one_object=True, void=False)
 
 
 def _davis2017(root: Path, split: str) -> list[Sequence]:
-    splits = read_splits(root, ("ImageSets/2017",), year=2017)
+    splits = read_splits(root, "davis2017")
     return _listed_masks(root, pick(splits, split, root), fps=DAVIS_FPS, one_object=False, void=True)
 
 
 def _longvideos(root: Path, split: str) -> list[Sequence]:
-    splits = read_splits(root, ("ImageSets/480p", "ImageSets/2017", "ImageSets", "."))
-    if not splits and split == "val":
+    splits = read_splits(root, "longvideos")
+    if split == "val" and split not in splits:
         splits = {"val": {folder.name: () for folder in subfolders(resolution(root / "JPEGImages"))}}
     return _listed_masks(root, pick(splits, split, root), fps=None, one_object=False, void=True)
 
@@ -197,7 +201,7 @@ def _youtubevos(root: Path, split: str) -> list[Sequence]:
     meta = base / "meta.json" if (base / "meta.json").is_file() else labelled / "meta.json"
     return [
         _youtube_sequence(base, labelled / "Annotations" / name, objects, meta=meta)
-        for name, objects in _youtube_meta(meta).items()
+        for name, objects in read_meta(meta).items()
     ]
 
 
@@ -212,30 +216,16 @@ def _youtube_split(root: Path, split: str) -> Path:
     raise UserError(f"{root} has no split {name} (a folder {name}/JPEGImages); it has {there or 'none'}")
 
 
-def _youtube_meta(file: Path) -> dict[str, dict[int, list[str]]]:
-    """Video -> object id -> frames that list it, ascending."""
-    try:
-        return {
-            checked_name(video, file): {
-                int(number): sorted(map(str, entry["frames"])) for number, entry in value["objects"].items()
-            }
-            for video, value in json.loads(read_text(file))["videos"].items()
-        }
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = f"{type(error).__name__} {error}".strip()
-        raise UserError(f"{file} is not a meta.json of YouTube-VOS ({reason}); fetch it again") from None
-
-
-def _youtube_sequence(base: Path, masks: Path, objects: Mapping[int, list[str]], *, meta: Path) -> Sequence:
+def _youtube_sequence(base: Path, masks: Path, objects: Mapping[int, Listed], *, meta: Path) -> Sequence:
     """The frames that list an object, or all of them in an all-frames variant; an object is given where it begins."""
-    listed = tuple(sorted({frame for frames in objects.values() for frame in frames}))
+    listed = listed_frames(objects)
     if not listed:
         raise UserError(f"{meta} lists no frames of {masks.name}; fetch it again")
     images = base / "JPEGImages" / masks.name
     all_frames = base.name.endswith("_all_frames")
     names = frame_names(images, () if all_frames else listed)
     index = {name: i for i, name in enumerate(names)}
-    begins = {number: frames[0] for number, frames in sorted(objects.items()) if frames}
+    begins = {number: o.frames[0] for number, o in sorted(objects.items()) if o.frames}
     files = mask_files(masks, names)
     for number, frame in begins.items():
         if frame not in index:
@@ -254,6 +244,7 @@ def _youtube_sequence(base: Path, masks: Path, objects: Mapping[int, list[str]],
         truth={} if labels == "first" else files,
         labels=labels,
         first_frame=first_frame,
+        categories=categories(objects),
     )
 
 
@@ -354,8 +345,7 @@ def _listed(root: Path, split: str) -> list[Path]:
 
 def _unlabelled(root: Path, split: str | None) -> list[Sequence]:
     if (root / "ImageSets").is_dir() or (root / "db_info.yaml").is_file():
-        places = ("ImageSets/2017", "ImageSets/2016", "ImageSets/480p", "ImageSets/1080p", "ImageSets")
-        chosen = pick(read_splits(root, places, year=2017), split or "train", root)
+        chosen = pick(read_splits(root, "any"), split or "train", root)
         images = resolution(root / "JPEGImages")
         return [_plain(images / name, DAVIS_FPS, frames) for name, frames in chosen.items()]
     for name in (split,) if split else ("train_all_frames", "train"):

@@ -5,8 +5,6 @@ Video files are read by decord; PyAV reads what decord cannot. Both obey rotatio
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +12,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from mamp.data.lists import IMAGE_SUFFIXES, image_files
 from mamp.data.video import DecordReader, PyavReader, Undecodable, index_video, inherited, open_video
 from mamp.errors import UserError
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})
 POLICIES = ("error", "skip", "repeat")
 
@@ -188,7 +186,9 @@ class VideoFile(FrameSource):
         number = self._numbers[index]
         if self._reader is None or inherited(self._reader):
             in_order = number == self._numbers[0]  # a reader that jumps at once gains nothing from decord
-            self._reader = open_video(self.path, self._index) if in_order else PyavReader(self.path, self._index)
+            self._reader = (
+                open_video(self.path, self._index) if in_order else PyavReader(self.path, self._index)
+            )
         try:
             if isinstance(self._reader, DecordReader):
                 try:
@@ -220,33 +220,6 @@ def open_frames(
     if path.suffix.lower() in IMAGE_SUFFIXES:
         raise UserError(f"{path} is one image; give the folder that holds the frames, or a video file")
     return VideoFile(path, bad_frame=bad_frame, names=names)
-
-
-def natural_key(name: str) -> tuple[list[Any], str]:
-    """Sorts frame9 before frame10."""
-    parts = re.split(r"(\d+)", name)
-    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
-
-
-def image_files(folder: Path) -> dict[str, str]:
-    """stem -> file name of the images in `folder`, in natural order; UserError when a stem has two files."""
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder; give the folder of the frames")
-    try:
-        entries = [
-            e
-            for e in os.listdir(folder)
-            if not e.startswith(".") and Path(e).suffix.lower() in IMAGE_SUFFIXES
-        ]
-    except OSError as error:
-        raise UserError(f"{folder} cannot be listed ({error.strerror}); mend its permissions") from None
-    files: dict[str, str] = {}
-    for entry in sorted(entries, key=natural_key):
-        stem = Path(entry).stem
-        if stem in files:
-            raise UserError(f"{folder} holds both {files[stem]} and {entry}; keep one image a frame")
-        files[stem] = entry
-    return files
 
 
 # ---------------------------------------------------------------- images

@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import yaml
-
-from mamp.data.frames import IMAGE_SUFFIXES, image_files, natural_key
 from mamp.errors import UserError
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+# where each data set keeps its lists, the first place that has a list winning; "any" is for one that is not known
+PLACES = {
+    "davis2016": ("ImageSets/480p", "ImageSets/1080p", "ImageSets/2016"),
+    "davis2017": ("ImageSets/2017",),
+    "longvideos": ("ImageSets/480p", "ImageSets/2017", "ImageSets", "."),
+    "any": ("ImageSets/2017", "ImageSets/2016", "ImageSets/480p", "ImageSets/1080p", "ImageSets"),
+}
+_YEARS = {
+    "davis2016": 2016,
+    "davis2017": 2017,
+    "any": 2017,
+}  # of those whose lists db_info.yaml stands in for
+_NO_CATEGORY = ("", "unknown")
 
 # split -> sequence -> stems of the frames that the list names, () where it names sequences only
 Splits = dict[str, dict[str, tuple[str, ...]]]
 
 
-def read_splits(root: Path, places: Iterable[str], *, year: int | None = None) -> Splits:
-    """The lists *.txt in `places` below `root`, earlier ones winning; where none is, db_info.yaml up to `year`."""
+def read_splits(root: Path, name: str) -> Splits:
+    """The lists *.txt below `root` where the data set `name` of PLACES keeps them; where none is, its db_info.yaml."""
     splits: Splits = {}
-    for place in places:
+    for place in PLACES[name]:
         for file in sorted((root / place).glob("*.txt")):
             if file.stem not in splits:
                 splits[file.stem] = read_list(file)
-    if not splits and year is not None:
+    if not splits and name in _YEARS:
         for info in (root / "db_info.yaml", root / "data" / "db_info.yaml"):
             if info.is_file():
-                return _read_info(info, year)
+                return _read_info(info, _YEARS[name])
     return splits
 
 
@@ -37,6 +54,8 @@ def pick(splits: Splits, split: str, root: Path) -> dict[str, tuple[str, ...]]:
             else "it has neither lists in ImageSets nor db_info.yaml"
         )
         raise UserError(f"{root} has no split {split}; {there}")
+    if not splits[split]:
+        raise UserError(f"{root} has a split {split} whose list is empty; write one sequence a line")
     return splits[split]
 
 
@@ -67,7 +86,7 @@ def read_text(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise UserError(f"{file} does not exist; fetch the data set again") from None
+        raise UserError(f"{file} does not exist; fetch the data set again, or name another file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{file} cannot be read as text ({error}); fetch it again") from None
 
@@ -86,6 +105,33 @@ def entries(folder: Path) -> list[Path]:
 def subfolders(folder: Path) -> list[Path]:
     """The folders in a folder, in natural order; none where it does not exist."""
     return [entry for entry in entries(folder) if entry.is_dir()] if folder.is_dir() else []
+
+
+def natural_key(name: str) -> tuple[list[int | str], str]:
+    """Sorts frame9 before frame10."""
+    parts = re.split(r"(\d+)", name)
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], name
+
+
+def image_files(folder: Path) -> dict[str, str]:
+    """stem -> file name of the images in `folder`, in natural order; UserError when a stem has two files."""
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder; give the folder of the frames")
+    try:
+        entries = [
+            e
+            for e in os.listdir(folder)
+            if not e.startswith(".") and Path(e).suffix.lower() in IMAGE_SUFFIXES
+        ]
+    except OSError as error:
+        raise UserError(f"{folder} cannot be listed ({error.strerror}); mend its permissions") from None
+    files: dict[str, str] = {}
+    for entry in sorted(entries, key=natural_key):
+        stem = Path(entry).stem
+        if stem in files:
+            raise UserError(f"{folder} holds both {files[stem]} and {entry}; keep one image a frame")
+        files[stem] = entry
+    return files
 
 
 def is_frame_folder(folder: Path) -> bool:
@@ -131,6 +177,8 @@ def mask_files(masks: Path, names: tuple[str, ...]) -> dict[int, Path]:
 
 def _read_info(file: Path, year: int) -> Splits:
     """db_info.yaml: entries with name, set and year; the sets of a year hold those of the years before."""
+    import yaml
+
     try:
         values = yaml.safe_load(read_text(file))
         splits: Splits = {}
@@ -142,3 +190,50 @@ def _read_info(file: Path, year: int) -> Splits:
         reason = " ".join(str(error).split())
         raise UserError(f"{file} is not DAVIS's list of sequences ({reason}); fetch it again") from None
     return splits
+
+
+# ---------------------------------------------------------------- YouTube-VOS
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What meta.json says of an object: the frames that list it, in natural order; its category, "" if not known."""
+
+    frames: tuple[str, ...]
+    category: str
+
+
+def read_meta(file: Path) -> dict[str, dict[int, Listed]]:
+    """Video -> object id -> what a meta.json of YouTube-VOS says of it; UserError when the file is none."""
+    try:
+        return {
+            _plain_name(video, file): {
+                int(number): _listed(o, file) for number, o in value["objects"].items()
+            }
+            for video, value in json.loads(read_text(file))["videos"].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = f"{type(error).__name__} {error}".strip()
+        raise UserError(f"{file} is not a meta.json of YouTube-VOS ({reason}); fetch it again") from None
+
+
+def listed_frames(objects: Mapping[int, Listed]) -> tuple[str, ...]:
+    """The frames that list any of the objects, in natural order."""
+    return tuple(sorted({name for listed in objects.values() for name in listed.frames}, key=natural_key))
+
+
+def categories(objects: Mapping[int, Listed]) -> dict[int, str]:
+    """Object id -> category, of those whose category is known."""
+    return {number: listed.category for number, listed in objects.items() if listed.category}
+
+
+def _listed(entry: Mapping[str, Any], file: Path) -> Listed:
+    frames = sorted((_plain_name(str(name), file) for name in entry["frames"]), key=natural_key)
+    category = str(entry.get("category", "")).strip()
+    return Listed(tuple(frames), "" if category.lower() in _NO_CATEGORY else category)
+
+
+def _plain_name(name: str, file: Path) -> str:
+    if name == ".." or not name or Path(name).name != name:
+        raise UserError(f"{file} names {name!r}, which is no name of a folder or a frame; mend that entry")
+    return name

@@ -12,12 +12,13 @@ from typing import TypeVar
 
 import numpy as np
 
+from mamp.data.lists import natural_key
 from mamp.data.masks import read_mask
 from mamp.errors import UserError
 from mamp.scoring.metrics import Decay, labels_in
 from mamp.scoring.protocols import Protocol, SequenceScorer, get_protocol, scored_frames, size, unknown_label
 from mamp.scoring.scores import ObjectScores, Scores
-from mamp.scoring.truth import Video, natural_key, open_truth, png_files, seen_categories
+from mamp.scoring.truth import Video, open_truth, png_files, seen_categories
 
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")

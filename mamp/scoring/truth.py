@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from mamp.data.lists import (
+    PLACES,
+    Listed,
+    categories,
+    entries,
+    image_files,
+    listed_frames,
+    pick,
+    read_meta,
+    read_splits,
+    read_text,
+    resolution,
+    subfolders,
+)
 from mamp.data.masks import read_mask
 from mamp.errors import UserError
 from mamp.scoring.metrics import labels_in
 from mamp.scoring.protocols import get_protocol
-
-_RESOLUTIONS = ("480p", "Full-Resolution", "1080p")
-_LISTS = {
-    "davis2016": ("ImageSets/480p", "ImageSets/1080p", "ImageSets/2016"),
-    "davis2017": ("ImageSets/2017",),
-    "longvideos": ("ImageSets", "ImageSets/480p", "ImageSets/2017"),
-    "folder": ("ImageSets", "ImageSets/2017", "ImageSets/2016", "ImageSets/480p"),
-}
-_FRAMES = (".jpg", ".jpeg", ".png", ".webp")
-_NO_CATEGORY = ("", "unknown")
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def _open_folders(root: Path, protocol: str | None, split: str | None) -> Truth:
         raise UserError(
             f"{root} has no lists, so --split {split} means nothing; leave it out or give a data set's root"
         )
-    images = None if home is None else _resolution(home / "JPEGImages")
+    images = None if home is None else resolution(home / "JPEGImages")
     if names is None:
         videos = _all_videos(masks, images)
     else:
@@ -120,21 +120,16 @@ def _open_folders(root: Path, protocol: str | None, split: str | None) -> Truth:
 def _home(root: Path) -> tuple[Path | None, Path]:
     """(the data set's root or None, the folder of mask folders)."""
     if (root / "Annotations").is_dir():
-        return root, _resolution(root / "Annotations")
+        return root, resolution(root / "Annotations")
     for above in (root.parent, root.parent.parent):
         if (above / "ImageSets").is_dir() and "Annotations" in (root.name, root.parent.name):
             return above, root
     return None, root
 
 
-def _resolution(folder: Path) -> Path:
-    """Where the sequences are: in the first resolution that is there, else in the folder itself."""
-    return next((folder / name for name in _RESOLUTIONS if (folder / name).is_dir()), folder)
-
-
 def _by_lists(home: Path) -> tuple[str | None, str]:
     for protocol in ("davis2017", "davis2016"):
-        for place in _LISTS[protocol]:
+        for place in PLACES[protocol]:
             if any((home / place).glob("*.txt")):
                 return protocol, f"{home / place} is there"
     return None, ""
@@ -142,43 +137,16 @@ def _by_lists(home: Path) -> tuple[str | None, str]:
 
 def _names(home: Path, protocol: str | None, split: str | None) -> tuple[list[str] | None, str | None]:
     """(the sequences of a split, the split); None where the set has no lists and all are meant."""
-    places = _LISTS[protocol or "folder"] if protocol != "youtubevos" else _LISTS["folder"]
-    lists: dict[str, Path] = {}
-    for place in places:
-        for file in sorted((home / place).glob("*.txt")):
-            lists.setdefault(file.stem, file)
-    if not lists and split is None:
+    splits = read_splits(home, protocol if protocol in PLACES else "any")
+    everything = not splits or (protocol == "longvideos" and "val" not in splits)
+    if split is None and everything:
         return None, None
     wanted = split or "val"
-    if wanted not in lists:
-        there = (
-            f"its lists: {', '.join(sorted(lists))}" if lists else f"there is no list in {home / places[0]}"
-        )
-        raise UserError(f"{home} has no split {wanted}; {there}")
-    return _read_list(lists[wanted]), wanted
-
-
-def _read_list(file: Path) -> list[str]:
-    """Sequences in the file's order; a line is a name, or the paths of a frame and its mask."""
-    names: dict[str, None] = {}
-    for line in _text(file).splitlines():
-        word = line.split()[0] if line.split() else ""
-        path = Path(word.strip("/"))
-        name = path.parent.name if path.suffix.lower() in _FRAMES else path.name
-        if word and name in ("", ".", ".."):
-            raise UserError(f"{file} names {word!r}, which is no sequence; write one name a line")
-        if word:
-            names[name] = None
-    if not names:
-        raise UserError(f"{file} is empty; write one sequence a line")
-    return list(names)
+    return list(pick(splits, wanted, home)), wanted
 
 
 def _all_videos(masks: Path, images: Path | None) -> tuple[Video, ...]:
-    folders = [entry for entry in masks.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
-    videos = tuple(
-        _video(f, images) for f in sorted(folders, key=lambda f: natural_key(f.name)) if png_files(f)
-    )
+    videos = tuple(_video(folder, images) for folder in subfolders(masks) if png_files(folder))
     return videos or ((_video(masks, None),) if png_files(masks) else ())
 
 
@@ -188,8 +156,9 @@ def _video(masks: Path, images: Path | None) -> Video:
         raise UserError(
             f"truth {masks} holds no PNG masks; bring those of this sequence, or choose another --split"
         )
-    frames = _stems(images / masks.name) if images is not None else ()
-    return Video(masks.name, files, frames or tuple(files))
+    frames = None if images is None else images / masks.name
+    names = image_files(frames) if frames is not None and frames.is_dir() else {}
+    return Video(masks.name, files, tuple(names or files))
 
 
 def _by_masks(videos: Iterable[Video]) -> tuple[str, str]:
@@ -230,44 +199,17 @@ def _youtube_videos(folder: Path) -> tuple[Video, ...]:
     meta = folder / "meta.json"
     if not meta.is_file():
         return _all_videos(folder / "Annotations", folder / "JPEGImages")
-    with _reading(meta):
-        return tuple(
-            _youtube_video(folder, name, entry["objects"]) for name, entry in _read_meta(meta).items()
-        )
+    return tuple(_youtube_video(folder, name, objects) for name, objects in read_meta(meta).items())
 
 
-def _youtube_video(folder: Path, name: str, objects: Mapping[str, Any]) -> Video:
-    for word in (name, *(str(frame) for entry in objects.values() for frame in entry["frames"])):
-        if Path(word).name != word or word in ("", ".."):
-            raise ValueError(f"it names {word!r}, which is no file")
-    listed = {
-        int(number): sorted(map(str, entry["frames"]), key=natural_key) for number, entry in objects.items()
-    }
-    categories = {int(number): str(entry.get("category", "")).strip() for number, entry in objects.items()}
+def _youtube_video(folder: Path, name: str, objects: Mapping[int, Listed]) -> Video:
     return Video(
         name=name,
         masks=png_files(folder / "Annotations" / name),
-        frames=tuple(sorted({frame for frames in listed.values() for frame in frames}, key=natural_key)),
-        first={number: frames[0] for number, frames in sorted(listed.items()) if frames},
-        categories={number: c for number, c in categories.items() if c.lower() not in _NO_CATEGORY},
+        frames=listed_frames(objects),
+        first={number: listed.frames[0] for number, listed in sorted(objects.items()) if listed.frames},
+        categories=categories(objects),
     )
-
-
-def _read_meta(file: Path) -> dict[str, Any]:
-    """The videos of a meta.json."""
-    return dict(json.loads(_text(file))["videos"])
-
-
-@contextmanager
-def _reading(meta: Path) -> Iterator[None]:
-    """Says that `meta` is not what it should be."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        kind = type(error).__name__
-        raise UserError(
-            f"{meta} is not a meta.json of YouTube-VOS ({kind}: {error}); fetch it again"
-        ) from None
 
 
 def seen_categories(home: Path | None, file: Path | None) -> tuple[set[str], Path] | None:
@@ -280,45 +222,15 @@ def seen_categories(home: Path | None, file: Path | None) -> tuple[set[str], Pat
         file = next((place for place in places if place.is_file()), None)
         if file is None:
             return None
-    text = _text(file)
-    if not text.lstrip().startswith("{"):
-        return {line.strip() for line in text.splitlines() if line.strip()}, file
-    with _reading(file):
-        entries = [entry for video in _read_meta(file).values() for entry in video["objects"].values()]
-        return {str(entry["category"]).strip() for entry in entries if "category" in entry}, file
-
-
-# ---------------------------------------------------------------- files
+    text = read_text(file)
+    if text.lstrip().startswith("{"):
+        return {
+            category for objects in read_meta(file).values() for category in categories(objects).values()
+        }, file
+    return {line.strip() for line in text.splitlines() if line.strip()}, file
 
 
 def png_files(folder: Path) -> dict[str, Path]:
     """Stem -> PNG of a folder, in natural order; nothing where there is no such folder."""
-    if not folder.is_dir():
-        return {}
-    files = [
-        file for file in folder.iterdir() if file.suffix.lower() == ".png" and not file.name.startswith(".")
-    ]
-    return {file.stem: file for file in sorted(files, key=lambda file: natural_key(file.name))}
-
-
-def _stems(folder: Path) -> tuple[str, ...]:
-    """The names of the frames in a folder, in natural order."""
-    if not folder.is_dir():
-        return ()
-    files = [
-        file.stem for file in folder.iterdir() if file.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")
-    ]
-    return tuple(sorted((stem for stem in files if not stem.startswith(".")), key=natural_key))
-
-
-def natural_key(name: str) -> tuple[tuple[int, str], ...]:
-    """Sorts 9 before 10."""
-    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name))
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{file} cannot be read ({reason}); give a text file") from None
+    there = entries(folder) if folder.is_dir() else []
+    return {file.stem: file for file in there if file.suffix.lower() == ".png"}

@@ -28,6 +28,7 @@ def evaluate(
     *,
     protocol: str,
     run_info: dict[str, Any],
+    seen: tuple[set[str], Path] | None = None,
     bad_frame: str = "error",
     quiet: bool = False,
 ) -> scoring.Scores | None:
@@ -35,7 +36,8 @@ def evaluate(
 
     make_segmenter: a fresh segmenter for each sequence. protocol: a name `mamp.scoring` knows. run_info: what the
     masks depend on (config, weights' checksum, data variant), as JSON; it is kept in run.json, and a second run into the
-    same folder with the same run_info leaves finished sequences alone. None is returned when no sequence has truth.
+    same folder with the same run_info leaves finished sequences alone. seen: the categories of the training set, for youtubevos; see
+    `scoring.seen_categories`. None is returned when no sequence has truth.
 
     Raises UserError when OUT belongs to another run or cannot be written, and for bad frames and masks; finished masks
     stay.
@@ -55,7 +57,7 @@ def evaluate(
                 timing = _sequence(sequence, make_segmenter(), out, bad_frame=bad_frame, progress=progress)
             timings[sequence.name] = timing
     write_json(out / "run.json", {**run_info, "protocol": protocol, **_totals(timings), **_machine()})
-    return _score(sequences, out, protocol=protocol)
+    return _score(sequences, out, protocol=protocol, seen=seen)
 
 
 def _claim(out: Path, run_info: dict[str, Any]) -> None:
@@ -170,7 +172,13 @@ def _peak_memory() -> float:
     return peak * (1 if sys.platform == "darwin" else 1024)
 
 
-def _score(sequences: Sequence[datasets.Sequence], out: Path, *, protocol: str) -> scoring.Scores | None:
+def _score(
+    sequences: Sequence[datasets.Sequence],
+    out: Path,
+    *,
+    protocol: str,
+    seen: tuple[set[str], Path] | None,
+) -> scoring.Scores | None:
     """Score the masks in OUT and write what is found; None when no sequence has truth."""
     videos, notes = [], []
     for sequence in (s for s in sequences if s.labels in ("sparse", "all")):
@@ -188,6 +196,8 @@ def _score(sequences: Sequence[datasets.Sequence], out: Path, *, protocol: str) 
             f"{len(bare)} sequences have no truth after the given masks and are not scored: {', '.join(bare)}"
         )
     scores = scoring.score_videos(videos, out / "masks", protocol=protocol)
+    if protocol == "youtubevos":
+        scores = scoring.split_seen(scores, videos, seen)
     scores = replace(scores, notes=(*scores.notes, *notes))
     scoring.write_json(scores, out / "scores.json")
     scoring.write_csv(scores, out / "scores.csv")
@@ -201,5 +211,6 @@ def _video(sequence: datasets.Sequence, out: Path) -> tuple[scoring.Video, list[
     written = {path.stem for path in (out / "masks" / sequence.name).glob("*.png")}
     truth = {names[index]: path for index, path in sorted(sequence.truth.items())}
     first = {number: names[index] for number, index in sequence.first_frame.items()}
-    video = scoring.Video(sequence.name, {n: p for n, p in truth.items() if n in written}, first=first)
+    masks = {name: path for name, path in truth.items() if name in written}
+    video = scoring.Video(sequence.name, masks, first=first, categories=sequence.categories)
     return video, [name for name in truth if name not in written]

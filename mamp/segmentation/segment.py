@@ -9,7 +9,8 @@ from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
-from mamp.data.frames import image_files, open_frames
+from mamp.data.frames import open_frames
+from mamp.data.lists import image_files
 from mamp.data.masks import read_mask, write_mask
 from mamp.errors import UserError
 from mamp.files import make_folder, remove_leftovers

@@ -190,6 +190,9 @@ def test_missing_frames_and_masks_are_named(davis2017: Path, davis2016: Path) ->
     (davis2017 / "Annotations/480p/goat").rmdir()
     with pytest.raises(UserError, match=r"Annotations/480p/goat does not exist; bring the masks"):
         open_dataset("davis2017", davis2017)
+    write_text(davis2017 / "ImageSets/2017/val.txt", "\n")
+    with pytest.raises(UserError, match=r"DAVIS has a split val whose list is empty; write one sequence"):
+        open_dataset("davis2017", davis2017)
     write_text(davis2017 / "ImageSets/2017/val.txt", "unicorn")
     with pytest.raises(UserError, match=r"JPEGImages/480p/unicorn does not exist; bring the frames"):
         open_dataset("davis2017", davis2017)
@@ -222,6 +225,7 @@ def test_youtube_reads_the_listed_frames_and_gives_objects_where_they_begin(yout
         assert video.frame_names == ("00005", "00010", "00015", "00020") and video.fps == 6
         assert video.labels == "first" and dict(video.truth) == {}
         assert dict(video.first_frame) == {1: 0, 2: 2} and list(video.given) == [0, 2]
+        assert video.categories == {1: "cat", 2: "dog"}
         assert object_ids(video.read_given(0)) == [1]
         assert object_ids(video.read_given(2)) == [2]  # the file shows object 1, too
 
@@ -286,6 +290,14 @@ def test_long_videos_have_sparse_truth(tmp_path: Path, layout: str | None, resol
         and len(rat.frame_names) == 9
     )
     assert object_ids(rat.read_given(0)) == [1]
+
+
+def test_all_of_long_videos_is_val_where_no_list_says_so(tmp_path: Path) -> None:
+    for name in ("rat", "boy"):
+        write_frames(tmp_path / "JPEGImages" / name, numbers(3))
+        write_masks(tmp_path / "Annotations" / name, {"00000": (1,)})
+    write_text(tmp_path / "README.txt", "about the videos\n")
+    assert [video.name for video in open_dataset("longvideos", tmp_path)] == ["boy", "rat"]
 
 
 # ---------------------------------------------------------------- plain folders

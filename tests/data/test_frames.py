@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mamp.data import frames, video
-from mamp.data.frames import BadFrame, natural_key, open_frames
+from mamp.data.frames import BadFrame, open_frames
+from mamp.data.lists import natural_key
 from mamp.errors import UserError
 
 H, W, T = 48, 64, 30

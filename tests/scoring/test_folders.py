@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -176,7 +177,7 @@ def test_davis_2016_has_its_own_lists(davis: Path, tmp_path: Path) -> None:
 
 
 def test_a_missing_split_names_those_that_are_there(davis: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"DAVIS has no split test; its lists: val$"):
+    with pytest.raises(UserError, match=r"DAVIS has no split test; it has val$"):
         score(davis, tmp_path, split="test")
 
 
@@ -201,6 +202,14 @@ def test_a_split_without_truth_is_checked_for_size_frames_and_labels(davis: Path
         "label 2, no object of the truth, in frame 00001",
     ):
         assert f"new: {problem}" in str(error.value)
+
+
+def test_db_info_stands_in_for_lists(davis: Path, tmp_path: Path) -> None:
+    shutil.rmtree(davis / "ImageSets")
+    (davis / "db_info.yaml").write_text("sequences: [{name: swan, set: val, year: 2017}]\n")
+    write(tmp_path / "out" / "swan", [square(1)] * 4)
+    scores = score(davis, tmp_path / "out")
+    assert (list(scores.sequences), scores.split) == (["swan"], "val")
 
 
 def test_long_videos_scores_the_frames_that_have_truth(tmp_path: Path) -> None:
@@ -332,7 +341,7 @@ def test_seen_categories_mean_nothing_outside_youtube_vos(tmp_path: Path) -> Non
 def test_meta_json_cannot_name_files_elsewhere(holdout: Path, answers: Path, name: str) -> None:
     meta = holdout / "holdout" / "meta.json"
     meta.write_text(meta.read_text().replace('"b"', json.dumps(name)))
-    with pytest.raises(UserError, match="is not a meta.json of YouTube-VOS .*which is no file"):
+    with pytest.raises(UserError, match="meta.json names .* which is no name of a folder"):
         score(holdout, answers, split="holdout")
 
 

@@ -145,6 +145,27 @@ def test_an_out_that_cannot_be_written_is_refused_before_any_work(root, make_seg
     assert calls == []
 
 
+def test_youtube_tells_seen_from_unseen_categories(tmp_path):
+    class LosesObject2(CopySegmenter):
+        def step(self, frame, mask=None):
+            labels = super().step(frame, mask)
+            return np.where(labels == 2, 0, labels)
+
+    split = write_video(tmp_path / "youtube" / "held", name="a1").parents[1]
+    frames = [f"{t:05d}" for t in range(6)]
+    objects = {str(k): {"category": name, "frames": frames} for k, name in ((1, "dog"), (2, "okapi"))}
+    (split / "meta.json").write_text(json.dumps({"videos": {"a1": {"objects": objects}}}))
+    sequences = open_dataset("youtubevos", tmp_path / "youtube", "held")
+    options = {"protocol": "youtubevos", "run_info": INFO, "quiet": True}
+    scores = evaluate(sequences, LosesObject2, tmp_path / "out", **options)
+    assert "J-Seen" not in scores.means()
+    assert any("seen and unseen are one mean" in note for note in scores.notes)
+    evaluate(sequences, LosesObject2, tmp_path / "out", **options, seen=({"dog"}, tmp_path / "meta.json"))
+    told = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert told["J-Seen"] == told["sequences"]["a1"]["1"]["J-Mean"] > 0
+    assert told["J-Unseen"] == 0 and told["J-Mean"] == told["J-Seen"] / 2
+
+
 def test_no_sequences_is_an_error(tmp_path):
     with pytest.raises(UserError, match="no sequence"):
         evaluate([], CopySegmenter, tmp_path / "out", protocol="folder", run_info=INFO)

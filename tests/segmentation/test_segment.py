@@ -168,7 +168,7 @@ def test_progress_goes_to_standard_error_with_speed_and_time_left(clip, make_seg
     segment(frames, masks / "00000.png", out, make_segmenter)
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "6 of 6 frames" in captured.err and "frames/s, 0 s left" in captured.err
+    assert "6 of 6 frames" in captured.err and "frames/s, 0:00:00 left" in captured.err
 
 
 def test_a_photograph_given_as_a_mask_is_refused(clip, make_segmenter):
