@@ -122,9 +122,16 @@ def build_parser() -> argparse.ArgumentParser:
         help="davis2016, davis2017, youtubevos, longvideos or folder (default: guessed, and said)",
     )
     score.add_argument(
-        "--split", help="which list of the data set (default: every sequence that has predictions to expect)"
+        "--split", help="which list of the data set (default: val; everything where there are no lists)"
     )
     score.add_argument("--seen", type=Path, help="youtubevos: a file of seen categories, one a line")
+    score.add_argument(
+        "--decay",
+        choices=("exact", "official", "official_numpy2"),
+        default="exact",
+        help="how decay cuts a video into quarters: official wraps bin edges at 256 frames as the official tool does, "
+        "official_numpy2 as it does under NumPy 2 (default %(default)s)",
+    )
     score.add_argument("--json", type=Path, metavar="FILE", help="write scores.json here")
     score.add_argument("--csv", type=Path, metavar="FILE", help="write a table here")
     score.add_argument(
@@ -206,7 +213,7 @@ def _segment(args: argparse.Namespace) -> None:
 
 def _evaluate(args: argparse.Namespace) -> None:
     from mamp.data.datasets import open_dataset
-    from mamp.scoring import format_table
+    from mamp.scoring import format_table, seen_categories
     from mamp.segmentation import model as models
     from mamp.segmentation.evaluate import evaluate
 
@@ -223,6 +230,7 @@ def _evaluate(args: argparse.Namespace) -> None:
         args.out,
         protocol=args.dataset,
         run_info=run_info,
+        seen=seen_categories(args.root, None) if args.dataset == "youtubevos" else None,
         bad_frame=model.config.evaluate.bad_frame,
         quiet=args.quiet,
     )
@@ -245,6 +253,7 @@ def _score(args: argparse.Namespace) -> None:
         csv=args.csv,
         official_csv=args.official_csv,
         processes=args.processes,
+        decay=args.decay,
     )
     print(text)
 

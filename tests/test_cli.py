@@ -145,6 +145,28 @@ def test_training_without_video_says_how_to_give_it(capsys, repository, tmp_path
     refused(capsys, "data.root")
 
 
+def test_youtube_is_evaluated_and_scored_alike_with_seen_and_unseen(world, tmp_path, capsys):
+    frames = [f"{i:05d}" for i in range(FRAMES)]
+    objects = {"3": {"category": "dog", "frames": frames}, "7": {"category": "okapi", "frames": frames}}
+    for split in ("train", "held"):
+        (tmp_path / split / "Annotations" / "a1").mkdir(parents=True)
+        wanted = {number: o for number, o in objects.items() if split == "held" or o["category"] == "dog"}
+        meta = {"videos": {"a1": {"objects": wanted}}}
+        (tmp_path / split / "meta.json").write_text(json.dumps(meta))
+    (tmp_path / "held" / "JPEGImages").mkdir()
+    (tmp_path / "held" / "JPEGImages" / "a1").symlink_to(world / "frames")
+    mask = read_mask(world / "mask.png")
+    for i, name in enumerate(frames):
+        write_mask(tmp_path / "held" / "Annotations" / "a1" / f"{name}.png", np.roll(mask, i, axis=1))
+    root, out = str(tmp_path), str(tmp_path / "out")
+    command = ["evaluate", "youtubevos", root, "--split", "held", "--out", out]
+    assert main([*command, "--baseline", "copy", "--device", "cpu", "--quiet"]) == 0
+    evaluated = capsys.readouterr().out
+    assert "J-Seen 0." in evaluated and "J-Unseen 0." in evaluated
+    assert main(["score", root, out, "--split", "held", "--processes", "1", "--decay", "official"]) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == evaluated.splitlines()[-2:]
+
+
 def test_an_unknown_option_ends_with_status_2(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["score", "a", "b", "--jsonn", "x"])
