@@ -20,6 +20,7 @@ from mamp.data.clips import Clip, ClipPlan
 from mamp.data.datasets import Sequence as Video
 from mamp.data.frames import FrameSource
 from mamp.errors import UserError
+from mamp.ops.sizes import resize
 
 OPEN_VIDEOS = 8  # readers a worker holds open; a decoder of 256-pixel video keeps some 10 MB
 KNOWN_VIDEOS = 256  # videos whose list of frames a worker keeps; making one costs as much as decoding a clip
@@ -150,19 +151,21 @@ class ClipDataset(Dataset):
 
 
 def fit_square(frame: np.ndarray, size: int, *, place: Sequence[float] | None) -> np.ndarray:
-    """uint8 (H, W, 3) -> uint8 (size, size, 3), Pillow's bilinear (which averages when it shrinks).
+    """uint8 (H, W, 3) -> uint8 (size, size, 3).
 
-    place: None stretches the whole frame; (x, y) in [0, 1] takes the square of the frame's short side at that
-    part of the way from left to right and from top to bottom.
+    place: None stretches the whole frame, bilinear without antialiasing, as published (MAMP, A3); (x, y) in [0, 1]
+    takes the square of the frame's short side at that part of the way from left to right and from top to bottom,
+    by Pillow's bilinear, which averages when it shrinks.
     """
     height, width = frame.shape[:2]
     if (height, width) == (size, size):
         return frame
-    box = None
-    if place is not None:
-        side = min(height, width)
-        left, top = round(place[0] * (width - side)), round(place[1] * (height - side))
-        box = (left, top, left + side, top + side)
+    if place is None:
+        stretched = resize(torch.tensor(frame).permute(2, 0, 1).float(), (size, size))
+        return stretched.round().to(torch.uint8).permute(1, 2, 0).numpy()
+    side = min(height, width)
+    left, top = round(place[0] * (width - side)), round(place[1] * (height - side))
+    box = (left, top, left + side, top + side)
     return np.asarray(Image.fromarray(frame).resize((size, size), Image.Resampling.BILINEAR, box=box))
 
 

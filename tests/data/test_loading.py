@@ -180,3 +180,10 @@ def test_the_census_changes_with_the_videos(videos):
     assert census.counts == (10,) * 12 and census.frames == 120
     (videos / "video05" / "00009.jpg").unlink()
     assert take_census(training_sequences([Root(path=videos)])).digest != census.digest
+
+
+def test_stretching_is_the_published_resize():
+    cv2 = pytest.importorskip("cv2", reason="the extra opencv is not installed")
+    frame = np.random.default_rng(0).integers(0, 256, (50, 71, 3), dtype=np.uint8)
+    published = cv2.resize(frame.astype(np.float32), (32, 32))
+    assert np.abs(fit_square(frame, 32, place=None) - published).max() <= 0.51
