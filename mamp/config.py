@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from mamp.errors import UserError
+from mamp.layers import merge, read_overrides, read_yaml
 
 
 class Section(BaseModel):
@@ -329,12 +330,12 @@ def load(
     given: dict[str, Any] = {}
     places: dict[str, str] = {}
     if base:
-        _merge(given, base)
+        merge(given, base)
     if path is not None:
-        _merge(given, _read_yaml(Path(path), places))
-    _merge(given, _read_overrides(overrides, places))
+        merge(given, read_yaml(Path(path), places))
+    merge(given, read_overrides(overrides, places))
     preset = _preset_values(given, dataset)
-    _merge(preset, given)
+    merge(preset, given)
     try:
         return Config.model_validate(preset)
     except ValidationError as error:
@@ -370,83 +371,7 @@ def _preset_values(given: Mapping[str, Any], dataset: str) -> dict[str, Any]:
     preset = str(method.get("preset", "tuned"))
     values: dict[str, Any] = {"method": {"name": name}}
     for key in ("", dataset):
-        _merge(values["method"], PRESETS.get((name, preset), {}).get(key, {}))
-    return values
-
-
-def _merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
-    """Lay `values` over `into`, mapping by mapping."""
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            below = into[key] if isinstance(into.get(key), dict) else {}
-            into[key] = below
-            _merge(below, value)
-        else:
-            into[key] = value
-
-
-def _read_yaml(path: Path, places: dict[str, str]) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"config {path} does not exist; the recipes are in configs/") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"config {path} cannot be read as text ({error}); give a YAML file") from None
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(
-            f"config {path} is not YAML: {' '.join(str(error).split())}; mend that line"
-        ) from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise UserError(
-            f"config {path} holds a {type(values).__name__}; it wants keys such as method: and data:"
-        )
-    _note_lines(node, "", path, places)
-    return values
-
-
-def _note_lines(node: Any, prefix: str, path: Path, places: dict[str, str]) -> None:
-    """Remember the line of every key, and refuse a key written twice."""
-    if not isinstance(node, yaml.MappingNode):
-        return
-    seen: set[str] = set()
-    for key, value in node.value:
-        line = key.start_mark.line + 1
-        if key.value in seen:
-            raise UserError(f"{path} line {line}: {prefix}{key.value} is given twice; keep one")
-        seen.add(key.value)
-        places[f"{prefix}{key.value}"] = f"{path} line {line}"
-        _note_lines(value, f"{prefix}{key.value}.", path, places)
-
-
-def _read_overrides(overrides: Sequence[str], places: dict[str, str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    roots: list[Any] = []
-    for argument in overrides:
-        key, equals, text = argument.partition("=")
-        if not equals or not re.fullmatch(r"[A-Za-z_][\w.]*", key):
-            raise UserError(f"argument {argument!r} is not key=value; write for example train.steps=100")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise UserError(f"argument {argument!r}: the value is not YAML; put quotes around it") from None
-        places[key] = f"argument {argument}"
-        if key == "data.root":
-            roots.extend(value if isinstance(value, list) else [value])
-            value = list(roots)
-        inner = values
-        *parents, last = key.split(".")
-        for parent in parents:
-            inner = inner.setdefault(parent, {})
-            if not isinstance(inner, dict):
-                raise UserError(
-                    f"argument {argument!r} goes below a key that was given a value; drop one of the two"
-                )
-        inner[last] = value
+        merge(values["method"], PRESETS.get((name, preset), {}).get(key, {}))
     return values
 
 

@@ -21,7 +21,8 @@ WEIGHTS = {*METHODS, "mamp.weights"}
 ALLOWED = {
     "mamp.errors": set(),
     "mamp.files": {"mamp.errors"},
-    "mamp.config": {"mamp.errors", "mamp.files"},
+    "mamp.layers": {"mamp.errors"},
+    "mamp.config": {"mamp.errors", "mamp.files", "mamp.layers"},
     "mamp.ops": {"mamp.errors", "mamp.files"},
     "mamp.data": FIRST,
     "mamp.motion": FIRST,
@@ -35,7 +36,7 @@ ALLOWED = {
 }
 NO_METHOD_BY_NAME = {"mamp.segmentation", "mamp.training"}
 HEAVY = {"torch", "torchvision", "kornia", "decord", "av", "cv2", "wandb", "numpy", "PIL"}
-LIGHT = ["mamp", "mamp.cli", "mamp.config", "mamp.errors"]
+LIGHT = ["mamp", "mamp.cli", "mamp.config", "mamp.layers", "mamp.errors"]
 
 
 def module(path: Path) -> str:
