@@ -33,6 +33,39 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+# ---------------------------------------------------------------- motion
+
+
+class MotionConfig(Section):
+    """Where things were: memory frames are brought to the query before features are compared."""
+
+    source: Literal["none", "coarse", "dis", "raft"] = Field(
+        "none",
+        description="nothing; global matching of our own pooled features; OpenCV's DIS flow (extra opencv); RAFT, which was trained with labels",
+    )
+    compose: bool = Field(
+        False, description="flow to far frames as a chain of flows between neighbours, one new flow a frame"
+    )
+    dis_preset: Literal["ultrafast", "fast", "medium"] = Field(
+        "medium", description="dis: OpenCV's preset, from fast to careful"
+    )
+    raft: Literal["large", "small"] = Field("large", description="raft: which network; the published one is large")
+    weights: str | None = Field(
+        None,
+        description="raft: a file with the weights of torchvision's network, or torchvision to download them (large: C_T_SKHT_V1, as published)",
+    )
+    iterations: int | None = Field(
+        None, ge=1, le=64, description="raft: iterations; null: 2, and 5 to far frames, as published"
+    )
+    coarse_pool: int = Field(4, ge=1, le=32, description="coarse: side of the block of cells that moves as one")
+    coarse_pull: float = Field(
+        0.01, ge=0, le=1, description="coarse: cosine that a block of distance must gain; keeps even areas still"
+    )
+    coarse_temperature: float = Field(
+        0.02, gt=0, description="coarse: divisor of cosines where the best match is refined below a block"
+    )
+
+
 # ---------------------------------------------------------------- MAMP
 
 
@@ -136,6 +169,7 @@ class MampConfig(Section):
     )
     encoder: MampEncoder = MampEncoder()
     propagation: MampPropagation = MampPropagation()
+    motion: MotionConfig = MotionConfig()
     training: MampTraining = MampTraining()
 
 
@@ -147,7 +181,8 @@ PRESETS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
             "propagation": {
                 "labels": "hard", "top_k": 36, "radius": 12, "memory": "davis", "memory_length": 5,
                 "outside": "zero", "backfill": False, "upsample": "published", "pad": 4, "subsample": 1, "scale": 1.0,
-            }
+            },
+            "motion": {"source": "none"},
         },
         "youtubevos": {"propagation": {"memory": "youtube", "memory_length": 4, "pad": 16, "subsample": 2}},
     },

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from mamp.config import MampConfig
 from mamp.methods.base import Motion
 from mamp.methods.mamp.memory import RULES
+from mamp.motion import build_motion
+from mamp.motion.source import FAR, NEAR
 from mamp.ops.colour import rgb_to_lab
 from mamp.ops.correlation import topk_readout
 from mamp.ops.sizes import pad_to_multiple, resize
@@ -41,6 +43,7 @@ class MampPropagator:
     """Carries K masks through one video by local matching of features (MAMP, A6-A8).
 
     State: the memory frames that the memory rule can still read, and the pending frame. The rule bounds it.
+    motion: where things were; None is what `method.motion` names, made anew for this video.
     """
 
     def __init__(
@@ -52,8 +55,11 @@ class MampPropagator:
         device: torch.device | str = "cpu",
         dtype: torch.dtype | None = None,
     ) -> None:
-        self.model, self.motion = model, motion
+        self.model = model
         self.device, self.dtype = torch.device(device), dtype
+        self.motion = motion or build_motion(
+            method.motion, features=lambda: self.features, device=self.device, dtype=dtype
+        )
         self.knobs, self.encoder = method.propagation, method.encoder
         self.temperature = self.knobs.temperature or self.encoder.resolved_temperature()
         self.rule = RULES[self.knobs.memory](self.knobs.memory_length)
@@ -62,6 +68,7 @@ class MampPropagator:
         self.given: list[int] = []
         self.pending: Pending | None = None
         self.next_index = 0
+        self.features = torch.empty(0)  # of the latest frame
 
     def start(self, frame: Tensor, masks: Tensor) -> None:
         """First frame float (3, H, W) RGB in [0, 1] with its masks (K, H, W) in {0, 1}."""
@@ -128,8 +135,6 @@ class MampPropagator:
         frame = frame.to(self.device, torch.float32)
         if self.knobs.scale != 1:
             frame = resize(frame, self._scaled(frame.shape[-2:]))
-        if self.motion is not None:
-            self.motion.see(index, self._fit(frame))
         lab = self._fit(
             rgb_to_lab(frame, self.encoder.lab)
         )  # padded after normalising: the network's 0, as published
@@ -137,7 +142,10 @@ class MampPropagator:
             features = self.model(lab[None].contiguous(memory_format=torch.channels_last))[0].float()
         if self.encoder.similarity == "cosine":
             features = F.normalize(features, dim=0)
-        return index, features.contiguous()
+        self.features = features.contiguous()
+        if self.motion is not None:
+            self.motion.see(index, self._fit(frame))
+        return index, self.features
 
     def _read(self, index: int, features: Tensor) -> Tensor:
         """Scores (K+1, h, w) of the query from the memory frames; sums may be below 1 near borders."""
@@ -145,11 +153,9 @@ class MampPropagator:
         keys = torch.stack([self.memory[i].features for i in chosen])  # (M, C, h, w)
         values = torch.stack([self.memory[i].labels for i in chosen])  # (M, K+1, h, w)
         if self.motion is not None:
-            far = (
-                5 if self.knobs.memory == "youtube" else 15
-            )  # frames apart beyond which RAFT gets 5 iterations, A7
+            far = 5 if self.knobs.memory == "youtube" else 15  # frames apart, as published (A7)
             for n, i in enumerate(chosen):
-                flow = self.motion.flow(index, i, iterations=5 if index - i > far else 2)
+                flow = self.motion.flow(index, i, iterations=FAR if index - i > far else NEAR)
                 if flow is not None:
                     flow = clean_flow(flow.to(self.device))[None]
                     keys[n], values[n] = warp(keys[n][None], flow)[0], warp(values[n][None], flow)[0]
