@@ -49,7 +49,9 @@ class MotionConfig(Section):
     dis_preset: Literal["ultrafast", "fast", "medium"] = Field(
         "medium", description="dis: OpenCV's preset, from fast to careful"
     )
-    raft: Literal["large", "small"] = Field("large", description="raft: which network; the published one is large")
+    raft: Literal["large", "small"] = Field(
+        "large", description="raft: which network; the published one is large"
+    )
     weights: str | None = Field(
         None,
         description="raft: a file with the weights of torchvision's network, or torchvision to download them (large: C_T_SKHT_V1, as published)",
@@ -57,9 +59,14 @@ class MotionConfig(Section):
     iterations: int | None = Field(
         None, ge=1, le=64, description="raft: iterations; null: 2, and 5 to far frames, as published"
     )
-    coarse_pool: int = Field(4, ge=1, le=32, description="coarse: side of the block of cells that moves as one")
+    coarse_pool: int = Field(
+        4, ge=1, le=32, description="coarse: side of the block of cells that moves as one"
+    )
     coarse_pull: float = Field(
-        0.01, ge=0, le=1, description="coarse: cosine that a block of distance must gain; keeps even areas still"
+        0.01,
+        ge=0,
+        le=1,
+        description="coarse: cosine that a block of distance must gain; keeps even areas still",
     )
     coarse_temperature: float = Field(
         0.02, gt=0, description="coarse: divisor of cosines where the best match is refined below a block"
@@ -108,15 +115,20 @@ class MampPropagation(Section):
     radius: int = Field(
         16, ge=0, le=128, description="half side of the square window a query cell looks into, in cells"
     )
-    memory: Literal["recent", "davis", "youtube"] = Field(
+    memory: Literal["recent", "davis", "youtube", "budget"] = Field(
         "recent",
-        description="which frames are read: first, given and last ones; or the published rules for DAVIS or YouTube-VOS",
+        description="which frames are read: first, given and last ones; the published rules for DAVIS or YouTube-VOS; or first, last and older ones thinned within budget_mb",
     )
     memory_length: int = Field(
         7,
         ge=0,
         le=1000,
-        description="recent: how many last frames; davis: 5 as published; youtube: 4 as published",
+        description="recent, budget: how many last frames; davis: 5 as published; youtube: 4 as published",
+    )
+    budget_mb: float = Field(
+        64,
+        gt=0,
+        description="budget: most that features and labels of memory frames take together, in millions of bytes; time grows with it",
     )
     outside: Literal["zero", "masked"] = Field(
         "masked",

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mamp import config
+from mamp.errors import UserError
 from mamp.methods.mamp.propagator import MampPropagator, impose, normalised, with_background
 
 
@@ -230,7 +231,9 @@ def test_far_frames_get_more_iterations_as_published():
         assert iterations[far] == 2 and iterations[far + 1] == 5
 
 
-@pytest.mark.parametrize("knobs", ["source=coarse", "source=dis", "source=dis compose=true", "source=coarse compose=true"])
+@pytest.mark.parametrize(
+    "knobs", ["source=coarse", "source=dis", "source=dis compose=true", "source=coarse compose=true"]
+)
 def test_masks_follow_the_objects_with_every_source_of_the_config(knobs):
     chosen = [f"method.motion.{knob}" for knob in knobs.split()]
     propagator = MampPropagator(Colours(), method("method.encoder.similarity=cosine", *chosen))
@@ -255,4 +258,38 @@ def test_coarse_motion_places_the_window_where_an_object_jumped():
         probabilities = propagator.step(world[:, :, 64:224])  # everything jumps 16 cells to the left
         return overlap(probabilities, 1, masks[0, :, 64:224])
 
-    assert found() < 0.4 and found("method.motion.source=coarse", "method.motion.coarse_pool=2") > 0.7
+    assert found() < 0.1 and found("method.motion.source=coarse", "method.motion.coarse_pool=2") > 0.4
+
+
+def test_memory_stays_within_its_budget_for_thousands_of_frames_and_as_objects_come():
+    propagator = MampPropagator(
+        Colours(),
+        method(
+            "method.propagation.memory=budget",
+            "method.propagation.memory_length=2",
+            "method.propagation.budget_mb=0.0008",
+            "method.propagation.radius=1",
+        ),
+    )
+    frame, masks = torch.rand(3, 8, 12), torch.zeros(1, 8, 12)
+    propagator.start(frame, masks)
+    for t in range(3000):
+        propagator.step(frame)
+        if t in (100, 2000):
+            propagator.add(masks)
+        if t == 2500:
+            propagator.remove([0])
+        assert propagator.memory_bytes <= 800
+        assert 0 in propagator.memory
+    assert propagator.memory_bytes > 600
+
+
+def test_a_budget_that_holds_no_frame_is_told_in_a_sentence():
+    propagator = MampPropagator(
+        Colours(), method("method.propagation.memory=budget", "method.propagation.budget_mb=0.001")
+    )
+    propagator.start(*scene(0))
+    with pytest.raises(
+        UserError, match=r"budget_mb=0\.001 holds no memory frame of 0\.00576 MB; set it to 1 or more"
+    ):
+        propagator.step(scene(1)[0])
