@@ -46,7 +46,9 @@ class CoarseMatching(Source):
         return Pooled((height, width), rows, columns, patches)
 
     def _between(self, query: Pooled, memory: Pooled, iterations: int) -> Tensor:
-        moved = displacements(query, memory, pull=self.pull, temperature=self.temperature)  # (2, rows, columns)
+        moved = displacements(
+            query, memory, pull=self.pull, temperature=self.temperature
+        )  # (2, rows, columns)
         cells = self.pool * moved.repeat_interleave(self.pool, 1).repeat_interleave(self.pool, 2)
         return cells[:, : query.size[0], : query.size[1]]
 

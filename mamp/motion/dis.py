@@ -51,7 +51,5 @@ class DisFlow(Source):
 
 def to_cells(flow: Tensor) -> Tensor:
     """(2, H, W) in pixels -> (2, ceil(H/4), ceil(W/4)) in cells: the mean of the pixels around each cell's centre, 4 * i."""
-    around = F.avg_pool2d(
-        flow[None], STRIDE + 1, stride=STRIDE, padding=STRIDE // 2, count_include_pad=False
-    )
+    around = F.avg_pool2d(flow[None], STRIDE + 1, stride=STRIDE, padding=STRIDE // 2, count_include_pad=False)
     return around[0] / STRIDE

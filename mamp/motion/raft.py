@@ -113,7 +113,10 @@ def load_raft(kind: str, weights: str | None) -> nn.Module:
             "method.motion.source=raft needs weights; set method.motion.weights=FILE, or =torchvision to download them"
         )
     if weights == "torchvision":
-        published = {"large": optical_flow.Raft_Large_Weights.C_T_SKHT_V1, "small": optical_flow.Raft_Small_Weights.C_T_V2}
+        published = {
+            "large": optical_flow.Raft_Large_Weights.C_T_SKHT_V1,
+            "small": optical_flow.Raft_Small_Weights.C_T_V2,
+        }
         try:
             return build(weights=published[kind])
         except (OSError, RuntimeError) as error:

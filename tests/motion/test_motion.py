@@ -16,7 +16,9 @@ SIZE = (96, 128)
 
 def texture(seed: int = 0, channels: int = 3, size=(160, 200), grain: int = 6) -> torch.Tensor:
     """Smooth noise in [0, 1]."""
-    noise = torch.rand(1, channels, *(side // grain for side in size), generator=torch.Generator().manual_seed(seed))
+    noise = torch.rand(
+        1, channels, *(side // grain for side in size), generator=torch.Generator().manual_seed(seed)
+    )
     return torch.nn.functional.interpolate(noise, size, mode="bicubic")[0].clamp(0, 1)
 
 

@@ -20,7 +20,9 @@ def network() -> torch.nn.Module:
 
 def frames(count: int, size=(128, 136)) -> list[torch.Tensor]:
     torch.manual_seed(1)
-    return [F.interpolate(torch.rand(1, 3, 16, 17), size, mode="bicubic")[0].clamp(0, 1) for _ in range(count)]
+    return [
+        F.interpolate(torch.rand(1, 3, 16, 17), size, mode="bicubic")[0].clamp(0, 1) for _ in range(count)
+    ]
 
 
 def own_forward(monkeypatch, network, query, memory, iterations) -> torch.Tensor:
@@ -92,7 +94,9 @@ def test_the_flow_has_the_size_of_the_features_for_any_frame(network, size):
 
 
 def raft(*knobs: str):
-    loaded = config.load(None, ["method.motion.source=raft", *(f"method.motion.{k}" for k in knobs)]).method.motion
+    loaded = config.load(
+        None, ["method.motion.source=raft", *(f"method.motion.{k}" for k in knobs)]
+    ).method.motion
     return build_motion(loaded, features=lambda: torch.empty(0))
 
 
@@ -121,5 +125,7 @@ def test_a_download_that_fails_is_told_in_a_sentence(monkeypatch):
         raise OSError("no network")
 
     monkeypatch.setattr(optical_flow, "raft_large", offline)
-    with pytest.raises(UserError, match=r"cannot be downloaded \(no network\); set method.motion.weights=FILE"):
+    with pytest.raises(
+        UserError, match=r"cannot be downloaded \(no network\); set method.motion.weights=FILE"
+    ):
         load_raft("large", "torchvision")
