@@ -134,6 +134,10 @@ class MampPropagation(Section):
         "masked",
         description="window cells outside the frame: score 0 and no label, as published, or left out",
     )
+    views: Literal["hidden", "full"] = Field(
+        "hidden",
+        description="what the network sees of a frame: as in training, once with each chroma channel hidden, features joined; or once in full, as published",
+    )
     upsample: Literal["centred", "published"] = Field(
         "centred",
         description="scores go back to the pixels their cells were centred on; published: by half-pixel centres, 1.5 pixels to the right and below",
@@ -192,7 +196,7 @@ PRESETS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
         "": {
             "propagation": {
                 "labels": "hard", "top_k": 36, "radius": 12, "memory": "davis", "memory_length": 5,
-                "outside": "zero", "backfill": False, "upsample": "published", "pad": 4, "subsample": 1, "scale": 1.0,
+                "outside": "zero", "backfill": False, "upsample": "published", "views": "full", "pad": 4, "subsample": 1, "scale": 1.0,
             },
             "motion": {"source": "none"},
         },

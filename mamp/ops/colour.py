@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mamp.errors import UserError
 
+CHROMA = (1, 2)  # Lab's channels a and b
 MEAN, SCALE = (50.0, 0.0, 0.0), (50.0, 127.0, 127.0)
 
 
@@ -45,3 +46,10 @@ def _opencv_lab(rgb: Tensor) -> Tensor:
         for image in flat
     ]
     return torch.from_numpy(np.stack(labs)).permute(0, 3, 1, 2).reshape(rgb.shape).to(rgb.device)
+
+
+def drop_channel(lab: Tensor, channel: int) -> Tensor:
+    """What MAMP's network sees in training: normalised Lab (..., 3, H, W), one chroma channel 0, times 3/2 (A5.2)."""
+    keep = torch.ones(3, 1, 1, device=lab.device)
+    keep[channel] = 0
+    return lab * keep * 1.5

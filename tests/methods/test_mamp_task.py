@@ -5,7 +5,8 @@ import torch
 from mamp import config
 from mamp.methods.base import Batch
 from mamp.methods.mamp.encoder import Encoder
-from mamp.methods.mamp.task import MampTask, drop_channel
+from mamp.methods.mamp.task import MampTask
+from mamp.ops.colour import drop_channel
 
 
 def task(*overrides):

@@ -12,7 +12,7 @@ from mamp.config import Config
 from mamp.data.augment import augment
 from mamp.methods.base import Batch, ClipSpec, TrainingTask
 from mamp.methods.mamp.encoder import Encoder
-from mamp.ops.colour import MEAN, SCALE, rgb_to_lab
+from mamp.ops.colour import CHROMA, MEAN, SCALE, drop_channel, rgb_to_lab
 from mamp.ops.correlation import window_attention
 from mamp.ops.sizes import resize
 
@@ -47,7 +47,7 @@ class MampTask(TrainingTask):
     def prepare(self, batch: Batch, generator: torch.Generator) -> Prepared:
         """Augmentation, Lab, and which chroma channel is dropped (once per batch, as published)."""
         frames = augment(batch.frames, self.augment, size=self.clip.size[0], generator=generator)
-        dropped = int(torch.randint(1, 3, (), generator=generator))
+        dropped = CHROMA[int(torch.randint(len(CHROMA), (), generator=generator))]
         return Prepared(rgb_to_lab(frames, self.encoder.lab), dropped)
 
     def forward(self, prepared: Prepared) -> tuple[Tensor, dict[str, Tensor]]:
@@ -90,10 +90,3 @@ class MampTask(TrainingTask):
     def _features(self, lab: Tensor) -> Tensor:
         features = self.model(lab).float()
         return F.normalize(features, dim=1) if self.encoder.similarity == "cosine" else features
-
-
-def drop_channel(frames: Tensor, dropped: int) -> Tensor:
-    """What the network sees: the chroma channel set to 0 and the image multiplied by 3/2 (A5.2)."""
-    keep = torch.ones(3, 1, 1, device=frames.device)
-    keep[dropped] = 0
-    return frames * keep * 1.5
