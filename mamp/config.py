@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from mamp.errors import UserError
-from mamp.layers import merge, read_overrides, read_yaml
+from mamp.layers import knobs, merge, read_overrides, read_yaml
 
 
 class Section(BaseModel):
@@ -396,23 +396,6 @@ def load(
 def dump(config: BaseModel) -> str:
     """The whole config as YAML that `load` reads back to the same config."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-
-
-def knobs(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any, str]]:
-    """(key, default, meaning) of every knob below `section`."""
-    for name, field in section.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, Section):
-            yield from knobs(kind, f"{prefix}{name}.")
-        else:
-            default = None if field.is_required() else field.get_default()
-            meaning = field.description or ""
-            choices = _choices(kind)
-            yield f"{prefix}{name}", default, f"{meaning} [{choices}]" if choices else meaning
-
-
-def _choices(kind: Any) -> str:
-    return "|".join(map(str, get_args(kind))) if get_origin(kind) is Literal else ""
 
 
 def _preset_values(given: Mapping[str, Any], dataset: str) -> dict[str, Any]:
