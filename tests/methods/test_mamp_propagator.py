@@ -139,6 +139,18 @@ def test_a_correction_is_what_the_next_frame_reads(labels):
     assert overlap(propagator.step(frame), 1, masks[1]) > 0.6
 
 
+def test_the_network_sees_what_it_saw_in_training_or_as_published_all():
+    seen = []
+    model = Colours()
+    model.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    for preset in ("tuned", "published"):
+        MampPropagator(model, method(f"method.preset={preset}")).start(*scene(0))
+    hidden, full = seen
+    assert hidden.shape == (2, 3, 48, 80) and full.shape == (1, 3, 48, 80)
+    assert hidden[0, 1].abs().max() == 0 and hidden[1, 2].abs().max() == 0
+    torch.testing.assert_close(hidden[:, 0], 1.5 * full[:, 0].expand(2, -1, -1))
+
+
 def test_memory_does_not_grow():
     propagator = MampPropagator(Colours(), method())
     propagator.start(*scene(0))

@@ -15,7 +15,7 @@ from mamp.methods.base import Motion
 from mamp.methods.mamp.memory import RULES, BudgetRule
 from mamp.motion import build_motion
 from mamp.motion.source import FAR, NEAR
-from mamp.ops.colour import rgb_to_lab
+from mamp.ops.colour import CHROMA, drop_channel, rgb_to_lab
 from mamp.ops.correlation import topk_readout
 from mamp.ops.sizes import pad_to_multiple, resize
 from mamp.ops.warping import clean_flow, warp
@@ -139,17 +139,24 @@ class MampPropagator:
         frame = frame.to(self.device, torch.float32)
         if self.knobs.scale != 1:
             frame = resize(frame, self._scaled(frame.shape[-2:]))
-        lab = self._fit(
-            rgb_to_lab(frame, self.encoder.lab)
-        )  # padded after normalising: the network's 0, as published
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
-            features = self.model(lab[None].contiguous(memory_format=torch.channels_last))[0].float()
-        if self.encoder.similarity == "cosine":
-            features = F.normalize(features, dim=0)
-        self.features = features.contiguous()
+        # padded after normalising, as published: the network's 0 is a mid grey
+        self.features = self._encode(self._fit(rgb_to_lab(frame, self.encoder.lab)))
         if self.motion is not None:
             self.motion.see(index, self._fit(frame))
         return index, self.features
+
+    def _encode(self, lab: Tensor) -> Tensor:
+        """Features (C, h, w) of normalised Lab (3, H, W), of all views joined; of unit length when compared by cosine."""
+        hidden = self.knobs.views == "hidden"
+        views = torch.stack([drop_channel(lab, channel) for channel in CHROMA] if hidden else [lab])
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
+            features = self.model(
+                views.contiguous(memory_format=torch.channels_last)
+            ).float()  # (views, C, h, w)
+        if self.encoder.similarity == "cosine":
+            features = F.normalize(features, dim=1)
+        # dot products are then means over the views
+        return (features.flatten(0, 1) / len(views) ** 0.5).contiguous()
 
     def _read(self, index: int, features: Tensor) -> Tensor:
         """Scores (K+1, h, w) of the query from the memory frames; sums may be below 1 near borders."""
