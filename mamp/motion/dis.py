@@ -32,7 +32,7 @@ class DisFlow(Source):
             "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
             "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
         }
-        self.search: Any = cv2.DISOpticalFlow_create(presets[preset])
+        self.search: Any = cv2.DISOpticalFlow.create(presets[preset])
         self.device = torch.device(device)
 
     def _keep(self, frame: Tensor) -> np.ndarray:
