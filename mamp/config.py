@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -24,13 +24,53 @@ from pydantic import (
 )
 
 from mamp.errors import UserError
-from mamp.layers import merge, read_overrides, read_yaml
+from mamp.layers import knobs, merge, read_overrides, read_yaml
 
 
 class Section(BaseModel):
     """A frozen group of knobs that refuses keys it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+# ---------------------------------------------------------------- motion
+
+
+class MotionConfig(Section):
+    """Where things were: memory frames are brought to the query before features are compared."""
+
+    source: Literal["none", "coarse", "dis", "raft"] = Field(
+        "none",
+        description="nothing; global matching of our own pooled features; OpenCV's DIS flow (extra opencv); RAFT, which was trained with labels",
+    )
+    compose: bool = Field(
+        False, description="flow to far frames as a chain of flows between neighbours, one new flow a frame"
+    )
+    dis_preset: Literal["ultrafast", "fast", "medium"] = Field(
+        "medium", description="dis: OpenCV's preset, from fast to careful"
+    )
+    raft: Literal["large", "small"] = Field(
+        "large", description="raft: which network; the published one is large"
+    )
+    weights: str | None = Field(
+        None,
+        description="raft: a file with the weights of torchvision's network, or torchvision to download them (large: C_T_SKHT_V1, as published)",
+    )
+    iterations: int | None = Field(
+        None, ge=1, le=64, description="raft: iterations; null: 2, and 5 to far frames, as published"
+    )
+    coarse_pool: int = Field(
+        4, ge=1, le=32, description="coarse: side of the block of cells that moves as one"
+    )
+    coarse_pull: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="coarse: cosine that a block of distance must gain; keeps even areas still",
+    )
+    coarse_temperature: float = Field(
+        0.02, gt=0, description="coarse: divisor of cosines where the best match is refined below a block"
+    )
 
 
 # ---------------------------------------------------------------- MAMP
@@ -75,15 +115,20 @@ class MampPropagation(Section):
     radius: int = Field(
         16, ge=0, le=128, description="half side of the square window a query cell looks into, in cells"
     )
-    memory: Literal["recent", "davis", "youtube"] = Field(
+    memory: Literal["recent", "davis", "youtube", "budget"] = Field(
         "recent",
-        description="which frames are read: first, given and last ones; or the published rules for DAVIS or YouTube-VOS",
+        description="which frames are read: first, given and last ones; the published rules for DAVIS or YouTube-VOS; or first, last and older ones thinned within budget_mb",
     )
     memory_length: int = Field(
         7,
         ge=0,
         le=1000,
-        description="recent: how many last frames; davis: 5 as published; youtube: 4 as published",
+        description="recent, budget: how many last frames; davis: 5 as published; youtube: 4 as published",
+    )
+    budget_mb: float = Field(
+        64,
+        gt=0,
+        description="budget: most that features and labels of memory frames take together, in millions of bytes; time grows with it",
     )
     outside: Literal["zero", "masked"] = Field(
         "masked",
@@ -140,6 +185,7 @@ class MampConfig(Section):
     )
     encoder: MampEncoder = MampEncoder()
     propagation: MampPropagation = MampPropagation()
+    motion: MotionConfig = MotionConfig()
     training: MampTraining = MampTraining()
 
 
@@ -151,7 +197,8 @@ PRESETS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
             "propagation": {
                 "labels": "hard", "top_k": 36, "radius": 12, "memory": "davis", "memory_length": 5,
                 "outside": "zero", "backfill": False, "upsample": "published", "views": "full", "pad": 4, "subsample": 1, "scale": 1.0,
-            }
+            },
+            "motion": {"source": "none"},
         },
         "youtubevos": {"propagation": {"memory": "youtube", "memory_length": 4, "pad": 16, "subsample": 2}},
     },
@@ -349,23 +396,6 @@ def load(
 def dump(config: BaseModel) -> str:
     """The whole config as YAML that `load` reads back to the same config."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-
-
-def knobs(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any, str]]:
-    """(key, default, meaning) of every knob below `section`."""
-    for name, field in section.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, Section):
-            yield from knobs(kind, f"{prefix}{name}.")
-        else:
-            default = None if field.is_required() else field.get_default()
-            meaning = field.description or ""
-            choices = _choices(kind)
-            yield f"{prefix}{name}", default, f"{meaning} [{choices}]" if choices else meaning
-
-
-def _choices(kind: Any) -> str:
-    return "|".join(map(str, get_args(kind))) if get_origin(kind) is Literal else ""
 
 
 def _preset_values(given: Mapping[str, Any], dataset: str) -> dict[str, Any]:

@@ -1,13 +1,14 @@
-"""Settings from a YAML file and from `key=value` arguments, and where each of them was given."""
+"""Settings from a YAML file and from `key=value` arguments, where each of them was given, and which there are."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
+from pydantic import BaseModel
 
 from mamp.errors import UserError
 
@@ -88,3 +89,20 @@ def read_overrides(overrides: Sequence[str], places: dict[str, str]) -> dict[str
                 )
         inner[last] = value
     return values
+
+
+def knobs(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any, str]]:
+    """(key, default, meaning) of every knob below `section`."""
+    for name, field in section.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from knobs(kind, f"{prefix}{name}.")
+        else:
+            default = None if field.is_required() else field.get_default()
+            meaning = field.description or ""
+            choices = _choices(kind)
+            yield f"{prefix}{name}", default, f"{meaning} [{choices}]" if choices else meaning
+
+
+def _choices(kind: Any) -> str:
+    return "|".join(map(str, get_args(kind))) if get_origin(kind) is Literal else ""

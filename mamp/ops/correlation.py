@@ -9,6 +9,8 @@ Letters: C channels, h w feature cells, M memories, V value channels, P = 2r+1 w
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -77,8 +79,8 @@ def window_attention(
 
 def topk_readout(
     query: Tensor,
-    keys: Tensor,
-    values: Tensor,
+    keys: Sequence[Tensor] | Tensor,
+    values: Sequence[Tensor] | Tensor,
     *,
     radius: int,
     top_k: int,
@@ -89,7 +91,7 @@ def topk_readout(
 ) -> Tensor:
     """The k most similar window cells of all memories, softmax over those k, weighted mean of their values.
 
-    query: (C, h, w); keys: (M, C, h, w); values: (M, V, h, w). Scores are dot products divided by `temperature`.
+    query: (C, h, w); keys: M of (C, h, w); values: M of (V, h, w). Scores are dot products divided by `temperature`.
     outside: "zero" lets cells outside the frame compete with score 0 and value 0, as published (MAMP A4, A6);
     "masked" leaves them out. k is at most the M*P*P cells there are. Working memory is about `max_bytes`.
     Returns (V, h, w) in the dtype of `values`.
@@ -104,17 +106,26 @@ def topk_readout(
         tile=tile,
         max_bytes=max_bytes,
     )
-    padded = F.pad(values, (radius,) * 4)  # (M, V, h+2r, w+2r)
-    table = padded.permute(0, 2, 3, 1).flatten(0, 2)  # (M*(h+2r)*(w+2r), V)
-    picked = F.embedding_bag(
-        index, table.contiguous(), mode="sum", per_sample_weights=weights.to(table.dtype)
-    )
-    return picked.T.unflatten(1, query.shape[-2:])
+    height, width = query.shape[-2:]
+    first, inner = values[0], (slice(radius, radius + height), slice(radius, radius + width))
+    framed = len(values), height + 2 * radius, width + 2 * radius
+    step = max(1, max_bytes // (math.prod(framed) * first.element_size()))
+    picked = []
+    for start in range(0, len(first), step):
+        count = min(step, len(first) - start)
+        table = first.new_zeros(*framed, count)
+        for n, value in enumerate(values):
+            table[n, inner[0], inner[1]] = value[start : start + count].movedim(0, -1)
+        part = F.embedding_bag(
+            index, table.flatten(0, 2), mode="sum", per_sample_weights=weights.to(table.dtype)
+        )
+        picked.append(part.T)
+    return torch.cat(picked).unflatten(1, (height, width))
 
 
 def topk_window(
     query: Tensor,
-    keys: Tensor,
+    keys: Sequence[Tensor] | Tensor,
     *,
     radius: int,
     top_k: int,
@@ -128,62 +139,84 @@ def topk_window(
     Returns weights float32 (h*w, k), descending, summing to 1, and index int64 (h*w, k) into the flattened
     memories padded by r on all sides, (M, h+2r, w+2r).
     """
-    memories, _, height, width = keys.shape
+    memories, (height, width) = len(keys), query.shape[-2:]
     tile = min(tile, 4 * math.ceil(max(height, width) / 4))
     k = min(top_k, memories * (2 * radius + 1) ** 2)
     tiles = query_tiles(query[None].float() / temperature, tile)[0]  # (ny, nx, t*t, C)
-    rows, columns = tiles.shape[:2]
-    strips = [_framed(keys.float(), tile, radius)]  # (M, C, h', w')
-    if outside == "masked":
-        inside = _framed(torch.ones_like(keys[:1, :1], dtype=torch.float32), tile, radius)
-        strips.append(torch.zeros_like(inside).masked_fill_(inside == 0, -math.inf))
-    side = tile + 2 * radius
-    per_row = columns * tile * tile * (side * side + 3 * (2 * radius + 1) ** 2) * 4  # scores, windows, places
-    step = max(1, max_bytes // per_row)
-    best = []
-    for top in range(0, rows, step):
-        count = min(step, rows - top)
-        span = slice(top * tile, (top + count - 1) * tile + side)
-        parts = [strip[:, :, span] for strip in strips]
-        best.append(_topk_rows(tiles[top : top + count], *parts, radius=radius, k=k))
-    scores, local = (torch.cat(parts) for parts in zip(*best, strict=True))  # (ny, nx, t*t, k)
+    rows, columns, cells, channels = tiles.shape
+    ones = torch.ones_like(query[:1], dtype=torch.float32) if outside == "masked" else None
+    scores = tiles.new_empty(rows, columns, cells, k)
+    places = torch.empty_like(scores, dtype=torch.int64)
+    window, block = (2 * radius + 1) ** 2, (tile + 2 * radius) ** 2
+    per_tile = 4 * (
+        cells * ((memories + 2) * block + 3 * window + 3 * memories * min(k, window)) + channels * block
+    )
+    step = max(1, max_bytes // per_tile)
+    for top in range(0, rows, max(1, step // columns)):
+        for left in range(0, columns, step):
+            part = slice(top, top + max(1, step // columns)), slice(left, left + step)
+            chosen = tiles[part]
+            blocks = [_blocks_of(key, chosen, top, left, radius) for key in keys]
+            hidden = None
+            if ones is not None:
+                hidden = _blocks_of(ones, chosen, top, left, radius) == 0
+            scores[part], places[part] = _topk_tiles(chosen, blocks, hidden, radius=radius, k=k)
     scores = untile(scores[None], height, width)[0].flatten(1).T  # (h*w, k)
-    local = untile(local[None], height, width)[0].flatten(1).T
-    return scores.softmax(dim=-1), _absolute(local, height, width, radius)
+    places = untile(places[None], height, width)[0].flatten(1).T
+    return scores.softmax(dim=-1), _absolute(places, height, width, radius)
 
 
-def _topk_rows(
-    tiles: Tensor, keys: Tensor, hidden: Tensor | None = None, *, radius: int, k: int
+def _blocks_of(x: Tensor, tiles: Tensor, top: int, left: int, radius: int) -> Tensor:
+    """(C, h, w) -> (rows, columns, C, (t+2r)^2) for tiles (rows, columns, t*t, .) from tile (top, left) on; 0 outside."""
+    tile = math.isqrt(tiles.shape[2])
+    y, x0 = top * tile - radius, left * tile - radius
+    height, width = (count * tile + 2 * radius for count in tiles.shape[:2])
+    inside = x[:, max(y, 0) : y + height, max(x0, 0) : x0 + width].float()
+    before = max(-x0, 0), max(-y, 0)
+    after = width - before[0] - inside.shape[-1], height - before[1] - inside.shape[-2]
+    return _blocks(F.pad(inside, (before[0], after[0], before[1], after[1])), tile, tile + 2 * radius)
+
+
+def _topk_tiles(
+    tiles: Tensor, blocks: list[Tensor], hidden: Tensor | None, *, radius: int, k: int
 ) -> tuple[Tensor, Tensor]:
-    """Best k scores of some rows of tiles, and their places (memory, row offset, column offset) as one number."""
-    rows, columns, cells, _ = tiles.shape
-    tile, window = math.isqrt(cells), (2 * radius + 1) ** 2
-    side = tile + 2 * radius
-    edge = None if hidden is None else _blocks(hidden[0], tile, side)  # (rows, nx, 1, (t+2r)^2)
-    best: tuple[Tensor, Tensor] | None = None
-    for memory, strip in enumerate(keys):
-        scores = tiles @ _blocks(strip, tile, side)  # (rows, nx, t*t, (t+2r)^2)
-        if edge is not None:
-            scores = scores + edge
-        s = side * side
-        banded = (
-            scores.as_strided(  # query (y, x) of the tile sees rows y..y+2r, columns x..x+2r of the block
-                (rows * columns, tile, tile, 2 * radius + 1, 2 * radius + 1),
-                (cells * s, tile * s + side, s + 1, side, 1),
-            )
-        )
-        top = banded.reshape(rows, columns, cells, window).topk(min(k, window), dim=-1, sorted=False)
-        found = top.values, top.indices + memory * window
-        best = found if best is None else _better(best, found, k)
-    assert best is not None
-    order = best[0].argsort(dim=-1, descending=True)
-    return best[0].gather(-1, order), best[1].gather(-1, order)
+    """Best k scores of some tiles, descending, and their places (memory, row offset, column offset) as one number.
+
+    Cells at the same offset in all memories are a group, by its best. The best k cells lie in the best k groups, so one
+    selection among the offsets and one among M * k cells do for a selection in every memory.
+    """
+    tile, window = math.isqrt(tiles.shape[2]), (2 * radius + 1) ** 2
+    scores = [tiles @ block for block in blocks]  # M of (rows, columns, t*t, (t+2r)^2)
+    best = reduce(torch.maximum, scores)
+    if hidden is not None:
+        best = best.masked_fill(hidden, -math.inf)
+    groups = _windows(best, tile, radius).topk(min(k, window), dim=-1, sorted=len(blocks) == 1)
+    if len(blocks) == 1:
+        return groups.values, groups.indices
+    places = _in_block(groups.indices, tile, radius)
+    cells = torch.stack([s.gather(-1, places) for s in scores], dim=-2)  # (rows, columns, t*t, M, k)
+    if hidden is not None:
+        cells = cells.masked_fill((groups.values == -math.inf).unsqueeze(-2), -math.inf)
+    top = cells.flatten(-2).topk(k, dim=-1)
+    count = groups.indices.shape[-1]
+    memory, group = top.indices // count, top.indices % count
+    return top.values, memory * window + groups.indices.gather(-1, group)
 
 
-def _better(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor], k: int) -> tuple[Tensor, Tensor]:
-    scores, places = torch.cat((a[0], b[0]), dim=-1), torch.cat((a[1], b[1]), dim=-1)
-    top = scores.topk(min(k, scores.shape[-1]), dim=-1, sorted=False)
-    return top.values, places.gather(-1, top.indices)
+def _windows(scores: Tensor, tile: int, radius: int) -> Tensor:
+    """(rows, columns, t*t, (t+2r)^2) -> (rows, columns, t*t, P*P): query (y, x) sees rows y..y+2r, columns x..x+2r."""
+    rows, columns, cells, block = scores.shape
+    side, window = tile + 2 * radius, 2 * radius + 1
+    strides = cells * block, tile * block + side, block + 1, side, 1
+    view = scores.contiguous().as_strided((rows * columns, tile, tile, window, window), strides)
+    return view.reshape(rows, columns, cells, window * window)
+
+
+def _in_block(offsets: Tensor, tile: int, radius: int) -> Tensor:
+    """Offsets (..., t*t, k) in each query's window -> places in its tile's block."""
+    side, window = tile + 2 * radius, 2 * radius + 1
+    cell = torch.arange(tile * tile, device=offsets.device)[:, None]
+    return (cell // tile + offsets // window) * side + cell % tile + offsets % window
 
 
 def _absolute(local: Tensor, height: int, width: int, radius: int) -> Tensor:

@@ -24,7 +24,12 @@ from mamp.segmentation.segment import given_masks
 from mamp.segmentation.segmenter import Segmenter
 from mamp.segmentation.stream import Given, Timing, carry, decode_ahead
 
-CHOSEN_LATER = ("preset", "propagation", "training")  # not kept with weights, or a preset could not set them
+CHOSEN_LATER = (
+    "preset",
+    "propagation",
+    "motion",
+    "training",
+)  # not kept with weights, or a preset could not set them
 
 
 @dataclass(frozen=True)

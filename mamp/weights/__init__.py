@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from mamp import methods
 from mamp.errors import UserError
 from mamp.files import make_folder, whole
 from mamp.ops.folding import fold_batch_norms
+from mamp.ops.reading import read_pickle
 
 SHIPPED = Path(__file__).parent
 
@@ -83,7 +82,7 @@ def load_model(weights: Weights, method: Any) -> nn.Module:
 
 def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:
     """Read a published checkpoint (a dict with `state_dict`, or the bare dict) and write it as a file of ours."""
-    loaded = _torch_load(source)
+    loaded = read_pickle(source)
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{source} holds no state dict; give a published checkpoint of {method}")
@@ -130,19 +129,9 @@ def _read_safetensors(path: Path) -> Weights:
 
 
 def _read_checkpoint(path: Path) -> Weights:
-    loaded = _torch_load(path)
+    loaded = read_pickle(path)
     if not isinstance(loaded, dict) or not {"model", "method"} <= loaded.keys():
         raise UserError(
             f"{path} is no checkpoint of ours; a published one is read by `mamp weights convert {path} OUT.safetensors`"
         )
     return Weights(path, loaded["model"], loaded["method"], loaded.get("provenance", {}))
-
-
-def _torch_load(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; give the path of a checkpoint") from None
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} is not a readable checkpoint ({reason[:120]}); copy it again") from None

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mamp.methods.mamp.memory import RULES, DavisRule, RecentRule, YoutubeRule
+from mamp.methods.mamp.memory import RULES, BudgetRule, DavisRule, RecentRule, YoutubeRule
 
 
 def test_recent_reads_the_first_frame_and_the_last_ones():
@@ -44,5 +44,42 @@ def test_what_a_rule_drops_is_never_read_later(name, length, given_at):
         reads = rule.read(last, given_frames)
         assert set(reads) <= held
         held = {i for i in held if i in reads or rule.keeps(i, last, given_frames)}
-        if name != "youtube":
+        if name == "budget":
+            assert len(held) <= 1 + length
+        elif name != "youtube":
             assert len(held) <= 2 * length + 8
+
+
+def budgeted(capacity, length, frames, given_frames=(0,)):
+    rule = BudgetRule(length)
+    rule.capacity = capacity
+    for last in range(frames):
+        rule.read(last, given_frames)
+    return rule.held
+
+
+def test_budget_holds_the_first_frame_the_last_ones_and_older_ones_apart():
+    held = budgeted(9, 3, 400)
+    assert len(held) == 9 and held[0] == 0 and held[-3:] == [397, 398, 399]
+    gaps = [b - a for a, b in zip(held[:-3], held[1:-3], strict=False)]
+    assert min(gaps) > 20 and max(gaps) < 130
+
+
+def test_budget_lets_go_of_given_frames_after_all_other_older_ones():
+    assert {0, 5, 6, 7} < set(budgeted(8, 2, 300, (0, 5, 6, 7)))
+
+
+def test_budget_too_small_for_the_last_frames_keeps_the_first_and_the_newest():
+    assert budgeted(3, 7, 50) == [0, 48, 49]
+    assert budgeted(1, 7, 50) == [0]
+
+
+@given(capacities=st.lists(st.integers(1, 12), min_size=30, max_size=60), length=st.integers(0, 5))
+@settings(max_examples=30, deadline=None)
+def test_budget_never_takes_back_what_it_dropped(capacities, length):
+    rule, held = BudgetRule(length), set()
+    for last, capacity in enumerate(capacities):
+        rule.capacity = capacity
+        reads = set(rule.read(last, [0]))
+        assert reads <= held | {last} and len(reads) <= capacity and 0 in reads
+        held = reads

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mamp import config
+from mamp.errors import UserError
 from mamp.methods.mamp.propagator import MampPropagator, impose, normalised, with_background
 
 
@@ -198,3 +199,109 @@ def test_imposed_masks_leave_the_rest_to_the_others():
         0,
         1,
     ]  # what the corrected object gave up goes to who shares the pixel
+
+
+class Noted:
+    """A motion source that says nothing moved, and notes what it was asked."""
+
+    def __init__(self):
+        self.held, self.asked = [], []
+
+    def see(self, index, frame):
+        self.held.append(index)
+        self.size = tuple(frame.shape[-2:])
+
+    def flow(self, query, memory, *, iterations):
+        self.asked.append((query, memory, iterations))
+
+    def forget(self, index):
+        self.held.remove(index)
+
+
+def test_a_given_motion_source_sees_each_frame_once_and_forgets_what_is_dropped():
+    noted = Noted()
+    propagator = MampPropagator(
+        Colours(), method("method.propagation.memory_length=2", "method.propagation.pad=32"), motion=noted
+    )
+    propagator.start(*scene(0))
+    for t in range(1, 8):
+        propagator.step(scene(t % 3)[0])
+    assert noted.held == [0, 5, 6, 7] and noted.size == (64, 96)
+    assert noted.asked[-3:] == [(7, 0, 2), (7, 5, 2), (7, 6, 2)]
+
+
+def test_far_frames_get_more_iterations_as_published():
+    for dataset, far in (("", 15), ("youtubevos", 5)):
+        noted = Noted()
+        propagator = MampPropagator(
+            Colours(), method("method.preset=published", dataset=dataset), motion=noted
+        )
+        propagator.start(*scene(0))
+        for _ in range(far + 2):
+            propagator.step(scene(1)[0])
+        iterations = {query: n for query, memory, n in noted.asked if memory == 0}
+        assert iterations[far] == 2 and iterations[far + 1] == 5
+
+
+@pytest.mark.parametrize(
+    "knobs", ["source=coarse", "source=dis", "source=dis compose=true", "source=coarse compose=true"]
+)
+def test_masks_follow_the_objects_with_every_source_of_the_config(knobs):
+    chosen = [f"method.motion.{knob}" for knob in knobs.split()]
+    propagator = MampPropagator(Colours(), method("method.encoder.similarity=cosine", *chosen))
+    propagator.start(*scene(0))
+    for t in range(1, 5):
+        frame, masks = scene(t)
+        probabilities = propagator.step(frame)
+    assert overlap(probabilities, 1, masks[0]) > 0.5
+    assert overlap(probabilities, 2, masks[1]) > 0.5
+
+
+def test_coarse_motion_places_the_window_where_an_object_jumped():
+    def found(*knobs):
+        propagator = MampPropagator(
+            Colours(), method("method.encoder.similarity=cosine", "method.propagation.radius=2", *knobs)
+        )
+        generator = torch.Generator().manual_seed(0)
+        world = torch.rand(3, 24, 64, generator=generator).repeat_interleave(4, 1).repeat_interleave(4, 2)
+        masks = torch.zeros(1, 96, 256)
+        masks[:, 32:64, 96:144] = 1
+        propagator.start(world[:, :, :160], masks[:, :, :160])
+        probabilities = propagator.step(world[:, :, 64:224])  # everything jumps 16 cells to the left
+        return overlap(probabilities, 1, masks[0, :, 64:224])
+
+    assert found() < 0.1 and found("method.motion.source=coarse", "method.motion.coarse_pool=2") > 0.4
+
+
+def test_memory_stays_within_its_budget_for_thousands_of_frames_and_as_objects_come():
+    propagator = MampPropagator(
+        Colours(),
+        method(
+            "method.propagation.memory=budget",
+            "method.propagation.memory_length=2",
+            "method.propagation.budget_mb=0.0008",
+            "method.propagation.radius=1",
+        ),
+    )
+    frame, masks = torch.rand(3, 8, 12), torch.zeros(1, 8, 12)
+    propagator.start(frame, masks)
+    for t in range(3000):
+        propagator.step(frame)
+        if t in (100, 2000):
+            propagator.add(masks)
+        if t == 2500:
+            propagator.remove([0])
+        assert propagator.memory_bytes <= 800
+        assert 0 in propagator.memory
+    assert propagator.memory_bytes > 600
+
+
+def test_a_budget_that_holds_no_frame_is_told_in_a_sentence():
+    propagator = MampPropagator(
+        Colours(), method("method.propagation.memory=budget", "method.propagation.budget_mb=0.001")
+    )
+    propagator.start(*scene(0))
+    with pytest.raises(
+        UserError, match=r"budget_mb=0\.001 holds no memory frame of 0\.00\d+ MB; set it to 1 or more"
+    ):
+        propagator.step(scene(1)[0])

@@ -64,6 +64,33 @@ def test_working_memory_and_tile_change_nothing():
         )
 
 
+def test_many_values_are_read_in_parts():
+    torch.manual_seed(0)
+    query, keys, values = (
+        torch.randn(8, 12, 13),
+        list(torch.randn(3, 8, 12, 13)),
+        list(torch.rand(3, 50, 12, 13)),
+    )
+    knobs = {"radius": 4, "top_k": 9, "temperature": 1.0}
+    whole = topk_readout(query, keys, values, **knobs, max_bytes=1 << 30)
+    torch.testing.assert_close(topk_readout(query, keys, values, **knobs, max_bytes=1 << 14), whole)
+    alone = topk_readout(query, keys, [value[40:] for value in values], **knobs)
+    torch.testing.assert_close(whole[40:], alone)
+
+
+@pytest.mark.parametrize("memories", [1, 3])
+def test_topk_readout_has_the_gradients_of_the_plain_definition(memories):
+    torch.manual_seed(memories)
+    inputs = [torch.randn(*shape, requires_grad=True) for shape in ((5, 9, 7), (memories, 5, 9, 7))]
+    values = torch.rand(memories, 2, 9, 7)
+    knobs = {"radius": 3, "top_k": 6, "temperature": 2.0, "outside": "masked"}
+    slope = torch.randn(2, 9, 7)
+    ours = torch.autograd.grad((topk_readout(*inputs, values, **knobs, max_bytes=1) * slope).sum(), inputs)
+    plain = torch.autograd.grad((plain_topk(*inputs, values, **knobs) * slope).sum(), inputs)
+    for a, b in zip(ours, plain, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-3)
+
+
 def test_weights_are_descending_and_sum_to_one():
     torch.manual_seed(0)
     weights, index = topk_window(

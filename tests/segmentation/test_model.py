@@ -1,3 +1,4 @@
+import gc
 import itertools
 import subprocess
 import sys
@@ -137,3 +138,41 @@ def test_objects_of_a_real_network_come_and_go_between_frames(stored):
     after = segmenter.step(frame)
     assert not (after == 7).any()
     assert ((after == 1) == (truth == 1)).mean() > 0.98
+
+
+def live_tensors() -> tuple[int, int]:
+    """How many tensors there are, and their bytes."""
+    gc.collect()
+    found = [x for x in gc.get_objects() if issubclass(type(x), torch.Tensor)]
+    return len(found), sum(x.nbytes for x in found)
+
+
+@pytest.mark.parametrize("knobs", [(), ("memory=budget", "budget_mb=0.02")])
+def test_a_camera_that_never_ends_is_served_frame_by_frame_without_growth(stored, knobs):
+    model = mamp.load(stored, device="cpu", overrides=[f"method.propagation.{knob}" for knob in knobs])
+    taken = []
+
+    def camera():
+        for t in itertools.count():
+            taken.append(t)
+            yield scene(t % 8)[0]
+
+    results = mamp.segment_video(camera(), scene(0)[1], weights=model)
+    sizes = []
+    for index, labels in results:
+        assert len(taken) == index + 1 and labels.shape == (24, 32)  # each frame is taken when it is wanted
+        if index in (100, 400):
+            sizes.append(live_tensors())
+        if index == 400:
+            break
+    assert sizes[0] == sizes[1]
+
+
+def test_each_video_has_a_motion_source_of_its_own(stored):
+    model = mamp.load(stored, device="cpu", overrides=["method.motion.source=coarse"])
+    segmenters = [model.segmenter(), model.segmenter()]
+    for segmenter in segmenters:
+        segmenter.step(*scene(0))
+        assert segmenter.step(scene(1)[0]).shape == (24, 32)
+    first, second = (segmenter._propagator.motion for segmenter in segmenters)
+    assert first is not second and sorted(first.kept) == [0, 1]

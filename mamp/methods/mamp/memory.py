@@ -80,6 +80,42 @@ class YoutubeRule:
         return index in given or index > last - 2 * self.length + 2
 
 
+class BudgetRule:
+    """For long video: the first frame, the last ones, and older ones ever farther apart; `capacity` frames at most.
+
+    State: the frames held. One that was dropped does not come back, also when the capacity grows. length: how many last
+    frames are kept in full. Frames with given masks are the last of the older ones to go.
+    """
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self.capacity = 1 + length
+        self.held: list[int] = []
+
+    def read(self, last: int, given: Sequence[int]) -> list[int]:
+        """All that is held once frame `last` is; the same for the same `last`."""
+        if not self.held or last > self.held[-1]:
+            self.held.append(last)
+        while len(self.held) > self.capacity:
+            self.held.remove(self._least(last, given))
+        return list(self.held)
+
+    def keeps(self, index: int, last: int, given: Sequence[int]) -> bool:
+        """Frames that the next reading names."""
+        return index in self.read(last, given)
+
+    def _least(self, last: int, given: Sequence[int]) -> int:
+        """The older frame whose neighbours are nearest to one another; the oldest of the last frames when there is none."""
+        gaps = {
+            frame: after - before
+            for before, frame, after in zip(self.held, self.held[1:], self.held[2:], strict=False)
+            if frame <= last - self.length
+        }
+        if not gaps:
+            return self.held[1 if len(self.held) > 1 else 0]
+        return min(gaps, key=lambda frame: (frame in given, gaps[frame], frame))
+
+
 def _every_second(last: int, count: int) -> range:
     return range(last, last - 2 * max(count, 0), -2)
 
@@ -88,4 +124,5 @@ RULES: dict[str, Callable[[int], MemoryRule]] = {
     "recent": RecentRule,
     "davis": DavisRule,
     "youtube": YoutubeRule,
+    "budget": BudgetRule,
 }

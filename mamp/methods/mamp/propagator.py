@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,8 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mamp.config import MampConfig
+from mamp.errors import UserError
 from mamp.methods.base import Motion
-from mamp.methods.mamp.memory import RULES
+from mamp.methods.mamp.memory import RULES, BudgetRule
+from mamp.motion import build_motion
+from mamp.motion.source import FAR, NEAR
 from mamp.ops.colour import CHROMA, drop_channel, rgb_to_lab
 from mamp.ops.correlation import topk_readout
 from mamp.ops.sizes import pad_to_multiple, resize
@@ -41,6 +45,7 @@ class MampPropagator:
     """Carries K masks through one video by local matching of features (MAMP, A6-A8).
 
     State: the memory frames that the memory rule can still read, and the pending frame. The rule bounds it.
+    motion: where things were; None is what `method.motion` names, made anew for this video.
     """
 
     def __init__(
@@ -52,8 +57,11 @@ class MampPropagator:
         device: torch.device | str = "cpu",
         dtype: torch.dtype | None = None,
     ) -> None:
-        self.model, self.motion = model, motion
+        self.model = model
         self.device, self.dtype = torch.device(device), dtype
+        self.motion = motion or build_motion(
+            method.motion, features=lambda: self.features, device=self.device, dtype=dtype
+        )
         self.knobs, self.encoder = method.propagation, method.encoder
         self.temperature = self.knobs.temperature or self.encoder.resolved_temperature()
         self.rule = RULES[self.knobs.memory](self.knobs.memory_length)
@@ -62,6 +70,7 @@ class MampPropagator:
         self.given: list[int] = []
         self.pending: Pending | None = None
         self.next_index = 0
+        self.features = torch.empty(0)  # of the latest frame
 
     def start(self, frame: Tensor, masks: Tensor) -> None:
         """First frame float (3, H, W) RGB in [0, 1] with its masks (K, H, W) in {0, 1}."""
@@ -94,6 +103,8 @@ class MampPropagator:
         """New objects (N, H, W) in {0, 1} appear at the pending frame; they win over what was predicted."""
         pending, count = self._pending(), len(masks)
         known = len(pending.scores) - 1
+        if isinstance(self.rule, BudgetRule) and self.memory:
+            self._drop_unread(pending.index - 1, objects=known + count)
         pending.probabilities = append_empty(pending.probabilities, count)
         pending.scores = append_empty(pending.scores, count)
         for entry in self.memory.values():
@@ -128,10 +139,11 @@ class MampPropagator:
         frame = frame.to(self.device, torch.float32)
         if self.knobs.scale != 1:
             frame = resize(frame, self._scaled(frame.shape[-2:]))
+        # padded after normalising, as published: the network's 0 is a mid grey
+        self.features = self._encode(self._fit(rgb_to_lab(frame, self.encoder.lab)))
         if self.motion is not None:
             self.motion.see(index, self._fit(frame))
-        # padded after normalising, as published: the network's 0 is a mid grey
-        return index, self._encode(self._fit(rgb_to_lab(frame, self.encoder.lab)))
+        return index, self.features
 
     def _encode(self, lab: Tensor) -> Tensor:
         """Features (C, h, w) of normalised Lab (3, H, W), of all views joined; of unit length when compared by cosine."""
@@ -143,25 +155,24 @@ class MampPropagator:
             ).float()  # (views, C, h, w)
         if self.encoder.similarity == "cosine":
             features = F.normalize(features, dim=1)
-        return features.flatten(0, 1) / len(views) ** 0.5  # dot products are then means over the views
+        # dot products are then means over the views
+        return (features.flatten(0, 1) / len(views) ** 0.5).contiguous()
 
     def _read(self, index: int, features: Tensor) -> Tensor:
         """Scores (K+1, h, w) of the query from the memory frames; sums may be below 1 near borders."""
         chosen = self.rule.read(index - 1, self.given)
-        keys = torch.stack([self.memory[i].features for i in chosen])  # (M, C, h, w)
-        values = torch.stack([self.memory[i].labels for i in chosen])  # (M, K+1, h, w)
+        keys = [self.memory[i].features for i in chosen]  # M of (C, h, w)
+        values = [self.memory[i].labels for i in chosen]  # M of (K+1, h, w)
         if self.motion is not None:
-            far = (
-                5 if self.knobs.memory == "youtube" else 15
-            )  # frames apart beyond which RAFT gets 5 iterations, A7
+            far = 5 if self.knobs.memory == "youtube" else 15  # frames apart, as published (A7)
             for n, i in enumerate(chosen):
-                flow = self.motion.flow(index, i, iterations=5 if index - i > far else 2)
+                flow = self.motion.flow(index, i, iterations=FAR if index - i > far else NEAR)
                 if flow is not None:
                     flow = clean_flow(flow.to(self.device))[None]
                     keys[n], values[n] = warp(keys[n][None], flow)[0], warp(values[n][None], flow)[0]
         return self._carry(features, keys, values)
 
-    def _carry(self, features: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    def _carry(self, features: Tensor, keys: list[Tensor], values: list[Tensor]) -> Tensor:
         return topk_readout(
             features,
             keys,
@@ -178,7 +189,7 @@ class MampPropagator:
         """Find the objects from channel `first` on in the memory frames too, where they pass for background."""
         pending = self._pending()
         for entry in self.memory.values():
-            found = self._carry(entry.features, pending.features[None], pending.scores[None, first:])
+            found = self._carry(entry.features, [pending.features], [pending.scores[first:]])
             entry.labels[first:] = found * entry.labels[0]
             entry.labels[0] -= entry.labels[first:].sum(0)
 
@@ -190,10 +201,26 @@ class MampPropagator:
             winner = pending.probabilities.argmax(dim=0)  # first index wins ties
             labels = self._to_grid(F.one_hot(winner, len(pending.scores)).movedim(-1, 0).float())
         self.memory[pending.index] = Remembered(pending.features, labels)
-        for index in [i for i in self.memory if not self._needed(i, pending.index)]:
+        self._drop_unread(pending.index, objects=len(pending.scores) - 1)
+
+    def _drop_unread(self, last: int, *, objects: int) -> None:
+        """Drop what no query after frame `last` can read, with the labels of so many objects."""
+        if isinstance(self.rule, BudgetRule):
+            self.rule.capacity = self._frames_in_budget(objects)
+        for index in [i for i in self.memory if not self._needed(i, last)]:
             del self.memory[index]
             if self.motion is not None:
                 self.motion.forget(index)
+
+    def _frames_in_budget(self, objects: int) -> int:
+        channels, height, width = self._pending().features.shape
+        frame = 4 * (channels + objects + 1) * height * width  # bytes
+        if frame > self.knobs.budget_mb * 1e6:
+            raise UserError(
+                f"method.propagation.budget_mb={self.knobs.budget_mb:g} holds no memory frame of {frame / 1e6:.3g} MB;"
+                f" set it to {math.ceil(2 * frame / 1e6)} or more"
+            )
+        return int(self.knobs.budget_mb * 1e6 // frame)
 
     def _needed(self, index: int, last: int) -> bool:
         return index in self.rule.read(last, self.given) or self.rule.keeps(index, last, self.given)

@@ -1,0 +1,22 @@
+"""Tensors from files that others made."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mamp.errors import UserError
+
+
+def read_pickle(path: Path) -> Any:
+    """What `torch.save` wrote, tensors on the CPU and nothing but tensors and plain values; UserError for anything else."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; give the path of a checkpoint") from None
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} is not a readable checkpoint ({reason[:120]}); copy it again") from None

@@ -1,0 +1,28 @@
+"""Benchmarks run and write the figures that are asked of them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+
+def test_the_propagation_benchmark_writes_its_figures(repository: Path, tmp_path: Path):
+    file = tmp_path / "figures.json"
+    script = repository / "scripts" / "benchmarks" / "propagation.py"
+    result = subprocess.run(
+        [sys.executable, script, "--quick", "--json", file], capture_output=True, text=True, check=True
+    )
+    figures = json.loads(file.read_text())
+    assert figures["48"].keys() >= {
+        "step_over_encoder",
+        "published_over_step",
+        "ten_objects_over_one",
+        "seconds",
+    }
+    assert {"step, 1 object, coarse", "step, 1 object, RAFT (random weights)"} <= figures["48"][
+        "seconds"
+    ].keys()
+    assert figures["peak_40_over_20"] < 1.05
+    assert "threads" in result.stdout and "published way" in result.stdout
