@@ -142,6 +142,25 @@ def build_parser() -> argparse.ArgumentParser:
     )
     score.set_defaults(function=_score)
 
+    export = commands.add_parser(
+        "export", help="the zip that a benchmark's server wants, checked before it is written"
+    )
+    export.add_argument(
+        "server", choices=("davis", "youtubevos"), metavar="SERVER", help="davis or youtubevos"
+    )
+    export.add_argument(
+        "folder",
+        type=Path,
+        metavar="DIR",
+        help="an evaluation's folder, or one with a folder of PNGs a sequence",
+    )
+    export.add_argument("--out", type=Path, required=True, metavar="FILE.zip", help="the zip to write")
+    export.add_argument(
+        "--root", type=Path, help="the data set's root: it tells sequences, frames, sizes, objects"
+    )
+    export.add_argument("--split", help="which list of the data set (default val)")
+    export.set_defaults(function=_export)
+
     weights = commands.add_parser("weights", help="look at weights, or convert published ones")
     kinds = weights.add_subparsers(dest="kind", required=True, metavar="KIND")
     info = kinds.add_parser("info", help="method, size and provenance of weights")
@@ -256,6 +275,17 @@ def _score(args: argparse.Namespace) -> None:
         decay=args.decay,
     )
     print(text)
+
+
+def _export(args: argparse.Namespace) -> None:
+    from mamp.scoring import export
+
+    if args.split and not args.root:
+        raise UserError("--split is a list of the data set; give its root with --root, or leave --split out")
+    made = export(args.server, args.folder, args.out, root=args.root, split=args.split)
+    for note in made.notes:
+        print(f"note: {note}")
+    print(f"{made.path}: {made.masks} masks of {made.sequences} sequences, nothing missing")
 
 
 def _weights_info(args: argparse.Namespace) -> None:

@@ -1,5 +1,6 @@
 """Scores of masks against truth: J and F under the rules of each benchmark; numpy, no torch."""
 
+from mamp.scoring.export import SERVERS, Export, export
 from mamp.scoring.folders import score, score_videos, split_seen
 from mamp.scoring.metrics import boundary_accuracy, boundary_map, region_similarity, score_frame, statistics
 from mamp.scoring.protocols import PROTOCOLS, score_sequence
@@ -9,11 +10,14 @@ from mamp.scoring.truth import Video, guess_protocol, open_truth, seen_categorie
 
 __all__ = [
     "PROTOCOLS",
+    "SERVERS",
+    "Export",
     "ObjectScores",
     "Scores",
     "Video",
     "boundary_accuracy",
     "boundary_map",
+    "export",
     "format_table",
     "guess_protocol",
     "open_truth",
