@@ -5,7 +5,14 @@ from mamp.scoring.folders import score, score_videos, split_seen
 from mamp.scoring.metrics import boundary_accuracy, boundary_map, region_similarity, score_frame, statistics
 from mamp.scoring.protocols import PROTOCOLS, score_sequence
 from mamp.scoring.scores import ObjectScores, Scores
-from mamp.scoring.tables import format_table, run_score, write_csv, write_json, write_official_csv
+from mamp.scoring.tables import (
+    format_table,
+    run_score,
+    write_csv,
+    write_frames,
+    write_json,
+    write_official_csv,
+)
 from mamp.scoring.truth import Video, guess_protocol, open_truth, seen_categories
 
 __all__ = [
@@ -31,6 +38,7 @@ __all__ = [
     "split_seen",
     "statistics",
     "write_csv",
+    "write_frames",
     "write_json",
     "write_official_csv",
 ]
