@@ -66,4 +66,4 @@ def _thinned(xs: Sequence[float], ys: Sequence[float], *, most: int = 600) -> li
 
 
 def _short(value: float) -> str:
-    return f"{value:,.0f}" if value == round(value) and abs(value) < 1e6 else f"{value:.3g}"
+    return f"{value:,.0f}" if value == round(value) and abs(value) < 1e6 else f"{value:.2g}"

@@ -26,6 +26,7 @@ for (const article of document.querySelectorAll("article")) {
   const show = (view) => {
     const time = video.currentTime, playing = !video.paused && !video.ended;
     for (const other of views) other.setAttribute("aria-pressed", String(other === view));
+    if (time > 0) video.preload = "auto"; // a film that was stopped shows its picture, not the poster
     video.src = view.dataset.source;
     if (time > 0) video.currentTime = time;
     if (playing) video.play();
