@@ -7,9 +7,10 @@ standard error.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,12 @@ def build_parser() -> argparse.ArgumentParser:
         choices=("copy", "untrained"),
         help="instead of weights: the first mask copied, or a network with random weights",
     )
+    evaluate.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        help="how many sequences at a time; the same command begun elsewhere shares the work, too (default %(default)s)",
+    )
     _weights(evaluate)
     _overrides(evaluate)
     _common(evaluate, _evaluate)
@@ -141,6 +148,36 @@ def build_parser() -> argparse.ArgumentParser:
         "--processes", type=int, help="how many sequences at a time (default: one for each processor)"
     )
     score.set_defaults(function=_score)
+
+    report = commands.add_parser("report", help="an HTML page of evaluations and training runs")
+    report.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN", help="folders that mamp evaluate or mamp train wrote"
+    )
+    report.add_argument("--out", type=Path, required=True, metavar="FILE.html", help="the page to write")
+    report.add_argument(
+        "--root", type=Path, help="the data set's root, for films and pictures (default: none of them)"
+    )
+    report.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    report.set_defaults(function=_report)
+
+    export = commands.add_parser(
+        "export", help="the zip that a benchmark's server wants, checked before it is written"
+    )
+    export.add_argument(
+        "server", choices=("davis", "youtubevos"), metavar="SERVER", help="davis or youtubevos"
+    )
+    export.add_argument(
+        "folder",
+        type=Path,
+        metavar="DIR",
+        help="an evaluation's folder, or one with a folder of PNGs a sequence",
+    )
+    export.add_argument("--out", type=Path, required=True, metavar="FILE.zip", help="the zip to write")
+    export.add_argument(
+        "--root", type=Path, help="the data set's root: it tells sequences, frames, sizes, objects"
+    )
+    export.add_argument("--split", help="which list of the data set (default val)")
+    export.set_defaults(function=_export)
 
     weights = commands.add_parser("weights", help="look at weights, or convert published ones")
     kinds = weights.add_subparsers(dest="kind", required=True, metavar="KIND")
@@ -219,25 +256,72 @@ def _evaluate(args: argparse.Namespace) -> None:
 
     if args.baseline and args.weights:
         raise UserError("--baseline and --weights exclude each other; give one of them")
+    if args.processes < 1:
+        raise UserError(f"--processes is {args.processes}; give 1 or more")
     sequences = open_dataset(args.dataset, args.root, args.split)
     model = models.choose(
         args.weights, args.baseline, device=args.device, overrides=args.overrides, dataset=args.dataset
     )
     run_info = {**model.run_info(), "dataset": args.dataset, "split": args.split}
-    scores = evaluate(
-        sequences,
-        model.segmenter,
-        args.out,
-        protocol=args.dataset,
-        run_info=run_info,
-        seen=seen_categories(args.root, None) if args.dataset == "youtubevos" else None,
-        bad_frame=model.config.evaluate.bad_frame,
-        quiet=args.quiet,
-    )
-    if scores is None:
-        print(f"masks are in {args.out / 'masks'}; this split has no truth here, so there are no scores")
-    else:
+    with _helpers(args) as join:
+        scores = evaluate(
+            sequences,
+            model.segmenter,
+            args.out,
+            protocol=args.dataset,
+            run_info=run_info,
+            seen=seen_categories(args.root, None) if args.dataset == "youtubevos" else None,
+            bad_frame=model.config.evaluate.bad_frame,
+            quiet=args.quiet,
+            join=join,
+        )
+    if scores is not None:
         print(format_table(scores))
+    elif any(sequence.labels in ("sparse", "all") for sequence in sequences):
+        print(
+            f"masks are in {args.out / 'masks'}; other processes are still at work, and the last one scores"
+        )
+    else:
+        print(f"masks are in {args.out / 'masks'}; this split has no truth here, so there are no scores")
+
+
+@contextlib.contextmanager
+def _helpers(args: argparse.Namespace) -> Iterator[Callable[[], None] | None]:
+    """Other processes that share the evaluation, and what waits for them; None where none are asked for."""
+    if args.processes == 1:
+        yield None
+        return
+    import multiprocessing
+
+    import torch
+
+    threads = max(1, torch.get_num_threads() // args.processes)
+    torch.set_num_threads(threads)
+    alone = argparse.Namespace(**{**vars(args), "processes": 1, "quiet": True})
+    context = multiprocessing.get_context("spawn")
+    helpers = [context.Process(target=_help, args=(alone, threads)) for _ in range(args.processes - 1)]
+    for helper in helpers:
+        helper.start()
+    try:
+
+        def join() -> None:
+            for helper in helpers:
+                helper.join()
+
+        yield join
+    finally:
+        for helper in helpers:
+            helper.terminate()
+
+
+def _help(args: argparse.Namespace, threads: int) -> None:
+    """A part of an evaluation; what goes wrong is told by the process that started this one, which meets it again."""
+    import torch
+
+    torch.set_num_threads(threads)
+    quiet, known = contextlib.redirect_stdout(None), contextlib.suppress(UserError, KeyboardInterrupt)
+    with quiet, known:
+        _evaluate(args)
 
 
 def _score(args: argparse.Namespace) -> None:
@@ -256,6 +340,24 @@ def _score(args: argparse.Namespace) -> None:
         decay=args.decay,
     )
     print(text)
+
+
+def _report(args: argparse.Namespace) -> None:
+    from mamp.report import write_report
+
+    for path in write_report(args.runs, args.out, root=args.root, quiet=args.quiet):
+        print(path)
+
+
+def _export(args: argparse.Namespace) -> None:
+    from mamp.scoring import export
+
+    if args.split and not args.root:
+        raise UserError("--split is a list of the data set; give its root with --root, or leave --split out")
+    made = export(args.server, args.folder, args.out, root=args.root, split=args.split)
+    for note in made.notes:
+        print(f"note: {note}")
+    print(f"{made.path}: {made.masks} masks of {made.sequences} sequences, nothing missing")
 
 
 def _weights_info(args: argparse.Namespace) -> None:

@@ -53,6 +53,50 @@ def make_folder(path: Path) -> None:
         raise UserError(f"{path} cannot be written to ({error.strerror}); choose another folder") from None
 
 
+class Locks:
+    """Numbered locks that processes share through one file; a context manager. State: the open file.
+
+    A lock is its process's own until it is dropped or the process ends, however it ends. Record locks: forked processes do not
+    inherit them, and network file systems know them. Where the system has none (Windows), every lock is free.
+    Raises UserError where the file cannot be written.
+    """
+
+    def __init__(self, path: Path):
+        try:
+            self._file = path.open("a+")
+        except OSError as error:
+            raise UserError(f"{path} cannot be written ({error.strerror}); choose another folder") from None
+
+    def __enter__(self) -> Locks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def take(self, number: int) -> bool:
+        """Hold lock `number`, or find that another process does."""
+        return self._lock("LOCK_EX", "LOCK_NB", number=number)
+
+    def wait(self, number: int) -> None:
+        """Hold lock `number`, once no other process does."""
+        self._lock("LOCK_EX", number=number)
+
+    def drop(self, number: int) -> None:
+        """Let go of lock `number`."""
+        self._lock("LOCK_UN", number=number)
+
+    def _lock(self, *flags: str, number: int) -> bool:
+        try:
+            import fcntl
+        except ImportError:
+            return True
+        try:
+            fcntl.lockf(self._file, sum(getattr(fcntl, flag) for flag in flags), 1, number)
+        except (BlockingIOError, PermissionError):  # systems differ in how they say that it is held
+            return False
+        return True
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what a killed process left half written in `folder`; nothing may be writing there."""
     for leftover in folder.glob(".*.[0-9]*.partial"):

@@ -217,3 +217,22 @@ def test_published_weights_convert_from_the_command_line(tmp_path, golden, capsy
         )
         == 2
     )
+
+
+def test_two_processes_evaluate_as_one_does(tmp_path, capsys):
+    for name in ("ant", "bee", "cat"):
+        images, masks = tmp_path / "data" / "JPEGImages" / name, tmp_path / "data" / "Annotations" / name
+        images.mkdir(parents=True)
+        masks.mkdir(parents=True)
+        for i in range(4):
+            Image.new("RGB", (24, 16), (60, 10 * i, 90)).save(images / f"{i:05d}.jpg")
+            labels = np.zeros((16, 24), np.uint8)
+            labels[4:10, 2 + i : 12 + i] = 1
+            write_mask(masks / f"{i:05d}.png", labels)
+    command = ["evaluate", "folder", str(tmp_path / "data"), "--baseline", "copy", "--quiet"]
+    for processes in ("1", "2"):
+        assert main([*command, "--processes", processes, "--out", str(tmp_path / processes)]) == 0
+    one, two = ((tmp_path / n / "scores.json").read_text() for n in "12")
+    assert one == two and len(list((tmp_path / "2" / "masks").rglob("*.png"))) == 12
+    assert main([*command, "--processes", "0", "--out", str(tmp_path / "0")]) == 2
+    refused(capsys, "--processes is 0")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from mamp.errors import UserError
-from mamp.files import make_folder, remove_leftovers, whole, write_json
+from mamp.files import Locks, make_folder, remove_leftovers, whole, write_json
 
 
 def test_a_file_appears_when_its_block_ends_well(tmp_path: Path) -> None:
@@ -52,3 +54,20 @@ def test_only_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     remove_leftovers(tmp_path)
     remove_leftovers(tmp_path / "absent")
     assert sorted(os.listdir(tmp_path)) == [".hidden", ".mine.partial", "mine.partial"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs record locks")
+def test_a_lock_is_held_against_other_processes_until_it_is_dropped_or_they_end(tmp_path):
+    code = "import sys; from pathlib import Path; from mamp.files import Locks\nwith Locks(Path(sys.argv[1])) as locks: print(locks.take(3), locks.take(4))"
+    ask = [sys.executable, "-c", code, str(tmp_path / "lock")]
+
+    def others() -> str:
+        return subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
+
+    with Locks(tmp_path / "lock") as locks:
+        assert locks.take(3) and locks.take(3)
+        assert others() == "False True"
+        locks.drop(3)
+        assert others() == "True True"
+        locks.wait(4)
+        assert others() == "True False"

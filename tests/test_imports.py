@@ -32,7 +32,7 @@ ALLOWED = {
     "mamp.progress": {"mamp.errors"},
     "mamp.segmentation": {*WEIGHTS, "mamp.progress"},
     "mamp.training": {*WEIGHTS, "mamp.progress", "mamp.segmentation"},
-    "mamp.report": {*ROOT, "mamp.scoring", "mamp.data"},
+    "mamp.report": {*ROOT, "mamp.progress", "mamp.scoring", "mamp.data", "mamp.segmentation.overlay"},
 }
 NO_METHOD_BY_NAME = {"mamp.segmentation", "mamp.training"}
 HEAVY = {"torch", "torchvision", "kornia", "decord", "av", "cv2", "wandb", "numpy", "PIL"}

@@ -61,6 +61,29 @@ def write_mask(path: Path | str, labels: np.ndarray) -> None:
         image.save(partial, format="PNG")
 
 
+def read_palette_mask(path: Path | str) -> np.ndarray:
+    """The label map (H, W), uint8, of a PNG as benchmark servers want it: palette indices are ids, in DAVIS colours.
+
+    Raises UserError for a file that is missing, damaged or of another kind. 255, void, is kept.
+    """
+    path = Path(path)
+    image = _open(path)
+    if image.format != "PNG" or image.mode != "P":
+        raise UserError(
+            f"mask {path} is no palette PNG (format {image.format}, pixels {image.mode}); write it again with mamp.data.masks.write_mask"
+        )
+    labels = np.array(image, dtype=np.uint8)
+    colours = np.zeros((256, 3), np.int16)
+    palette = np.array(image.getpalette("RGB") or [], dtype=np.int16).reshape(-1, 3)
+    colours[: len(palette)] = palette
+    used = np.flatnonzero(np.bincount(labels.reshape(-1), minlength=256))
+    if np.abs(colours[used] - PALETTE[used]).max(initial=0) > 1:  # PASCAL VOC has 192 where DAVIS has 191
+        raise UserError(
+            f"mask {path} has other colours than the DAVIS palette; write it again with mamp.data.masks.write_mask"
+        )
+    return labels
+
+
 def object_ids(labels: np.ndarray) -> list[int]:
     """The ids in a label map, ascending, without background."""
     return [int(i) for i in np.unique(labels) if i != 0]

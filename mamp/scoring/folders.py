@@ -76,7 +76,7 @@ def score_videos(
 ) -> Scores:
     """As `score`, of videos whose truth is known."""
     rules = get_protocol(protocol)
-    folder = _predictions(Path(predictions), videos)
+    folder = mask_folders(Path(predictions), [video.name for video in videos])
     jobs = [(video, _folder_of(video, folder, videos), rules) for video in videos]
     outcomes = _share(_one, jobs, processes=processes or 1, weights=[len(video.masks) for video in videos])
     problems = [problem for outcome in outcomes for problem in outcome.problems]
@@ -184,14 +184,14 @@ class _Reader:
         return [f"{count} missing: {', '.join(self._missing)}", *self._broken]
 
 
-def _predictions(folder: Path, videos: Sequence[Video]) -> Path:
-    """The folder of result folders: as given, or its masks/ (of an evaluation) or Annotations/ (of a server's zip)."""
+def mask_folders(folder: Path, names: Sequence[str]) -> Path:
+    """The folder with a folder for each name: as given, or its masks/ (of an evaluation) or Annotations/ (of a server's zip)."""
     if not folder.is_dir():
         raise UserError(
             f"predictions {folder} is not a folder; give the folder with a folder of PNGs a sequence"
         )
     places = (folder, folder / "masks", folder / "Annotations")
-    return next((place for place in places if any((place / video.name).is_dir() for video in videos)), folder)
+    return next((place for place in places if any((place / name).is_dir() for name in names)), folder)
 
 
 def _folder_of(video: Video, folder: Path, videos: Sequence[Video]) -> Path:

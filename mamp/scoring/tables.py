@@ -68,6 +68,20 @@ def write_json(scores: Scores, path: Path | str) -> None:
     _write(Path(path), json.dumps(as_json(scores), indent=2, allow_nan=False) + "\n")
 
 
+def write_frames(scores: Scores, path: Path | str) -> None:
+    """Write frames.json: {"sequences": {SEQ: {OBJECT: {"frames": [name, ..], "J": [..], "F": [..]}}}}, nothing rounded."""
+    sequences = {
+        name: {
+            str(number): {"frames": list(found.frames), "J": found.j.tolist(), "F": found.f.tolist()}
+            for number, found in objects.items()
+        }
+        for name, objects in scores.sequences.items()
+    }
+    _write(
+        Path(path), json.dumps({"protocol": scores.protocol, "sequences": sequences}, allow_nan=False) + "\n"
+    )
+
+
 def write_csv(scores: Scores, path: Path | str) -> None:
     """Write scores.csv: a line an object, then the means; floats unrounded, nothing where a figure is undefined."""
     lines = [["Sequence", "Object", *STATISTICS]]

@@ -1,4 +1,4 @@
-"""A split of a data set: masks of every sequence as they are finished, then the scores."""
+"""A split of a data set: masks of every sequence as they are finished, then the scores; processes may share the work."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ from mamp import scoring
 from mamp.data import datasets
 from mamp.data.masks import write_mask
 from mamp.errors import UserError
-from mamp.files import make_folder, remove_leftovers, write_json
-from mamp.progress import Progress
+from mamp.files import Locks, make_folder, remove_leftovers, write_json
+from mamp.progress import Progress, say
 from mamp.segmentation.stream import Given, Steps, Timing, carry, decode_ahead
+
+_SETTINGS, _SCORES, _SEQUENCES = range(
+    3
+)  # locks: to look at run.json, to score, and from there on one a sequence
 
 
 def evaluate(
@@ -31,13 +35,18 @@ def evaluate(
     seen: tuple[set[str], Path] | None = None,
     bad_frame: str = "error",
     quiet: bool = False,
+    join: Callable[[], None] | None = None,
 ) -> scoring.Scores | None:
-    """Write OUT/masks/SEQ/NAME.png, run.json, and scores.json and scores.csv where there is truth; the scores.
+    """Write OUT/masks/SEQ/NAME.png, run.json, and scores.json, scores.csv and frames.json where there is truth; the scores.
 
     make_segmenter: a fresh segmenter for each sequence. protocol: a name `mamp.scoring` knows. run_info: what the
     masks depend on (config, weights' checksum, data variant), as JSON; it is kept in run.json, and a second run into the
     same folder with the same run_info leaves finished sequences alone. seen: the categories of the training set, for youtubevos; see
     `scoring.seen_categories`. None is returned when no sequence has truth.
+
+    Processes that write to the same OUT at the same time share its sequences. One that finds nothing left to take up leaves
+    with None; the one that finishes last scores. What a process that died held is taken up by another, or by a later run.
+    join: waits until the processes that the caller started to share the work have ended; then this one scores.
 
     Raises UserError when OUT belongs to another run or cannot be written, and for bad frames and masks; finished masks
     stay.
@@ -45,19 +54,58 @@ def evaluate(
     if not sequences:
         raise UserError("the split has no sequence; choose another --split")
     make_folder(out)
-    _claim(out, run_info)
-    timings: dict[str, Timing] = {}
-    with Progress(_frame_count(sequences), unit="frames", quiet=quiet) as progress:
-        for sequence in sequences:
+    with Locks(out / ".lock") as locks:
+        locks.wait(_SETTINGS)
+        _claim(out, run_info)
+        locks.drop(_SETTINGS)
+        if join is not None:
+            locks.take(_SCORES)
+        with Progress(_frame_count(sequences), unit="frames", quiet=quiet) as progress:
+            work = partial(
+                _sequence, make_segmenter=make_segmenter, out=out, bad_frame=bad_frame, progress=progress
+            )
+            timings: dict[str, Timing] = {}
+            _share(sequences, work, out, timings, locks=locks, progress=progress)
+            if join is not None:
+                join()
+                locks.wait(_SCORES)
+                _share(sequences, work, out, timings, locks=locks, progress=progress)
+        others = [sequence.name for sequence in sequences if sequence.name not in timings]
+        if others or not locks.take(_SCORES):
+            if not quiet:
+                say(
+                    f"other processes are at work on {', '.join(others) or 'the scores'}; the last one scores"
+                )
+            return None
+        write_json(
+            out / "run.json", {**run_info, "protocol": protocol, **_totals(sequences, timings), **_machine()}
+        )
+        return _score(sequences, out, protocol=protocol, seen=seen)
+
+
+def _share(
+    sequences: Sequence[datasets.Sequence],
+    work: Callable[[datasets.Sequence], Timing],
+    out: Path,
+    timings: dict[str, Timing],
+    *,
+    locks: Locks,
+    progress: Progress,
+) -> None:
+    """`work` of every sequence that is neither finished nor held by another process, until there is none; fills in `timings`."""
+    worked = True
+    while worked:  # and look again, for what a process held that died meanwhile
+        worked = False
+        for number, sequence in enumerate(sequences, start=_SEQUENCES):
+            if sequence.name in timings or not locks.take(number):
+                continue
             timing = _finished(sequence, out)
-            if timing is not None:
-                progress.skip(timing.frames)
+            if timing is None:
+                timing, worked = work(sequence), True
             else:
-                progress.begin(sequence.name)
-                timing = _sequence(sequence, make_segmenter(), out, bad_frame=bad_frame, progress=progress)
+                progress.skip(timing.frames)
+            locks.drop(number)
             timings[sequence.name] = timing
-    write_json(out / "run.json", {**run_info, "protocol": protocol, **_totals(timings), **_machine()})
-    return _score(sequences, out, protocol=protocol, seen=seen)
 
 
 def _claim(out: Path, run_info: dict[str, Any]) -> None:
@@ -104,10 +152,16 @@ def _finished(sequence: datasets.Sequence, out: Path) -> Timing | None:
 
 
 def _sequence(
-    sequence: datasets.Sequence, segmenter: Steps, out: Path, *, bad_frame: str, progress: Progress
+    sequence: datasets.Sequence,
+    *,
+    make_segmenter: Callable[[], Steps],
+    out: Path,
+    bad_frame: str,
+    progress: Progress,
 ) -> Timing:
     """Masks of one sequence, each file whole and in order; its record is written last."""
-    timing = Timing()
+    progress.begin(sequence.name)
+    segmenter, timing = make_segmenter(), Timing()
     masks = out / "masks" / sequence.name
     record = out / "sequences" / f"{sequence.name}.json"
     masks.mkdir(parents=True, exist_ok=True)
@@ -140,10 +194,11 @@ def _frame_count(sequences: Sequence[datasets.Sequence]) -> int:
     return count
 
 
-def _totals(timings: dict[str, Timing]) -> dict[str, Any]:
-    """Frames, seconds and frames per second, for each sequence and together."""
+def _totals(sequences: Sequence[datasets.Sequence], timings: dict[str, Timing]) -> dict[str, Any]:
+    """Frames, seconds and frames per second of one process, for each sequence and together."""
     together = sum(timings.values(), Timing())
-    return {**together.summary(), "sequences": {name: timing.summary() for name, timing in timings.items()}}
+    each = {sequence.name: timings[sequence.name].summary() for sequence in sequences}
+    return {**together.summary(), "sequences": each}
 
 
 def _machine() -> dict[str, Any]:
@@ -201,6 +256,7 @@ def _score(
     scores = replace(scores, notes=(*scores.notes, *notes))
     scoring.write_json(scores, out / "scores.json")
     scoring.write_csv(scores, out / "scores.csv")
+    scoring.write_frames(scores, out / "frames.json")
     return scores
 
 

@@ -53,15 +53,16 @@ STYLES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"blend": bl
 class Film:
     """An H.264 mp4 in the making; a context manager. The file appears when the block ends well, and not at all otherwise.
 
-    fps: frames a second. Frames of odd size get one row or column more, as H.264 wants even sizes.
+    fps: frames a second. crf: x264's quality, less is better. Frames of odd size get one row or column more, as H.264 wants even sizes.
     Raises UserError when the file cannot be written.
     """
 
-    def __init__(self, path: Path, *, fps: float | None = None):
+    def __init__(self, path: Path, *, fps: float | None = None, crf: int = 18):
         if path.suffix.lower() != ".mp4":
             raise UserError(f"overlay {path} is not an .mp4; name it so")
         make_folder(path.parent)
         self._whole = whole(path)
+        self._crf = crf
         self._rate = Fraction(fps or DEFAULT_FPS).limit_denominator(1001)
         self._container: Any = None
         self._stream: Any = None
@@ -80,7 +81,7 @@ class Film:
         even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         if self._stream is None:
             self._stream = self._container.add_stream(
-                "libx264", rate=self._rate, options={"crf": "18", "preset": "veryfast"}
+                "libx264", rate=self._rate, options={"crf": str(self._crf), "preset": "veryfast"}
             )
             self._stream.height, self._stream.width = even.shape[:2]
             self._stream.pix_fmt = "yuv420p"

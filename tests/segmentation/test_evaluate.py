@@ -171,39 +171,77 @@ def test_no_sequences_is_an_error(tmp_path):
         evaluate([], CopySegmenter, tmp_path / "out", protocol="folder", run_info=INFO)
 
 
+# arguments: the data, OUT, the folder of scenes.py, a file to which it adds the name of each sequence it begins, seconds a frame
 SLOW = """
 import sys, time
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
-from scenes import scene
 from mamp.data.datasets import open_dataset
 from mamp.segmentation.baseline import CopySegmenter
 from mamp.segmentation.evaluate import evaluate
 
 class Slow(CopySegmenter):
+    def __init__(self):
+        super().__init__()
+        with open(sys.argv[4], "a") as log:
+            log.write("begun\\n")
+
     def step(self, frame, mask=None):
-        time.sleep(0.05)
+        time.sleep(float(sys.argv[5]))
         return super().step(frame, mask)
 
 info = {"weights_sha256": "abc", "config": {"method": {"name": "colour"}}}
-evaluate(open_dataset("folder", Path(sys.argv[1])), Slow, Path(sys.argv[2]), protocol="folder", run_info=info, quiet=True)
+sequences = open_dataset("folder", Path(sys.argv[1]))
+scores = evaluate(sequences, Slow, Path(sys.argv[2]), protocol="folder", run_info=info, quiet=True)
+print("left" if scores is None else "scored")
 """
 
+needs_sigkill = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+needs_locks = pytest.mark.skipif(sys.platform == "win32", reason="needs record locks")
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_a_killed_run_leaves_whole_files_and_goes_on_where_it_was(root, repository):
-    out = root.parent / "out"
-    here = str(Path(__file__).parent)
-    environment = {**os.environ, "PYTHONPATH": str(repository)}
-    process = subprocess.Popen([sys.executable, "-c", SLOW, str(root), str(out), here], env=environment)
-    try:
-        deadline = time.monotonic() + 60
-        while not (out / "masks" / "bee" / "00002.png").exists():
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.005)
-    finally:
+
+@pytest.fixture
+def start(root, repository):
+    """Begins an evaluation of `root` in another process: start(seconds a frame)."""
+    started = []
+
+    def begin(seconds: float) -> subprocess.Popen:
+        words = [root, root.parent / "out", Path(__file__).parent, root.parent / "begun", seconds]
+        process = subprocess.Popen(
+            [sys.executable, "-c", SLOW, *map(str, words)],
+            env={**os.environ, "PYTHONPATH": str(repository)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
         process.kill()
         process.wait()
+        process.stdout.close()
+
+
+def wait_for(path: Path, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 400
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def begun(root: Path) -> int:
+    """How often a sequence was begun by another process."""
+    return len((root.parent / "begun").read_text().split())
+
+
+@needs_sigkill
+def test_a_killed_run_leaves_whole_files_and_goes_on_where_it_was(root, start):
+    out = root.parent / "out"
+    process = start(0.05)
+    wait_for(out / "masks" / "bee" / "00002.png", process)
+    process.kill()
+    process.wait()
     for file in (out / "masks").rglob("*.png"):
         Image.open(file).load()
     assert len(list((out / "masks" / "bee").glob("*.png"))) < 6
@@ -217,3 +255,46 @@ def test_a_killed_run_leaves_whole_files_and_goes_on_where_it_was(root, reposito
     assert run(root, Counting) is not None
     assert stepped == [True, *[False] * 5] * 2
     assert not [p for p in (out / "masks").rglob("*") if p.is_file() and p.suffix != ".png"]
+
+
+@needs_locks
+def test_processes_share_the_sequences_and_the_last_one_scores(root, start):
+    out = root.parent / "out"
+    processes = [start(0.1), start(0.1)]
+    told = [process.communicate(timeout=400)[0].strip() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert begun(root) == 3
+    assert "scored" in told
+    assert json.loads((out / "run.json").read_text())["frames"] == 18
+    assert list(json.loads((out / "scores.json").read_text())["sequences"]) == ["ant", "bee", "cat"]
+
+
+@needs_locks
+def test_a_sequence_held_by_another_process_is_left_to_it(root, start, make_segmenter, calls):
+    process = start(0.5)
+    wait_for(root.parent / "out" / "masks" / "ant" / "00000.png", process)
+    assert run(root, make_segmenter) is None
+    assert calls == ["build", "start", *["step"] * 5] * 2
+    assert not (root.parent / "out" / "scores.json").exists()
+    assert process.communicate(timeout=400)[0] == "scored\n"
+    assert begun(root) == 1
+
+
+@needs_sigkill
+def test_what_a_killed_process_held_is_taken_up_by_another(root, start):
+    doomed = start(10)
+    wait_for(root.parent / "out" / "masks" / "ant" / "00000.png", doomed)
+    other = start(0.2)
+    wait_for(root.parent / "out" / "masks" / "bee" / "00002.png", other)
+    doomed.kill()
+    assert other.communicate(timeout=400)[0] == "scored\n"
+    assert begun(root) == 4  # ant twice
+    assert len(list((root.parent / "out" / "masks").rglob("*.png"))) == 18
+
+
+@needs_locks
+def test_who_started_others_waits_for_them_and_scores(root, start, make_segmenter):
+    process = start(0.3)
+    wait_for(root.parent / "out" / "masks" / "ant" / "00000.png", process)
+    assert run(root, make_segmenter, join=lambda: process.wait(400)).means()["J-Mean"] < 1
+    assert process.communicate()[0] == "left\n"

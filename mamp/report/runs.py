@@ -1,0 +1,229 @@
+"""What the folders of evaluations and training runs hold, read for the page; anything but settings may be missing."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mamp.errors import UserError
+
+FIGURES = ("J&F-Mean", "J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F-Decay")
+CURVES = {
+    "loss": "loss",
+    "lr": "learning rate",
+    "grad_norm": "gradient norm",
+    "clips_per_s": "clips per second",
+}
+
+Row = dict[str, float | None]
+ObjectKey = tuple[str, str]  # sequence, object
+
+
+@dataclass(frozen=True)
+class ObjectFrames:
+    """J and F of one object in the frames it was scored in."""
+
+    frames: tuple[str, ...]
+    j: tuple[float, ...]
+    f: tuple[float, ...]
+
+    def both(self) -> list[float]:
+        """The mean of J and F in each frame."""
+        return [(j + f) / 2 for j, f in zip(self.j, self.f, strict=True)]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation folder. means and rows are empty where it has no scores, frames where it has no frames.json."""
+
+    name: str
+    folder: Path
+    info: Mapping[str, Any]
+    means: Row = field(default_factory=dict)
+    rows: Mapping[ObjectKey, Row] = field(default_factory=dict)
+    frames: Mapping[ObjectKey, ObjectFrames] = field(default_factory=dict)
+
+    def settings(self) -> list[tuple[str, str]]:
+        """What made the masks and how fast, name and value, as far as run.json tells."""
+        weights, config = _get(self.info, "weights", {}), _get(self.info, "config", {})
+        provenance = _get(weights, "provenance", {})
+        method = _get(config, "method", {})
+        speed, memory = self.info.get("frames_per_second"), self.info.get("peak_memory_mb")
+        device = self.info.get("peak_device_memory_mb")
+        found = {
+            "data": " ".join(str(self.info[key]) for key in ("dataset", "split") if self.info.get(key)),
+            "protocol": self.info.get("protocol"),
+            "method": method.get("name") or self.info.get("baseline"),
+            "preset": method.get("preset"),
+            "weights": weights.get("sha256", "")[:12],
+            "weights' commit": str(provenance.get("commit") or "")[:12],
+            "frames": self.info.get("frames"),
+            "frames/s": f"{speed:.2f}" if speed else None,
+            "memory": f"{memory:,.0f} MB" if memory else None,
+            "device memory": f"{device:,.0f} MB" if device else None,
+            "hardware": self.info.get("hardware"),
+            "threads": self.info.get("threads"),
+            "torch": self.info.get("torch"),
+        }
+        return [(key, str(value)) for key, value in found.items() if value]
+
+    def all_settings(self) -> str:
+        """The whole config as YAML."""
+        return yaml.safe_dump(_get(self.info, "config", {}), sort_keys=False)
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training run. curves: name -> (steps, values); previews: (step, picture) of the last few."""
+
+    name: str
+    folder: Path
+    settings: list[tuple[str, str]]
+    config: str
+    curves: Mapping[str, tuple[list[float], list[float]]]
+    previews: list[tuple[int, Path]]
+
+
+def read_runs(folders: Sequence[Path]) -> tuple[list[Evaluation], list[Training]]:
+    """Evaluations and training runs among `folders`, each under a name of its own; UserError for what is neither."""
+    evaluations, trainings = [], []
+    for name, folder in zip(_names(folders), folders, strict=True):
+        if (folder / "run.json").is_file():
+            evaluations.append(_evaluation(name, folder))
+        elif (folder / "log.jsonl").is_file():
+            trainings.append(_training(name, folder))
+        else:
+            raise UserError(
+                f"{folder} holds neither run.json nor log.jsonl; give folders that mamp evaluate or mamp train wrote"
+            )
+    return evaluations, trainings
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """The shortest ends of the paths that tell them apart."""
+    parts = [Path(os.path.abspath(folder)).parts for folder in folders]
+    longest = max(map(len, parts), default=1)
+    for depth in range(1, longest + 1):
+        names = ["/".join(part[-depth:]).lstrip("/") or "/" for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    raise UserError("a run is given twice; name each once")
+
+
+# ---------------------------------------------------------------- evaluations
+
+
+def _evaluation(name: str, folder: Path) -> Evaluation:
+    info = _read_json(folder / "run.json")
+    scores = _read_json(folder / "scores.json") if (folder / "scores.json").is_file() else {}
+    try:
+        rows = {
+            (sequence, number): _row(row)
+            for sequence, objects in scores.get("sequences", {}).items()
+            for number, row in objects.items()
+        }
+        means = {key: _number(value) for key, value in scores.items() if key not in ("protocol", "sequences")}
+        return Evaluation(name, folder, info, means, rows, _frames(folder / "frames.json"))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise UserError(
+            f"the scores in {folder} cannot be read; evaluate again, finished masks stay"
+        ) from None
+
+
+def _row(row: Mapping[str, Any]) -> Row:
+    j, f = _number(row["J-Mean"]), _number(row["F-Mean"])
+    both = None if j is None or f is None else (j + f) / 2
+    return {"J&F-Mean": both, **{key: _number(row[key]) for key in FIGURES[1:]}}
+
+
+def _frames(path: Path) -> dict[ObjectKey, ObjectFrames]:
+    if not path.is_file():
+        return {}
+    found = {}
+    for sequence, objects in _read_json(path)["sequences"].items():
+        for number, scores in objects.items():
+            j, f = tuple(map(float, scores["J"])), tuple(map(float, scores["F"]))
+            names = tuple(map(str, scores["frames"]))
+            if not len(names) == len(j) == len(f):
+                raise ValueError(path)
+            found[sequence, number] = ObjectFrames(names, j, f)
+    return found
+
+
+def worst_frames(evaluation: Evaluation, *, count: int) -> list[tuple[float, ObjectKey, str, float, float]]:
+    """The worst frame of each object, worst object first, at most `count`: (mean of J and F, object, frame, J, F)."""
+    worst = []
+    for key, scores in evaluation.frames.items():
+        if scores.frames:
+            value, index = min((value, index) for index, value in enumerate(scores.both()))
+            worst.append((value, key, scores.frames[index], scores.j[index], scores.f[index]))
+    return sorted(worst, key=lambda entry: (entry[0], entry[1]))[:count]
+
+
+# ---------------------------------------------------------------- training runs
+
+
+def _training(name: str, folder: Path) -> Training:
+    code = _read_json(folder / "code.json") if (folder / "code.json").is_file() else {}
+    text = (folder / "config.yaml").read_text(encoding="utf-8") if (folder / "config.yaml").is_file() else ""
+    entries = list(_log(folder / "log.jsonl"))
+    settings = {
+        "steps": f"{entries[-1]['step']:,}" if entries else "none",
+        "commit": str(code.get("commit") or "")[:12],
+        "changed": "yes" if code.get("diff") else "",
+        "precision": code.get("precision"),
+        "device": _get(code, "hardware", {}).get("device"),
+        "torch": _get(code, "versions", {}).get("torch"),
+    }
+    curves = {}
+    for key, title in CURVES.items():
+        points = [(float(e["step"]), v) for e in entries if (v := _number(e.get(key))) is not None]
+        if points:
+            curves[title] = ([x for x, _ in points], [y for _, y in points])
+    previews = [
+        (int(p.stem.rpartition("-")[2]), p) for p in sorted((folder / "previews").glob("step-[0-9]*.png"))
+    ]
+    shown = [(key, str(value)) for key, value in settings.items() if value]
+    return Training(name, folder, shown, text, curves, previews[-4:])
+
+
+def _log(path: Path) -> Iterator[dict[str, Any]]:
+    """Entries of a log; a last line that is being written is left out."""
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and isinstance(entry.get("step"), int):
+            yield entry
+
+
+# ---------------------------------------------------------------- plain values
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(f"{path} cannot be read; run what wrote it again, or leave its folder out")
+    return found
+
+
+def _get(mapping: Mapping[str, Any], key: str, default: Any) -> Any:
+    """The value, if it is of the default's type."""
+    value = mapping.get(key, default)
+    return value if isinstance(value, type(default)) else default
+
+
+def _number(value: Any) -> float | None:
+    number = float(value) if isinstance(value, (int, float)) else math.nan
+    return number if math.isfinite(number) else None

@@ -1,0 +1,228 @@
+"""The zip that a benchmark's server wants, made of masks that were looked through before."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mamp.data.lists import subfolders
+from mamp.data.masks import read_mask, read_palette_mask
+from mamp.errors import UserError
+from mamp.files import make_folder, whole
+from mamp.scoring.folders import mask_folders
+from mamp.scoring.metrics import labels_in
+from mamp.scoring.protocols import VOID, get_protocol, size, unknown_label
+from mamp.scoring.truth import Video, open_truth, png_files
+
+SERVERS = {"davis": "", "youtubevos": "Annotations/"}  # server -> what its zip has before SEQUENCE/FRAME.png
+_PARTS = ("masks", "Annotations")
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can tell: the same masks give the same bytes
+
+
+@dataclass(frozen=True)
+class Export:
+    """A zip that was written: how many sequences and masks it holds, and what was left out, one sentence each."""
+
+    path: Path
+    sequences: int
+    masks: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What the server expects of one sequence; size and ids are None where nothing tells them."""
+
+    name: str
+    frames: tuple[str, ...]
+    size: tuple[int, int] | None
+    ids: frozenset[int] | None
+
+
+def export(
+    server: str,
+    folder: Path | str,
+    out: Path | str,
+    *,
+    root: Path | str | None = None,
+    split: str | None = None,
+) -> Export:
+    """Write OUT for a server: FOLDER/SEQ/FRAME.png as SEQ/FRAME.png (davis) or Annotations/SEQ/FRAME.png (youtubevos).
+
+    folder: an evaluation's folder, or one with a folder of PNGs for each sequence. root, split: the data set, which
+    tells sequences, frames, sizes and objects; without it every sequence is held against its own first mask, and an
+    evaluation's folder against its run.json. Masks that the server does not ask for are left out and noted. The same
+    masks give the same bytes.
+
+    Raises UserError that lists everything that is wrong: missing sequences and frames, names, sizes, ids, files that
+    are no PNGs with the DAVIS palette. Nothing is written then.
+    """
+    if server not in SERVERS:
+        raise UserError(f"server {server} is not known; use one of {', '.join(SERVERS)}")
+    folder, out = Path(folder), Path(out)
+    if out.suffix.lower() != ".zip":
+        raise UserError(f"{out} is not a .zip; name it so")
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder} is not a folder; give an evaluation's folder or one with a folder of PNGs a sequence"
+        )
+    wanted = [] if root is None else list(_of_the_set(server, Path(root), split))
+    place = mask_folders(folder, [w.name for w in wanted] or _folders_in(folder))
+    problems = list(_unfinished(folder))
+    if root is None:
+        wanted = list(_of_themselves(server, place))
+        problems += _misnamed(server, wanted)
+    problems += [f"{w.name}: {problem}" for w in wanted for problem in _check(place / w.name, w)]
+    if not wanted:
+        problems.append("there is no folder with PNG masks")
+    if problems:
+        raise UserError(
+            f"{folder} cannot go to the server as it is, in {len(problems)} {'place' if len(problems) == 1 else 'places'}; "
+            "mend what is listed and export again:\n" + "\n".join(f"  {problem}" for problem in problems)
+        )
+    _write(
+        out,
+        [
+            (f"{SERVERS[server]}{w.name}/{f}.png", place / w.name / f"{f}.png")
+            for w in wanted
+            for f in w.frames
+        ],
+    )
+    return Export(out, len(wanted), sum(len(w.frames) for w in wanted), tuple(_left_out(place, wanted)))
+
+
+def _folders_in(folder: Path) -> list[str]:
+    """Names of the folders that hold masks, wherever an evaluation or a zip keeps them."""
+    places = (folder, *(folder / part for part in _PARTS))
+    return [sub.name for place in places if place.is_dir() for sub in subfolders(place) if png_files(sub)]
+
+
+# ---------------------------------------------------------------- what is wanted
+
+
+def _of_the_set(server: str, root: Path, split: str | None) -> Iterator[_Wanted]:
+    truth = open_truth(root, protocol="youtubevos" if server == "youtubevos" else None, split=split)
+    if not truth.protocol.startswith(server):
+        raise UserError(
+            f"{root} is a root of {truth.protocol}, not of {server}; give the data set's root (--root)"
+        )
+    rules = get_protocol(truth.protocol)
+    for video in truth.videos:
+        first = read_mask(_first(video), void=rules.void)
+        if rules.objects == "late":
+            ids = frozenset(video.first) or frozenset(
+                k for p in video.masks.values() for k in labels_in(read_mask(p))
+            )
+        else:
+            ids = frozenset(range(1, 1 + max(labels_in(rules.truth(first)), default=0)))
+        yield _Wanted(video.name, video.frames or tuple(video.masks), first.shape, ids)
+
+
+def _first(video: Video) -> Path:
+    for path in video.masks.values():
+        return path
+    raise UserError(f"the data set has no mask of {video.name}; fetch it again")
+
+
+def _of_themselves(server: str, place: Path) -> Iterator[_Wanted]:
+    """Each folder's own frames; its first mask tells size and, where objects do not come late, ids."""
+    for folder in subfolders(place):
+        files = png_files(folder)
+        if not files:
+            continue
+        try:
+            first = read_palette_mask(next(iter(files.values())))
+        except UserError:  # told when all files are looked at
+            yield _Wanted(folder.name, tuple(files), None, None)
+            continue
+        ids = None if server == "youtubevos" else frozenset({*labels_in(first)} - {VOID})
+        yield _Wanted(folder.name, tuple(files), first.shape, ids)
+
+
+# ---------------------------------------------------------------- what is wrong
+
+
+def _unfinished(folder: Path) -> Iterator[str]:
+    """What an evaluation's own record says is missing."""
+    record = folder / "run.json"
+    if not (folder / "masks").is_dir() or not record.is_file():
+        return
+    try:
+        sequences: dict[str, Any] = json.loads(record.read_text(encoding="utf-8")).get("sequences", {})
+        counts = {name: entry["frames"] for name, entry in sequences.items()}
+    except (ValueError, AttributeError, KeyError, TypeError):
+        yield "run.json cannot be read; evaluate again into another folder"
+        return
+    if not counts:
+        yield "run.json tells of an evaluation that is not finished; start it again, it goes on where it was"
+    for name, count in counts.items():
+        there = len(png_files(folder / "masks" / name))
+        if there != count:
+            yield f"{name}: {there} masks are there, but run.json tells of {count}"
+
+
+def _misnamed(server: str, wanted: Iterable[_Wanted]) -> Iterator[str]:
+    for w in wanted:
+        if not all(len(frame) == 5 and frame.isdecimal() for frame in w.frames):
+            strange = [frame for frame in w.frames if not (len(frame) == 5 and frame.isdecimal())]
+            yield f"{w.name}: masks are called by five digits, as 00000.png, not {', '.join(strange)}"
+        elif server == "davis":
+            missing = [f"{i:05d}" for i in range(int(w.frames[-1])) if f"{i:05d}" not in w.frames]
+            if missing:
+                yield f"{w.name}: {_frames(missing)} missing: {', '.join(missing)}"
+
+
+def _check(folder: Path, wanted: _Wanted) -> list[str]:
+    """What is wrong with the masks of one sequence, one clause each."""
+    if not folder.is_dir():
+        return ["the sequence is missing"]
+    missing, problems = [], []
+    strange: dict[int, list[str]] = {}
+    for frame in wanted.frames:
+        path = folder / f"{frame}.png"
+        if not path.is_file():
+            missing.append(frame)
+            continue
+        try:
+            labels = read_palette_mask(path)
+        except UserError as error:
+            problems.append(str(error))
+            continue
+        if wanted.size is not None and labels.shape != wanted.size:
+            problems.append(f"{frame} is {size(labels.shape)} but its sequence {size(wanted.size)}")
+        for label in labels_in(labels):
+            if label == VOID or (wanted.ids is not None and label not in wanted.ids):
+                strange.setdefault(label, []).append(frame)
+    if missing:
+        problems.insert(0, f"{_frames(missing)} missing: {', '.join(missing)}")
+    return problems + [unknown_label(label, frames) for label, frames in sorted(strange.items())]
+
+
+def _frames(names: Sequence[str]) -> str:
+    return "1 frame is" if len(names) == 1 else f"{len(names)} frames are"
+
+
+def _left_out(place: Path, wanted: Sequence[_Wanted]) -> Iterator[str]:
+    surplus = sorted({f.name for f in subfolders(place) if png_files(f)} - {w.name for w in wanted})
+    if surplus:
+        yield f"left out, not in the set: {', '.join(surplus)}"
+    for w in wanted:
+        count = len(png_files(place / w.name).keys() - set(w.frames))
+        if count:
+            yield f"left out, not asked for: {count} {'mask' if count == 1 else 'masks'} of {w.name}"
+
+
+# ---------------------------------------------------------------- the zip
+
+
+def _write(out: Path, files: Sequence[tuple[str, Path]]) -> None:
+    make_folder(out.parent)
+    with whole(out) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        for name, path in sorted(files):  # PNGs are compressed already
+            entry = zipfile.ZipInfo(name, _EPOCH)
+            entry.create_system, entry.external_attr = 3, 0o100644 << 16
+            archive.writestr(entry, path.read_bytes())

@@ -1,0 +1,40 @@
+"""A browser, and a page for it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "report"))
+
+from chromium import Browser, find_chromium  # noqa: E402
+from report_world import write_data, write_evaluation, write_training  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def report(tmp_path_factory) -> Path:
+    """The page of two evaluations and a training run."""
+    pytest.importorskip("jinja2", reason="needs jinja2, of the extra report")
+    from mamp.report import write_report
+
+    base = tmp_path_factory.mktemp("report")
+    data = write_data(base / "data")
+    runs = [
+        write_evaluation(base / "steady", data, drift=0),
+        write_evaluation(base / "drifting", data, drift=0.5),
+        write_training(base / "train"),
+    ]
+    write_report(runs, base / "page.html", root=data, quiet=True)
+    return base / "page.html"
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory) -> Iterator[Browser]:
+    program = find_chromium()
+    if program is None:
+        pytest.skip("needs Debian's chromium: apt-get install chromium")
+    with Browser(program, tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
