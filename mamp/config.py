@@ -423,8 +423,10 @@ def _explain(error: ValidationError, places: Mapping[str, str]) -> str:
     place = place or next((p for k, p in reversed(list(places.items())) if k.startswith(f"{key}.")), None)
     at = f"{place}: " if place else ""
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, _all_keys(), n=1, cutoff=0.5)
-        nearest = near[0] if near else "; ".join(Config.model_fields)
+        keys, last = _all_keys(), where[-1]
+        near = difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
+        near = near or [k for k in keys if k.split(".")[-1] == last]  # the name alone, without its section
+        nearest = near[0] if near else ", ".join(Config.model_fields)
         return f"{at}{key} is not a key; did you mean {nearest}? (`mamp config mamp` lists them all)"
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]

@@ -135,6 +135,23 @@ def test_a_folder_that_cannot_be_written_is_refused(world, tmp_path, capsys):
     refused(capsys, "file/out")
 
 
+def test_masks_are_never_written_over_the_frames_or_the_given_masks(world, tmp_path, capsys):
+    before = {path.name: path.read_bytes() for path in (world / "frames").iterdir()}
+    assert segment(world, world / "frames") == 2
+    refused(capsys, "folder of the video")
+    assert segment(world, world) == 2
+    refused(capsys, "folder of the masks")
+    assert {path.name: path.read_bytes() for path in (world / "frames").iterdir()} == before
+
+
+def test_a_text_file_is_no_checkpoint(tmp_path, capsys):
+    (tmp_path / "notes.pt").write_text("hello\n")
+    assert main(["weights", "info", str(tmp_path / "notes.pt")]) == 2
+    refused(capsys, "notes.pt", "not a readable checkpoint")
+    assert main(["weights", "convert", str(tmp_path / "notes.pt"), str(tmp_path / "w.safetensors")]) == 2
+    refused(capsys, "notes.pt")
+
+
 def test_a_missing_recipe_is_named(capsys):
     assert main(["train", "configs/nothing.yaml"]) == 2
     refused(capsys, "configs/nothing.yaml")

@@ -48,6 +48,7 @@ def test_roots_add_up_and_carry_their_rate():
 WRONG = [
     ("method.propagation.topk=3", "did you mean method.propagation.top_k"),
     ("mehtod.preset=tuned", "did you mean method"),
+    ("top_k=3", "did you mean method.propagation.top_k"),
     ("train.lr=-1", "greater than 0"),
     ("method.preset=best", "'tuned' or 'published'"),
     ("data.interval_chances=[0.5, 0.2, 0.2]", "summing to 1"),

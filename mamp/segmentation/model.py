@@ -99,7 +99,7 @@ def load(
         method = configs.load(None, overrides).method.name
         if method not in stored.names():
             raise UserError(
-                f"no weights of method {method} come with the package; name a file of weights (--weights)"
+                f"no weights of method {method} come with the package; name some with --weights: `mamp train` and `mamp demo` make them"
             )
         weights = method
     found = stored.read(weights)

@@ -41,6 +41,11 @@ def segment(
     """
     if overlay_style not in STYLES:
         raise UserError(f"overlay style {overlay_style} is not known; use one of {', '.join(STYLES)}")
+    for kind, place in (("the video", video), ("the masks", masks if masks.is_dir() else masks.parent)):
+        if out.resolve() == place.resolve():
+            raise UserError(
+                f"--out {out} is the folder of {kind}, whose files would be replaced; choose another --out"
+            )
     timing = Timing()
     with ExitStack() as stack:
         source = stack.enter_context(open_frames(video, bad_frame=bad_frame))
