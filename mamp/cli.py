@@ -295,7 +295,8 @@ def _helpers(args: argparse.Namespace) -> Iterator[Callable[[], None] | None]:
 
     import torch
 
-    threads = max(1, torch.get_num_threads() // args.processes)
+    before = torch.get_num_threads()
+    threads = max(1, before // args.processes)
     torch.set_num_threads(threads)
     alone = argparse.Namespace(**{**vars(args), "processes": 1, "quiet": True})
     context = multiprocessing.get_context("spawn")
@@ -312,6 +313,7 @@ def _helpers(args: argparse.Namespace) -> Iterator[Callable[[], None] | None]:
     finally:
         for helper in helpers:
             helper.terminate()
+        torch.set_num_threads(before)
 
 
 def _help(args: argparse.Namespace, threads: int) -> None:

@@ -189,6 +189,8 @@ class MampConfig(Section):
     training: MampTraining = MampTraining()
 
 
+YOUTUBE = {"propagation": {"memory": "youtube", "memory_length": 4, "pad": 16, "subsample": 2}}
+
 # What a preset sets, and what it sets besides for one data set; "" is every data set.
 PRESETS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
     ("mamp", "tuned"): {},
@@ -200,7 +202,8 @@ PRESETS: dict[tuple[str, str], dict[str, dict[str, Any]]] = {
             },
             "motion": {"source": "none"},
         },
-        "youtubevos": {"propagation": {"memory": "youtube", "memory_length": 4, "pad": 16, "subsample": 2}},
+        "youtubevos": YOUTUBE,
+        "folder": YOUTUBE,  # the published demo of one's own video
     },
 }  # fmt: skip
 
@@ -283,7 +286,8 @@ class DataConfig(Section):
     @field_validator("root", mode="before")
     @classmethod
     def _roots(cls, value: Any) -> Any:
-        return tuple(_root(v) for v in ([value] if isinstance(value, (str, Path, dict)) else value))
+        values = [value] if isinstance(value, (str, Path, dict)) else value
+        return tuple(_root(v) for v in values) if isinstance(values, (list, tuple)) else values
 
     @model_validator(mode="after")
     def _chances(self) -> DataConfig:

@@ -253,3 +253,17 @@ def test_two_processes_evaluate_as_one_does(tmp_path, capsys):
     assert one == two and len(list((tmp_path / "2" / "masks").rglob("*.png"))) == 12
     assert main([*command, "--processes", "0", "--out", str(tmp_path / "0")]) == 2
     refused(capsys, "--processes is 0")
+
+
+def test_an_evaluation_is_not_continued_with_other_videos(tmp_path, capsys):
+    for name, size in (("one", 24), ("two", 32)):
+        frames, masks = (tmp_path / name / part / "a" for part in ("JPEGImages", "Annotations"))
+        frames.mkdir(parents=True)
+        masks.mkdir(parents=True)
+        for i in range(2):
+            Image.fromarray(np.full((size, size, 3), 9, np.uint8)).save(frames / f"{i}.png")
+        write_mask(masks / "0.png", np.eye(size, dtype=np.uint8))
+    command = ["--out", str(tmp_path / "out"), "--baseline", "copy", "--quiet"]
+    assert main(["evaluate", "folder", str(tmp_path / "one"), *command]) == 0
+    assert main(["evaluate", "folder", str(tmp_path / "two"), *command]) == 2
+    refused(capsys, "run.json", "videos")

@@ -25,7 +25,7 @@ class DisFlow(Source):
             import cv2
         except ImportError:
             raise UserError(
-                "method.motion.source=dis needs OpenCV; pip install 'mamp[opencv]', or use method.motion.source=coarse"
+                "method.motion.source=dis needs OpenCV; pip install opencv-python-headless, or use method.motion.source=coarse"
             ) from None
         presets = {
             "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,

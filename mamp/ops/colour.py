@@ -36,7 +36,7 @@ def _opencv_lab(rgb: Tensor) -> Tensor:
         import cv2
     except ImportError:
         raise UserError(
-            "method.encoder.lab=opencv needs OpenCV; pip install 'mamp[opencv]', or set method.encoder.lab=exact"
+            "method.encoder.lab=opencv needs OpenCV; pip install opencv-python-headless, or set method.encoder.lab=exact"
         ) from None
     import numpy as np
 

@@ -34,5 +34,5 @@ def amp_dtype(amp: str, device: torch.device) -> torch.dtype | None:
         return torch.float16 if amp == "fp16" else torch.bfloat16
     fast = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else False
     if device.type == "cpu":
-        fast = torch.cpu._is_amx_tile_supported()
+        fast = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
     return torch.bfloat16 if fast else None

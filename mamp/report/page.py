@@ -73,7 +73,7 @@ def _template() -> Any:
     try:
         import jinja2
     except ImportError:
-        raise UserError("mamp report needs jinja2; install it with pip install 'mamp[report]'") from None
+        raise UserError("mamp report needs jinja2; pip install jinja2") from None
     loader = jinja2.PackageLoader("mamp.report", "")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["figure"] = _figure

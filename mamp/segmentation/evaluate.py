@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import time
@@ -54,6 +55,7 @@ def evaluate(
     if not sequences:
         raise UserError("the split has no sequence; choose another --split")
     make_folder(out)
+    run_info = {**run_info, "videos": _digest(sequences)}
     with Locks(out / ".lock") as locks:
         locks.wait(_SETTINGS)
         _claim(out, run_info)
@@ -106,6 +108,19 @@ def _share(
                 progress.skip(timing.frames)
             locks.drop(number)
             timings[sequence.name] = timing
+
+
+def _digest(sequences: Sequence[datasets.Sequence]) -> str:
+    """Changes with the sequences, the names of their frames, the first frame and the masks that are given.
+
+    Not with every frame's bytes: one that was cut short may be mended, and the evaluation goes on.
+    """
+    digest = hashlib.sha256()
+    for sequence in sequences:
+        frames = sorted(sequence.source.iterdir()) if sequence.source.is_dir() else [sequence.source]
+        sizes = [file.stat().st_size for file in (frames[0], *sequence.given.values())]
+        digest.update(repr((sequence.name, [frame.name for frame in frames], sizes)).encode())
+    return digest.hexdigest()[:16]
 
 
 def _claim(out: Path, run_info: dict[str, Any]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import resource
 import signal
 import sys
 import threading
@@ -63,6 +62,10 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
             census, config.data, frames=task.clip.frames, batch=config.train.batch, seed=config.train.seed
         )
         steps = config.train.steps or plan.steps_for(config.train.epochs)
+        if steps < 1:
+            raise UserError(
+                f"train.epochs={config.train.epochs:g} makes no step of {config.train.batch} clips; raise it"
+            )
         _tell_census(census, plan, config, tell)
         code = describe_code(where)
         trainer = Trainer(task, config, where, steps=steps, provenance=_provenance(config, census, code))
@@ -206,5 +209,9 @@ def _memory_mb(device: torch.device) -> float:
     """Most memory held so far: of the GPU, or of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mamp import config as configs
 from mamp import methods
 from mamp.errors import UserError
 from mamp.files import make_folder, whole
@@ -89,8 +90,10 @@ def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:
     state = {name.removeprefix("module."): value for name, value in state.items()}
     ours, config = methods.get(method).from_published(state)
     provenance = {"converted_from": source.name, "entries": len(ours)}
+    found = Weights(target, ours, config, provenance)
+    load_model(found, configs.load(base={"method": config}).method)  # says which shape does not fit
     save(target, ours, method=config, provenance=provenance)
-    return Weights(target, ours, config, provenance)
+    return found
 
 
 def _width(weights: Weights) -> Any:

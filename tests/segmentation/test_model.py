@@ -45,7 +45,9 @@ def test_the_network_comes_with_the_config_kept_beside_its_weights(stored):
 
 def test_without_shipped_weights_one_is_told_to_name_a_file(monkeypatch):
     monkeypatch.setattr(weights, "names", list)
-    with pytest.raises(UserError, match="no weights of method mamp come with the package; name some with --weights"):
+    with pytest.raises(
+        UserError, match="no weights of method mamp come with the package; name some with --weights"
+    ):
         mamp.load()
 
 
