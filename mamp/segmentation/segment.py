@@ -46,6 +46,10 @@ def segment(
             raise UserError(
                 f"--out {out} is the folder of {kind}, whose files would be replaced; choose another --out"
             )
+    if overlay is not None and overlay.resolve() == video.resolve():
+        raise UserError(
+            f"--overlay {overlay} is the video itself, which would be replaced; choose another file"
+        )
     timing = Timing()
     with ExitStack() as stack:
         source = stack.enter_context(open_frames(video, bad_frame=bad_frame))

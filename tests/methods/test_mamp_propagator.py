@@ -151,6 +151,18 @@ def test_the_network_sees_what_it_saw_in_training_or_as_published_all():
     torch.testing.assert_close(hidden[:, 0], 1.5 * full[:, 0].expand(2, -1, -1))
 
 
+@pytest.mark.parametrize("corner", [(9, 9), (10, 14), (11, 13)])
+def test_an_object_of_one_pixel_is_remembered_wherever_it_lies(corner):
+    propagator = MampPropagator(Colours(), method())
+    frame, masks = scene(0)
+    dot = torch.zeros_like(masks[:1])
+    dot[0, corner[0], corner[1]] = 1
+    propagator.start(frame, torch.cat((masks[:1] * (1 - dot), dot)))
+    remembered = propagator.pending.scores
+    assert remembered[2].sum() >= 1
+    torch.testing.assert_close(remembered.sum(0), torch.ones(12, 20))
+
+
 def test_memory_does_not_grow():
     propagator = MampPropagator(Colours(), method())
     propagator.start(*scene(0))

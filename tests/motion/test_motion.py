@@ -68,7 +68,7 @@ def test_dis_without_opencv_says_what_to_install(monkeypatch):
         return real(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", absent)
-    with pytest.raises(UserError, match=r"pip install 'mamp\[opencv\]'"):
+    with pytest.raises(UserError, match="pip install opencv-python-headless"):
         motion("source=dis")
 
 

@@ -235,10 +235,15 @@ class MampPropagator:
         return pad_to_multiple(x, self.knobs.pad)[:, :: self.knobs.subsample, :: self.knobs.subsample]
 
     def _to_grid(self, labels: Tensor) -> Tensor:
-        """(K+1, H, W), background first -> (K+1, h, w): the pixel at each cell's centre, as published."""
+        """(K+1, H, W), background first -> (K+1, h, w): the pixel at each cell's centre, as published; soft labels keep small objects."""
         if self.knobs.scale != 1:
             labels = F.interpolate(labels[None], self._scaled(labels.shape[-2:]), mode="nearest-exact")[0]
-        return with_background(self._fit(labels[1:])[:, ::STRIDE, ::STRIDE])
+        cells = self._fit(labels[1:])[:, ::STRIDE, ::STRIDE]
+        if self.knobs.labels == "soft":
+            padded = pad_to_multiple(labels[1:], self.knobs.pad)
+            touched = F.max_pool2d(padded[None], self.cell, self.cell, ceil_mode=True)[0]
+            cells = with_small_ones(cells, touched)
+        return with_background(cells)
 
     def _to_frame(self, scores: Tensor, size: tuple[int, ...]) -> Tensor:
         """(K+1, h, w) -> probabilities (K+1, H, W)."""
@@ -257,6 +262,16 @@ def magnify(scores: Tensor, cell: int, size: list[int]) -> Tensor:
     height, width = ((side - 1) * cell + 1 for side in scores.shape[-2:])
     full = F.interpolate(scores[None], (height, width), mode="bilinear", align_corners=True)
     return F.pad(full, (0, size[1] - width, 0, size[0] - height), mode="replicate")[0]
+
+
+def with_small_ones(cells: Tensor, touched: Tensor) -> Tensor:
+    """(K, h, w) masks of cell centres, where an object that covers no centre gets the cells it touches instead."""
+    small = (cells.flatten(1).sum(1) == 0) & (touched.flatten(1).sum(1) > 0)
+    if not small.any():
+        return cells
+    gained = touched * small[:, None, None]
+    together = gained / gained.sum(0).clamp(min=1)
+    return cells * (1 - together.sum(0)) + together
 
 
 def with_background(masks: Tensor) -> Tensor:
