@@ -417,11 +417,6 @@ def _explain(error: ValidationError, places: Mapping[str, str]) -> str:
     """One sentence about the first thing that is wrong."""
     first = error.errors()[0]
     where = [str(part) for part in first["loc"]]
-    where = [
-        part
-        for i, part in enumerate(where)
-        if not (i == 1 and where[0] == "method" and part in METHOD_CONFIGS)
-    ]
     key = ".".join(where)
     place = next((places[k] for k in _prefixes(key) if k in places), None)
     place = place or next((p for k, p in reversed(list(places.items())) if k.startswith(f"{key}.")), None)
@@ -434,11 +429,8 @@ def _explain(error: ValidationError, places: Mapping[str, str]) -> str:
         return f"{at}{key} is not a key; did you mean {nearest}? (`mamp config mamp` lists them all)"
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    found = (
-        ""
-        if first["type"] == "missing" or isinstance(first["input"], dict)
-        else f", but it is {first['input']!r}"
-    )
+    told = first["type"] == "missing" or isinstance(first["input"], dict)
+    found = "" if told else f", but it is {first['input']!r}"
     return f"{at}{key or 'the config'}: {message}{found}; `mamp config mamp` tells what each key takes"
 
 
