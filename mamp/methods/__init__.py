@@ -1,8 +1,9 @@
 """The registry: a method's name -> its package, imported when that method is asked for.
 
-A method's package has three functions:
+A method's package has four functions:
   build_task(config) -> TrainingTask                        from a whole `Config`
   build_model(method) -> nn.Module                          from the method's config, fresh weights
+  from_published(state) -> (state dict, method)             names of a published checkpoint -> ours
   build_propagator(model, method, *, motion, device, dtype) -> Propagator   for one video
 """
 
