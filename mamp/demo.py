@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from mamp.data.masks import read_mask
 from mamp.data.synthetic import write_dataset
 from mamp.errors import UserError
 from mamp.files import make_folder, write_json
+from mamp.progress import say
 from mamp.segmentation.evaluate import evaluate
 from mamp.segmentation.model import Copy, Model, choose, load
 from mamp.segmentation.overlay import Film, blend, contact_sheet, write_picture
@@ -79,7 +79,7 @@ def demo(
 
 def _tell(line: str, *, quiet: bool) -> None:
     if not quiet:
-        print(line, file=sys.stderr, flush=True)
+        say(line)
 
 
 def recipe() -> Path:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+STRIDE = 4  # pixels to a feature cell
+
 
 class Block(nn.Module):
     """ReLU(left(x) + shortcut(x)), two 3x3 convolutions on the left."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mamp.config import MampConfig
 from mamp.errors import UserError
 from mamp.methods.base import Motion
+from mamp.methods.mamp.encoder import STRIDE
 from mamp.methods.mamp.memory import RULES, BudgetRule
 from mamp.motion import build_motion
 from mamp.motion.source import FAR, NEAR
@@ -19,8 +20,6 @@ from mamp.ops.colour import CHROMA, drop_channel, rgb_to_lab
 from mamp.ops.correlation import topk_readout
 from mamp.ops.sizes import pad_to_multiple, resize
 from mamp.ops.warping import clean_flow, warp
-
-STRIDE = 4  # of the encoder
 
 
 @dataclass

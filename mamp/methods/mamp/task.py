@@ -11,12 +11,10 @@ from torch import Tensor
 from mamp.config import Config
 from mamp.data.augment import augment
 from mamp.methods.base import Batch, ClipSpec, TrainingTask
-from mamp.methods.mamp.encoder import Encoder
+from mamp.methods.mamp.encoder import STRIDE, Encoder
 from mamp.ops.colour import CHROMA, MEAN, SCALE, drop_channel, rgb_to_lab
 from mamp.ops.correlation import window_attention
 from mamp.ops.sizes import resize
-
-STRIDE = 4
 
 
 @dataclass(frozen=True)
