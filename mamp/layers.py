@@ -100,9 +100,18 @@ def knobs(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any
         else:
             default = None if field.is_required() else field.get_default()
             meaning = field.description or ""
-            choices = _choices(kind)
-            yield f"{prefix}{name}", default, f"{meaning} [{choices}]" if choices else meaning
+            allowed = _choices(kind) or _range(field.metadata)
+            yield f"{prefix}{name}", default, f"{meaning} [{allowed}]" if allowed else meaning
 
 
 def _choices(kind: Any) -> str:
     return "|".join(map(str, get_args(kind))) if get_origin(kind) is Literal else ""
+
+
+def _range(bounds: Sequence[Any]) -> str:
+    """What the bounds of a number allow, in words."""
+    words = {"gt": "above", "ge": "from", "lt": "below", "le": "to"}
+    found = [
+        f"{word} {getattr(b, kind):g}" for kind, word in words.items() for b in bounds if hasattr(b, kind)
+    ]
+    return " ".join(found)

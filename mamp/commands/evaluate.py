@@ -1,0 +1,123 @@
+"""`mamp evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mamp.commands.shared import common, overrides, weights
+from mamp.errors import UserError
+
+
+def add(commands: Any) -> None:
+    """Put the command into the parser."""
+    evaluate = commands.add_parser("evaluate", help="masks and scores of a data set's split; resumes")
+    evaluate.add_argument(
+        "dataset",
+        metavar="DATASET",
+        help="davis2016, davis2017, youtubevos, longvideos, or folder (frames and masks side by side)",
+    )
+    evaluate.add_argument(
+        "root", type=Path, metavar="ROOT", help="the data set's root, as its authors pack it"
+    )
+    evaluate.add_argument(
+        "--split", default="val", help="any list in ImageSets, or train, valid, ... (default %(default)s)"
+    )
+    evaluate.add_argument(
+        "--out", type=Path, required=True, help="folder for masks, scores.json, scores.csv and run.json"
+    )
+    evaluate.add_argument(
+        "--baseline",
+        choices=("copy", "untrained"),
+        help="instead of weights: the first mask copied, or a network with random weights",
+    )
+    evaluate.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        help="how many sequences at a time; the same command begun elsewhere shares the work, too (default %(default)s)",
+    )
+    weights(evaluate)
+    overrides(evaluate)
+    common(evaluate, _run)
+
+
+def _run(args: argparse.Namespace) -> None:
+    from mamp.data.datasets import open_dataset
+    from mamp.scoring import format_table, seen_categories
+    from mamp.segmentation import model as models
+    from mamp.segmentation.evaluate import evaluate
+
+    if args.baseline and args.weights:
+        raise UserError("--baseline and --weights exclude each other; give one of them")
+    if args.processes < 1:
+        raise UserError(f"--processes is {args.processes}; give 1 or more")
+    sequences = open_dataset(args.dataset, args.root, args.split)
+    model = models.choose(
+        args.weights, args.baseline, device=args.device, overrides=args.overrides, dataset=args.dataset
+    )
+    run_info = {**model.run_info(), "dataset": args.dataset, "split": args.split}
+    with _helpers(args) as join:
+        scores = evaluate(
+            sequences,
+            model.segmenter,
+            args.out,
+            protocol=args.dataset,
+            run_info=run_info,
+            seen=seen_categories(args.root, None) if args.dataset == "youtubevos" else None,
+            bad_frame=model.config.evaluate.bad_frame,
+            quiet=args.quiet,
+            join=join,
+        )
+    if scores is not None:
+        print(format_table(scores))
+    elif any(sequence.labels in ("sparse", "all") for sequence in sequences):
+        print(
+            f"masks are in {args.out / 'masks'}; other processes are still at work, and the last one scores"
+        )
+    else:
+        print(f"masks are in {args.out / 'masks'}; this split has no truth here, so there are no scores")
+
+
+@contextlib.contextmanager
+def _helpers(args: argparse.Namespace) -> Iterator[Callable[[], None] | None]:
+    """Other processes that share the evaluation, and what waits for them; None where none are asked for."""
+    if args.processes == 1:
+        yield None
+        return
+    import multiprocessing
+
+    import torch
+
+    before = torch.get_num_threads()
+    threads = max(1, before // args.processes)
+    torch.set_num_threads(threads)
+    alone = argparse.Namespace(**{**vars(args), "processes": 1, "quiet": True})
+    context = multiprocessing.get_context("spawn")
+    helpers = [context.Process(target=_help, args=(alone, threads)) for _ in range(args.processes - 1)]
+    for helper in helpers:
+        helper.start()
+    try:
+
+        def join() -> None:
+            for helper in helpers:
+                helper.join()
+
+        yield join
+    finally:
+        for helper in helpers:
+            helper.terminate()
+        torch.set_num_threads(before)
+
+
+def _help(args: argparse.Namespace, threads: int) -> None:
+    """A part of an evaluation; what goes wrong is told by the process that started this one, which meets it again."""
+    import torch
+
+    torch.set_num_threads(threads)
+    quiet, known = contextlib.redirect_stdout(None), contextlib.suppress(UserError, KeyboardInterrupt)
+    with quiet, known:
+        _run(args)

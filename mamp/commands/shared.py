@@ -1,0 +1,27 @@
+"""Options that several commands take."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+OVERRIDES = "settings over the preset and the config file, for example method.propagation.top_k=10; `mamp config mamp` lists them"
+
+
+def common(parser: argparse.ArgumentParser, run: Any) -> None:
+    """--device and --quiet; `run` is what the command calls."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default %(default)s)")
+    parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    parser.set_defaults(function=run)
+
+
+def overrides(parser: argparse.ArgumentParser) -> None:
+    """key=value arguments, wherever they stand."""
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help=OVERRIDES)
+
+
+def weights(parser: argparse.ArgumentParser) -> None:
+    """--weights."""
+    parser.add_argument(
+        "--weights", help="a .safetensors file, a training checkpoint, a run folder, or a shipped name"
+    )

@@ -1,0 +1,35 @@
+"""Every knob of every method, typed, with its meaning, default and range; no torch.
+
+A config is made of layers, later ones winning: the method's preset (and what the preset says for the data
+set at hand), a YAML file, `key=value` arguments. The resolved whole is saved with every result.
+"""
+
+from __future__ import annotations
+
+from mamp.config.data import Augment, DataConfig, Root
+from mamp.config.evaluate import EvaluateConfig
+from mamp.config.mamp import MampConfig, MampEncoder, MampPropagation, MampTraining
+from mamp.config.methods import METHOD_CONFIGS, PRESETS
+from mamp.config.motion import MotionConfig
+from mamp.config.reading import dump, load, method_knobs
+from mamp.config.train import TrainConfig
+from mamp.config.whole import Config
+
+__all__ = [
+    "METHOD_CONFIGS",
+    "PRESETS",
+    "Augment",
+    "Config",
+    "DataConfig",
+    "EvaluateConfig",
+    "MampConfig",
+    "MampEncoder",
+    "MampPropagation",
+    "MampTraining",
+    "MotionConfig",
+    "Root",
+    "TrainConfig",
+    "dump",
+    "load",
+    "method_knobs",
+]

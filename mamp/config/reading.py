@@ -1,0 +1,109 @@
+"""A config from its layers: preset, YAML file, `key=value` arguments."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from mamp.config.methods import METHOD_CONFIGS, PRESETS
+from mamp.config.whole import Config
+from mamp.errors import UserError
+from mamp.layers import knobs, merge, read_overrides, read_yaml
+
+
+def load(
+    path: Path | str | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    dataset: str = "",
+    base: Mapping[str, Any] | None = None,
+) -> Config:
+    """The resolved config.
+
+    path: a YAML file, or None. overrides: `key=value`, values in YAML; a repeated `data.root` adds, any other
+    repetition replaces. dataset: chooses what a preset says for that data set. base: values under the YAML's
+    (the config kept with weights).
+
+    Raises UserError naming the file's line or the argument, and the nearest right key.
+    """
+    given: dict[str, Any] = {}
+    places: dict[str, str] = {}
+    if base:
+        merge(given, base)
+    if path is not None:
+        merge(given, read_yaml(Path(path), places))
+    merge(given, read_overrides(overrides, places))
+    preset = _preset_values(given, places, dataset)
+    merge(preset, given)
+    try:
+        return Config.model_validate(preset)
+    except ValidationError as error:
+        raise UserError(_explain(error, places, preset["method"])) from None
+
+
+def dump(config: BaseModel) -> str:
+    """The whole config as YAML that `load` reads back to the same config."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def method_knobs(method: str) -> Iterator[tuple[str, Any, str]]:
+    """(key, default, meaning and range) of every knob of a run of `method`; UserError when there is no such method."""
+    if method not in METHOD_CONFIGS:
+        raise UserError(f"{method} is not a method; use one of {', '.join(METHOD_CONFIGS)}")
+    yield from knobs(METHOD_CONFIGS[method], "method.")
+    yield from (knob for knob in knobs(Config) if not knob[0].startswith("method."))
+
+
+def _preset_values(given: Mapping[str, Any], places: Mapping[str, str], dataset: str) -> dict[str, Any]:
+    """What the preset that `given` chooses says, and the method's name."""
+    method = given.get("method")
+    method = method if isinstance(method, Mapping) else {}
+    name = str(method.get("name", "mamp"))
+    if name not in METHOD_CONFIGS:
+        at = f"{places['method.name']}: " if "method.name" in places else ""
+        raise UserError(f"{at}method.name={name} is not a method; use one of {', '.join(METHOD_CONFIGS)}")
+    preset = str(method.get("preset", METHOD_CONFIGS[name].model_fields["preset"].default))
+    values: dict[str, Any] = {"method": {"name": name}}
+    for key in ("", dataset):
+        merge(values["method"], PRESETS[name].get(preset, {}).get(key, {}))
+    return values
+
+
+def _explain(error: ValidationError, places: Mapping[str, str], method: Any) -> str:
+    """One sentence about the first thing that is wrong."""
+    name = method["name"] if isinstance(method, Mapping) else "mamp"
+    first = error.errors()[0]
+    where = [str(part) for part in first["loc"]]
+    if where[:2] == ["method", name]:  # a union's errors name the member
+        del where[1]
+    key = ".".join(where)
+    place = next((places[k] for k in _prefixes(key) if k in places), None)
+    place = place or next((p for k, p in reversed(list(places.items())) if k.startswith(f"{key}.")), None)
+    at = f"{place}: " if place else ""
+    if first["type"] == "extra_forbidden":
+        keys, last = _all_keys(name), where[-1]
+        near = difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
+        near = near or [k for k in keys if k.split(".")[-1] == last]  # the name alone, without its section
+        nearest = near[0] if near else ", ".join(Config.model_fields)
+        return f"{at}{key} is not a key; did you mean {nearest}? (`mamp config {name}` lists them all)"
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    told = first["type"] == "missing" or isinstance(first["input"], dict)
+    found = "" if told else f", but it is {first['input']!r}"
+    return f"{at}{key or 'the config'}: {message}{found}; `mamp config {name}` tells what each key takes"
+
+
+def _prefixes(key: str) -> Iterator[str]:
+    parts = key.split(".")
+    for n in range(len(parts), 0, -1):
+        yield ".".join(parts[:n])
+
+
+def _all_keys(method: str) -> list[str]:
+    keys = [key for key, _, _ in method_knobs(method)]
+    return keys + sorted({parent for key in keys for parent in _prefixes(key)} - set(keys))

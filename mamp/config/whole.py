@@ -1,0 +1,19 @@
+"""The config of a run, whole."""
+
+from __future__ import annotations
+
+from mamp.config.data import DataConfig
+from mamp.config.evaluate import EvaluateConfig
+from mamp.config.mamp import MampConfig
+from mamp.config.methods import Method
+from mamp.config.section import Section
+from mamp.config.train import TrainConfig
+
+
+class Config(Section):
+    """Everything a run is made of."""
+
+    method: Method = MampConfig()
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
