@@ -1,0 +1,106 @@
+"""A real SLURM on this machine for the tests in this folder, or a reason why there is none."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from launch import journal, snapshot, submit
+from launch.status import Status, read
+
+STATE = Path(os.environ.get("SLURM_UP_STATE", "/var/lib/slurm-up"))
+
+
+@pytest.fixture(scope="session")
+def slurm(shared: Path) -> Iterator[None]:
+    """Two nodes of four processors, partitions main, low and high; jobs in low make room for those in high."""
+    script = shared / "slurm" / "slurm-up.sh"
+    if not script.is_file():
+        pytest.skip(f"needs {script}, which brings up a SLURM on this machine")
+    was_up = subprocess.run(["bash", script, "--status"], capture_output=True).returncode == 0
+    up = subprocess.run(
+        ["bash", script, "--acct", "--nodes", "2", "--cpus", "4"], capture_output=True, text=True, timeout=300
+    )
+    if up.returncode == 3:
+        pytest.skip(f"SLURM cannot be brought up here: {up.stderr.strip()}")
+    assert up.returncode == 0, up.stdout + up.stderr
+    before = os.environ.get("SLURM_CONF")
+    os.environ["SLURM_CONF"] = str(STATE / "etc" / "slurm.conf")
+    yield
+    if before is None:
+        del os.environ["SLURM_CONF"]
+    else:
+        os.environ["SLURM_CONF"] = before
+    if not was_up:
+        subprocess.run(["bash", script, "--down"], capture_output=True, timeout=120)
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """stand_in(trouble) -> jobs run the stand-in for mamp, with that trouble."""
+    monkeypatch.setattr(snapshot, "PACKAGE", Path(__file__).parent / "stand_in" / "mamp")
+    return lambda trouble: monkeypatch.setenv("STAND_IN", trouble)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """A config whose jobs start within a second."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(
+        "train: {steps: 30}\ndata: {root: /nowhere, workers: 0}\n"
+        "slurm: {time: 60m, signal_s: 20, cpus_per_task: 1}\n"
+    )
+    return path
+
+
+@pytest.fixture
+def sent(slurm: None, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Path]]:
+    """sent(arguments, run=...) submits and returns the run's folder; what is left in the queue is cancelled."""
+    runs: list[Path] = []
+
+    def send(*words: object, run: Path) -> Path:
+        assert submit.main([*map(str, words), "--run", str(run)]) == 0, capsys.readouterr().err
+        runs.append(run)
+        return run
+
+    yield send
+    for run in runs:
+        for path in run.rglob(journal.NAME):
+            jobs = (journal.submission(journal.read(path.parent)) or {"jobs": []})["jobs"]
+            subprocess.run(["scancel", "--quiet", *{job.split("_")[0] for job in jobs}])
+
+
+def until(condition: Callable[[], object], *, seconds: float = 60) -> None:
+    """Wait for something a job does."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.1)
+
+
+def ended(run: Path, *, seconds: float = 90) -> Status:
+    """The run's status once nothing can happen to it any more."""
+    until(lambda: not read([run])[0].live, seconds=seconds)
+    return read([run])[0]
+
+
+def events(run: Path, kind: str) -> list[journal.Event]:
+    return [event for event in journal.read(run) if event["event"] == kind]
+
+
+def job(run: Path) -> str:
+    return read([run])[0].jobs[-1]
+
+
+def signal(run: Path, name: str = "USR2") -> None:
+    subprocess.run(["scancel", f"--signal={name}", job(run)], check=True)
+
+
+def has(program: str) -> bool:
+    return shutil.which(program) is not None
