@@ -104,6 +104,11 @@ class Job:
         if self.each_gpu and gpus:
             own = gpus.split(",")
             environment["CUDA_VISIBLE_DEVICES"] = own[place.local_rank % len(own)]
+        if place.cluster == "local" and place.num_tasks > 1:  # SLURM tells its tasks itself
+            port = 15_000 + int(self.name) % 15_000
+            told = {"RANK": place.global_rank, "LOCAL_RANK": place.local_rank, "WORLD_SIZE": place.num_tasks}
+            told |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+            environment |= {name: str(value) for name, value in told.items()}
         return environment
 
     def _catch(self, number: int, _: FrameType | None) -> None:

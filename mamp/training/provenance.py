@@ -36,16 +36,6 @@ def describe_code(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _commit_and_diff() -> tuple[str | None, str | None]:
-    """Of the checkout that holds the package, or as noted in code.json beside a copy of it that a launch kept."""
-    try:
-        kept = json.loads(Path(mamp.__file__).parent.with_name("code.json").read_text(encoding="utf-8"))
-        return kept["commit"], kept["diff"]
-    except (OSError, ValueError, KeyError, TypeError):
-        commit = _git("rev-parse", "HEAD")
-        return commit, _git("diff", "HEAD") if commit else None
-
-
 def _git(*command: str) -> str | None:
     """The answer of git about the checkout that holds this very file; None where that is no checkout."""
     package = Path(mamp.__file__).parent
@@ -76,3 +66,13 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor()
+
+
+def _commit_and_diff() -> tuple[str | None, str | None]:
+    """Of the checkout that holds the package, or as noted in code.json beside a copy of it that a launch kept."""
+    try:
+        kept = json.loads(Path(mamp.__file__).parent.with_name("code.json").read_text(encoding="utf-8"))
+        return kept["commit"], kept["diff"]
+    except (OSError, ValueError, KeyError, TypeError):
+        commit = _git("rev-parse", "HEAD")
+        return commit, _git("diff", "HEAD") if commit else None

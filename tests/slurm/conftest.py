@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from launch import journal, snapshot, submit
-from launch.status import Status, read
 
 STATE = Path(os.environ.get("SLURM_UP_STATE", "/var/lib/slurm-up"))
 
@@ -74,33 +71,3 @@ def sent(slurm: None, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[.
         for path in run.rglob(journal.NAME):
             jobs = (journal.submission(journal.read(path.parent)) or {"jobs": []})["jobs"]
             subprocess.run(["scancel", "--quiet", *{job.split("_")[0] for job in jobs}])
-
-
-def until(condition: Callable[[], object], *, seconds: float = 60) -> None:
-    """Wait for something a job does."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.1)
-
-
-def ended(run: Path, *, seconds: float = 90) -> Status:
-    """The run's status once nothing can happen to it any more."""
-    until(lambda: not read([run])[0].live, seconds=seconds)
-    return read([run])[0]
-
-
-def events(run: Path, kind: str) -> list[journal.Event]:
-    return [event for event in journal.read(run) if event["event"] == kind]
-
-
-def job(run: Path) -> str:
-    return read([run])[0].jobs[-1]
-
-
-def signal(run: Path, name: str = "USR2") -> None:
-    subprocess.run(["scancel", f"--signal={name}", job(run)], check=True)
-
-
-def has(program: str) -> bool:
-    return shutil.which(program) is not None

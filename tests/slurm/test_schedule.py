@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from cluster_jobs import ended, events, job, signal, until
 
 from launch import submit
-from tests.slurm.conftest import ended, events, job, signal, until
 
 
 def steps(run: Path) -> list[str]:
@@ -26,7 +26,9 @@ def test_a_time_limit_does_not_end_a_run(sent, stand_in, recipe: Path, tmp_path:
     assert steps(run) == [str(n) for n in range(1, 451)]
 
 
-def test_scontrol_requeue_which_calls_no_checkpoint_does_no_harm(sent, stand_in, recipe: Path, tmp_path: Path):
+def test_scontrol_requeue_which_calls_no_checkpoint_does_no_harm(
+    sent, stand_in, recipe: Path, tmp_path: Path
+):
     stand_in("")
     run = sent("train", recipe, "train.steps=80", run=tmp_path / "run")
     until(started(run))
@@ -74,5 +76,3 @@ def test_two_jobs_never_write_one_run(sent, stand_in, recipe: Path, tmp_path: Pa
 def test_what_sbatch_refuses_is_told_in_its_own_words(slurm, recipe: Path, tmp_path: Path, capsys):
     assert submit.main(["train", str(recipe), "slurm.partition=nowhere", "--run", str(tmp_path / "run")]) == 2
     assert "invalid partition" in capsys.readouterr().err
-
-

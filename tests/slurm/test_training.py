@@ -1,0 +1,70 @@
+"""On a real SLURM: mamp itself, trained by two tasks on two nodes, preempted, and swept."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cluster_jobs import ended, events, job, signal, until
+from PIL import Image
+from safetensors.numpy import load_file
+
+from launch import status
+
+SETTINGS = """
+method: {encoder: {width: 0.125}}
+data: {size: 32, load_size: 36, sampling: random, workers: 0, intervals: [1], interval_chances: [1.0]}
+train: {batch: 2, steps: 60, log_every: 1, checkpoint_every: 5, lr: 0.01, schedule: constant}
+slurm: {time: 60m, signal_s: 30, cpus_per_task: 1, partition: low, setup: [export OMP_NUM_THREADS=1]}
+"""
+
+
+@pytest.fixture
+def trained_on(tmp_path: Path) -> Path:
+    """A recipe, with eight videos of noise."""
+    rng = np.random.default_rng(0)
+    for video in range(8):
+        folder = tmp_path / "videos" / f"video{video}"
+        folder.mkdir(parents=True)
+        for frame in range(4):
+            pixels = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+            Image.fromarray(pixels).resize((36, 36)).save(folder / f"{frame:05d}.png")
+    path = tmp_path / "tiny.yaml"
+    path.write_text(SETTINGS.replace("data: {", f"data: {{root: {tmp_path / 'videos'}, "))
+    return path
+
+
+def logged(run: Path) -> list[int]:
+    log = run / "log.jsonl"
+    return [json.loads(line)["step"] for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def test_two_tasks_preempted_twice_end_as_if_nothing_had_been(sent, trained_on: Path, tmp_path: Path):
+    calm = sent("train", trained_on, "slurm.nodes=2", run=tmp_path / "calm")
+    assert ended(calm).state == "FINISHED", ended(calm).reason
+    run = sent("train", trained_on, "slurm.nodes=2", run=tmp_path / "run")
+    until(lambda: len(logged(run)) > 3)
+    signal(run)
+    until(lambda: len(events(run, "started")) == 2)
+    before = len(logged(run))
+    until(lambda: len(logged(run)) > before + 3)
+    hog = ["sbatch", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 1"]
+    subprocess.run([*hog], check=True, capture_output=True)
+    status = ended(run)
+    assert (status.state, status.starts, len(events(run, "requeued"))) == ("FINISHED", 3, 2)
+    assert logged(run) == list(range(1, 61))
+    weights, undisturbed = (load_file(folder / "weights.safetensors") for folder in (run, calm))
+    assert weights.keys() == undisturbed.keys()
+    assert all(np.array_equal(weights[name], undisturbed[name]) for name in weights)
+
+
+def test_a_sweep_of_four_points_one_of_which_fails(sent, trained_on: Path, tmp_path: Path, capsys):
+    sweep = sent(
+        "train", trained_on, "train.steps=3", "train.lr=1e-3,1e-2", "train.seed=0,-1", run=tmp_path / "s"
+    )
+    runs = status.find([sweep])
+    assert len({job(run).split("_")[0] for run in runs}) == 1
+    assert status.main([str(sweep), "--wait"]) == 1
