@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any
 from mamp.config import Config
 from mamp.errors import UserError
 
+LOCAL = "local-"  # how the ids of jobs on this machine begin; a process number follows
 ENDLESS = 10**6  # submitit's own limit of time-outs; the job looks for progress instead
 
 
@@ -38,13 +40,17 @@ def executor(config: Config, folder: Path, *, local: bool, name: str, tasks: int
     return made
 
 
+def cpus(config: Config) -> int:
+    """Processors of a task: one for itself and one for each of its loader processes, unless slurm.cpus_per_task says."""
+    return config.slurm.cpus_per_task or 1 + config.data.workers
+
+
 def options(config: Config, *, after: str = "") -> dict[str, Any]:
     """What submitit's SLURM executor is told besides the size of the job."""
     slurm = config.slurm
-    cpus = slurm.cpus_per_task or 1 + config.data.workers
     extra = {"requeue": True, **slurm.extra, **({"mem": slurm.mem} if slurm.mem else {})}
     told = {
-        "cpus_per_task": cpus,
+        "cpus_per_task": cpus(config),
         "partition": slurm.partition,
         "account": slurm.account,
         "qos": slurm.qos,
@@ -55,7 +61,7 @@ def options(config: Config, *, after: str = "") -> dict[str, Any]:
         "setup": list(slurm.setup) or None,
         "additional_parameters": extra,
         # a task that dies ends the job; SLURM 22.05 and later do not hand --cpus-per-task on to srun
-        "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={cpus}"],
+        "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={cpus(config)}"],
     }
     return {key: value for key, value in told.items() if value is not None}
 
@@ -87,13 +93,14 @@ def queued(jobs: Sequence[str]) -> dict[str, tuple[str, str]]:
 
     Raises UserError where the queue cannot be asked.
     """
+    here = {job: ("RUNNING", "here") for job in jobs if job.startswith(LOCAL) and _lives(job)}
     wanted = [job for job in jobs if job[:1].isdigit()]
     if not wanted or shutil.which("squeue") is None:
-        return {}
+        return here
     heads = ",".join(sorted({job.split("_")[0] for job in wanted}))
     answer = _ask("squeue", "-h", "-r", "-j", heads, "-o", "%i|%T|%R")
     rows = [line.split("|") for line in answer.splitlines() if line.count("|") >= 2]
-    return {row[0]: (row[1], row[2]) for row in rows if row[0] in wanted}
+    return here | {row[0]: (row[1], row[2]) for row in rows if row[0] in wanted}
 
 
 def ended(jobs: Sequence[str]) -> dict[str, str]:
@@ -108,6 +115,14 @@ def ended(jobs: Sequence[str]) -> dict[str, str]:
         return {}
     rows = [line.split("|") for line in answer.splitlines() if "|" in line]
     return {row[0]: row[1].split()[0] for row in rows if row[0] in wanted}
+
+
+def _lives(job: str) -> bool:
+    try:
+        os.kill(int(job.removeprefix(LOCAL)), 0)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _ask(*command: str) -> str:

@@ -11,8 +11,8 @@ import yaml
 
 OPTIONS = {  # options of `mamp` that are handed on as they are
     "train": (),
-    "evaluate": ("--split", "--weights", "--baseline"),
-    "pack": (),
+    "evaluate": ("--split", "--weights", "--baseline", "--processes"),
+    "pack": ("--size", "--keyframes", "--quality", "--split", "--bad-frame"),
     "score": ("--protocol", "--split", "--seen", "--decay"),
 }
 POSITIONALS = {
@@ -23,6 +23,7 @@ POSITIONALS = {
 }
 WORDS = {"train": ("train",), "evaluate": ("evaluate",), "pack": ("data", "pack"), "score": ("score",)}
 SHARED = ("evaluate",)  # whose work several jobs and tasks may share
+PACKED = "packed"  # a packing's own folder: mamp data pack wants it empty
 SEVERAL_TASKS = ("train", *SHARED)
 SETTINGS = ("method", "evaluate")  # sections that an evaluation takes
 
@@ -35,10 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         parser.add_argument(option, help=f"as of mamp {command}")
 
 
-def arguments(args: argparse.Namespace, run: Path, given: Mapping[str, Any]) -> list[str]:
+def arguments(args: argparse.Namespace, run: Path, *, given: Mapping[str, Any], cpus: int) -> list[str]:
     """The arguments of `mamp` for the run in the folder `run`.
 
-    given: the settings that the user gave; an evaluation takes the rest from its weights.
+    given: the settings that the user gave; an evaluation takes the rest from its weights. cpus: that a task has.
     """
     command = args.command
     words = list(WORDS[command])
@@ -46,13 +47,21 @@ def arguments(args: argparse.Namespace, run: Path, given: Mapping[str, Any]) -> 
         return [*words, str(recipe(run)), "--run", str(run)]
     words += [getattr(args, name.lower()) for name in POSITIONALS[command]]
     for option in OPTIONS[command]:
-        value = getattr(args, option.lstrip("-"))
+        value = getattr(args, option[2:].replace("-", "_"))
         words += [option, value] if value is not None else []
     if command == "evaluate":
         return [*words, "--out", str(run), *flat({k: given[k] for k in SETTINGS if k in given})]
     if command == "pack":
-        return [*words, str(run)]
-    return [*words, "--json", str(run / "scores.json"), "--csv", str(run / "scores.csv")]
+        return [*words, str(run / PACKED), "--processes", str(cpus)]
+    return [
+        *words,
+        "--processes",
+        str(cpus),
+        "--json",
+        str(run / "scores.json"),
+        "--csv",
+        str(run / "scores.csv"),
+    ]
 
 
 def recipe(run: Path) -> Path:
@@ -74,5 +83,5 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 def product(command: str, run: Path) -> Path:
     """What a finished run has in its folder."""
-    names = {"train": "weights.safetensors", "evaluate": "run.json", "score": "scores.json"}
-    return run / names.get(command, ".")
+    names = {"train": "weights.safetensors", "evaluate": "run.json", "pack": PACKED, "score": "scores.json"}
+    return run / names[command]

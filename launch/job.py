@@ -63,6 +63,8 @@ class Job:
         place = submitit.JobEnvironment()
         self.rank, self.name = place.global_rank, place.job_id
         self._clean(place)
+        self.log = place.paths.stderr
+        self.log_begins = self.log.stat().st_size if self.log.exists() else 0
         requeue = signal.getsignal(signal.SIGUSR2)  # submitit's own; it acts once the process has saved
         for number in (signal.SIGUSR2, signal.SIGTERM):
             signal.signal(number, self._catch)
@@ -96,7 +98,7 @@ class Job:
             )
             self._tell("failed", reason=reason)
             raise RuntimeError(reason)
-        self._tell("started", progress=now, node=place.hostname)
+        self._tell("started", progress=now, node=place.hostname, pid=os.getpid())
 
     def _environment(self, place: Any) -> dict[str, str]:
         environment = dict(os.environ)
@@ -147,14 +149,22 @@ class Job:
 
     def _fail(self, status: int, reason: str = "") -> None:
         if not reason:
-            reason = f"ended with status {status}"
+            reason = self._last_words() or f"ended with status {status}"
             if status < 0:
-                reason = f"killed by {signal.Signals(-status).name}" + (
-                    " (out of memory, or by hand)" if status == -signal.SIGKILL else ""
-                )
+                reason = f"killed by {signal.Signals(-status).name}"
+                reason += " (out of memory, or by hand)" if status == -signal.SIGKILL else ""
         node = os.uname().nodename
         self._tell("failed", status=status, reason=f"task {self.rank} on {node}: {reason}")
         raise RuntimeError(f"mamp {self.arguments[0]}, task {self.rank} on {node}: {reason}")
+
+    def _last_words(self) -> str:
+        """The sentence with which `mamp` ended, or the last line of a traceback."""
+        with contextlib.suppress(OSError), self.log.open("rb") as file:
+            file.seek(max(self.log_begins, self.log.stat().st_size - 65536))
+            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
+            own = [line.removeprefix("mamp: ") for line in lines if line.startswith("mamp: ")]
+            return next(reversed(own or [line for line in lines if line]), "")
+        return ""
 
     def _tell(self, event: str, **values: Any) -> None:
         journal.add(self.run, event, token=self.token, job=self.name, rank=self.rank, **values)
@@ -173,4 +183,4 @@ def done(command: str, run: Path) -> int:
         return max((int(name) for name in names if name.isdigit()), default=0)
     if command == "evaluate":
         return len(list((run / "sequences").glob("*.json")))
-    return sum(1 for path in run.rglob("*") if path.is_file() and not path.name.startswith((".", "launch")))
+    return sum(path.is_file() for path in (run / "packed").rglob("*.mp4"))

@@ -22,15 +22,16 @@ from mamp.layers import merge, read_overrides
 
 @dataclass(frozen=True)
 class Run:
-    """One run: its folder, its whole config, and the arguments of `mamp`."""
+    """One run: train, evaluate, pack or score; its folder, its whole config, and the arguments of `mamp`."""
 
+    command: str
     folder: Path
     config: Config
     arguments: list[str]
 
     def begin(self, *, token: str, code: Path, logs: Path) -> None:
         """Make the run this submission's. The config that a training reads is kept; what is edited later changes nothing."""
-        if self.arguments[0] == "train":
+        if self.command == "train":
             write_text(commands.recipe(self.folder), configs.dump(self.config))
         told = {
             "arguments": self.arguments,
@@ -43,7 +44,7 @@ class Run:
     def job(self, *, code: Path, token: str, last: bool) -> Job:
         """What runs in each task. last: the run is finished when this job is."""
         slurm = self.config.slurm
-        patience, apart = 0.75 * slurm.signal_s, self.arguments[0] in commands.SHARED
+        patience, apart = 0.75 * slurm.signal_s, self.command in commands.SHARED
         return Job(
             self.arguments, self.folder, code=code, token=token, stalls=slurm.stalls, patience_s=patience,
             each_gpu=apart, last=last,
@@ -58,7 +59,14 @@ def plan(args: argparse.Namespace) -> list[Run]:
     for name, settings in sweep.points(args.overrides).items():
         config, given = _load(args, site, settings)
         _refuse(args, config)
-        runs.append(Run(base / name, config, commands.arguments(args, base / name, given)))
+        runs.append(
+            Run(
+                args.command,
+                base / name,
+                config,
+                commands.arguments(args, base / name, given=given, cpus=cluster.cpus(config)),
+            )
+        )
     return runs
 
 
@@ -84,7 +92,7 @@ def may_begin(run: Run, held: contextlib.ExitStack) -> bool:
         )
     over = any(event["event"] == "finished" for event in journal.of(events, before["token"]))
     same = [before["arguments"], before["length"]] == [run.arguments, _length(run.config)]
-    if over and same and commands.product(run.arguments[0], run.folder).exists():
+    if over and same and commands.product(run.command, run.folder).exists():
         print(f"{run.folder} is finished; nothing is submitted for it (a new run wants another --run)")
         return False
     return True

@@ -88,7 +88,8 @@ def _send(args: argparse.Namespace, runs: list[plan.Run], folder: Path, *, code:
         jobs = [run.job(code=code, token=token, last=last) for run in part]
         executor = _executor(args, runs[0], folder, after=after)
         for made, run in zip(cluster.send(executor, jobs), part, strict=True):
-            journal.add(run.folder, "queued", token=token, jobs=[made.job_id])
+            name = f"{cluster.LOCAL}{made.job_id}" if args.local else made.job_id
+            journal.add(run.folder, "queued", token=token, jobs=[name])
             sent.append((made, run))
         after = sent[-1][0].job_id.split("_")[0]
     return sent

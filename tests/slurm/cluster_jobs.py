@@ -11,7 +11,7 @@ from launch import journal
 from launch.status import Status, read
 
 
-def until(condition: Callable[[], object], *, seconds: float = 60) -> None:
+def until(condition: Callable[[], object], *, seconds: float = 300) -> None:
     """Wait for something a job does."""
     end = time.monotonic() + seconds
     while not condition():
@@ -19,7 +19,7 @@ def until(condition: Callable[[], object], *, seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
-def ended(run: Path, *, seconds: float = 90) -> Status:
+def ended(run: Path, *, seconds: float = 300) -> Status:
     """The run's status once nothing can happen to it any more."""
     until(lambda: not read([run])[0].live, seconds=seconds)
     return read([run])[0]

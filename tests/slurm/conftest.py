@@ -41,7 +41,7 @@ def slurm(shared: Path) -> Iterator[None]:
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """stand_in(trouble) -> jobs run the stand-in for mamp, with that trouble."""
-    monkeypatch.setattr(snapshot, "PACKAGE", Path(__file__).parent / "stand_in" / "mamp")
+    monkeypatch.setattr(snapshot, "PACKAGE", Path(__file__).parent.parent / "launch" / "stand_in" / "mamp")
     return lambda trouble: monkeypatch.setenv("STAND_IN", trouble)
 
 

@@ -62,9 +62,10 @@ def test_two_tasks_preempted_twice_end_as_if_nothing_had_been(sent, trained_on: 
 
 
 def test_a_sweep_of_four_points_one_of_which_fails(sent, trained_on: Path, tmp_path: Path, capsys):
-    sweep = sent(
-        "train", trained_on, "train.steps=3", "train.lr=1e-3,1e-2", "train.seed=0,-1", run=tmp_path / "s"
-    )
-    runs = status.find([sweep])
-    assert len({job(run).split("_")[0] for run in runs}) == 1
-    assert status.main([str(sweep), "--wait"]) == 1
+    (tmp_path / "empty").mkdir()
+    roots = f"data.root={tmp_path / 'videos'},{tmp_path / 'empty'}"
+    run = tmp_path / "sweep"
+    sent("train", trained_on, "train.steps=2", roots, "train.seed=0,1", run=run)
+    runs = status.find([run])
+    assert len(runs) == 4
+    assert len({job(point).split("_")[0] for point in runs}) == 1
