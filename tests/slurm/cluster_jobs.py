@@ -10,6 +10,13 @@ from pathlib import Path
 from launch import journal
 from launch.status import Status, read
 
+STAND_IN = Path(__file__).parent.parent / "launch" / "stand_in" / "mamp"
+TINY = """
+train: {steps: 30}
+data: {root: /nowhere, workers: 0}
+slurm: {time: 60m, signal_s: 20, cpus_per_task: 1}
+"""
+
 
 def until(condition: Callable[[], object], *, seconds: float = 300) -> None:
     """Wait for something a job does."""
@@ -35,3 +42,10 @@ def job(run: Path) -> str:
 
 def signal(run: Path, name: str = "USR2") -> None:
     subprocess.run(["scancel", f"--signal={name}", job(run)], check=True)
+
+
+def cancel(folder: Path) -> None:
+    """End what is left of the runs in `folder`."""
+    for path in folder.rglob(journal.NAME):
+        jobs = (journal.submission(journal.read(path.parent)) or {"jobs": []})["jobs"]
+        subprocess.run(["scancel", "--quiet", *{job.split("_")[0] for job in jobs}])

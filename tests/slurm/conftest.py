@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cluster_jobs import STAND_IN, TINY, cancel
 
-from launch import journal, snapshot, submit
+from launch import snapshot, submit
 
 STATE = Path(os.environ.get("SLURM_UP_STATE", "/var/lib/slurm-up"))
 
@@ -41,7 +42,7 @@ def slurm(shared: Path) -> Iterator[None]:
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """stand_in(trouble) -> jobs run the stand-in for mamp, with that trouble."""
-    monkeypatch.setattr(snapshot, "PACKAGE", Path(__file__).parent.parent / "launch" / "stand_in" / "mamp")
+    monkeypatch.setattr(snapshot, "PACKAGE", STAND_IN)
     return lambda trouble: monkeypatch.setenv("STAND_IN", trouble)
 
 
@@ -49,10 +50,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 def recipe(tmp_path: Path) -> Path:
     """A config whose jobs start within a second."""
     path = tmp_path / "tiny.yaml"
-    path.write_text(
-        "train: {steps: 30}\ndata: {root: /nowhere, workers: 0}\n"
-        "slurm: {time: 60m, signal_s: 20, cpus_per_task: 1}\n"
-    )
+    path.write_text(TINY)
     return path
 
 
@@ -68,6 +66,4 @@ def sent(slurm: None, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[.
 
     yield send
     for run in runs:
-        for path in run.rglob(journal.NAME):
-            jobs = (journal.submission(journal.read(path.parent)) or {"jobs": []})["jobs"]
-            subprocess.run(["scancel", "--quiet", *{job.split("_")[0] for job in jobs}])
+        cancel(run)

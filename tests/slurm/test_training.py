@@ -43,6 +43,7 @@ def logged(run: Path) -> list[int]:
 
 
 def test_two_tasks_preempted_twice_end_as_if_nothing_had_been(sent, trained_on: Path, tmp_path: Path):
+    pytest.importorskip("mamp.training.distributed")  # training by several processes
     calm = sent("train", trained_on, "slurm.nodes=2", run=tmp_path / "calm")
     assert ended(calm).state == "FINISHED", ended(calm).reason
     run = sent("train", trained_on, "slurm.nodes=2", run=tmp_path / "run")
@@ -52,9 +53,9 @@ def test_two_tasks_preempted_twice_end_as_if_nothing_had_been(sent, trained_on: 
     before = len(logged(run))
     until(lambda: len(logged(run)) > before + 3)
     hog = ["sbatch", "--partition=high", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 1"]
-    subprocess.run([*hog], check=True, capture_output=True)
-    status = ended(run)
-    assert (status.state, status.starts, len(events(run, "requeued"))) == ("FINISHED", 3, 2)
+    subprocess.run(hog, check=True, capture_output=True)
+    end = ended(run)
+    assert (end.state, end.starts, len(events(run, "requeued"))) == ("FINISHED", 3, 2), end.reason
     assert logged(run) == list(range(1, 41))
     weights, undisturbed = (load_file(folder / "weights.safetensors") for folder in (run, calm))
     assert weights.keys() == undisturbed.keys()
@@ -62,10 +63,20 @@ def test_two_tasks_preempted_twice_end_as_if_nothing_had_been(sent, trained_on: 
 
 
 def test_a_sweep_of_four_points_one_of_which_fails(sent, trained_on: Path, tmp_path: Path, capsys):
-    (tmp_path / "empty").mkdir()
-    roots = f"data.root={tmp_path / 'videos'},{tmp_path / 'empty'}"
-    run = tmp_path / "sweep"
-    sent("train", trained_on, "train.steps=2", roots, "train.seed=0,1", run=run)
+    for name in ("one", "two", "three"):
+        (tmp_path / name).symlink_to(tmp_path / "videos")
+    (tmp_path / "none").mkdir()
+    roots = ",".join(str(tmp_path / name) for name in ("one", "two", "three", "none"))
+    run = sent("train", trained_on, "train.steps=2", f"data.root={roots}", run=tmp_path / "sweep")
     runs = status.find([run])
-    assert len(runs) == 4
     assert len({job(point).split("_")[0] for point in runs}) == 1
+    capsys.readouterr()
+    assert status.main([str(run), "--wait"]) == 1
+    shown = capsys.readouterr().out
+    assert sorted(point.state for point in status.read(runs)) == [
+        "FAILED",
+        "FINISHED",
+        "FINISHED",
+        "FINISHED",
+    ]
+    assert "none holds no frames or video files" in shown
