@@ -14,6 +14,7 @@ def add(commands: Any) -> None:
     data = commands.add_parser("data", help="bring data sets, look through them, cut a hold-out")
     kinds = data.add_subparsers(dest="kind", required=True, metavar="KIND")
     _add_fetch(kinds)
+    _add_holdout(kinds)
 
 
 def _add_fetch(kinds: Any) -> None:
@@ -33,3 +34,39 @@ def _fetch(args: argparse.Namespace) -> None:
     from mamp.data.fetch import fetch
 
     print(fetch(args.name, args.out, url=args.url, sha256=args.sha256, keep=args.keep, quiet=args.quiet))
+
+
+def _add_holdout(kinds: Any) -> None:
+    holdout = kinds.add_parser(
+        "holdout",
+        help="a frozen list of videos that training leaves out (data.leave_out=FILE) and `mamp evaluate` scores (--split FILE)",
+    )
+    holdout.add_argument("dataset", choices=("youtubevos",), metavar="DATASET", help="youtubevos")
+    holdout.add_argument(
+        "root", type=Path, metavar="ROOT", help="the root of YouTube-VOS, or its train folder"
+    )
+    holdout.add_argument(
+        "--out", type=Path, required=True, metavar="FILE.json", help="the list; one that is there stays"
+    )
+    holdout.add_argument(
+        "--share",
+        type=float,
+        default=0.05,
+        help="part of the videos of seen categories (default %(default)s)",
+    )
+    holdout.add_argument(
+        "--unseen", type=int, default=5, help="how many categories are held out whole (default %(default)s)"
+    )
+    holdout.set_defaults(function=_holdout)
+
+
+def _holdout(args: argparse.Namespace) -> None:
+    from mamp.data.holdout import write_holdout
+
+    held = write_holdout(args.root, args.out, share=args.share, unseen=args.unseen)
+    seen, unseen = held["videos"]["seen"], held["videos"]["unseen"]
+    names = ", ".join(held["categories"]["unseen"]) or "none"
+    print(
+        f"{args.out}: {len(seen) + len(unseen)} of {held['train']['videos']} videos; {len(seen)} show seen categories only, "
+        f"{len(unseen)} the unseen ones ({names})"
+    )

@@ -20,9 +20,11 @@ from mamp.data.lists import (
     entries,
     frame_names,
     is_frame_folder,
+    is_holdout,
     listed_frames,
     mask_files,
     pick,
+    read_holdout,
     read_list,
     read_meta,
     read_splits,
@@ -94,7 +96,7 @@ def open_dataset(name: str, root: Path | str, split: str = "val") -> list[Sequen
     """The sequences of a split: `davis2016`, `davis2017`, `youtubevos`, `longvideos` or `folder`.
 
     root: the data set's root as its authors pack it. split: a list in ImageSets, or a folder of YouTube-VOS
-    (`val` is its valid); for `folder` the names in SPLIT.txt, or everything where there is no such list.
+    (`val` is its valid) or the file of a hold-out; for `folder` the names in SPLIT.txt, or everything where there is no such list.
 
     Raises UserError naming the path that is missing, or the splits that are there.
     """
@@ -194,14 +196,21 @@ def _extent(files: Mapping[int, Path], count: int) -> Labels:
 
 
 def _youtubevos(root: Path, split: str) -> list[Sequence]:
-    base = _youtube_split(root, split)
+    held = read_holdout(Path(split)) if is_holdout(split) else None
+    base = _youtube_split(root, "train" if held else split)
     labelled = base
     if not (base / "Annotations").is_dir():
         labelled = base.with_name(base.name.removesuffix("_all_frames"))
     meta = base / "meta.json" if (base / "meta.json").is_file() else labelled / "meta.json"
+    videos = read_meta(meta)
+    absent = [name for name in held.videos if name not in videos] if held else []
+    if held and absent:
+        raise UserError(
+            f"{meta} lacks {absent[0]}, which {held.file} holds out ({len(absent)} of {len(held.videos)}); bring the train folder it was cut from"
+        )
     return [
-        _youtube_sequence(base, labelled / "Annotations" / name, objects, meta=meta)
-        for name, objects in read_meta(meta).items()
+        _youtube_sequence(base, labelled / "Annotations" / name, videos[name], meta=meta)
+        for name in (held.videos if held else videos)
     ]
 
 
