@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from mamp.errors import UserError
+
 _FETCHED = ("davis2016", "davis2017", "davis2017-test-dev", "youtubevos")
 
 
@@ -13,8 +15,45 @@ def add(commands: Any) -> None:
     """Put the command into the parser."""
     data = commands.add_parser("data", help="bring data sets, look through them, cut a hold-out")
     kinds = data.add_subparsers(dest="kind", required=True, metavar="KIND")
+    _add_check(kinds)
     _add_fetch(kinds)
     _add_holdout(kinds)
+
+
+def _add_check(kinds: Any) -> None:
+    check = kinds.add_parser("check", help="what a folder is, and everything that is broken in it")
+    check.add_argument(
+        "root", type=Path, metavar="ROOT", help="a data set's root, a folder of videos, or a packed folder"
+    )
+    depth = check.add_mutually_exclusive_group()
+    depth.add_argument(
+        "--fast", dest="level", action="store_const", const="fast", help="names and lists only"
+    )
+    depth.add_argument(
+        "--deep",
+        dest="level",
+        action="store_const",
+        const="deep",
+        help="decode every frame (default: each frame's beginning and end, and every mask)",
+    )
+    check.add_argument(
+        "--most", type=int, default=10, help="problems of a kind to list (default %(default)s)"
+    )
+    check.add_argument("--processes", type=int, help="videos at a time (default: the processors, at most 8)")
+    check.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    check.set_defaults(function=_check, level="normal")
+
+
+def _check(args: argparse.Namespace) -> None:
+    from mamp.data.check import check
+
+    if args.most < 1 or (args.processes or 1) < 1:
+        raise UserError("--most and --processes want 1 or more; mend them")
+    report = check(args.root, level=args.level, processes=args.processes, quiet=args.quiet)
+    print(report.text(args.most))
+    if report.count:
+        number = f"{report.count:,} thing{'s' * (report.count > 1)}"
+        raise UserError(f"{args.root}: {number} broken, as listed; mend them, or fetch the data again")
 
 
 def _add_fetch(kinds: Any) -> None:

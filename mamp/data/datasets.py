@@ -263,7 +263,7 @@ def _youtube_sequence(base: Path, masks: Path, objects: Mapping[int, Listed], *,
 def _folder(root: Path, split: str) -> list[Sequence]:
     if (root / "valid_demo" / "JPEGImages").is_dir():
         root = root / "valid_demo"
-    return [_from_first_mask(source) for source in _listed(root, split) or _sources(root)]
+    return [_from_first_mask(source) for source in _listed(root, split) or video_sources(root)]
 
 
 def _from_first_mask(source: Path) -> Sequence:
@@ -271,7 +271,7 @@ def _from_first_mask(source: Path) -> Sequence:
 
     A mask gives the objects that no mask before it shows; it is truth too, unless new objects are all it shows.
     """
-    masks = _masks_beside(source)
+    masks = masks_beside(source)
     names = frame_names(source) if source.is_dir() else tuple(open_frames(source).names)
     files = {0: masks} if masks.is_file() else mask_files(masks, names)
     start = min(files)
@@ -295,7 +295,7 @@ def _from_first_mask(source: Path) -> Sequence:
     )
 
 
-def _masks_beside(source: Path) -> Path:
+def masks_beside(source: Path) -> Path:
     """Where the masks of a video are: Annotations/NAME beside it or beside JPEGImages, in it, or one NAME.png."""
     name = _name(source)
     images = next((parent for parent in source.parents if parent.name == "JPEGImages"), source.parent)
@@ -309,7 +309,7 @@ def _masks_beside(source: Path) -> Path:
     return next((place for place in places if place.exists()), places[0])
 
 
-def _sources(root: Path) -> list[Path]:
+def video_sources(root: Path) -> list[Path]:
     """The videos of a folder: JPEGImages/NAME, or frame folders and video files, or itself if images prevail."""
     if root.is_file():
         return [root]
@@ -339,7 +339,7 @@ def _listed(root: Path, split: str) -> list[Path]:
             return []
         there = ", ".join(list_file.stem for list_file in sorted(root.glob("*.txt"))) or "none"
         raise UserError(f"{root} has no split {split} (a list {split}.txt); it has {there}")
-    by_name = {_name(path): path for path in _sources(root)}
+    by_name = {_name(path): path for path in video_sources(root)}
     names = list(read_list(file))
     absent = [name for name in names if name not in by_name]
     if absent:
@@ -365,7 +365,7 @@ def _unlabelled(root: Path, split: str | None) -> list[Sequence]:
         fps = YOUTUBE_FPS
     elif (root / "meta.json").is_file():
         fps = YOUTUBE_LISTED_FPS
-    return [_plain(source, fps) for source in _listed(root, split or "train") or _sources(root)]
+    return [_plain(source, fps) for source in _listed(root, split or "train") or video_sources(root)]
 
 
 def _plain(source: Path, fps: float | None, frames: tuple[str, ...] = ()) -> Sequence:
