@@ -47,7 +47,7 @@ def _add_check(kinds: Any) -> None:
 def _check(args: argparse.Namespace) -> None:
     from mamp.data.check import check
 
-    if args.most < 1 or (args.processes or 1) < 1:
+    if args.most < 1 or (args.processes is not None and args.processes < 1):
         raise UserError("--most and --processes want 1 or more; mend them")
     report = check(args.root, level=args.level, processes=args.processes, quiet=args.quiet)
     print(report.text(args.most))

@@ -173,7 +173,8 @@ def _whole_size(path: Path, *, deep: bool) -> tuple[int, int]:
     if not deep and end is not None:
         try:
             with path.open("rb") as file, Image.open(file) as image:
-                size, turned = image.size, image.getexif().get(_ORIENTATION) in _TURNED
+                turned = "exif" in image.info and image.getexif().get(_ORIENTATION) in _TURNED
+                size = image.size
                 file.seek(max(0, path.stat().st_size - _TAIL))
                 if end in file.read():
                     return size[::-1] if turned else size
