@@ -263,7 +263,15 @@ def _youtube_sequence(base: Path, masks: Path, objects: Mapping[int, Listed], *,
 def _folder(root: Path, split: str) -> list[Sequence]:
     if (root / "valid_demo" / "JPEGImages").is_dir():
         root = root / "valid_demo"
-    return [_from_first_mask(source) for source in _listed(root, split) or video_sources(root)]
+    sources = _listed(root, split) or video_sources(root)
+    by_name: dict[str, Path] = {}
+    for source in sources:
+        other = by_name.setdefault(_name(source), source)
+        if other is not source:
+            raise UserError(
+                f"{root} holds {other.name} and {source.name}, whose masks would both be called {_name(source)}; rename one"
+            )
+    return [_from_first_mask(source) for source in sources]
 
 
 def _from_first_mask(source: Path) -> Sequence:

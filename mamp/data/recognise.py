@@ -13,7 +13,6 @@ from mamp.data.frames import VIDEO_SUFFIXES
 from mamp.data.lists import (
     Listed,
     entries,
-    is_frame_folder,
     listed_frames,
     read_list,
     read_meta,
@@ -235,13 +234,15 @@ def _plain(root: Path) -> list[Part]:
     """Frame folders or video files, or one frame folder; with masks beside them or without."""
     images = resolution(root / "JPEGImages") if (root / "JPEGImages").is_dir() else root
     sources = video_sources(root)
+    if not sources:
+        return []
     names = [source.name for source in sources]
     if sources and (images != root) and set(names) <= _LONG_VIDEOS:
         return _long_videos(root, names)
     jobs = [_plain_job(source) for source in sources]
     part = Part(root, _plain_words(root, sources), jobs)
     if sources != [images]:
-        part.jobs += [Job(f.name, f) for f in subfolders(images) if _is_empty(f)]
+        part.jobs += [Job(f.name, f) for f in subfolders(images) if not entries(f)]
     stems: dict[str, list[str]] = {}
     for source in sources:
         stems.setdefault(source.name if source.is_dir() else source.stem, []).append(source.name)
@@ -257,7 +258,7 @@ def _plain(root: Path) -> list[Part]:
             part.jobs += [Job(name, images / name) for name in absent]
         except UserError as error:
             part.problems.append(("list", str(error)))
-    return [part] if part.jobs else []
+    return [part]
 
 
 def _plain_job(source: Path) -> Job:
@@ -270,12 +271,4 @@ def _plain_words(root: Path, sources: list[Path]) -> str:
         return "a folder of frames"
     files = sum(source.is_file() for source in sources)
     kinds = ["video files"] * bool(files) + ["frame folders"] * (files < len(sources))
-    return f"a folder of {' and '.join(kinds) or 'nothing'}"
-
-
-def _is_empty(folder: Path) -> bool:
-    return (
-        folder.name not in ("Annotations", "JPEGImages")
-        and not is_frame_folder(folder)
-        and not subfolders(folder)
-    )
+    return f"a folder of {' and '.join(kinds)}"
