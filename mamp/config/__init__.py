@@ -6,7 +6,7 @@ set at hand), a YAML file, `key=value` arguments. The resolved whole is saved wi
 
 from __future__ import annotations
 
-from mamp.config.data import Augment, DataConfig, Root
+from mamp.config.data import Augment, DataConfig, Expected, Root
 from mamp.config.evaluate import EvaluateConfig
 from mamp.config.mamp import MampConfig, MampEncoder, MampPropagation, MampTraining
 from mamp.config.methods import METHOD_CONFIGS, PRESETS
@@ -23,6 +23,7 @@ __all__ = [
     "Config",
     "DataConfig",
     "EvaluateConfig",
+    "Expected",
     "MampConfig",
     "MampEncoder",
     "MampPropagation",

@@ -17,6 +17,8 @@ from mamp.errors import UserError
 # compared by the census, so that they may move to another place.
 FREE = (
     "data.root",
+    "data.leave_out",
+    "data.expect",
     "data.workers",
     "train.log_every",
     "train.checkpoint_every",
