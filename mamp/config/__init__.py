@@ -12,6 +12,7 @@ from mamp.config.mamp import MampConfig, MampEncoder, MampPropagation, MampTrain
 from mamp.config.methods import METHOD_CONFIGS, PRESETS
 from mamp.config.motion import MotionConfig
 from mamp.config.reading import dump, load, method_knobs
+from mamp.config.slurm import SlurmConfig
 from mamp.config.train import TrainConfig
 from mamp.config.whole import Config
 
@@ -29,6 +30,7 @@ __all__ = [
     "MampTraining",
     "MotionConfig",
     "Root",
+    "SlurmConfig",
     "TrainConfig",
     "dump",
     "load",

@@ -24,6 +24,7 @@ FREE = (
     "train.checkpoint_every",
     "train.keep",
     "evaluate",
+    "slurm",
 )
 LENGTH = ("train.steps", "train.epochs")  # free too, unless the schedule looks ahead to the end
 
