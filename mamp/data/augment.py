@@ -9,7 +9,6 @@ from torch import Tensor
 
 from mamp.config import Augment
 
-
 COLUMNS = 12  # numbers drawn for each clip; the last two are for knobs to come
 
 
