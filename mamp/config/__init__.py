@@ -12,7 +12,9 @@ from mamp.config.mamp import MampConfig, MampEncoder, MampPropagation, MampTrain
 from mamp.config.methods import METHOD_CONFIGS, PRESETS
 from mamp.config.motion import MotionConfig
 from mamp.config.reading import dump, load, method_knobs
+from mamp.config.tracking import TrackingConfig
 from mamp.config.train import TrainConfig
+from mamp.config.validation import ValidationConfig
 from mamp.config.whole import Config
 
 __all__ = [
@@ -28,7 +30,9 @@ __all__ = [
     "MampTraining",
     "MotionConfig",
     "Root",
+    "TrackingConfig",
     "TrainConfig",
+    "ValidationConfig",
     "dump",
     "load",
     "method_knobs",

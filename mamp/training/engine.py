@@ -30,7 +30,9 @@ from mamp.training import checkpoints
 from mamp.training.folder import RunFolder
 from mamp.training.provenance import describe_code
 from mamp.training.resume import is_finished, refuse_other_config, refuse_other_videos
+from mamp.training.tracking import Tracker
 from mamp.training.trainer import Trainer
+from mamp.training.validation import Validator, hold_aside
 
 
 def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = False) -> Path:
@@ -55,7 +57,7 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
             if is_finished(saved, config):
                 tell(f"run {run} is finished after {saved['step']} steps; a new run wants another --run")
                 return _write_weights(folder, saved)
-        videos = training_sequences(config.data.root)
+        videos, aside = hold_aside(training_sequences(config.data.root), config.validation.share)
         census = take_census(videos, bad_frame=config.data.bad_frame)
         task = methods.get(config.method.name).build_task(config)
         plan = ClipPlan(
@@ -67,22 +69,37 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
                 f"train.epochs={config.train.epochs:g} makes no step of {config.train.batch} clips; raise it"
             )
         _tell_census(census, plan, config, tell)
+        if aside:
+            tell(
+                f"held aside for validation: {len(aside)} videos ({', '.join(video.name for video in aside)})"
+            )
         code = describe_code(where)
         trainer = Trainer(task, config, where, steps=steps, provenance=_provenance(config, census, code))
         if saved is not None:
             refuse_other_videos(saved["provenance"]["data"], census, run)
             trainer.load(saved)
             tell(f"going on after step {trainer.step} of {steps}")
-        folder.begin(
-            config, {**code, "precision": trainer.precision, "step": trainer.step}, step=trainer.step
-        )
-        _loop(trainer, ClipLoader(videos, plan, config.data, pin=where.type == "cuda"), folder, quiet=quiet)
+        validator = Validator(config, aside, device=where)
+        code = {**code, "precision": trainer.precision, "step": trainer.step}
+        folder.begin(config, code, step=trainer.step)
+        loader = ClipLoader(videos, plan, config.data, pin=where.type == "cuda")
+        with Tracker(folder, config, code, step=trainer.step, quiet=quiet) as tracker:
+            _loop(trainer, loader, folder, validator, tracker, quiet=quiet)
         return _write_weights(folder, trainer.state())
 
 
-def _loop(trainer: Trainer, loader: ClipLoader, folder: RunFolder, *, quiet: bool) -> None:
-    """Steps until the last one, or until a signal; logs and saves on the way."""
+def _loop(
+    trainer: Trainer,
+    loader: ClipLoader,
+    folder: RunFolder,
+    validator: Validator,
+    tracker: Tracker,
+    *,
+    quiet: bool,
+) -> None:
+    """Steps until the last one, or until a signal; logs, measures and saves on the way."""
     knobs = trainer.config.train
+    pictures_every = trainer.config.tracking.pictures_every or knobs.checkpoint_every
     since, waited, steps = time.perf_counter(), 0.0, 0
     with (
         _caught_signals() as caught,
@@ -101,16 +118,20 @@ def _loop(trainer: Trainer, loader: ClipLoader, folder: RunFolder, *, quiet: boo
                 seconds = time.perf_counter() - since
                 means = trainer.summarise()
                 speed = {"clips_per_s": steps * knobs.batch / seconds, "wait": waited / seconds}
-                folder.log(
+                tracker.log(
                     {"step": step, "lr": trainer.lr, **means, **speed, "memory": _memory_mb(trainer.device)}
                 )
                 progress.note(f"loss {means['loss'] or 0.0:.4f}, {speed['clips_per_s']:.1f} clips/s")
                 since, waited, steps = time.perf_counter(), 0.0, 0
             progress.advance()
+            if validator.due(step, last=last) and not caught:
+                tracker.log({"step": step, **validator.measure(trainer)})
             if last or caught or step % knobs.checkpoint_every == 0:
                 checkpoints.save(folder.checkpoints, trainer.state(), step=step, keep=knobs.keep)
-            if last or step % knobs.checkpoint_every == 0:
-                folder.write_picture(trainer.preview().permute(1, 2, 0).numpy(), step=step)
+            if (last or step % pictures_every == 0) and not caught:
+                tracker.picture("step", trainer.preview().permute(1, 2, 0).numpy(), step=step)
+                if (carried := validator.carried(trainer)) is not None:
+                    tracker.picture("carried", carried, step=step)
             if caught and not last:
                 say(
                     f"interrupted by {caught[0]}: step {step} is saved, and the same command goes on from there"

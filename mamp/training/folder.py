@@ -65,9 +65,9 @@ class RunFolder:
         self._log.write(json.dumps(entry, allow_nan=False) + "\n")
         self._log.flush()
 
-    def write_picture(self, picture: np.ndarray, *, step: int) -> None:
-        """previews/step-NNNNNNNN.png from uint8 (H, W, 3)."""
-        path = self.path / "previews" / f"step-{step:08d}.png"
+    def write_picture(self, picture: np.ndarray, *, step: int, name: str = "step") -> None:
+        """previews/NAME-NNNNNNNN.png from uint8 (H, W, 3)."""
+        path = self.path / "previews" / f"{name}-{step:08d}.png"
         path.parent.mkdir(exist_ok=True)
         with whole(path) as part:
             Image.fromarray(picture).save(part, format="PNG")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -98,15 +100,22 @@ class Trainer:
         self.told.clear()
         return {name: mean if math.isfinite(mean) else None for name, mean in means.items()}
 
-    def preview(self) -> Tensor:
-        """The task's picture of the last batch, uint8 (3, H, W); leaves the run as it was."""
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[TrainingTask]:
+        """The task, set to evaluation; afterwards it is back in training, and the random generators where they were."""
         before = random_state()
         self.task.eval()
-        with torch.no_grad():
-            picture = self.task.preview(self._prepared).cpu()
-        self.task.train()
-        set_random_state(before)
-        return picture
+        try:
+            with torch.no_grad():
+                yield self.task
+        finally:
+            self.task.train()
+            set_random_state(before)
+
+    def preview(self) -> Tensor:
+        """The task's picture of the last batch, uint8 (3, H, W); leaves the run as it was."""
+        with self.evaluating() as task:
+            return task.preview(self._prepared).cpu()
 
     def state(self) -> dict[str, Any]:
         """All that the next step depends on, as tensors and plain values."""
