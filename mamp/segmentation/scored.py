@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import takewhile
+from itertools import islice
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def segmented(
         if _within(index, frames)
     }
     with sequence.open(bad_frame=bad_frame) as source:
-        first = takewhile(lambda numbered: _within(numbered[0], frames), source.stream())
+        first = ((i, frame) for i, frame in islice(source.stream(), frames) if _within(i, frames))
         yield from carry(first, given, segmenter, names=[f"{sequence.name}/{name}" for name in source.names])
 
 

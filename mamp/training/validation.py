@@ -21,6 +21,7 @@ from mamp.data.datasets import Sequence as Video
 from mamp.data.loading import ClipLoader
 from mamp.errors import UserError
 from mamp.methods.base import Batch, TrainingTask
+from mamp.ops.folding import fold_batch_norms
 from mamp.segmentation.model import Model
 from mamp.segmentation.overlay import blend, contact_sheet
 from mamp.segmentation.scored import score_sequences, segmented
@@ -112,7 +113,7 @@ class Validator:
         return contact_sheet([shown[place] for place in places])
 
     def _model(self, task: TrainingTask) -> Model:
-        return Model(task.model, self.config, self.device)
+        return Model(fold_batch_norms(task.model), self.config, self.device)
 
     def _loss(self, task: TrainingTask, dtype: torch.dtype | None) -> float:
         """The mean of the task's loss over the clips."""
