@@ -33,10 +33,15 @@ def augment(
     knobs.hue: s; hues are turned by -s..s of the whole circle.
     With everything off and H = W = size the result is exactly frames / 255.
     """
-    clips, length, _, height, width = frames.shape
+    clips = len(frames)
     side, rows = _draw(first + clips if total is None else total, generator)
-    draw = rows[first : first + clips].to(frames.device)  # (B, COLUMNS)
     size = knobs.scales[int(side * len(knobs.scales))] if knobs.scales else size
+    return transform(frames, rows[first : first + clips].to(frames.device), knobs, size=size)
+
+
+def transform(frames: Tensor, draw: Tensor, knobs: Augment, *, size: int) -> Tensor:
+    """`augment` with the numbers drawn already: draw (B, COLUMNS) in [0, 1), on the device of the frames."""
+    length, _, height, width = frames.shape[1:]
     images = frames.flatten(1, 2).float() / 255  # (B, T*3, H, W): one box serves all frames of a clip
     if knobs.crop != (1.0, 1.0) or (height, width) != (size, size):
         images = _crop(images, draw[:, :4], size=size, crop=knobs.crop)
