@@ -11,16 +11,27 @@ from mamp.config import Augment
 
 
 @torch.no_grad()
-def augment(frames: Tensor, knobs: Augment, *, size: int, generator: torch.Generator) -> Tensor:
+def augment(
+    frames: Tensor,
+    knobs: Augment,
+    *,
+    size: int,
+    generator: torch.Generator,
+    first: int = 0,
+    total: int | None = None,
+) -> Tensor:
     """uint8 (B, T, 3, H, W) -> float (B, T, 3, size, size) in [0, 1].
 
     generator: a CPU generator, from which one row of numbers is drawn for each clip, whatever is switched on.
+    first, total: these clips are number first, first + 1, .. of `total` that the step has in all (null: of themselves);
+    the numbers of all are drawn, so that what a clip gets does not depend on how the batch is split.
     knobs.crop: a random box of that part of the area and of aspect 3/4 to 4/3, stretched to the square.
     knobs.brightness: s; the clip is multiplied by 1-s..1+s, then shifted by -s..s, and cut to [0, 1].
     With everything off and H = W = size the result is exactly frames / 255.
     """
     clips, length, _, height, width = frames.shape
-    draw = torch.rand(clips, 8, generator=generator).to(frames.device)  # (B, 8)
+    rows = torch.rand(total or clips, 8, generator=generator)
+    draw = rows[first : first + clips].to(frames.device)  # (B, 8)
     images = frames.flatten(1, 2).float() / 255  # (B, T*3, H, W): one box serves all frames of a clip
     if knobs.crop != (1.0, 1.0) or (height, width) != (size, size):
         images = _crop(images, draw[:, :4], size=size, crop=knobs.crop)
