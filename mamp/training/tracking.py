@@ -34,7 +34,7 @@ class Tracker:
     the newest folder in RUN/wandb is the whole run.
     Nothing that goes wrong in wandb reaches the training: there is one warning, and the run goes on without it; without a
     key or a connection, offline.
-    code: what `describe_code` says. step: where the run goes on from. seconds: most that wandb may take to begin and to end.
+    code: what `describe_code` says. step: where the run goes on from. first: False for ranks that tell nothing. seconds: most that wandb may take to begin and to end.
     """
 
     def __init__(
@@ -44,13 +44,14 @@ class Tracker:
         code: dict[str, Any],
         *,
         step: int,
+        first: bool = True,
         quiet: bool = False,
         seconds: float = TIMEOUT,
     ):
         self.folder = folder
         self._quiet = quiet
         self._run: Any = None
-        if config.tracking.mode == "disabled":
+        if config.tracking.mode == "disabled" or not first:
             return
         with _apart():
             self._run = self._open(config, code, seconds)

@@ -26,8 +26,8 @@ from mamp.segmentation.model import Model
 from mamp.segmentation.overlay import blend, contact_sheet
 from mamp.segmentation.scored import score_sequences, segmented
 from mamp.segmentation.segmenter import Segmenter
-from mamp.training.checkpoints import random_state, set_random_state
-from mamp.training.trainer import Trainer, step_generator
+from mamp.training.randomness import random_state, set_random_state, step_generator
+from mamp.training.trainer import Trainer
 
 SHOWN = 8  # frames of the picture of a carried mask
 SHOWN_FRAMES = 32  # of the clip that they are taken from
@@ -79,7 +79,7 @@ class Validator:
     def measure(self, trainer: Trainer) -> dict[str, float | None]:
         """The figures by name; None for one that is not finite."""
         figures: dict[str, float] = {}
-        with trainer.evaluating() as task:
+        with trainer.evaluating() as task, torch.no_grad():
             if self.aside:
                 figures["val_loss"] = self._loss(task, trainer.dtype)
             if self.labelled:
@@ -102,7 +102,7 @@ class Validator:
         """
         if not (self.aside or self.labelled):
             return None
-        with trainer.evaluating() as task:
+        with trainer.evaluating() as task, torch.no_grad():
             segmenter = self._model(task).segmenter()
             if self.labelled:
                 frames = segmented(self.labelled[0], segmenter, frames=SHOWN_FRAMES)

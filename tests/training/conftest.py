@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from mamp import config, methods
+from mamp.training.engine import train
 
 
 @pytest.fixture
@@ -40,3 +41,11 @@ def arguments(videos):
 def settings(arguments):
     """settings(key=value, ...) -> Config; a later value replaces an earlier one."""
     return lambda *more: config.load(None, [*arguments, *more])
+
+
+@pytest.fixture
+def undisturbed(tmp_path, settings, fake_method):
+    """A run from the first step to the last."""
+    run = tmp_path / "undisturbed"
+    train(settings(), run, quiet=True)
+    return run

@@ -26,17 +26,21 @@ class FakeTask(TrainingTask):
         self.knobs = config.data.augment
 
     def prepare(self, batch, generator):
-        return augment(batch.frames, self.knobs, size=32, generator=generator)
+        place = {"first": batch.first, "total": batch.total}
+        return augment(batch.frames, self.knobs, size=32, generator=generator, **place)
 
     def forward(self, prepared):
         self.steps += 1
-        if f"{self.steps}" == os.environ.get("FAKE_SIGNAL_AFTER"):
+        rank = os.environ.get("RANK", "0")
+        if f"{self.steps}" == os.environ.get("FAKE_SIGNAL_AFTER") and rank == os.environ.get(
+            "FAKE_RANK", rank
+        ):
             os.kill(os.getpid(), getattr(signal, os.environ["FAKE_SIGNAL"]))
         noise = random.random() + np.random.rand()
         guess = self.model(prepared[:, 0]) + self.bias[:, None, None]
         loss = (guess - prepared[:, 1, :, 1:-1, 1:-1]).square().mean() * (1 + 0.1 * noise)
-        if f"{self.steps}" == os.environ.get("FAKE_NAN_AFTER"):
-            loss = loss * float("nan")
+        if f"{self.steps}" in os.environ.get("FAKE_NAN_AT", "").split():
+            loss = self.model(prepared[:, 0] * float("nan")).mean()
         return loss, {"noise": torch.tensor(noise)}
 
     def preview(self, prepared):
@@ -70,17 +74,15 @@ build_propagator = FakePropagator
 
 
 def main(arguments):
-    """RUN key=value ...: train in a process of its own."""
-    from pathlib import Path
-
-    from mamp import config, methods
-    from mamp.training.engine import train
+    """RUN key=value ...: train in a process of its own; the exit status of `mamp train`."""
+    from mamp import cli, methods
 
     methods.METHODS["mamp"] = "fake_task"
-    train(config.load(None, arguments[1:]), Path(arguments[0]), device="cpu")
+    run, *overrides = arguments
+    return cli.main(["train", os.devnull, "--run", run, "--device", "cpu", "--quiet", *overrides])
 
 
 if __name__ == "__main__":
     import sys
 
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from runs import equal, last_state, log
 
 from mamp import methods
 from mamp.data.datasets import training_sequences
@@ -15,7 +15,7 @@ from mamp.data.synthetic import render_clip
 from mamp.errors import UserError
 from mamp.segmentation.evaluate import evaluate
 from mamp.segmentation.model import load
-from mamp.training.checkpoints import listed
+from mamp.training.distributed import Place, Ranks
 from mamp.training.engine import train
 from mamp.training.trainer import Trainer
 from mamp.training.validation import Validator, best_figure, discs, hold_aside
@@ -23,20 +23,8 @@ from mamp.training.validation import Validator, best_figure, discs, hold_aside
 CPU = torch.device("cpu")
 
 
-def log(run):
-    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-
-
 def measured(run):
     return [line for line in log(run) if any(key.startswith("val_") for key in line)]
-
-
-def last_state(run):
-    return torch.load(listed(run / "checkpoints")[-1], weights_only=True)
-
-
-def flat(value):
-    return value.tolist() if isinstance(value, torch.Tensor) else value
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +90,7 @@ def test_figures_are_logged_every_so_often_and_at_the_end(tmp_path, settings, la
 
 def trainer_of(config):
     task = methods.get("mamp").build_task(config)
-    return Trainer(task, config, CPU, steps=1, provenance={})
+    return Trainer(task, config, Ranks(Place(), CPU), steps=1, provenance={})
 
 
 @pytest.mark.usefixtures("fake_method")
@@ -174,10 +162,16 @@ def test_training_is_the_same_bit_for_bit_with_and_without_it(tmp_path, settings
     ]
     assert losses[0] == losses[1]
     one, other = last_state(tmp_path / "without"), last_state(tmp_path / "with")
-    for part in ("model", "task"):
-        assert all(torch.equal(one[part][name], other[part][name]) for name in one[part])
-    assert torch.equal(one["rng"]["torch"], other["rng"]["torch"])
-    assert one["rng"]["python"] == other["rng"]["python"] and one["rng"]["numpy"] == other["rng"]["numpy"]
+    assert all(equal(one[part], other[part]) for part in ("model", "task", "optimizer", "rng"))
+
+
+@pytest.mark.usefixtures("fake_method")
+def test_the_best_checkpoints_are_those_that_it_finds_best(tmp_path, settings):
+    asked = ["validation.share=0.25", "validation.every=2", "train.keep=1", "train.keep_best=2"]
+    train(settings(*asked), tmp_path, quiet=True)
+    by_loss = sorted(measured(tmp_path), key=lambda line: line["val_loss"])
+    kept = {int(path.stem.partition("-")[2][:8]) for path in (tmp_path / "checkpoints").glob("step-*.pt")}
+    assert kept == {12, by_loss[0]["step"], by_loss[1]["step"]}
 
 
 @pytest.mark.usefixtures("fake_method")
