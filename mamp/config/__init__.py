@@ -13,7 +13,9 @@ from mamp.config.methods import METHOD_CONFIGS, PRESETS
 from mamp.config.motion import MotionConfig
 from mamp.config.reading import dump, load, method_knobs
 from mamp.config.slurm import SlurmConfig
+from mamp.config.tracking import TrackingConfig
 from mamp.config.train import TrainConfig
+from mamp.config.validation import ValidationConfig
 from mamp.config.whole import Config
 
 __all__ = [
@@ -31,7 +33,9 @@ __all__ = [
     "MotionConfig",
     "Root",
     "SlurmConfig",
+    "TrackingConfig",
     "TrainConfig",
+    "ValidationConfig",
     "dump",
     "load",
     "method_knobs",

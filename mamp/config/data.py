@@ -57,7 +57,21 @@ class Augment(Section):
     brightness: float = Field(
         0.0, ge=0, le=1, description="strength of a random change of brightness and contrast; 0 is none"
     )
+    saturation: float = Field(
+        0.0, ge=0, le=1, description="strength of a random change of saturation; 0 is none"
+    )
+    hue: float = Field(0.0, ge=0, le=0.5, description="largest turn of hue, as part of the circle; 0 is none")
     reverse: float = Field(0.0, ge=0, le=1, description="chance that a clip runs backwards")
+    scales: tuple[int, ...] = Field(
+        (), description="sides of the square, in pixels, one of which is drawn for each step; none: data.size"
+    )
+
+    @field_validator("scales")
+    @classmethod
+    def _sides(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not all(32 <= side <= 2048 and side % 8 == 0 for side in value):
+            raise ValueError("wants sides of 32 to 2048 pixels that are multiples of 8")
+        return value
 
     @field_validator("crop")
     @classmethod

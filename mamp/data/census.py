@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mamp.config import DataConfig, Expected
 from mamp.data.datasets import Sequence as Video
@@ -31,6 +31,13 @@ class Census:
         """Frames of all videos together."""
         return sum(self.counts)
 
+    def of(self, kept: Sequence[Video], *, among: Sequence[Video]) -> Census:
+        """The census of some of the videos (`kept`, in their order `among` those counted)."""
+        names = {video.name for video in kept}
+        rows = [i for i, video in enumerate(among) if video.name in names]
+        counts, rates = tuple(self.counts[i] for i in rows), tuple(self.rates[i] for i in rows)
+        return Census(counts, rates, _digest(kept, counts, rates), left_out=self.left_out)
+
 
 def survey(data: DataConfig) -> tuple[list[Video], Census]:
     """The videos to train on, and their census: those of data.root less those of data.leave_out.
@@ -43,19 +50,13 @@ def survey(data: DataConfig) -> tuple[list[Video], Census]:
     if data.leave_out is None:
         return videos, census
     names = read_names(data.leave_out)
-    kept = [
-        i
-        for i, v in enumerate(videos)
-        if (v.source.name if v.source.is_dir() else v.source.stem) not in names
-    ]
-    if len(kept) in (0, len(videos)):
+    rest = [v for v in videos if (v.source.name if v.source.is_dir() else v.source.stem) not in names]
+    if len(rest) in (0, len(videos)):
         raise UserError(
-            f"data.leave_out={data.leave_out} names {'all' if not kept else 'none'} of the {len(videos)} videos of data.root; "
+            f"data.leave_out={data.leave_out} names {'all' if not rest else 'none'} of the {len(videos)} videos of data.root; "
             "give the list that was cut from them, or leave it out"
         )
-    rest = [videos[i] for i in kept]
-    counts, rates = tuple(census.counts[i] for i in kept), tuple(census.rates[i] for i in kept)
-    return rest, Census(counts, rates, _digest(rest, counts, rates), left_out=len(videos) - len(kept))
+    return rest, replace(census.of(rest, among=videos), left_out=len(videos) - len(rest))
 
 
 def _refuse_unexpected(census: Census, expected: Expected) -> None:

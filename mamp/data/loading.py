@@ -35,10 +35,21 @@ class ClipLoader:
 
     plan: which clips each step has. data.fit: how a frame becomes a square of side data.load_size.
     pin: put batches into page-locked memory, for a faster copy to a GPU.
+    share: (rank, ranks); of each step's clips, this rank's equal part alone is decoded.
     """
 
-    def __init__(self, videos: Sequence[Video], plan: ClipPlan, data: DataConfig, *, pin: bool = False):
+    def __init__(
+        self,
+        videos: Sequence[Video],
+        plan: ClipPlan,
+        data: DataConfig,
+        *,
+        pin: bool = False,
+        share: tuple[int, int] = (0, 1),
+    ):
         self.plan = plan
+        size = plan.batch // share[1]
+        self.places = range(share[0] * size, (share[0] + 1) * size)
         self.spares = SPARE_CLIPS if data.bad_frame == "skip" else 0
         self.dataset = ClipDataset(
             videos, size=data.load_size or data.size, fit=data.fit, bad_frame=data.bad_frame
@@ -53,7 +64,7 @@ class ClipLoader:
         """
         loader = DataLoader(
             self.dataset,
-            batch_sampler=_Samples(self.plan, start, self.spares),
+            batch_sampler=_Samples(self.plan, start, self.places, spares=self.spares),
             num_workers=self.workers,
             collate_fn=_collate,
             pin_memory=self.pin,
@@ -82,11 +93,12 @@ class _Failure:
 
 
 class _Samples(Sampler[list[Sample]]):
-    """The samples of each step from `start` on, across epochs."""
+    """The samples of each step from `start` on, across epochs; of its clips those at `places`."""
 
-    def __init__(self, plan: ClipPlan, start: int, spares: int):
+    def __init__(self, plan: ClipPlan, start: int, places: range, *, spares: int):
         self.plan = plan
         self.start = start
+        self.places = places
         self.spares = spares
 
     def __iter__(self) -> Iterator[list[Sample]]:
@@ -95,7 +107,7 @@ class _Samples(Sampler[list[Sample]]):
         while True:
             clips = plan.epoch(epoch)
             for first in range(offset * plan.batch, len(clips) - plan.batch + 1, plan.batch):
-                yield [self._sample(clips, first + i, (plan.seed, step, i)) for i in range(plan.batch)]
+                yield [self._sample(clips, first + i, (plan.seed, step, i)) for i in self.places]
                 step += 1
             epoch, offset = epoch + 1, 0
 
@@ -186,5 +198,6 @@ def _start_method() -> str | None:
 
 def _ignore_signals(_: int) -> None:
     """Ctrl-C and a scheduler's signals reach the whole group; what becomes of the workers is the engine's choice."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
+        if hasattr(signal, name):  # Windows has no SIGUSR
+            signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -67,18 +67,23 @@ def load_model(weights: Weights, method: Any) -> nn.Module:
             f"{weights.path} holds weights of method {kept}, not {method.name}; set method.name={kept}"
         )
     model = methods.get(method.name).build_model(method)
+    fill(model, weights, remedy="leave the width to the weights")
+    return fold_batch_norms(model)
+
+
+def fill(model: nn.Module, weights: Weights, *, remedy: str) -> None:
+    """Put the weights into `model`; UserError that ends in `remedy` when they are of another width or form."""
     own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.state.items()}
     for name in sorted(own.keys() | found.keys()):
         if own.get(name) != found.get(name):
             raise UserError(
                 f"{weights.path} does not fit this network: {name} is {found.get(name, 'absent')} there and "
-                f"{own.get(name, 'absent')} here (its method.encoder.width is {_width(weights)}); leave the width to the weights"
+                f"{own.get(name, 'absent')} here (its method.encoder.width is {_width(weights)}); {remedy}"
             )
     model.load_state_dict(
         {name: value.to(model.state_dict()[name].dtype) for name, value in weights.state.items()}
     )
-    return fold_batch_norms(model)
 
 
 def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:
@@ -137,4 +142,6 @@ def _read_checkpoint(path: Path) -> Weights:
         raise UserError(
             f"{path} is no checkpoint of ours; a published one is read by `mamp weights convert {path} OUT.safetensors`"
         )
-    return Weights(path, loaded["model"], loaded["method"], loaded.get("provenance", {}))
+    average = loaded.get("ema")  # what the run's weights file would hold
+    state = average["weights"] if isinstance(average, dict) and "weights" in average else loaded["model"]
+    return Weights(path, state, loaded["method"], loaded.get("provenance", {}))

@@ -44,7 +44,14 @@ class MampTask(TrainingTask):
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Prepared:
         """Augmentation, Lab, and which chroma channel is dropped (once per batch, as published)."""
-        frames = augment(batch.frames, self.augment, size=self.clip.size[0], generator=generator)
+        frames = augment(
+            batch.frames,
+            self.augment,
+            size=self.clip.size[0],
+            generator=generator,
+            first=batch.first,
+            total=batch.total,
+        )
         dropped = CHROMA[int(torch.randint(len(CHROMA), (), generator=generator))]
         return Prepared(rgb_to_lab(frames, self.encoder.lab), dropped)
 
