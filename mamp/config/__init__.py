@@ -6,18 +6,20 @@ set at hand), a YAML file, `key=value` arguments. The resolved whole is saved wi
 
 from __future__ import annotations
 
-from mamp.config.data import Augment, DataConfig, Root
+from mamp.config.data import Affine, Augment, DataConfig, Root
 from mamp.config.evaluate import EvaluateConfig
 from mamp.config.mamp import MampConfig, MampEncoder, MampPropagation, MampTraining
 from mamp.config.methods import METHOD_CONFIGS, PRESETS
 from mamp.config.motion import MotionConfig
 from mamp.config.reading import dump, load, method_knobs
+from mamp.config.stm import StmConfig, StmNetwork, StmPropagation, StmTraining
 from mamp.config.train import TrainConfig
 from mamp.config.whole import Config
 
 __all__ = [
     "METHOD_CONFIGS",
     "PRESETS",
+    "Affine",
     "Augment",
     "Config",
     "DataConfig",
@@ -28,6 +30,10 @@ __all__ = [
     "MampTraining",
     "MotionConfig",
     "Root",
+    "StmConfig",
+    "StmNetwork",
+    "StmPropagation",
+    "StmTraining",
     "TrainConfig",
     "dump",
     "load",

@@ -73,7 +73,7 @@ def load_model(weights: Weights, method: Any) -> nn.Module:
         if own.get(name) != found.get(name):
             raise UserError(
                 f"{weights.path} does not fit this network: {name} is {found.get(name, 'absent')} there and "
-                f"{own.get(name, 'absent')} here (its method.encoder.width is {_width(weights)}); leave the width to the weights"
+                f"{own.get(name, 'absent')} here ({_network(weights)}); leave the network to the weights"
             )
     model.load_state_dict(
         {name: value.to(model.state_dict()[name].dtype) for name, value in weights.state.items()}
@@ -96,8 +96,14 @@ def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:
     return found
 
 
-def _width(weights: Weights) -> Any:
-    return weights.method.get("encoder", {}).get("width", "not said")
+def _network(weights: Weights) -> str:
+    """What the weights say of the network, as settings."""
+    for part in ("encoder", "network"):
+        if part in weights.method:
+            return ", ".join(
+                f"its method.{part}.{key} is {value}" for key, value in weights.method[part].items()
+            )
+    return "it does not say its network"
 
 
 def _find(source: Path | str) -> Path:
