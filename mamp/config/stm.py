@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -119,6 +119,8 @@ class StmTraining(Section):
 
 class StmConfig(Section):
     """Space-time memory networks (Oh et al., ICCV 2019) with cyclic training and gradient correction (Li et al., NeurIPS 2020)."""
+
+    supervised: ClassVar[bool] = True  # clips come with masks
 
     name: Literal["stm"] = Field("stm", description="which method")
     preset: Literal["tuned", "published", "original"] = Field(

@@ -9,18 +9,17 @@ from torch import Tensor
 
 from mamp.config import Affine
 
+DRAWS = 16  # numbers drawn for each clip, some for knobs to come
+
 
 @torch.no_grad()
-def augment_masked(
-    frames: Tensor, labels: Tensor, knobs: Affine, *, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def augment_masked(frames: Tensor, labels: Tensor, knobs: Affine, *, draw: Tensor) -> tuple[Tensor, Tensor]:
     """uint8 frames (B, T, 3, H, W) and labels (B, T, H, W) -> float frames, not cut to [0, 1], and uint8 labels.
 
-    generator: a CPU generator, from which one row of numbers is drawn for each clip, whatever is switched on. Frames are
-    read bilinearly and labels from the nearest pixel; outside of the frame is black background, as published (STM-Cycle).
+    draw: (B, DRAWS) random numbers in [0, 1) on the CPU, a row for each clip. Frames are read bilinearly and labels from the
+    nearest pixel; outside of the frame is black background, as published (STM-Cycle).
     With everything off the result is exactly frames / 255 and the labels.
     """
-    draw = torch.rand(len(frames), 16, generator=generator)  # (B, 16)
     images = frames.flatten(1, 2).float() / 255  # (B, T*3, H, W): one draw serves all frames of a clip
     maps = labels
     if knobs.crop or knobs.scale or knobs.shear or knobs.rotate:

@@ -12,11 +12,13 @@ from mamp.errors import UserError
 
 @dataclass(frozen=True)
 class Census:
-    """What a run trains on. counts, rates: frames and frames a second of each video; digest: of names, counts, rates."""
+    """What a run trains on. counts, rates: frames and frames a second of each video; digest: of names, counts, rates;
+    roots: which of data.root each video lies in."""
 
     counts: tuple[int, ...]
     rates: tuple[float | None, ...]
     digest: str
+    roots: tuple[int, ...] = ()
 
     @property
     def frames(self) -> int:
@@ -44,4 +46,4 @@ def take_census(videos: Sequence[Video], *, bad_frame: str = "error") -> Census:
         f"{video.name} {count} {rate}" for video, count, rate in zip(videos, counts, rates, strict=True)
     ]
     digest = hashlib.sha256("\n".join(listing).encode()).hexdigest()[:12]
-    return Census(tuple(counts), tuple(rates), digest)
+    return Census(tuple(counts), tuple(rates), digest, tuple(video.root for video in videos))

@@ -29,11 +29,14 @@ class Batch:
 
     frames: uint8 (B, T, 3, H, W) RGB. labels: uint8 (B, T, H, W) or None.
     clips: per sample, what it is made of (sequence name and frame numbers).
+    first, total: its clips are number first, first + 1, .. of `total` that the step has on all ranks (None: of these).
     """
 
     frames: Tensor
     labels: Tensor | None
     clips: tuple[dict[str, Any], ...]
+    first: int = 0
+    total: int | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on `device`."""

@@ -86,6 +86,11 @@ STYLES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "segmentation": tint,
     "mask": first_object,
 }
+OVERLAY_STYLES = (
+    *STYLES,
+    "heatmap",
+    "erf",
+)  # the last two are drawn from what a segmenter knows besides labels
 
 
 class Film:

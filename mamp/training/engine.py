@@ -55,7 +55,7 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
             if is_finished(saved, config):
                 tell(f"run {run} is finished after {saved['step']} steps; a new run wants another --run")
                 return _write_weights(folder, saved)
-        videos = training_sequences(config.data.root)
+        videos = training_sequences(config.data.root, masks=config.method.supervised)
         census = take_census(videos, bad_frame=config.data.bad_frame)
         task = methods.get(config.method.name).build_task(config)
         plan = ClipPlan(

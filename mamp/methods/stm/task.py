@@ -9,15 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mamp.config import Config, StmConfig
-from mamp.data.affine import augment_masked
+from mamp.data.affine import DRAWS, augment_masked
+from mamp.data.labels import UNLABELLED
 from mamp.methods.base import Batch, ClipSpec, TrainingTask
 from mamp.methods.stm.fitting import normalise
 from mamp.methods.stm.initial import initialise
 from mamp.methods.stm.losses import segmentation_loss
 from mamp.methods.stm.network import Query, Stm, aggregate
 from mamp.ops.readout import memory_read
-
-UNLABELLED = 255
 
 
 @dataclass(frozen=True)
@@ -72,11 +71,16 @@ class StmTask(TrainingTask):
     def prepare(self, batch: Batch, generator: torch.Generator) -> Prepared:
         """Objects drawn and numbered, one augmentation a clip, normalisation."""
         assert batch.labels is not None
+        clips, total = len(batch.frames), batch.total or batch.first + len(batch.frames)
+        rows = torch.rand(total, DRAWS + 255, generator=generator)[batch.first : batch.first + clips]
         labels = torch.stack(
-            [choose_objects(clip, self.knobs.max_objects, generator) for clip in batch.labels]
+            [
+                choose_objects(clip, self.knobs.max_objects, row[DRAWS:])
+                for clip, row in zip(batch.labels, rows, strict=True)
+            ]
         )
         counts = [max(1, int(clip.masked_fill(clip == UNLABELLED, 0).max())) for clip in labels]
-        frames, labels = augment_masked(batch.frames, labels, self.affine, generator=generator)
+        frames, labels = augment_masked(batch.frames, labels, self.affine, draw=rows[:, :DRAWS])
         masks = [one_hot(clip, count) for clip, count in zip(labels, counts, strict=True)]
         return Prepared(normalise(frames, self.colour), masks)
 
@@ -163,13 +167,12 @@ class StmTask(TrainingTask):
         return (picture.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
 
 
-def choose_objects(labels: Tensor, most: int, generator: torch.Generator) -> Tensor:
+def choose_objects(labels: Tensor, most: int, draw: Tensor) -> Tensor:
     """uint8 (T, H, W) with the first frame's objects numbered from 1 on, at most `most` of them, drawn at random.
 
-    Others become unlabelled (255), in no channel, as published.
+    Others become unlabelled (255), in no channel, as published. draw: (255,) random numbers.
     """
     ids = [int(i) for i in labels[0].unique() if i not in (0, UNLABELLED)]
-    draw = torch.rand(255, generator=generator)  # as many numbers whatever there is
     if len(ids) > most:
         ids = sorted(ids[int(n)] for n in draw[: len(ids)].argsort()[:most])
     table = torch.full((256,), UNLABELLED, dtype=torch.uint8)
