@@ -20,17 +20,21 @@ TRIES = 20  # other places in the video to look for an object
 def with_object(
     clip: Clip, video: Video, *, count: int, rng: np.random.Generator
 ) -> tuple[Clip, list[np.ndarray]]:
-    """The clip and its label maps uint8 (H, W); shifted along the video's `count` frames while its first frame shows no object.
+    """The clip and its label maps uint8 (H, W); drawn again while its first frame shows no object.
+
+    count: frames of the video. At first the clip moves as it is; then its frames follow one another closely, too.
 
     Raises UserError when no object is found.
     """
     gaps = [frame - clip.frames[0] for frame in clip.frames]
     first = clip.frames[0]
-    for _ in range(1 + TRIES):
+    for attempt in range(1 + TRIES):
         labels = training_labels(video, first)
         if ((labels > 0) & (labels != UNLABELLED)).any():
             moved = dataclasses.replace(clip, frames=tuple(first + gap for gap in gaps))
             return moved, [labels, *(training_labels(video, frame) for frame in moved.frames[1:])]
+        if attempt >= TRIES // 4:
+            gaps = list(range(len(gaps)))
         first = int(rng.integers(count - gaps[-1]))
     raise UserError(
         f"{video.name}: no mask of {1 + TRIES} frames looked at shows an object; leave this video out"

@@ -89,7 +89,11 @@ def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:
         raise UserError(f"{source} holds no state dict; give a published checkpoint of {method}")
     state = {name.removeprefix("module."): value for name, value in state.items()}
     ours, config = methods.get(method).from_published(state)
-    provenance = {"converted_from": source.name, "entries": len(ours)}
+    provenance = {
+        "converted_from": source.name,
+        "entries": len(ours),
+        "published_entries": len(state),
+    }
     found = Weights(target, ours, config, provenance)
     load_model(found, configs.load(base={"method": config}).method)  # says which shape does not fit
     save(target, ours, method=config, provenance=provenance)
