@@ -26,3 +26,12 @@ def test_the_propagation_benchmark_writes_its_figures(repository: Path, tmp_path
     ].keys()
     assert figures["peak_40_over_20"] < 1.05
     assert "threads" in result.stdout and "published way" in result.stdout
+
+
+def test_the_stm_benchmark_writes_its_figures(repository: Path, tmp_path: Path):
+    file = tmp_path / "figures.json"
+    script = repository / "scripts" / "benchmarks" / "stm.py"
+    subprocess.run([sys.executable, script, "--quick", "--json", file], check=True, capture_output=True)
+    figures = json.loads(file.read_text())
+    assert {"seconds a frame", "frame over floor", "seconds a correction loop"} <= figures.keys()
+    assert figures["late over early memory"] <= 1.01
