@@ -56,7 +56,7 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
             if is_finished(saved, config):
                 tell(f"run {run} is finished after {saved['step']} steps; a new run wants another --run")
                 return folder.write_weights(saved)
-        found, counted = survey(config.data)
+        found, counted = survey(config.data, masks=config.method.supervised)
         videos, aside = hold_aside(found, config.validation.share)
         census = counted.of(videos, among=found)
         task = methods.get(config.method.name).build_task(config)
