@@ -11,6 +11,7 @@ from mamp.config.evaluate import EvaluateConfig
 from mamp.config.mamp import MampConfig, MampEncoder, MampPropagation, MampTraining
 from mamp.config.methods import METHOD_CONFIGS, PRESETS
 from mamp.config.motion import MotionConfig
+from mamp.config.probe import ProbeConfig, ProbeInput, ProbeNetwork, ProbePropagation
 from mamp.config.reading import dump, load, method_knobs
 from mamp.config.train import TrainConfig
 from mamp.config.whole import Config
@@ -27,6 +28,10 @@ __all__ = [
     "MampPropagation",
     "MampTraining",
     "MotionConfig",
+    "ProbeConfig",
+    "ProbeInput",
+    "ProbeNetwork",
+    "ProbePropagation",
     "Root",
     "TrainConfig",
     "dump",
