@@ -132,10 +132,9 @@ class Job:
     def _leave(self, status: int, requeue: Any) -> None:
         """The process was cut short by a signal: queue the job again, or wait for the end that was announced."""
         until = time.monotonic() + self.patience_s
+        # SIGTERM alone comes before KILL: who sent it queues the job again, or wants it ended
         while signal.SIGUSR2 not in self.caught and time.monotonic() < until:
-            time.sleep(
-                POLL_S
-            )  # SIGTERM comes before KILL; who sent it queues the job again, or wants it ended
+            time.sleep(POLL_S)
         if self.rank != 0:
             return  # the first task speaks for all
         if signal.SIGUSR2 not in self.caught:
