@@ -98,7 +98,7 @@ class Job:
             )
             self._tell("failed", reason=reason)
             raise RuntimeError(reason)
-        self._tell("started", progress=now, node=place.hostname, pid=os.getpid())
+        self._tell("started", progress=now, node=_node(), pid=os.getpid())
 
     def _environment(self, place: Any) -> dict[str, str]:
         environment = dict(os.environ)
@@ -152,9 +152,9 @@ class Job:
             if status < 0:
                 reason = f"killed by {signal.Signals(-status).name}"
                 reason += " (out of memory, or by hand)" if status == -signal.SIGKILL else ""
-        node = os.uname().nodename
-        self._tell("failed", status=status, reason=f"task {self.rank} on {node}: {reason}")
-        raise RuntimeError(f"mamp {self.arguments[0]}, task {self.rank} on {node}: {reason}")
+        where = f"task {self.rank} on {_node()}"
+        self._tell("failed", status=status, reason=f"{where}: {reason}")
+        raise RuntimeError(f"mamp {self.arguments[0]}, {where}: {reason}")
 
     def _last_words(self) -> str:
         """The sentence with which `mamp` ended, or the last line of a traceback."""
@@ -173,6 +173,11 @@ class Job:
         for path in (place.paths.submitted_pickle, place.paths.result_pickle):
             with contextlib.suppress(OSError):
                 path.with_suffix(f"{path.suffix}.save_tmp").unlink()
+
+
+def _node() -> str:
+    """This machine as SLURM calls it."""
+    return os.environ.get("SLURMD_NODENAME") or os.uname().nodename
 
 
 def done(command: str, run: Path) -> int:
