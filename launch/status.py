@@ -194,7 +194,9 @@ def _last_words(logs: Path, jobs: Sequence[str]) -> str:
     lines = [
         line.strip() for job in jobs for path in sorted(logs.glob(f"{job}_*_log.err")) for line in _tail(path).splitlines()
     ]  # fmt: skip
-    known = [line for line in lines if line.startswith("mamp: ") or ("error: " in line and WAITED not in line)]
+    known = [
+        line for line in lines if line.startswith("mamp: ") or ("error: " in line and WAITED not in line)
+    ]
     return next(iter((known or [line for line in lines if line])[-1:]), "")
 
 
