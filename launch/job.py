@@ -27,7 +27,7 @@ POLL_S = 0.1
 
 
 class Job:
-    """A run of `mamp ARGUMENTS` in the folder `run`, with the code in `code`. State: the signals that came.
+    """A run of `mamp ARGUMENTS` in the folder `run`, with the code in `code`. State: the signals that came, and in a task its rank and log.
 
     What is done is on disk, and the same command goes on from there; so a start needs to know nothing of the one before,
     and a node's failure or `scontrol requeue`, which call nothing here, do no harm.
@@ -91,7 +91,7 @@ class Job:
                 f"{self.run} was submitted anew as job {', '.join(owner['jobs'])}; this job leaves it alone"
             )
         now = done(self.arguments[0], self.run)
-        if journal.stalled(events, self.name, now) >= self.stalls:
+        if journal.stalled(events, self.name, progress=now) >= self.stalls:
             reason = (
                 f"no progress in {self.stalls} starts in a row ({now} done before and after); look into the log, "
                 "mend the cause or raise slurm.time, train.checkpoint_every or slurm.stalls, and submit again"

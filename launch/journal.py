@@ -61,7 +61,7 @@ def of(events: list[Event], token: str) -> list[Event]:
     return [event for event in events if event.get("token") == token]
 
 
-def stalled(events: list[Event], job: str, progress: int) -> int:
+def stalled(events: list[Event], job: str, *, progress: int) -> int:
     """How many starts of `job` in a row, the last ones, found no more done than `progress`."""
     starts = [e["progress"] for e in events if e["event"] == "started" and e.get("job") == job]
     count = 0
