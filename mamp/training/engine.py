@@ -6,7 +6,6 @@ import contextlib
 import os
 import random
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,11 +23,11 @@ from mamp.data.datasets import training_sequences
 from mamp.data.loading import ClipLoader
 from mamp.errors import UserError
 from mamp.methods.base import Batch
-from mamp.ops.devices import pick_device
+from mamp.ops.devices import peak_memory_mb, pick_device
 from mamp.progress import Progress, say
+from mamp.provenance import describe_code
 from mamp.training import checkpoints
 from mamp.training.folder import RunFolder
-from mamp.training.provenance import describe_code
 from mamp.training.resume import is_finished, refuse_other_config, refuse_other_videos
 from mamp.training.trainer import Trainer
 
@@ -102,7 +101,13 @@ def _loop(trainer: Trainer, loader: ClipLoader, folder: RunFolder, *, quiet: boo
                 means = trainer.summarise()
                 speed = {"clips_per_s": steps * knobs.batch / seconds, "wait": waited / seconds}
                 folder.log(
-                    {"step": step, "lr": trainer.lr, **means, **speed, "memory": _memory_mb(trainer.device)}
+                    {
+                        "step": step,
+                        "lr": trainer.lr,
+                        **means,
+                        **speed,
+                        "memory": peak_memory_mb(trainer.device),
+                    }
                 )
                 progress.note(f"loss {means['loss'] or 0.0:.4f}, {speed['clips_per_s']:.1f} clips/s")
                 since, waited, steps = time.perf_counter(), 0.0, 0
@@ -203,15 +208,3 @@ def _reproducible(seed: int) -> Iterator[None]:
     finally:
         cudnn.deterministic, cudnn.benchmark, fill.fill_uninitialized_memory = before
         torch.use_deterministic_algorithms(algorithms, warn_only=warn)
-
-
-def _memory_mb(device: torch.device) -> float:
-    """Most memory held so far: of the GPU, or of this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0.0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

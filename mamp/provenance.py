@@ -7,13 +7,15 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-import mamp
+from mamp import __version__
 
+PACKAGE = Path(__file__).parent
 PACKAGES = ("torch", "torchvision", "kornia", "decord", "av", "numpy", "pillow")
 
 
@@ -21,7 +23,7 @@ def describe_code(device: torch.device) -> dict[str, Any]:
     """Commit and diff of the checkout this package runs from (null when it is not one), versions, hardware."""
     commit = _git("rev-parse", "HEAD")
     return {
-        "mamp": mamp.__version__,
+        "mamp": __version__,
         "commit": commit,
         "diff": _git("diff", "HEAD") if commit else None,
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
@@ -35,13 +37,20 @@ def describe_code(device: torch.device) -> dict[str, Any]:
     }
 
 
+def told_briefly(code: Mapping[str, Any]) -> dict[str, Any]:
+    """What `describe_code` says, with `changed` (null where it is no checkout) instead of the diff."""
+    changed = None if code["diff"] is None else bool(code["diff"])
+    return {"mamp": code["mamp"], "commit": code["commit"], "changed": changed} | {
+        key: code[key] for key in ("versions", "hardware")
+    }
+
+
 def _git(*command: str) -> str | None:
     """The answer of git about the checkout that holds this very file; None where that is no checkout."""
-    package = Path(mamp.__file__).parent
     try:
         for arguments in (("ls-files", "--error-unmatch", "__init__.py"), command):
             answer = subprocess.run(
-                ["git", "-C", str(package), *arguments],
+                ["git", "-C", str(PACKAGE), *arguments],
                 capture_output=True,
                 text=True,
                 timeout=20,
