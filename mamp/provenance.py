@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import subprocess
@@ -20,12 +21,12 @@ PACKAGES = ("torch", "torchvision", "kornia", "decord", "av", "numpy", "pillow")
 
 
 def describe_code(device: torch.device) -> dict[str, Any]:
-    """Commit and diff of the checkout this package runs from (null when it is not one), versions, hardware."""
-    commit = _git("rev-parse", "HEAD")
+    """Commit and diff of the code that runs (null where nothing tells), versions, hardware."""
+    commit, diff = _commit_and_diff()
     return {
         "mamp": __version__,
         "commit": commit,
-        "diff": _git("diff", "HEAD") if commit else None,
+        "diff": diff,
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "hardware": {
             "system": platform.platform(),
@@ -74,3 +75,13 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor()
+
+
+def _commit_and_diff() -> tuple[str | None, str | None]:
+    """Of the checkout that holds the package, or as noted in code.json beside a copy of it that a launch kept."""
+    try:
+        kept = json.loads(PACKAGE.with_name("code.json").read_text(encoding="utf-8"))
+        return kept["commit"], kept["diff"]
+    except (OSError, ValueError, KeyError, TypeError):
+        commit = _git("rev-parse", "HEAD")
+        return commit, _git("diff", "HEAD") if commit else None

@@ -6,12 +6,13 @@ set at hand), a YAML file, `key=value` arguments. The resolved whole is saved wi
 
 from __future__ import annotations
 
-from mamp.config.data import Augment, DataConfig, Root
+from mamp.config.data import Augment, DataConfig, Expected, Root
 from mamp.config.evaluate import EvaluateConfig
 from mamp.config.mamp import MampConfig, MampEncoder, MampPropagation, MampTraining
 from mamp.config.methods import METHOD_CONFIGS, PRESETS
 from mamp.config.motion import MotionConfig
 from mamp.config.reading import dump, load, method_knobs
+from mamp.config.slurm import SlurmConfig
 from mamp.config.train import TrainConfig
 from mamp.config.whole import Config
 
@@ -22,12 +23,14 @@ __all__ = [
     "Config",
     "DataConfig",
     "EvaluateConfig",
+    "Expected",
     "MampConfig",
     "MampEncoder",
     "MampPropagation",
     "MampTraining",
     "MotionConfig",
     "Root",
+    "SlurmConfig",
     "TrainConfig",
     "dump",
     "load",

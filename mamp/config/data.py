@@ -22,6 +22,30 @@ class Root(Section):
         None, description="which list of the data set; null: train where there are lists, else all"
     )
 
+    @field_validator("path")
+    @classmethod
+    def _home(cls, value: Path) -> Path:
+        return expanded(value)
+
+
+def expanded(path: Path) -> Path:
+    """`path` with ~ as the home folder, which a shell does not put in after `data.root=`."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError("begins with the home folder of a user who is not there") from None
+
+
+class Expected(Section):
+    """What data.root must give, before data.leave_out takes any away; a run on other data is refused."""
+
+    videos: int | None = Field(None, ge=1, description="how many videos; null: any")
+    frames: int | None = Field(None, ge=1, description="frames of all videos together; null: any")
+    digest: str | None = Field(
+        None,
+        description="the list of names, frames and rates, as a run prints it before it begins; null: any",
+    )
+
 
 class Augment(Section):
     """Drawn once per clip, applied on the device."""
@@ -49,6 +73,11 @@ class DataConfig(Section):
     root: tuple[Root, ...] = Field(
         (), description="training video; may be repeated; PATH, PATH@FPS or {path, fps, split}"
     )
+    leave_out: Path | None = Field(
+        None,
+        description="videos that are not trained on: a list of `mamp data holdout`, or names, one a line",
+    )
+    expect: Expected = Expected()
     size: int = Field(256, ge=32, le=2048, description="side of the square the network trains on, in pixels")
     fit: Literal["stretch", "crop"] = Field(
         "stretch",
@@ -89,6 +118,11 @@ class DataConfig(Section):
     def _roots(cls, value: Any) -> Any:
         values = [value] if isinstance(value, (str, Path, dict)) else value
         return tuple(_root(v) for v in values) if isinstance(values, (list, tuple)) else values
+
+    @field_validator("leave_out")
+    @classmethod
+    def _home(cls, value: Path | None) -> Path | None:
+        return value and expanded(value)
 
     @model_validator(mode="after")
     def _chances(self) -> DataConfig:

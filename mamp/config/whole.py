@@ -7,6 +7,7 @@ from mamp.config.evaluate import EvaluateConfig
 from mamp.config.mamp import MampConfig
 from mamp.config.methods import Method
 from mamp.config.section import Section
+from mamp.config.slurm import SlurmConfig
 from mamp.config.train import TrainConfig
 
 
@@ -17,3 +18,4 @@ class Config(Section):
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    slurm: SlurmConfig = SlurmConfig()

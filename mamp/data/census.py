@@ -6,22 +6,67 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mamp.config import DataConfig, Expected
 from mamp.data.datasets import Sequence as Video
+from mamp.data.datasets import training_sequences
+from mamp.data.lists import read_names
 from mamp.errors import UserError
 
 
 @dataclass(frozen=True)
 class Census:
-    """What a run trains on. counts, rates: frames and frames a second of each video; digest: of names, counts, rates."""
+    """What a run trains on.
+
+    counts, rates: frames and frames a second of each video. digest: of names, counts, rates. left_out: videos of data.root
+    that data.leave_out keeps from training.
+    """
 
     counts: tuple[int, ...]
     rates: tuple[float | None, ...]
     digest: str
+    left_out: int = 0
 
     @property
     def frames(self) -> int:
         """Frames of all videos together."""
         return sum(self.counts)
+
+
+def survey(data: DataConfig) -> tuple[list[Video], Census]:
+    """The videos to train on, and their census: those of data.root less those of data.leave_out.
+
+    Raises UserError when data.root does not give what data.expect says, or data.leave_out names none of its videos.
+    """
+    videos = training_sequences(data.root)
+    census = take_census(videos, bad_frame=data.bad_frame)
+    _refuse_unexpected(census, data.expect)
+    if data.leave_out is None:
+        return videos, census
+    names = read_names(data.leave_out)
+    kept = [
+        i
+        for i, v in enumerate(videos)
+        if (v.source.name if v.source.is_dir() else v.source.stem) not in names
+    ]
+    if len(kept) in (0, len(videos)):
+        raise UserError(
+            f"data.leave_out={data.leave_out} names {'all' if not kept else 'none'} of the {len(videos)} videos of data.root; "
+            "give the list that was cut from them, or leave it out"
+        )
+    rest = [videos[i] for i in kept]
+    counts, rates = tuple(census.counts[i] for i in kept), tuple(census.rates[i] for i in kept)
+    return rest, Census(counts, rates, _digest(rest, counts, rates), left_out=len(videos) - len(kept))
+
+
+def _refuse_unexpected(census: Census, expected: Expected) -> None:
+    found = {"videos": len(census.counts), "frames": census.frames, "digest": census.digest}
+    for key, value in found.items():
+        wanted = getattr(expected, key)
+        if wanted is not None and wanted != value:
+            raise UserError(
+                f"data.expect.{key} is {wanted}, and data.root gives {value} ({found['videos']} videos, {found['frames']} frames, "
+                f"list {found['digest']}); bring all of it (`mamp data check` tells what is missing), or pass data.expect.{key}=null to train on this"
+            )
 
 
 def take_census(videos: Sequence[Video], *, bad_frame: str = "error") -> Census:
@@ -40,8 +85,11 @@ def take_census(videos: Sequence[Video], *, bad_frame: str = "error") -> Census:
                 count = 0
         counts.append(count)
         rates.append(rate)
+    return Census(tuple(counts), tuple(rates), _digest(videos, counts, rates))
+
+
+def _digest(videos: Sequence[Video], counts: Sequence[int], rates: Sequence[float | None]) -> str:
     listing = [
         f"{video.name} {count} {rate}" for video, count, rate in zip(videos, counts, rates, strict=True)
     ]
-    digest = hashlib.sha256("\n".join(listing).encode()).hexdigest()[:12]
-    return Census(tuple(counts), tuple(rates), digest)
+    return hashlib.sha256("\n".join(listing).encode()).hexdigest()[:12]

@@ -111,7 +111,9 @@ def load(
 
 def _network(found: stored.Weights, config: configs.Config) -> torch.nn.Module:
     network = stored.load_model(found, config.method)
-    return torch.compile(network) if config.evaluate.compile else network
+    if config.evaluate.compile:
+        network.compile()  # in place
+    return network
 
 
 def choose(

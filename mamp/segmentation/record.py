@@ -50,7 +50,7 @@ class Record:
 
     def write(self, path: Path) -> None:
         """Write it as JSON; the folder is made."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)  # a list may name a folder in a folder
         write_json(path, {**asdict(self.timing), **self.made()})
 
     @classmethod

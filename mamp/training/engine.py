@@ -17,9 +17,8 @@ import torch
 
 from mamp import methods, weights
 from mamp.config import Config
-from mamp.data.census import Census, take_census
+from mamp.data.census import Census, survey
 from mamp.data.clips import ClipPlan
-from mamp.data.datasets import training_sequences
 from mamp.data.loading import ClipLoader
 from mamp.errors import UserError
 from mamp.methods.base import Batch
@@ -54,8 +53,7 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
             if is_finished(saved, config):
                 tell(f"run {run} is finished after {saved['step']} steps; a new run wants another --run")
                 return _write_weights(folder, saved)
-        videos = training_sequences(config.data.root)
-        census = take_census(videos, bad_frame=config.data.bad_frame)
+        videos, census = survey(config.data)
         task = methods.get(config.method.name).build_task(config)
         plan = ClipPlan(
             census, config.data, frames=task.clip.frames, batch=config.train.batch, seed=config.train.seed
@@ -133,6 +131,8 @@ def _write_weights(folder: RunFolder, state: Mapping[str, Any]) -> Path:
 
 def _tell_census(census: Census, plan: ClipPlan, config: Config, tell: Callable[[str], None]) -> None:
     clips, frames = plan.clips_in(0), plan.frames
+    if census.left_out:
+        tell(f"{census.left_out} videos of data.root are left out, as {config.data.leave_out} says")
     tell(
         f"training video: {len(census.counts)} videos, {census.frames} frames, list {census.digest}; "
         f"the first epoch has {clips} clips of {frames} frames, {clips // plan.batch} steps"
@@ -151,9 +151,14 @@ def _provenance(config: Config, census: Census, code: Mapping[str, Any]) -> dict
         "mamp": code["mamp"],
         "commit": code["commit"],
         "changed": bool(code["diff"]),
-        "data": {"videos": len(census.counts), "frames": census.frames, "digest": census.digest},
+        "data": {
+            "videos": len(census.counts),
+            "frames": census.frames,
+            "digest": census.digest,
+            "left_out": census.left_out,
+        },
         "recipe": {
-            "data": {k: v for k, v in values["data"].items() if k != "root"},
+            "data": {k: v for k, v in values["data"].items() if k not in ("root", "leave_out")},
             "train": values["train"],
         },
     }

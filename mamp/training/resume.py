@@ -15,7 +15,17 @@ from mamp.errors import UserError
 
 # What may differ from the run's first config: nothing here changes what a step does. The videos themselves are
 # compared by the census, so that they may move to another place.
-FREE = ("data.root", "data.workers", "train.log_every", "train.checkpoint_every", "train.keep", "evaluate")
+FREE = (
+    "data.root",
+    "data.leave_out",
+    "data.expect",
+    "data.workers",
+    "train.log_every",
+    "train.checkpoint_every",
+    "train.keep",
+    "evaluate",
+    "slurm",
+)
 LENGTH = ("train.steps", "train.epochs")  # free too, unless the schedule looks ahead to the end
 
 
