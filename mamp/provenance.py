@@ -1,4 +1,4 @@
-"""What made a run: commit, uncommitted changes, versions, hardware."""
+"""Which code runs, and where: commit, uncommitted changes, versions, hardware. No torch until it is asked for."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from mamp import __version__
 
-PACKAGE = Path(__file__).parent
+if TYPE_CHECKING:
+    import torch
+
+PACKAGE = Path(__file__).resolve().parent
 PACKAGES = ("torch", "torchvision", "kornia", "decord", "av", "numpy", "pillow")
 
 
 def describe_code(device: torch.device) -> dict[str, Any]:
     """Commit and diff of the code that runs (null where nothing tells), versions, hardware."""
+    import torch
+
     commit, diff = _commit_and_diff()
     return {
         "mamp": __version__,
@@ -46,12 +49,26 @@ def told_briefly(code: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _git(*command: str) -> str | None:
-    """The answer of git about the checkout that holds this very file; None where that is no checkout."""
+def checkout(package: Path) -> tuple[str | None, str | None]:
+    """Commit and diff of the checkout that holds the files of the folder `package`; None where that is no checkout."""
+    commit = _git(package, "rev-parse", "HEAD")
+    return commit, _git(package, "diff", "HEAD") if commit else None
+
+
+def _commit_and_diff() -> tuple[str | None, str | None]:
+    """Of the checkout that holds the package, or as noted in code.json beside a copy of it that a launch kept."""
+    try:
+        kept = json.loads(PACKAGE.with_name("code.json").read_text(encoding="utf-8"))
+        return kept["commit"], kept["diff"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return checkout(PACKAGE)
+
+
+def _git(package: Path, *command: str) -> str | None:
     try:
         for arguments in (("ls-files", "--error-unmatch", "__init__.py"), command):
             answer = subprocess.run(
-                ["git", "-C", str(PACKAGE), *arguments],
+                ["git", "-C", str(package), *arguments],
                 capture_output=True,
                 text=True,
                 timeout=20,
@@ -75,13 +92,3 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor()
-
-
-def _commit_and_diff() -> tuple[str | None, str | None]:
-    """Of the checkout that holds the package, or as noted in code.json beside a copy of it that a launch kept."""
-    try:
-        kept = json.loads(PACKAGE.with_name("code.json").read_text(encoding="utf-8"))
-        return kept["commit"], kept["diff"]
-    except (OSError, ValueError, KeyError, TypeError):
-        commit = _git("rev-parse", "HEAD")
-        return commit, _git("diff", "HEAD") if commit else None

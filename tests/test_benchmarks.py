@@ -39,3 +39,29 @@ def test_the_stream_benchmark_tells_of_flat_memory(repository: Path, tmp_path: P
     figures = json.loads(file.read_text())
     assert figures["frames"] == 900 and figures["last_over_first"] < 1.1
     assert figures["at"][-1]["memory_frames"] <= 1e6
+
+
+def test_the_augmentation_benchmark_writes_its_figures(repository: Path, tmp_path: Path):
+    file = tmp_path / "figures.json"
+    script = repository / "scripts" / "benchmarks" / "augmentation.py"
+    result = subprocess.run(
+        [sys.executable, script, "--quick", "--eager", "--json", file],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    figures = json.loads(file.read_text())
+    assert {"nothing", "crop", "flip", "Lab", "published recipe", "crop, flip, Lab"} <= figures[
+        "eager"
+    ].keys()
+    assert all(seconds > 0 for seconds in figures["eager"].values()) and figures["compiled"] == {}
+    assert "threads" in result.stdout and "ms a clip" in result.stdout
+
+
+def test_the_stm_benchmark_writes_its_figures(repository: Path, tmp_path: Path):
+    file = tmp_path / "figures.json"
+    script = repository / "scripts" / "benchmarks" / "stm.py"
+    subprocess.run([sys.executable, script, "--quick", "--json", file], check=True, capture_output=True)
+    figures = json.loads(file.read_text())
+    assert {"seconds a frame", "frame over floor", "seconds a correction loop"} <= figures.keys()
+    assert figures["late over early memory"] <= 1.01

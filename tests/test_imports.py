@@ -34,7 +34,7 @@ ALLOWED = {
     "mamp.provenance": set(),
     "mamp.segmentation": {*WEIGHTS, "mamp.progress", "mamp.provenance"},
     "mamp.training": {*WEIGHTS, "mamp.progress", "mamp.provenance", "mamp.segmentation"},
-    "launch": {*ROOT, "mamp.layers"},  # what it starts are processes
+    "launch": {*ROOT, "mamp.layers", "mamp.provenance"},  # what it starts are processes
     "mamp.report": {*ROOT, "mamp.progress", "mamp.scoring", "mamp.data", "mamp.segmentation.overlay"},
 }
 VERSION = "mamp.__version__"  # all that may be had from mamp itself, which gathers what stands above

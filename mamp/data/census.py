@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mamp.config import DataConfig, Expected
 from mamp.data.datasets import Sequence as Video
@@ -17,13 +17,14 @@ from mamp.errors import UserError
 class Census:
     """What a run trains on.
 
-    counts, rates: frames and frames a second of each video. digest: of names, counts, rates. left_out: videos of data.root
-    that data.leave_out keeps from training.
+    counts, rates, roots: frames, frames a second, and place in data.root of each video. digest: of names, counts, rates.
+    left_out: videos of data.root that data.leave_out keeps from training.
     """
 
     counts: tuple[int, ...]
     rates: tuple[float | None, ...]
     digest: str
+    roots: tuple[int, ...] = ()
     left_out: int = 0
 
     @property
@@ -31,31 +32,32 @@ class Census:
         """Frames of all videos together."""
         return sum(self.counts)
 
+    def of(self, kept: Sequence[Video], *, among: Sequence[Video]) -> Census:
+        """The census of some of the videos (`kept`, in their order `among` those counted)."""
+        names = {video.name for video in kept}
+        rows = [i for i, video in enumerate(among) if video.name in names]
+        counts, rates = tuple(self.counts[i] for i in rows), tuple(self.rates[i] for i in rows)
+        return _census(kept, counts, rates, left_out=self.left_out)
 
-def survey(data: DataConfig) -> tuple[list[Video], Census]:
-    """The videos to train on, and their census: those of data.root less those of data.leave_out.
+
+def survey(data: DataConfig, *, masks: bool = False) -> tuple[list[Video], Census]:
+    """The videos to train on (with `masks` their labelled frames), and their census: those of data.root less those of data.leave_out.
 
     Raises UserError when data.root does not give what data.expect says, or data.leave_out names none of its videos.
     """
-    videos = training_sequences(data.root)
+    videos = training_sequences(data.root, masks=masks)
     census = take_census(videos, bad_frame=data.bad_frame)
     _refuse_unexpected(census, data.expect)
     if data.leave_out is None:
         return videos, census
     names = read_names(data.leave_out)
-    kept = [
-        i
-        for i, v in enumerate(videos)
-        if (v.source.name if v.source.is_dir() else v.source.stem) not in names
-    ]
-    if len(kept) in (0, len(videos)):
+    rest = [v for v in videos if (v.source.name if v.source.is_dir() else v.source.stem) not in names]
+    if len(rest) in (0, len(videos)):
         raise UserError(
-            f"data.leave_out={data.leave_out} names {'all' if not kept else 'none'} of the {len(videos)} videos of data.root; "
+            f"data.leave_out={data.leave_out} names {'all' if not rest else 'none'} of the {len(videos)} videos of data.root; "
             "give the list that was cut from them, or leave it out"
         )
-    rest = [videos[i] for i in kept]
-    counts, rates = tuple(census.counts[i] for i in kept), tuple(census.rates[i] for i in kept)
-    return rest, Census(counts, rates, _digest(rest, counts, rates), left_out=len(videos) - len(kept))
+    return rest, replace(census.of(rest, among=videos), left_out=len(videos) - len(rest))
 
 
 def _refuse_unexpected(census: Census, expected: Expected) -> None:
@@ -85,11 +87,14 @@ def take_census(videos: Sequence[Video], *, bad_frame: str = "error") -> Census:
                 count = 0
         counts.append(count)
         rates.append(rate)
-    return Census(tuple(counts), tuple(rates), _digest(videos, counts, rates))
+    return _census(videos, tuple(counts), tuple(rates))
 
 
-def _digest(videos: Sequence[Video], counts: Sequence[int], rates: Sequence[float | None]) -> str:
+def _census(
+    videos: Sequence[Video], counts: tuple[int, ...], rates: tuple[float | None, ...], *, left_out: int = 0
+) -> Census:
     listing = [
         f"{video.name} {count} {rate}" for video, count, rate in zip(videos, counts, rates, strict=True)
     ]
-    return hashlib.sha256("\n".join(listing).encode()).hexdigest()[:12]
+    digest = hashlib.sha256("\n".join(listing).encode()).hexdigest()[:12]
+    return Census(counts, rates, digest, tuple(video.root for video in videos), left_out)

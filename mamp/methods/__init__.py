@@ -14,7 +14,7 @@ from types import ModuleType
 
 from mamp.errors import UserError
 
-METHODS = {"mamp": "mamp.methods.mamp"}
+METHODS = {"mamp": "mamp.methods.mamp", "stm": "mamp.methods.stm"}
 
 
 def get(name: str) -> ModuleType:
