@@ -11,6 +11,8 @@ from typing import Any
 
 from mamp.errors import UserError
 
+MB = 10**6  # bytes, wherever a knob, a figure or a message says MB
+
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:

@@ -7,6 +7,7 @@ import sys
 import torch
 
 from mamp.errors import UserError
+from mamp.files import MB
 
 
 def pick_device(name: str) -> torch.device:
@@ -42,17 +43,17 @@ def amp_dtype(amp: str, device: torch.device) -> torch.dtype | None:
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """The most memory held so far, in MB (10^6 bytes): of a CUDA device, by this process; else `peak_process_mb`."""
+    """The most memory held so far, in MB: of a CUDA device, by this process; else `peak_process_mb`."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e6
+        return torch.cuda.max_memory_allocated(device) / MB
     return peak_process_mb()
 
 
 def peak_process_mb() -> float:
-    """The largest resident size of this process so far, in MB (10^6 bytes); 0 where the system does not tell."""
+    """The largest resident size of this process so far, in MB; 0 where the system does not tell."""
     try:
         import resource
     except ImportError:  # Windows
         return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
+    return peak * (1 if sys.platform == "darwin" else 1024) / MB

@@ -207,7 +207,7 @@ def _training(training: Training) -> dict[str, Any]:
     charts = [
         (name, line_chart({name: line}, title=f"{name} over steps")) for name, line in training.curves.items()
     ]
-    previews = [(step, _preview(path)) for step, path in training.previews]
+    previews = [(caption, _preview(path)) for caption, path in training.previews]
     return {"run": training, "charts": charts, "previews": previews}
 
 

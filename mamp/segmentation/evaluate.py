@@ -22,9 +22,12 @@ from mamp.progress import Progress, say
 from mamp.segmentation.record import Maker, Record, claim, codes, digest, is_told, record_file, write_run
 from mamp.segmentation.stream import Given, Steps, Timing, carry, decode_ahead
 
-_SETTINGS, _SCORES, _SEQUENCES = range(
-    3
+_SETTINGS, _SCORES, _SEQUENCES = (
+    0,
+    1,
+    2,
 )  # locks: to look at run.json, to score, and from there on one a sequence
+_NAMED = 10  # sequences that are named in a message
 
 
 def evaluate(
@@ -64,29 +67,52 @@ def evaluate(
         locks.wait(_SETTINGS)
         claim(out, run_info)
         locks.drop(_SETTINGS)
-        if join is not None:
-            locks.take(_SCORES)
-        with Progress(_frame_count(sequences), unit="frames", quiet=quiet) as progress:
-            work = partial(
-                _sequence, make_segmenter=make_segmenter, out=out, bad_frame=bad_frame, maker=maker
-            )
-            share = _Share(sequences, partial(work, progress=progress), out, locks, progress)
-            share.run()
-            if join is not None:
-                join()
-                locks.wait(_SCORES)
-                share.run()
-        others = share.left()
-        if others or not locks.take(_SCORES):
-            waiting = ", ".join(others) or "the scores"
-            _say(f"other processes are at work on {waiting}; the last one scores", quiet=quiet)
+        work = partial(_sequence, make_segmenter=make_segmenter, out=out, bad_frame=bad_frame, maker=maker)
+        records = _share_work(sequences, work, out, locks, quiet=quiet, join=join)
+        if records is None:
             return None
-        records = share.in_order()
-        if is_told(out, records):
-            _say(f"all {len(sequences)} sequences were finished before and are left as they are", quiet=quiet)
-        else:
+        if not is_told(out, records):
             write_run(out, run_info, records, protocol=protocol, maker=maker)
         return _score(sequences, out, protocol=protocol, seen=seen, made_by=codes(records))
+
+
+def _share_work(
+    sequences: Sequence[datasets.Sequence],
+    work: Callable[..., Record],
+    out: Path,
+    locks: Locks,
+    *,
+    quiet: bool,
+    join: Callable[[], None] | None,
+) -> dict[str, Record] | None:
+    """The records of all sequences, once they are finished, to the process that is to score; None to the others."""
+    tell = partial(_say, quiet=quiet)
+    before = [sequence.name for sequence in sequences if _finished(sequence, out) is not None]
+    if before:
+        tell(_told_before(before, len(sequences)))
+    if join is not None:
+        locks.take(_SCORES)
+    with Progress(_frame_count(sequences), unit="frames", quiet=quiet) as progress:
+        share = _Share(sequences, partial(work, progress=progress), out, locks, progress)
+        share.run()
+        if join is not None:
+            join()
+            locks.wait(_SCORES)
+            share.run()
+    others = share.left()
+    if others or not locks.take(_SCORES):
+        waiting = ", ".join(others) or "the scores"
+        tell(f"other processes are at work on {waiting}; the last one scores")
+        return None
+    return share.in_order()
+
+
+def _told_before(names: Sequence[str], count: int) -> str:
+    """What is said of sequences that need no work."""
+    if len(names) == count:
+        return f"all {count} sequences were finished before and are left as they are"
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{len(names)} of {count} sequences were finished before and are left as they are: {', '.join(names[:_NAMED])}{more}"
 
 
 def _say(line: str, *, quiet: bool) -> None:

@@ -42,8 +42,8 @@ def test_one_file_holds_films_pictures_and_curves(world, tmp_path):
     text = made[0].read_text()
     assert made == [tmp_path / "p.html"] and sorted(p.name for p in tmp_path.iterdir()) == ["p.html"]
     assert text.count("data:video/mp4") == 4  # truth and one run, of two sequences
-    assert text.count('<img loading="lazy" alt="ant') == 2 and text.count('alt="preview at step') == 2
-    assert text.count("<polyline") == 3 * 2 + 3
+    assert text.count('<img loading="lazy" alt="ant') == 2 and text.count('alt="preview, step') == 2
+    assert text.count("<polyline") == 3 * 2 + 5
     assert "http:" not in text and "https:" not in text
 
 

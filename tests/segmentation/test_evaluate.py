@@ -68,14 +68,15 @@ def test_each_frame_is_stepped_once_by_a_segmenter_of_its_own_sequence(root, mak
     assert calls == ["build", "start", *["step"] * 5] * 3
 
 
-def test_a_second_run_redoes_only_what_is_not_finished(root, make_segmenter, calls):
+def test_a_second_run_redoes_only_what_is_not_finished_and_says_what_is(root, make_segmenter, calls, capsys):
     run(root, make_segmenter)
     out = root.parent / "out"
     kept = {path: path.stat().st_mtime_ns for path in (out / "masks" / "ant").iterdir()}
     (out / "masks" / "bee" / "00004.png").unlink()
     (out / "sequences" / "cat.json").unlink()
     calls.clear()
-    scores = run(root, make_segmenter)
+    scores = run(root, make_segmenter, quiet=False)
+    assert "1 of 3 sequences were finished before and are left as they are: ant\n" in capsys.readouterr().err
     assert calls == ["build", "start", *["step"] * 5] * 2
     assert kept == {path: path.stat().st_mtime_ns for path in (out / "masks" / "ant").iterdir()}
     assert scores.means()["J-Mean"] == pytest.approx(1.0)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mamp.config import MampConfig
 from mamp.errors import UserError
+from mamp.files import MB
 from mamp.methods.base import Motion
 from mamp.methods.mamp.encoder import STRIDE
 from mamp.methods.mamp.memory import RULES, BudgetRule
@@ -181,7 +182,7 @@ class MampPropagator:
             temperature=self.temperature,
             outside=self.knobs.outside,
             tile=self.knobs.tile,
-            max_bytes=self.knobs.max_mb << 20,
+            max_bytes=self.knobs.max_mb * MB,
         )
 
     def _backfill(self, first: int) -> None:
@@ -214,12 +215,12 @@ class MampPropagator:
     def _frames_in_budget(self, objects: int) -> int:
         channels, height, width = self._pending().features.shape
         frame = 4 * (channels + objects + 1) * height * width  # bytes
-        if frame > self.knobs.budget_mb * 1e6:
+        if frame > self.knobs.budget_mb * MB:
             raise UserError(
-                f"method.propagation.budget_mb={self.knobs.budget_mb:g} holds no memory frame of {frame / 1e6:.3g} MB;"
-                f" set it to {math.ceil(2 * frame / 1e6)} or more"
+                f"method.propagation.budget_mb={self.knobs.budget_mb:g} holds no memory frame of {frame / MB:.3g} MB;"
+                f" set it to {math.ceil(2 * frame / MB)} or more"
             )
-        return int(self.knobs.budget_mb * 1e6 // frame)
+        return int(self.knobs.budget_mb * MB // frame)
 
     def _needed(self, index: int, last: int) -> bool:
         return index in self.rule.read(last, self.given) or self.rule.keeps(index, last, self.given)
