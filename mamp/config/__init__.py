@@ -11,6 +11,7 @@ from mamp.config.evaluate import EvaluateConfig
 from mamp.config.mamp import MampConfig, MampEncoder, MampPropagation, MampTraining
 from mamp.config.methods import METHOD_CONFIGS, PRESETS
 from mamp.config.motion import MotionConfig
+from mamp.config.probe import ProbeConfig, ProbeInput, ProbeNetwork, ProbePropagation
 from mamp.config.reading import dump, load, method_knobs
 from mamp.config.slurm import SlurmConfig
 from mamp.config.stm import StmConfig, StmNetwork, StmPropagation, StmTraining
@@ -33,6 +34,10 @@ __all__ = [
     "MampPropagation",
     "MampTraining",
     "MotionConfig",
+    "ProbeConfig",
+    "ProbeInput",
+    "ProbeNetwork",
+    "ProbePropagation",
     "Root",
     "SlurmConfig",
     "TrackingConfig",

@@ -6,11 +6,19 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from mamp.config import mamp, stm
+from mamp.config import mamp, probe, stm
 from mamp.config.section import Section
 
-Method = Annotated[mamp.MampConfig | stm.StmConfig, Field(discriminator="name")]
-METHOD_CONFIGS: dict[str, type[Section]] = {"mamp": mamp.MampConfig, "stm": stm.StmConfig}
+Method = Annotated[mamp.MampConfig | stm.StmConfig | probe.ProbeConfig, Field(discriminator="name")]
+METHOD_CONFIGS: dict[str, type[Section]] = {
+    "mamp": mamp.MampConfig,
+    "stm": stm.StmConfig,
+    "probe": probe.ProbeConfig,
+}
 
 # method -> preset -> data set -> values under all others; the data set "" is every one
-PRESETS: dict[str, dict[str, dict[str, dict[str, Any]]]] = {"mamp": mamp.PRESETS, "stm": stm.PRESETS}
+PRESETS: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
+    "mamp": mamp.PRESETS,
+    "stm": stm.PRESETS,
+    "probe": probe.PRESETS,
+}
