@@ -55,9 +55,9 @@ class Evaluation:
     frames: Mapping[ObjectKey, ObjectFrames] = field(default_factory=dict)
 
     def settings(self) -> list[tuple[str, str]]:
-        """What made the masks and how fast, name and value, as far as run.json tells."""
+        """What made the masks and how fast, name and value, "" where run.json does not tell; the same names for every run."""
         weights, config = _get(self.info, "weights", {}), _get(self.info, "config", {})
-        method = _get(config, "method", {})
+        method, made = _get(config, "method", {}), _get(weights, "provenance", {})
         code = _get(self.info, "code", {})
         hardware = _get(code, "hardware", {})
         found = {
@@ -65,8 +65,8 @@ class Evaluation:
             "protocol": self.info.get("protocol"),
             "method": method.get("name") or self.info.get("baseline"),
             "preset": method.get("preset"),
-            "weights": str(weights.get("sha256") or "")[:12],
-            "weights' commit": _commit(_get(weights, "provenance", {})),
+            "weights": "untrained" if made.get("untrained") else str(weights.get("sha256") or "")[:12],
+            "weights' commit": _commit(made),
             "commit": _commit(code),
             "frames": self.info.get("frames"),
             "size": ", ".join(map(str, _get(self.info, "sizes", []))),
@@ -78,7 +78,7 @@ class Evaluation:
             "threads": hardware.get("threads"),
             "torch": _get(code, "versions", {}).get("torch"),
         }
-        return [(key, str(value)) for key, value in found.items() if value]
+        return [(key, str(value or "")) for key, value in found.items()]
 
     def _amount(self, key: str, form: str, *, unit: str = "") -> str | None:
         value = _number(self.info.get(key))
