@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from mamp import config  # noqa: E402
 from mamp.data.synthetic import render_clip  # noqa: E402
 from mamp.errors import UserError  # noqa: E402
+from mamp.files import MB  # noqa: E402
 from mamp.methods.mamp import build_model, build_propagator  # noqa: E402
 from mamp.ops.colour import rgb_to_lab  # noqa: E402
 from mamp.ops.devices import amp_dtype, pick_device  # noqa: E402
@@ -294,7 +295,7 @@ def memory(*, quick: bool) -> Figures:
     command = [sys.executable, __file__, "--peak", *map(str, counts), *(["--quick"] if quick else [])]
     first, last = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     print(
-        f"peak memory at 96 px: {first / 1e6:.1f} MB after {counts[0]} frames, {last / 1e6:.1f} MB after {counts[1]}"
+        f"peak memory at 96 px: {first / MB:.1f} MB after {counts[0]} frames, {last / MB:.1f} MB after {counts[1]}"
     )
     return {
         f"peak_{counts[1]}_over_{counts[0]}": last / first,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mamp.config import MampConfig
 from mamp.errors import UserError
+from mamp.files import MB
 from mamp.methods.base import Motion
 from mamp.methods.carrier import LabelCarrier, Pending, Reading
 from mamp.methods.labels import magnify, normalised, with_background, with_small_ones
@@ -46,7 +47,7 @@ class MampPropagator(LabelCarrier):
             temperature=knobs.temperature or method.encoder.resolved_temperature(),
             outside=knobs.outside,
             tile=knobs.tile,
-            max_bytes=knobs.max_mb << 20,
+            max_bytes=knobs.max_mb * MB,
         )
         rule = RULES[knobs.memory](knobs.memory_length)
         super().__init__(rule, reading, device=device, backfill=knobs.backfill)
@@ -110,12 +111,12 @@ class MampPropagator(LabelCarrier):
     def _frames_in_budget(self, objects: int) -> int:
         channels, height, width = self._pending().features.shape
         frame = 4 * (channels + objects + 1) * height * width  # bytes
-        if frame > self.knobs.budget_mb * 1e6:
+        if frame > self.knobs.budget_mb * MB:
             raise UserError(
-                f"method.propagation.budget_mb={self.knobs.budget_mb:g} holds no memory frame of {frame / 1e6:.3g} MB;"
-                f" set it to {math.ceil(2 * frame / 1e6)} or more"
+                f"method.propagation.budget_mb={self.knobs.budget_mb:g} holds no memory frame of {frame / MB:.3g} MB;"
+                f" set it to {math.ceil(2 * frame / MB)} or more"
             )
-        return int(self.knobs.budget_mb * 1e6 // frame)
+        return int(self.knobs.budget_mb * MB // frame)
 
     # -- between the frame and the feature grid
 
