@@ -20,6 +20,7 @@ from mamp.methods.memory import RULES, BudgetRule
 from mamp.motion import build_motion
 from mamp.motion.source import FAR, NEAR
 from mamp.ops.colour import rgb_to_lab
+from mamp.ops.guided import guided_filter
 from mamp.ops.sizes import pad_to_multiple, resize
 from mamp.ops.warping import clean_flow, warp
 
@@ -147,3 +148,11 @@ class MampPropagator(LabelCarrier):
         if self.knobs.scale != 1:
             full = resize(full, size)
         return normalised(full)
+
+    def _fitted(self, probabilities: Tensor, frame: Tensor) -> Tensor:
+        """Fitted to the frame's edges, which a cell of four pixels does not know."""
+        if not self.knobs.edge_radius:
+            return probabilities
+        image = frame.to(self.device, torch.float32)
+        fitted = guided_filter(image, probabilities, radius=self.knobs.edge_radius, eps=self.knobs.edge_eps)
+        return normalised(fitted.clamp(0, 1))
