@@ -39,7 +39,9 @@ class FakeTask(TrainingTask):
         noise = random.random() + np.random.rand()
         guess = self.model(prepared[:, 0]) + self.bias[:, None, None]
         loss = (guess - prepared[:, 1, :, 1:-1, 1:-1]).square().mean() * (1 + 0.1 * noise)
-        if f"{self.steps}" in os.environ.get("FAKE_NAN_AT", "").split():
+        if f"{self.steps}" in os.environ.get("FAKE_NAN_AT", "").split() and rank == os.environ.get(
+            "FAKE_RANK", rank
+        ):
             loss = self.model(prepared[:, 0] * float("nan")).mean()
         return loss, {"noise": torch.tensor(noise)}
 
@@ -53,16 +55,9 @@ def build_task(config):
     return FakeTask(config)
 
 
-def main(arguments):
-    """RUN key=value ...: train in a process of its own; the exit status of `mamp train`."""
+def main(run, *overrides):
+    """The exit status of `mamp train` on this method."""
     from mamp import cli, methods
 
     methods.METHODS["mamp"] = "fake_task"
-    run, *overrides = arguments
     return cli.main(["train", os.devnull, "--run", run, "--device", "cpu", "--quiet", *overrides])
-
-
-if __name__ == "__main__":
-    import sys
-
-    sys.exit(main(sys.argv[1:]))

@@ -31,7 +31,7 @@ def test_a_killed_run_goes_on_and_ends_bit_for_bit_as_an_undisturbed_one(
     run = tmp_path / "killed"
     overrides = [*arguments, f"data.workers={workers}"]
     [(status, _)] = finish(
-        start("fake_task.py", run, *overrides, FAKE_SIGNAL="SIGKILL", FAKE_SIGNAL_AFTER="8")
+        start("fake_task", tmp_path, run, *overrides, FAKE_SIGNAL="SIGKILL", FAKE_SIGNAL_AFTER="8")
     )
     assert status == -signal.SIGKILL
     assert last_state(run)["step"] == 6
@@ -43,7 +43,9 @@ def test_a_killed_run_goes_on_and_ends_bit_for_bit_as_an_undisturbed_one(
 
 @pytest.mark.parametrize(("name", "expected"), [("SIGTERM", 130), ("SIGUSR2", 75)])
 def test_the_exit_status_says_whether_to_try_again(tmp_path, arguments, name, expected):
-    processes = start("fake_task.py", tmp_path, *arguments, FAKE_SIGNAL=name, FAKE_SIGNAL_AFTER="2")
+    processes = start(
+        "fake_task", tmp_path, tmp_path / "run", *arguments, FAKE_SIGNAL=name, FAKE_SIGNAL_AFTER="2"
+    )
     [(status, told)] = finish(processes)
     assert status == expected and f"interrupted by {name}: step 2 is saved" in told
 
