@@ -26,3 +26,33 @@ def test_the_propagation_benchmark_writes_its_figures(repository: Path, tmp_path
     ].keys()
     assert figures["peak_40_over_20"] < 1.05
     assert "threads" in result.stdout and "published way" in result.stdout
+
+
+def test_the_stream_benchmark_tells_of_flat_memory(repository: Path, tmp_path: Path):
+    file = tmp_path / "figures.json"
+    script = repository / "scripts" / "benchmarks" / "stream.py"
+    subprocess.run(
+        [sys.executable, script, "--quick", "--memory", "budget", "--json", file],
+        capture_output=True,
+        check=True,
+    )
+    figures = json.loads(file.read_text())
+    assert figures["frames"] == 900 and figures["last_over_first"] < 1.1
+    assert figures["at"][-1]["memory_frames"] <= 1e6
+
+
+def test_the_augmentation_benchmark_writes_its_figures(repository: Path, tmp_path: Path):
+    file = tmp_path / "figures.json"
+    script = repository / "scripts" / "benchmarks" / "augmentation.py"
+    result = subprocess.run(
+        [sys.executable, script, "--quick", "--eager", "--json", file],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    figures = json.loads(file.read_text())
+    assert {"nothing", "crop", "flip", "Lab", "published recipe", "crop, flip, Lab"} <= figures[
+        "eager"
+    ].keys()
+    assert all(seconds > 0 for seconds in figures["eager"].values()) and figures["compiled"] == {}
+    assert "threads" in result.stdout and "ms a clip" in result.stdout

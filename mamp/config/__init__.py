@@ -6,13 +6,16 @@ set at hand), a YAML file, `key=value` arguments. The resolved whole is saved wi
 
 from __future__ import annotations
 
-from mamp.config.data import Augment, DataConfig, Root
+from mamp.config.data import Augment, DataConfig, Expected, Root
 from mamp.config.evaluate import EvaluateConfig
 from mamp.config.mamp import MampConfig, MampEncoder, MampPropagation, MampTraining
 from mamp.config.methods import METHOD_CONFIGS, PRESETS
 from mamp.config.motion import MotionConfig
 from mamp.config.reading import dump, load, method_knobs
+from mamp.config.slurm import SlurmConfig
+from mamp.config.tracking import TrackingConfig
 from mamp.config.train import TrainConfig
+from mamp.config.validation import ValidationConfig
 from mamp.config.whole import Config
 
 __all__ = [
@@ -22,13 +25,17 @@ __all__ = [
     "Config",
     "DataConfig",
     "EvaluateConfig",
+    "Expected",
     "MampConfig",
     "MampEncoder",
     "MampPropagation",
     "MampTraining",
     "MotionConfig",
     "Root",
+    "SlurmConfig",
+    "TrackingConfig",
     "TrainConfig",
+    "ValidationConfig",
     "dump",
     "load",
     "method_knobs",

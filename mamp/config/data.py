@@ -22,6 +22,30 @@ class Root(Section):
         None, description="which list of the data set; null: train where there are lists, else all"
     )
 
+    @field_validator("path")
+    @classmethod
+    def _home(cls, value: Path) -> Path:
+        return expanded(value)
+
+
+def expanded(path: Path) -> Path:
+    """`path` with ~ as the home folder, which a shell does not put in after `data.root=`."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError("begins with the home folder of a user who is not there") from None
+
+
+class Expected(Section):
+    """What data.root must give, before data.leave_out takes any away; a run on other data is refused."""
+
+    videos: int | None = Field(None, ge=1, description="how many videos; null: any")
+    frames: int | None = Field(None, ge=1, description="frames of all videos together; null: any")
+    digest: str | None = Field(
+        None,
+        description="the list of names, frames and rates, as a run prints it before it begins; null: any",
+    )
+
 
 class Augment(Section):
     """Drawn once per clip, applied on the device."""
@@ -33,7 +57,21 @@ class Augment(Section):
     brightness: float = Field(
         0.0, ge=0, le=1, description="strength of a random change of brightness and contrast; 0 is none"
     )
+    saturation: float = Field(
+        0.0, ge=0, le=1, description="strength of a random change of saturation; 0 is none"
+    )
+    hue: float = Field(0.0, ge=0, le=0.5, description="largest turn of hue, as part of the circle; 0 is none")
     reverse: float = Field(0.0, ge=0, le=1, description="chance that a clip runs backwards")
+    scales: tuple[int, ...] = Field(
+        (), description="sides of the square, in pixels, one of which is drawn for each step; none: data.size"
+    )
+
+    @field_validator("scales")
+    @classmethod
+    def _sides(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not all(32 <= side <= 2048 and side % 8 == 0 for side in value):
+            raise ValueError("wants sides of 32 to 2048 pixels that are multiples of 8")
+        return value
 
     @field_validator("crop")
     @classmethod
@@ -49,6 +87,11 @@ class DataConfig(Section):
     root: tuple[Root, ...] = Field(
         (), description="training video; may be repeated; PATH, PATH@FPS or {path, fps, split}"
     )
+    leave_out: Path | None = Field(
+        None,
+        description="videos that are not trained on: a list of `mamp data holdout`, or names, one a line",
+    )
+    expect: Expected = Expected()
     size: int = Field(256, ge=32, le=2048, description="side of the square the network trains on, in pixels")
     fit: Literal["stretch", "crop"] = Field(
         "stretch",
@@ -89,6 +132,11 @@ class DataConfig(Section):
     def _roots(cls, value: Any) -> Any:
         values = [value] if isinstance(value, (str, Path, dict)) else value
         return tuple(_root(v) for v in values) if isinstance(values, (list, tuple)) else values
+
+    @field_validator("leave_out")
+    @classmethod
+    def _home(cls, value: Path | None) -> Path | None:
+        return value and expanded(value)
 
     @model_validator(mode="after")
     def _chances(self) -> DataConfig:

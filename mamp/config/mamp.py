@@ -108,6 +108,10 @@ class MampTraining(Section):
         1, ge=1, le=8, description="reference frames r that the query frame is rebuilt from"
     )
     radius: int = Field(6, ge=1, le=64, description="half side of the window, in cells")
+    batch_norm: Literal["frame", "clip"] = Field(
+        "frame",
+        description="what a batch norm averages over: each frame slot of the clips by itself, as published, or all frames of all clips",
+    )
 
 
 class MampConfig(Section):

@@ -20,9 +20,11 @@ from mamp.data.lists import (
     entries,
     frame_names,
     is_frame_folder,
+    is_holdout,
     listed_frames,
     mask_files,
     pick,
+    read_holdout,
     read_list,
     read_meta,
     read_splits,
@@ -94,7 +96,7 @@ def open_dataset(name: str, root: Path | str, split: str = "val") -> list[Sequen
     """The sequences of a split: `davis2016`, `davis2017`, `youtubevos`, `longvideos` or `folder`.
 
     root: the data set's root as its authors pack it. split: a list in ImageSets, or a folder of YouTube-VOS
-    (`val` is its valid); for `folder` the names in SPLIT.txt, or everything where there is no such list.
+    (`val` is its valid) or the file of a hold-out; for `folder` the names in SPLIT.txt, or everything where there is no such list.
 
     Raises UserError naming the path that is missing, or the splits that are there.
     """
@@ -194,14 +196,21 @@ def _extent(files: Mapping[int, Path], count: int) -> Labels:
 
 
 def _youtubevos(root: Path, split: str) -> list[Sequence]:
-    base = _youtube_split(root, split)
+    held = read_holdout(Path(split)) if is_holdout(split) else None
+    base = _youtube_split(root, "train" if held else split)
     labelled = base
     if not (base / "Annotations").is_dir():
         labelled = base.with_name(base.name.removesuffix("_all_frames"))
     meta = base / "meta.json" if (base / "meta.json").is_file() else labelled / "meta.json"
+    videos = read_meta(meta)
+    absent = [name for name in held.videos if name not in videos] if held else []
+    if held and absent:
+        raise UserError(
+            f"{meta} lacks {absent[0]}, which {held.file} holds out ({len(absent)} of {len(held.videos)}); bring the train folder it was cut from"
+        )
     return [
-        _youtube_sequence(base, labelled / "Annotations" / name, objects, meta=meta)
-        for name, objects in read_meta(meta).items()
+        _youtube_sequence(base, labelled / "Annotations" / name, videos[name], meta=meta)
+        for name in (held.videos if held else videos)
     ]
 
 
@@ -254,7 +263,15 @@ def _youtube_sequence(base: Path, masks: Path, objects: Mapping[int, Listed], *,
 def _folder(root: Path, split: str) -> list[Sequence]:
     if (root / "valid_demo" / "JPEGImages").is_dir():
         root = root / "valid_demo"
-    return [_from_first_mask(source) for source in _listed(root, split) or _sources(root)]
+    sources = _listed(root, split) or video_sources(root)
+    by_name: dict[str, Path] = {}
+    for source in sources:
+        other = by_name.setdefault(_name(source), source)
+        if other is not source:
+            raise UserError(
+                f"{root} holds {other.name} and {source.name}, whose masks would both be called {_name(source)}; rename one"
+            )
+    return [_from_first_mask(source) for source in sources]
 
 
 def _from_first_mask(source: Path) -> Sequence:
@@ -262,7 +279,7 @@ def _from_first_mask(source: Path) -> Sequence:
 
     A mask gives the objects that no mask before it shows; it is truth too, unless new objects are all it shows.
     """
-    masks = _masks_beside(source)
+    masks = masks_beside(source)
     names = frame_names(source) if source.is_dir() else tuple(open_frames(source).names)
     files = {0: masks} if masks.is_file() else mask_files(masks, names)
     start = min(files)
@@ -286,7 +303,7 @@ def _from_first_mask(source: Path) -> Sequence:
     )
 
 
-def _masks_beside(source: Path) -> Path:
+def masks_beside(source: Path) -> Path:
     """Where the masks of a video are: Annotations/NAME beside it or beside JPEGImages, in it, or one NAME.png."""
     name = _name(source)
     images = next((parent for parent in source.parents if parent.name == "JPEGImages"), source.parent)
@@ -300,7 +317,7 @@ def _masks_beside(source: Path) -> Path:
     return next((place for place in places if place.exists()), places[0])
 
 
-def _sources(root: Path) -> list[Path]:
+def video_sources(root: Path) -> list[Path]:
     """The videos of a folder: JPEGImages/NAME, or frame folders and video files, or itself if images prevail."""
     if root.is_file():
         return [root]
@@ -330,7 +347,7 @@ def _listed(root: Path, split: str) -> list[Path]:
             return []
         there = ", ".join(list_file.stem for list_file in sorted(root.glob("*.txt"))) or "none"
         raise UserError(f"{root} has no split {split} (a list {split}.txt); it has {there}")
-    by_name = {_name(path): path for path in _sources(root)}
+    by_name = {_name(path): path for path in video_sources(root)}
     names = list(read_list(file))
     absent = [name for name in names if name not in by_name]
     if absent:
@@ -356,7 +373,7 @@ def _unlabelled(root: Path, split: str | None) -> list[Sequence]:
         fps = YOUTUBE_FPS
     elif (root / "meta.json").is_file():
         fps = YOUTUBE_LISTED_FPS
-    return [_plain(source, fps) for source in _listed(root, split or "train") or _sources(root)]
+    return [_plain(source, fps) for source in _listed(root, split or "train") or video_sources(root)]
 
 
 def _plain(source: Path, fps: float | None, frames: tuple[str, ...] = ()) -> Sequence:

@@ -24,7 +24,7 @@ def amp_dtype(amp: str, device: torch.device) -> torch.dtype | None:
     """The format to autocast to, or None for float32 throughout.
 
     amp: off, bf16, fp16, or auto: bf16 where the device multiplies it faster than float32 (CUDA from compute capability
-    8.0, processors with AMX), else off. Raises UserError for fp16 without CUDA.
+    8.0, processors with AMX or AVX512_BF16), else off. Raises UserError for fp16 without CUDA.
     """
     if amp == "off":
         return None
@@ -34,5 +34,6 @@ def amp_dtype(amp: str, device: torch.device) -> torch.dtype | None:
         return torch.float16 if amp == "fp16" else torch.bfloat16
     fast = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else False
     if device.type == "cpu":
-        fast = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+        checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+        fast = any(getattr(torch.cpu, name, lambda: False)() for name in checks)
     return torch.bfloat16 if fast else None

@@ -105,7 +105,14 @@ def load(
     found = stored.read(weights)
     network = {key: value for key, value in found.method.items() if key not in CHOSEN_LATER}
     config = configs.load(None, overrides, dataset=dataset, base={"method": network})
-    return Model(stored.load_model(found, config.method), config, where, found)
+    return Model(_network(found, config), config, where, found)
+
+
+def _network(found: stored.Weights, config: configs.Config) -> torch.nn.Module:
+    network = stored.load_model(found, config.method)
+    if config.evaluate.compile:
+        network.compile()  # in place
+    return network
 
 
 def choose(
@@ -132,7 +139,7 @@ def choose(
         state = methods.get(config.method.name).build_model(config.method).state_dict()
     made = {"untrained": True, "seed": config.train.seed}
     fresh = stored.Weights(Path("untrained"), state, config.method.model_dump(mode="json"), made)
-    return Model(stored.load_model(fresh, config.method), config, where, fresh)
+    return Model(_network(fresh, config), config, where, fresh)
 
 
 def segment_video(

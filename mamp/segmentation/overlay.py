@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from mamp.data.masks import PALETTE
+from mamp.data.video import file_url
 from mamp.errors import UserError
 from mamp.files import make_folder, whole
 
@@ -70,7 +71,7 @@ class Film:
     def __enter__(self) -> Film:
         import av
 
-        self._container = av.open(str(self._whole.__enter__()), "w", format="mp4")
+        self._container = av.open(file_url(self._whole.__enter__()), "w", format="mp4")
         return self
 
     def write(self, frame: np.ndarray) -> None:

@@ -37,7 +37,7 @@ def segment(
     that every frame has one. overlay: an mp4 of the masks over the frames, whole or not at all.
 
     Raises UserError before anything is written when a mask has another size than the frames, none has an object, a name
-    is no frame's, or OUT cannot be written; finished masks stay when a later frame is bad.
+    is no frame's, OUT holds masks of other frames, or cannot be written; finished masks stay when a later frame is bad.
     """
     if overlay_style not in STYLES:
         raise UserError(f"overlay style {overlay_style} is not known; use one of {', '.join(STYLES)}")
@@ -54,6 +54,7 @@ def segment(
     with ExitStack() as stack:
         source = stack.enter_context(open_frames(video, bad_frame=bad_frame))
         given = given_masks(masks, source.names)
+        _refuse_strangers(out, source.names)
         make_folder(out)
         remove_leftovers(out)
         film = stack.enter_context(Film(overlay, fps=source.fps)) if overlay is not None else None
@@ -69,6 +70,16 @@ def segment(
             progress.advance()
         timing.seconds = time.perf_counter() - began
     return timing
+
+
+def _refuse_strangers(out: Path, names: Sequence[str]) -> None:
+    """UserError when OUT holds masks that are not of this video's frames, and would pass for them."""
+    strangers = sorted({path.stem for path in out.glob("*.png")} - set(names)) if out.is_dir() else []
+    if strangers:
+        raise UserError(
+            f"--out {out} holds {len(strangers)} masks of no frame of this video, first {strangers[0]}.png; "
+            "remove them, or choose another --out"
+        )
 
 
 def given_masks(masks: Path, names: Sequence[str]) -> dict[int, Given]:

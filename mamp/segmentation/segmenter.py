@@ -81,10 +81,10 @@ class Segmenter:
                 f"a frame is {_by(size)} pixels where the video began with {_by(self._size)}; resize it"
             )
         given = None if mask is None else label_map(mask, size)
+        image = _as_image(pixels, self.device)
         self._size = size
         if given is not None:
             self._dtype = np.promote_types(self._dtype, given.dtype)
-        image = _as_image(pixels, self.device)
         labels = self._predict(image)
         if given is not None:
             labels = self._apply(image, labels, given, replace=replace)
@@ -184,7 +184,8 @@ def _as_pixels(frame: np.ndarray | Tensor) -> Tensor:
             raise UserError(
                 f"a frame is {frame.dtype} {frame.shape}; give uint8 (height, width, 3) RGB, or a (3, H, W) tensor"
             )
-        return torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)
+        frame = np.ascontiguousarray(frame)
+        return torch.from_numpy(frame if frame.flags.writeable else frame.copy()).permute(2, 0, 1)
     if isinstance(frame, Tensor):
         known = frame.dtype == torch.uint8 or frame.is_floating_point()
         if frame.ndim != 3 or frame.shape[0] != 3 or frame.numel() == 0 or not known:
@@ -202,7 +203,13 @@ def _as_image(pixels: Tensor, device: torch.device) -> Tensor:
     image = pixels.to(device)
     if image.dtype == torch.uint8:
         return image.float() / 255
-    return image.float()
+    image = image.float()
+    low, high = image.aminmax()
+    if not (low >= 0 and high <= 1):  # a number that is none fails too
+        raise UserError(
+            f"a float frame has values from {low:.3g} to {high:.3g}; give them in [0, 1], or as uint8"
+        )
+    return image
 
 
 def _by(size: Any) -> str:

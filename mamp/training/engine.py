@@ -12,9 +12,8 @@ import torch
 
 from mamp import methods
 from mamp.config import Config
-from mamp.data.census import Census, take_census
+from mamp.data.census import Census, survey
 from mamp.data.clips import ClipPlan
-from mamp.data.datasets import training_sequences
 from mamp.data.loading import ClipLoader
 from mamp.errors import UserError
 from mamp.methods.base import Batch
@@ -27,7 +26,9 @@ from mamp.training.provenance import begin_with, describe_code, provenance
 from mamp.training.randomness import reproducible, seed_everything
 from mamp.training.resume import is_finished, refuse_other_config, refuse_other_videos
 from mamp.training.signals import Signals
+from mamp.training.tracking import Tracker
 from mamp.training.trainer import Trainer
+from mamp.training.validation import Validator, best_figure, hold_aside
 
 
 def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = False) -> Path:
@@ -55,12 +56,16 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
             if is_finished(saved, config):
                 tell(f"run {run} is finished after {saved['step']} steps; a new run wants another --run")
                 return folder.write_weights(saved)
-        videos = training_sequences(config.data.root)
-        census = take_census(videos, bad_frame=config.data.bad_frame)
+        found, counted = survey(config.data)
+        videos, aside = hold_aside(found, config.validation.share)
+        census = counted.of(videos, among=found)
         task = methods.get(config.method.name).build_task(config)
         plan = ClipPlan(census, config.data, frames=task.clip.frames, batch=knobs.batch, seed=knobs.seed)
         steps = _count_steps(plan, config)
         _tell_census(census, plan, config, tell)
+        if aside:
+            names = ", ".join(video.name for video in aside)
+            tell(f"held aside for validation: {len(aside)} videos ({names})")
         if saved is None:
             init = begin_with(task.model, config)
         else:
@@ -74,19 +79,27 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
         if saved is not None:
             trainer.load(saved)
             tell(f"going on after step {trainer.step} of {steps}")
-        now = {"precision": trainer.precision, "ranks": ranks.count, "step": trainer.step}
-        folder.begin(config, {**code, **now}, step=trainer.step)
+        validator = Validator(config, aside, device=ranks.device)
+        code |= {"precision": trainer.precision, "ranks": ranks.count, "step": trainer.step}
+        folder.begin(config, code, step=trainer.step)
         share = ranks.rank, ranks.count
         loader = ClipLoader(videos, plan, config.data, pin=ranks.device.type == "cuda", share=share)
-        _loop(trainer, loader, folder, stop, tell)
+        with Tracker(folder, config, code, step=trainer.step, first=ranks.first, quiet=quiet) as tracker:
+            _loop(trainer, loader, tracker, validator, stop, tell)
         return folder.write_weights(trainer.state())
 
 
 def _loop(
-    trainer: Trainer, loader: ClipLoader, folder: RunFolder, stop: Signals, tell: Callable[[str], None]
+    trainer: Trainer,
+    loader: ClipLoader,
+    tracker: Tracker,
+    validator: Validator,
+    stop: Signals,
+    tell: Callable[[str], None],
 ) -> None:
-    """Steps until the last one, or until a signal on any rank; logs and saves on the way."""
+    """Steps until the last one, or until a signal on any rank; logs, measures and saves on the way."""
     knobs, ranks = trainer.config.train, trainer.ranks
+    pictures_every = trainer.config.tracking.pictures_every or knobs.checkpoint_every
     since, waited, steps = time.perf_counter(), 0.0, 0
     stop.hold()
     with (
@@ -104,6 +117,7 @@ def _loop(
             signal = ranks.greatest(stop.came)  # all ranks stop at the same step
             logs = last or step == 1 or step % knobs.log_every == 0
             saves = last or step % knobs.checkpoint_every == 0
+            measures = validator.due(step, last=last) and not signal
             if logs or saves or signal:
                 _warn(trainer.settle(), ranks)
             if logs:
@@ -111,18 +125,33 @@ def _loop(
                 means = trainer.summarise()
                 speed = {"clips_per_s": steps * knobs.batch / seconds, "wait": waited / seconds}
                 state = {"skipped": trainer.skipped, "memory": _memory_mb(trainer.device)}
-                folder.log({"step": step, "lr": trainer.lr, **means, **speed, **state})
+                tracker.log({"step": step, "lr": trainer.lr, **means, **speed, **state})
                 progress.note(f"loss {means['loss'] or 0.0:.4f}, {speed['clips_per_s']:.1f} clips/s")
                 for line in compare_loss(knobs, means["loss"], step=step, steps=trainer.steps):
                     tell(line)
                 since, waited, steps = time.perf_counter(), 0.0, 0
             progress.advance()
-            if saves or signal:
-                folder.save(trainer.state(), step=step, knobs=knobs)
-            if saves and ranks.first:
-                folder.write_picture(trainer.preview().permute(1, 2, 0).numpy(), step=step)
+            score = _measure(trainer, validator, tracker) if measures and ranks.first else None
+            if saves or signal or (measures and knobs.keep_best):
+                tracker.folder.save(trainer.state(), step=step, knobs=knobs, score=score)
+            if (last or step % pictures_every == 0) and ranks.first and not signal:
+                _show(trainer, validator, tracker)
             if signal and not last:
                 _stop(signal, step, ranks)
+
+
+def _measure(trainer: Trainer, validator: Validator, tracker: Tracker) -> float | None:
+    """Log what is measured beside the training; what checkpoints are compared by."""
+    figures = validator.measure(trainer)
+    tracker.log({"step": trainer.step, **figures})
+    return best_figure(figures)
+
+
+def _show(trainer: Trainer, validator: Validator, tracker: Tracker) -> None:
+    """Pictures a person would look at."""
+    tracker.picture("step", trainer.preview().permute(1, 2, 0).numpy(), step=trainer.step)
+    if (carried := validator.carried(trainer)) is not None:
+        tracker.picture("carried", carried, step=trainer.step)
 
 
 def _warn(lines: list[str], ranks: Ranks) -> None:
@@ -160,6 +189,8 @@ def _count_steps(plan: ClipPlan, config: Config) -> int:
 
 def _tell_census(census: Census, plan: ClipPlan, config: Config, tell: Callable[[str], None]) -> None:
     clips, frames = plan.clips_in(0), plan.frames
+    if census.left_out:
+        tell(f"{census.left_out} videos of data.root are left out, as {config.data.leave_out} says")
     tell(
         f"training video: {len(census.counts)} videos, {census.frames} frames, list {census.digest}; "
         f"the first epoch has {clips} clips of {frames} frames, {clips // plan.batch} steps"

@@ -113,11 +113,11 @@ class RunFolder:
             weights.save(path, model, method=state["method"], provenance=state["provenance"])
         return path
 
-    def write_picture(self, picture: np.ndarray, *, step: int) -> None:
-        """previews/step-NNNNNNNN.png from uint8 (H, W, 3)."""
+    def write_picture(self, picture: np.ndarray, *, step: int, name: str = "step") -> None:
+        """previews/NAME-NNNNNNNN.png from uint8 (H, W, 3)."""
         if not self._writes:
             return
-        path = self.path / "previews" / f"step-{step:08d}.png"
+        path = self.path / "previews" / f"{name}-{step:08d}.png"
         path.parent.mkdir(exist_ok=True)
         with whole(path) as part:
             Image.fromarray(picture).save(part, format="PNG")

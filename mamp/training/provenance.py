@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import subprocess
@@ -25,12 +26,12 @@ PACKAGES = ("torch", "torchvision", "kornia", "decord", "av", "numpy", "pillow")
 
 
 def describe_code(device: torch.device) -> dict[str, Any]:
-    """Commit and diff of the checkout this package runs from (null when it is not one), versions, hardware."""
-    commit = _git("rev-parse", "HEAD")
+    """Commit and diff of the code that runs (null where nothing tells), versions, hardware."""
+    commit, diff = _commit_and_diff()
     return {
         "mamp": mamp.__version__,
         "commit": commit,
-        "diff": _git("diff", "HEAD") if commit else None,
+        "diff": diff,
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "hardware": {
             "system": platform.platform(),
@@ -51,14 +52,19 @@ def provenance(
     """
     values = config.model_dump(mode="json")
     recipe = {
-        "data": {k: v for k, v in values["data"].items() if k != "root"},
+        "data": {k: v for k, v in values["data"].items() if k not in ("root", "leave_out")},
         "train": {k: v for k, v in values["train"].items() if k != "init"},
     }
     return {
         "mamp": code["mamp"],
         "commit": code["commit"],
         "changed": bool(code["diff"]),
-        "data": {"videos": len(census.counts), "frames": census.frames, "digest": census.digest},
+        "data": {
+            "videos": len(census.counts),
+            "frames": census.frames,
+            "digest": census.digest,
+            "left_out": census.left_out,
+        },
         "recipe": recipe,
         **({"init": init} if init else {}),
     }
@@ -115,3 +121,13 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor()
+
+
+def _commit_and_diff() -> tuple[str | None, str | None]:
+    """Of the checkout that holds the package, or as noted in code.json beside a copy of it that a launch kept."""
+    try:
+        kept = json.loads(Path(mamp.__file__).parent.with_name("code.json").read_text(encoding="utf-8"))
+        return kept["commit"], kept["diff"]
+    except (OSError, ValueError, KeyError, TypeError):
+        commit = _git("rev-parse", "HEAD")
+        return commit, _git("diff", "HEAD") if commit else None

@@ -20,6 +20,8 @@ FREE = (
     "method.propagation",
     "method.motion",
     "data.root",
+    "data.leave_out",
+    "data.expect",
     "data.workers",
     "train.max_skipped",
     "train.rank_timeout",
@@ -29,7 +31,15 @@ FREE = (
     "train.keep_best",
     "train.expect_loss",
     "train.expect_within",
+    "validation.every",
+    "validation.clips",
+    "validation.dataset",
+    "validation.root",
+    "validation.split",
+    "validation.frames",
+    "tracking",
     "evaluate",
+    "slurm",
 )
 LENGTH = ("train.steps", "train.epochs")  # free too, unless the schedule looks ahead to the end
 

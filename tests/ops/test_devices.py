@@ -35,4 +35,5 @@ def test_formats_are_taken_by_name_and_fp16_only_on_cuda():
 @pytest.mark.parametrize("fast", [True, False])
 def test_auto_is_bf16_where_the_processor_is_faster_at_it(monkeypatch, fast):
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: fast)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     assert amp_dtype("auto", CPU) == (torch.bfloat16 if fast else None)

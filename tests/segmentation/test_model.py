@@ -178,3 +178,24 @@ def test_each_video_has_a_motion_source_of_its_own(stored):
         assert segmenter.step(scene(1)[0]).shape == (24, 32)
     first, second = (segmenter._propagator.motion for segmenter in segmenters)
     assert first is not second and sorted(first.kept) == [0, 1]
+
+
+def test_compile_is_asked_of_torch_once_for_the_network(stored, monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda network: asked.append(network))
+    mamp.load(stored, device="cpu")
+    assert not asked
+    model = mamp.load(stored, device="cpu", overrides=["evaluate.compile=true"])
+    assert asked == [model.network]
+
+
+def test_a_compiled_network_gives_the_same_masks(stored):
+    frame, mask = scene(0)
+    second = scene(1)[0]
+    labels = []
+    for compiled in ("false", "true"):
+        overrides = [f"evaluate.compile={compiled}", "evaluate.amp=off"]
+        segmenter = mamp.load(stored, device="cpu", overrides=overrides).segmenter()
+        segmenter.step(frame, mask)
+        labels.append(segmenter.step(second))
+    np.testing.assert_array_equal(*labels)

@@ -177,3 +177,21 @@ def test_a_photograph_given_as_a_mask_is_refused(clip, make_segmenter):
     Image.fromarray(noise).save(masks / "00000.png")
     with pytest.raises(UserError, match="photograph"):
         segment(frames, masks / "00000.png", out, make_segmenter, quiet=True)
+
+
+def test_masks_of_another_video_in_out_are_not_left_to_pass_for_this_one(clip, make_segmenter):
+    frames, masks, out = clip
+    out.mkdir()
+    write_mask(out / "00099.png", scene(0)[1])
+    with pytest.raises(
+        UserError, match=r"holds 1 masks of no frame of this video, first 00099\.png; remove them"
+    ):
+        segment(frames, masks / "00000.png", out, make_segmenter, quiet=True)
+    assert [p.name for p in out.iterdir()] == ["00099.png"]
+
+
+def test_the_same_video_again_replaces_its_masks(clip, make_segmenter):
+    frames, masks, out = clip
+    for _ in range(2):
+        timing = segment(frames, masks / "00000.png", out, make_segmenter, quiet=True)
+        assert timing.frames == len(list(out.iterdir())) == 6

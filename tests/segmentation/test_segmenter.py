@@ -145,6 +145,8 @@ def test_probabilities_are_those_of_the_last_predicted_frame(make_segmenter):
     [
         (np.zeros((24, 30, 3), np.uint8), None, "a frame is 30x24 pixels where the video began with 32x24"),
         (np.zeros((24, 32, 3), np.float32), None, "give uint8"),
+        (torch.full((3, 24, 32), 255.0), None, "values from 255 to 255"),
+        (torch.full((3, 24, 32), torch.nan), None, "values from nan to nan"),
         (np.zeros((24, 32), np.uint8), None, "give uint8"),
         (torch.zeros(24, 32, 3), None, r"\(3, height, width\)"),
         ("frame.jpg", None, "a frame is a str"),

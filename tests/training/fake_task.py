@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from mamp.config import Augment
 from mamp.data.augment import augment
 from mamp.methods.base import ClipSpec, TrainingTask
 
@@ -24,10 +23,11 @@ class FakeTask(TrainingTask):
         self.bias = nn.Parameter(torch.zeros(3))
         self.clip = ClipSpec(frames=2, masks=False, size=(32, 32))
         self.steps = 0
+        self.knobs = config.data.augment
 
     def prepare(self, batch, generator):
-        knobs, place = Augment(crop=(0.5, 1), flip=0.5), {"first": batch.first, "total": batch.total}
-        return augment(batch.frames, knobs, size=32, generator=generator, **place)
+        place = {"first": batch.first, "total": batch.total}
+        return augment(batch.frames, self.knobs, size=32, generator=generator, **place)
 
     def forward(self, prepared):
         self.steps += 1
@@ -51,8 +51,28 @@ class FakeTask(TrainingTask):
         return (prepared[0, 0] * 255).to(torch.uint8)
 
 
+class FakePropagator:
+    """Masks move with the network's bias, and every global generator is drawn from."""
+
+    memory_bytes = 0
+
+    def __init__(self, model, method, *, motion=None, device="cpu", dtype=None):
+        self.shift = 1 + int(abs(model[0].bias.sum()) * 1000) % 3
+
+    def start(self, frame, masks):
+        self.masks = masks
+
+    def step(self, frame):
+        random.random(), np.random.rand(), torch.rand(1)
+        self.masks = self.masks.roll(self.shift, -1)
+        return torch.cat((1 - self.masks.sum(0, keepdim=True), self.masks))
+
+
 def build_task(config):
     return FakeTask(config)
+
+
+build_propagator = FakePropagator
 
 
 def main(run, *overrides):

@@ -148,7 +148,7 @@ def test_a_run_does_not_go_on_with_another_config(settings, undisturbed):
 
 def test_knobs_that_a_run_is_older_than_do_not_keep_it_from_going_on(settings):
     begun = settings().model_dump(mode="json")
-    del begun["train"]["warmup"], begun["data"]["augment"]
+    del begun["train"]["warmup"], begun["data"]["fit"], begun["tracking"]
     refuse_other_config(begun, settings(), Path("run"))
     with pytest.raises(UserError, match=r"begun with train\.warmup=0"):
         refuse_other_config(begun, settings("train.warmup=3"), Path("run"))

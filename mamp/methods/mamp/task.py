@@ -65,9 +65,7 @@ class MampTask(TrainingTask):
     def reconstruct(self, prepared: Prepared) -> Tensor:
         """The query's dropped channel (B, 1, h, w) from the references'."""
         inputs = drop_channel(prepared.frames, prepared.dropped)
-        features = [
-            self._features(frame) for frame in inputs.unbind(1)
-        ]  # separate passes: batch norm per frame slot
+        features = self._encode(inputs)
         values = [f[:, prepared.dropped, None, ::STRIDE, ::STRIDE] for f in prepared.frames[:, :-1].unbind(1)]
         return window_attention(
             features[-1],
@@ -91,6 +89,13 @@ class MampTask(TrainingTask):
         row = torch.cat((query, without, rebuilt), dim=-1)
         mean, scale = (row.new_tensor(v).view(3, 1, 1) for v in (MEAN, SCALE))
         return (lab_to_rgb(row * scale + mean)[0].clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+
+    def _encode(self, frames: Tensor) -> list[Tensor]:
+        """Features of each frame of (B, T, 3, H, W), as T tensors (B, C, h, w)."""
+        if self.knobs.batch_norm == "frame":
+            return [self._features(frame) for frame in frames.unbind(1)]
+        together = self._features(frames.transpose(0, 1).flatten(0, 1))  # (T*B, C, h, w)
+        return list(together.chunk(frames.shape[1]))
 
     def _features(self, lab: Tensor) -> Tensor:
         features = self.model(lab).float()
