@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -27,7 +28,10 @@ class FakeTask(TrainingTask):
 
     def prepare(self, batch, generator):
         place = {"first": batch.first, "total": batch.total}
-        return augment(batch.frames, self.knobs, size=32, generator=generator, **place)
+        frames = augment(batch.frames, self.knobs, size=32, generator=generator, **place)
+        if folder := os.environ.get("FAKE_DRAWS"):  # a step is known by its generator
+            torch.save(frames, Path(folder) / f"{generator.initial_seed()}-{batch.first}.pt")
+        return frames
 
     def forward(self, prepared):
         self.steps += 1

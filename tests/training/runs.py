@@ -16,6 +16,12 @@ from safetensors.torch import load_file
 from mamp.training.checkpoints import listed
 
 
+IMPORTED = [
+    *("mamp.training.engine", "mamp.cli", "kornia.geometry.transform"),
+    *("torch._dynamo", "torch._inductor.config"),  # which torch imports when it is to be deterministic
+]
+
+
 def weights(run: Path) -> dict[str, torch.Tensor]:
     return load_file(run / "weights.safetensors")
 
@@ -54,7 +60,7 @@ def start(script: str, folder: Path, *arguments: object, port: int = 0, ranks: i
     What they print goes to files in `folder`. They are forked from a process that has imported torch, which saves seconds.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mamp.training.engine", "mamp.cli", "kornia.geometry.transform"])
+    context.set_forkserver_preload(IMPORTED)
     place = {"WORLD_SIZE": str(ranks), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     processes = []
     for rank in range(ranks):

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import signal
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +19,7 @@ from runs import curve, equal, finish, last_state, log, same_end, start, weights
 from mamp import config as configs
 from mamp.errors import UserError
 from mamp.training.distributed import PORTS, Place, Ranks, find_place, first_host
+from mamp.training.engine import train
 
 ALONE = Ranks(Place(), torch.device("cpu"))
 SMALL = [
@@ -21,12 +28,16 @@ SMALL = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def port():
+def free_port():
     """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture
+def port():
+    return free_port()
 
 
 # ---------------------------------------------------------------- who they are
@@ -148,20 +159,21 @@ def two(run, arguments, port, **environment):
     return finish(start("fake_task", run.parent, run, *arguments, ranks=2, port=port, **environment))
 
 
-@pytest.fixture
-def undisturbed_two(tmp_path, arguments, port):
-    ended = two(tmp_path / "undisturbed", [*arguments, "train.ema=0.9"], port)
+@pytest.fixture(scope="session")
+def finished_two(tmp_path_factory, arguments):
+    run = tmp_path_factory.mktemp("two") / "run"
+    ended = two(run, [*arguments, "train.ema=0.9"], free_port())
     assert [status for status, _ in ended] == [0, 0], ended
-    return tmp_path / "undisturbed"
+    return run
 
 
 def same_run(one, other):
     return same_end(one, other) and equal(weights(one), weights(other)) and curve(one) == curve(other)
 
 
-def test_two_ranks_write_one_run(undisturbed_two):
-    assert [line["step"] for line in log(undisturbed_two)] == [1, 2, 4, 6, 8, 10, 12]
-    assert len(last_state(undisturbed_two)["rng_of_other_ranks"]) == 1
+def test_two_ranks_write_one_run(finished_two):
+    assert [line["step"] for line in log(finished_two)] == [1, 2, 4, 6, 8, 10, 12]
+    assert len(last_state(finished_two)["rng_of_other_ranks"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -169,7 +181,7 @@ def test_two_ranks_write_one_run(undisturbed_two):
     [("SIGTERM", "1", 130, 0), ("SIGUSR1", "0", 75, 2), ("SIGUSR2", "1", 75, 0)],
 )
 def test_a_signal_to_one_rank_stops_both_and_the_run_ends_bit_for_bit(
-    tmp_path, arguments, port, undisturbed_two, name, rank, status, workers
+    tmp_path, arguments, port, finished_two, name, rank, status, workers
 ):
     run, more = tmp_path / "run", [*arguments, "train.ema=0.9", f"data.workers={workers}"]
     stopped = two(run, more, port, FAKE_SIGNAL=name, FAKE_SIGNAL_AFTER="5", FAKE_RANK=rank)
@@ -177,25 +189,25 @@ def test_a_signal_to_one_rank_stops_both_and_the_run_ends_bit_for_bit(
     assert last_state(run)["step"] == 5
     assert sum("step 5 is saved" in told for _, told in stopped) == 1
     assert [code for code, _ in two(run, more, port)] == [0, 0]
-    assert same_run(run, undisturbed_two)
+    assert same_run(run, finished_two)
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize(("rank", "workers"), [(0, 0), (1, 2)])
 def test_a_killed_rank_ends_the_other_with_a_sentence_and_the_run_goes_on_bit_for_bit(
-    tmp_path, arguments, port, undisturbed_two, rank
+    tmp_path, arguments, port, finished_two, rank, workers
 ):
-    run, more = tmp_path / "run", [*arguments, "train.ema=0.9"]
+    run, more = tmp_path / "run", [*arguments, "train.ema=0.9", f"data.workers={workers}"]
     ended = two(run, more, port, FAKE_SIGNAL="SIGKILL", FAKE_SIGNAL_AFTER="8", FAKE_RANK=f"{rank}")
     assert ended[rank][0] == -signal.SIGKILL
     status, told = ended[1 - rank]
     assert status == 2 and "lost the others" in told and "Traceback" not in told
     assert last_state(run)["step"] == 6
     assert [code for code, _ in two(run, more, port)] == [0, 0]
-    assert same_run(run, undisturbed_two)
+    assert same_run(run, finished_two)
 
 
 def test_a_rank_that_hangs_is_given_up_after_the_time_limit(tmp_path, arguments, port):
-    more = [*arguments, "train.rank_timeout=3"]
+    more = [*arguments, "train.rank_timeout=5"]
     processes = start(
         "fake_task", tmp_path, tmp_path / "run", *more, ranks=2, port=port,
         FAKE_SIGNAL="SIGSTOP", FAKE_SIGNAL_AFTER="4", FAKE_RANK="1",
@@ -222,8 +234,49 @@ def test_a_step_that_one_rank_cannot_use_is_left_out_by_both(tmp_path, arguments
     assert all(torch.isfinite(value).all() for value in weights(tmp_path / "run").values())
 
 
-def test_a_run_goes_on_with_another_number_of_ranks(tmp_path, arguments, port, undisturbed_two):
-    ended = finish(
-        start("fake_task", tmp_path, undisturbed_two, *arguments, "train.ema=0.9", "train.steps=14")
+@pytest.mark.usefixtures("fake_method")
+def test_a_run_goes_on_with_another_number_of_ranks(tmp_path, settings, finished_two):
+    run = shutil.copytree(finished_two, tmp_path / "run")
+    train(settings("train.ema=0.9", "train.steps=14"), run, quiet=True)
+    assert log(run)[-1]["step"] == 14
+
+
+# ---------------------------------------------------------------- what a step draws, and how ranks are started
+
+
+@pytest.mark.usefixtures("fake_method")
+def test_two_ranks_and_a_run_that_was_interrupted_draw_the_augmentation_of_one_process(
+    tmp_path, arguments, settings, port, monkeypatch
+):
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.mkdir(), other.mkdir()
+    monkeypatch.setenv("FAKE_DRAWS", str(one))
+    train(settings(), tmp_path / "run", quiet=True)
+    run, told = tmp_path / "two", {"FAKE_DRAWS": str(other)}
+    stopped = two(run, arguments, port, FAKE_SIGNAL="SIGUSR1", FAKE_SIGNAL_AFTER="7", **told)
+    assert [status for status, _ in stopped] == [75, 75] and len(drawn(other)) == 7
+    assert [status for status, _ in two(run, arguments, port, **told)] == [0, 0]
+    assert len(drawn(one)) == 12 and equal(drawn(one), drawn(other))
+
+
+def drawn(folder):
+    """Step -> the augmented frames of its whole batch."""
+    steps = {path.name.partition("-")[0] for path in folder.iterdir()}
+    return {step: torch.cat([torch.load(p) for p in sorted(folder.glob(f"{step}-*"))]) for step in steps}
+
+
+def test_torchrun_starts_the_ranks_of_a_run(tmp_path, arguments, port):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}"]
+    asked = [*arguments, *SMALL, "train.steps=2", "--run", tmp_path / "run", "--device", "cpu"]
+    ended = subprocess.run(
+        [*torchrun, "-m", "mamp", "train", os.devnull, *asked],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
-    assert ended[0][0] == 0 and log(undisturbed_two)[-1]["step"] == 14
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.count("training video: 8 videos") == 1, "one rank speaks"
+    assert json.loads((tmp_path / "run" / "code.json").read_text())["ranks"] == 2
+    assert last_state(tmp_path / "run")["step"] == 2 and weights(tmp_path / "run")

@@ -67,10 +67,13 @@ def test_a_signal_saves_the_step_at_hand_and_interrupts(
     assert curve(run) == curve(undisturbed)
 
 
-def test_signal_handlers_are_given_back(undisturbed):
+def test_signal_handlers_and_torch_are_left_as_they_were(tmp_path, settings):
+    train(settings("train.steps=1"), tmp_path, quiet=True)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.utils.deterministic.fill_uninitialized_memory
 
 
 @pytest.mark.parametrize("damage", ["cut", "bit", "empty"])
@@ -255,11 +258,6 @@ def test_bf16_trains_in_32_bit_weights(tmp_path, settings):
     train(settings("train.amp=bf16", "train.steps=2"), tmp_path, device="cpu", quiet=True)
     assert all(value.dtype != torch.bfloat16 for value in weights(tmp_path).values())
     assert json.loads((tmp_path / "code.json").read_text())["precision"] == "bfloat16"
-
-
-def test_torch_is_left_as_it_was(undisturbed):
-    assert not torch.are_deterministic_algorithms_enabled()
-    assert torch.utils.deterministic.fill_uninitialized_memory
 
 
 # ---------------------------------------------------------------- a user's mistakes
