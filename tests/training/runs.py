@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 
 from mamp.training.checkpoints import listed
 
-
 IMPORTED = [
     *("mamp.training.engine", "mamp.cli", "kornia.geometry.transform"),
     *("torch._dynamo", "torch._inductor.config"),  # which torch imports when it is to be deterministic

@@ -269,7 +269,7 @@ def test_torchrun_starts_the_ranks_of_a_run(tmp_path, arguments, port):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}"]
     asked = [*arguments, *SMALL, "train.steps=2", "--run", tmp_path / "run", "--device", "cpu"]
     ended = subprocess.run(
-        [*torchrun, "-m", "mamp", "train", os.devnull, *asked],
+        [*torchrun, "-m", "--", "mamp", "train", os.devnull, *asked],  # else --run is torchrun's
         cwd=Path(__file__).parents[2],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
