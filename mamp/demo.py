@@ -103,6 +103,7 @@ def _check_own(video: Path | None, mask: Path | None) -> None:
 
 def _untrained(config: configs.Config, device: str) -> Model | Copy:
     """The network as training began with it."""
+    assert isinstance(config.method, configs.MampConfig)
     encoder = json.dumps(config.method.encoder.model_dump(mode="json"))
     overrides = [f"method.encoder={encoder}", f"train.seed={config.train.seed}"]
     return choose(None, "untrained", device=device, overrides=overrides)
@@ -113,7 +114,13 @@ def _score(
 ) -> dict[str, float | None]:
     """Masks and scores of one row into `out`; its figures over all objects."""
     scores = evaluate(
-        sequences, model.segmenter, out, protocol="davis2017", run_info=model.run_info(), quiet=quiet
+        sequences,
+        model.segmenter,
+        out,
+        protocol="davis2017",
+        run_info=model.run_info(),
+        device=model.device,
+        quiet=quiet,
     )
     assert scores is not None, "rendered clips have truth"
     means = scores.means()

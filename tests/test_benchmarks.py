@@ -56,3 +56,12 @@ def test_the_augmentation_benchmark_writes_its_figures(repository: Path, tmp_pat
     ].keys()
     assert all(seconds > 0 for seconds in figures["eager"].values()) and figures["compiled"] == {}
     assert "threads" in result.stdout and "ms a clip" in result.stdout
+
+
+def test_the_stm_benchmark_writes_its_figures(repository: Path, tmp_path: Path):
+    file = tmp_path / "figures.json"
+    script = repository / "scripts" / "benchmarks" / "stm.py"
+    subprocess.run([sys.executable, script, "--quick", "--json", file], check=True, capture_output=True)
+    figures = json.loads(file.read_text())
+    assert {"seconds a frame", "frame over floor", "seconds a correction loop"} <= figures.keys()
+    assert figures["late over early memory"] <= 1.01

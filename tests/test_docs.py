@@ -99,7 +99,7 @@ def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentP
 
 
 def keys() -> set[str]:
-    return {key for key, _, _ in config.method_knobs("mamp")}
+    return {key for method in config.METHOD_CONFIGS for key, _, _ in config.method_knobs(method)}
 
 
 def anchors(text: str) -> set[str]:

@@ -17,13 +17,14 @@ from mamp.errors import UserError
 class Census:
     """What a run trains on.
 
-    counts, rates: frames and frames a second of each video. digest: of names, counts, rates. left_out: videos of data.root
-    that data.leave_out keeps from training.
+    counts, rates, roots: frames, frames a second, and place in data.root of each video. digest: of names, counts, rates.
+    left_out: videos of data.root that data.leave_out keeps from training.
     """
 
     counts: tuple[int, ...]
     rates: tuple[float | None, ...]
     digest: str
+    roots: tuple[int, ...] = ()
     left_out: int = 0
 
     @property
@@ -36,15 +37,15 @@ class Census:
         names = {video.name for video in kept}
         rows = [i for i, video in enumerate(among) if video.name in names]
         counts, rates = tuple(self.counts[i] for i in rows), tuple(self.rates[i] for i in rows)
-        return Census(counts, rates, _digest(kept, counts, rates), left_out=self.left_out)
+        return _census(kept, counts, rates, left_out=self.left_out)
 
 
-def survey(data: DataConfig) -> tuple[list[Video], Census]:
-    """The videos to train on, and their census: those of data.root less those of data.leave_out.
+def survey(data: DataConfig, *, masks: bool = False) -> tuple[list[Video], Census]:
+    """The videos to train on (with `masks` their labelled frames), and their census: those of data.root less those of data.leave_out.
 
     Raises UserError when data.root does not give what data.expect says, or data.leave_out names none of its videos.
     """
-    videos = training_sequences(data.root)
+    videos = training_sequences(data.root, masks=masks)
     census = take_census(videos, bad_frame=data.bad_frame)
     _refuse_unexpected(census, data.expect)
     if data.leave_out is None:
@@ -86,11 +87,14 @@ def take_census(videos: Sequence[Video], *, bad_frame: str = "error") -> Census:
                 count = 0
         counts.append(count)
         rates.append(rate)
-    return Census(tuple(counts), tuple(rates), _digest(videos, counts, rates))
+    return _census(videos, tuple(counts), tuple(rates))
 
 
-def _digest(videos: Sequence[Video], counts: Sequence[int], rates: Sequence[float | None]) -> str:
+def _census(
+    videos: Sequence[Video], counts: tuple[int, ...], rates: tuple[float | None, ...], *, left_out: int = 0
+) -> Census:
     listing = [
         f"{video.name} {count} {rate}" for video, count, rate in zip(videos, counts, rates, strict=True)
     ]
-    return hashlib.sha256("\n".join(listing).encode()).hexdigest()[:12]
+    digest = hashlib.sha256("\n".join(listing).encode()).hexdigest()[:12]
+    return Census(counts, rates, digest, tuple(video.root for video in videos), left_out)

@@ -55,6 +55,7 @@ class Sequence:
     there is the objects that begin at it.
     categories: object id -> category, as far as YouTube-VOS tells.
     one_object: every id is object 1 (DAVIS-2016). void: 255 is background (DAVIS-2017, Long Videos).
+    root: which of data.root it lies in.
     """
 
     name: str
@@ -68,19 +69,18 @@ class Sequence:
     categories: Mapping[int, str] = field(default_factory=dict)
     one_object: bool = False
     void: bool = False
+    root: int = 0
 
     def open(self, *, bad_frame: str = "error") -> FrameSource:
         """The frames; see `open_frames`."""
         return open_frames(self.source, bad_frame=bad_frame, names=self.frame_names or None)
 
     def read_given(self, index: int) -> np.ndarray:
-        """Label map (H, W) of what is given at frame `index`; UserError when the first one shows no object."""
+        """Label map (H, W) of what is given at frame `index`; the first may be empty where objects come later."""
         labels = self._read(self.given[index])
         if self.first_frame:
             begins = [number for number, first in self.first_frame.items() if first == index]
             labels = np.where(np.isin(labels, begins), labels, 0).astype(labels.dtype)
-        if index == min(self.given) and not labels.any():
-            raise UserError(f"mask {self.given[index]} shows no object; mark at least one")
         return labels
 
     def read_truth(self, index: int) -> np.ndarray:
@@ -108,18 +108,20 @@ def open_dataset(name: str, root: Path | str, split: str = "val") -> list[Sequen
     return sequences
 
 
-def training_sequences(roots: collections.abc.Sequence[config.Root]) -> list[Sequence]:
-    """Unlabelled sequences of all roots, with names that are unique among them.
+def training_sequences(
+    roots: collections.abc.Sequence[config.Root], *, masks: bool = False
+) -> list[Sequence]:
+    """Sequences of all roots, with names that are unique among them; unlabelled, or with `masks` their labelled frames.
 
     A root is a DAVIS root (its train list), a YouTube-VOS root (train_all_frames, else train), a folder with
     JPEGImages/ (the names in train.txt, else all), a folder of frame folders or video files, or one of these.
     `split` of a root chooses another list, `fps` another rate.
 
-    Raises UserError for a root that is missing or holds no video.
+    Raises UserError for a root that is missing or holds no video, and for a video without the masks asked for.
     """
     found: list[Sequence] = []
     taken: set[str] = set()
-    for root in roots:
+    for number, root in enumerate(roots):
         sequences = _unlabelled(_existing(root.path), root.split)
         if not sequences:
             raise UserError(
@@ -128,7 +130,8 @@ def training_sequences(roots: collections.abc.Sequence[config.Root]) -> list[Seq
         for sequence in sequences:
             name = _unused(sequence.name, root.path.resolve().name, taken)
             taken.add(name)
-            found.append(dataclasses.replace(sequence, name=name, fps=root.fps or sequence.fps))
+            changed = dataclasses.replace(sequence, name=name, fps=root.fps or sequence.fps, root=number)
+            found.append(_with_truth(changed) if masks else changed)
     return found
 
 
@@ -374,6 +377,25 @@ def _unlabelled(root: Path, split: str | None) -> list[Sequence]:
     elif (root / "meta.json").is_file():
         fps = YOUTUBE_LISTED_FPS
     return [_plain(source, fps) for source in _listed(root, split or "train") or video_sources(root)]
+
+
+def _with_truth(sequence: Sequence) -> Sequence:
+    """The frames that have masks, with them; those of YouTube-VOS's all-frames variants lie in the plain split."""
+    if sequence.source.is_file():
+        raise UserError(
+            f"{sequence.source} is a video file, and this method learns from masks; give frame folders with Annotations"
+        )
+    place = masks_beside(sequence.source)
+    if not place.is_dir() and "_all_frames" in str(place):
+        place = Path(str(place).replace("_all_frames", ""))
+    names = sequence.frame_names
+    files = mask_files(place, names)
+    return dataclasses.replace(
+        sequence,
+        frame_names=tuple(names[index] for index in files),
+        truth=dict(enumerate(files.values())),
+        labels="all",
+    )
 
 
 def _plain(source: Path, fps: float | None, frames: tuple[str, ...] = ()) -> Sequence:

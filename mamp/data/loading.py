@@ -19,15 +19,20 @@ from mamp.config import DataConfig
 from mamp.data.clips import Clip, ClipPlan
 from mamp.data.datasets import Sequence as Video
 from mamp.data.frames import FrameSource
+from mamp.data.labels import fit_labels, upright, with_object
 from mamp.errors import UserError
-from mamp.ops.sizes import resize
+from mamp.ops.sizes import letterbox, resize
 
 OPEN_VIDEOS = 8  # readers a worker holds open; a decoder of 256-pixel video keeps some 10 MB
 KNOWN_VIDEOS = 256  # videos whose list of frames a worker keeps; making one costs as much as decoding a clip
 SPARE_CLIPS = 4  # other clips to try, with bad_frame=skip, before a sample is given up
 
-# What a batch is made of: frames uint8 (B, T, 3, S, S) RGB, labels (none yet), per clip its video and frame names.
-Arrays = tuple[Tensor, None, tuple[dict[str, Any], ...]]
+# What a batch is made of: frames uint8 (B, T, 3, H, W) RGB, labels uint8 (B, T, H, W) or None, per clip its video and
+# frame names.
+Arrays = tuple[Tensor, Tensor | None, tuple[dict[str, Any], ...]]
+
+
+Item = tuple[np.ndarray, np.ndarray | None, dict[str, Any]]  # the same of one clip
 
 
 class ClipLoader:
@@ -51,9 +56,7 @@ class ClipLoader:
         size = plan.batch // share[1]
         self.places = range(share[0] * size, (share[0] + 1) * size)
         self.spares = SPARE_CLIPS if data.bad_frame == "skip" else 0
-        self.dataset = ClipDataset(
-            videos, size=data.load_size or data.size, fit=data.fit, bad_frame=data.bad_frame
-        )
+        self.dataset = ClipDataset(videos, size=loaded_size(data), fit=data.fit, bad_frame=data.bad_frame)
         self.workers = data.workers
         self.pin = pin
 
@@ -117,9 +120,10 @@ class _Samples(Sampler[list[Sample]]):
 
 
 class ClipDataset(Dataset):
-    """Sample -> (frames uint8 (T, 3, S, S), what the clip is made of); holds the last few videos."""
+    """Sample -> (frames uint8 (T, 3, H, W), labels uint8 (T, H, W) or None, what the clip is made of); holds the last few
+    videos. Labels come with videos that have truth."""
 
-    def __init__(self, videos: Sequence[Video], *, size: int, fit: str, bad_frame: str):
+    def __init__(self, videos: Sequence[Video], *, size: tuple[int, int], fit: str, bad_frame: str):
         self.videos = videos
         self.size = size
         self.fit = fit
@@ -129,7 +133,7 @@ class ClipDataset(Dataset):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_known": OrderedDict()}
 
-    def __getitem__(self, sample: Sample) -> tuple[np.ndarray, dict[str, Any]] | _Failure:
+    def __getitem__(self, sample: Sample) -> Item | _Failure:
         for clip in (sample.clip, *sample.spares):
             try:
                 return self._read(clip, np.random.default_rng(sample.seed))
@@ -139,15 +143,19 @@ class ClipDataset(Dataset):
                 )  # an exception would arrive with the worker's traceback in its text
         return failure
 
-    def _read(self, clip: Clip, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, Any]]:
-        source = self._source(clip.sequence)
-        place = tuple(rng.random(2)) if self.fit == "crop" else None
-        frames = np.stack([fit_square(source[i], self.size, place=place) for i in clip.frames])
+    def _read(self, clip: Clip, rng: np.random.Generator) -> Item:
+        source, video = self._source(clip.sequence), self.videos[clip.sequence]
+        place = (rng.random(), rng.random()) if self.fit == "crop" else None
+        labels = None
+        if video.truth:
+            clip, maps = with_object(clip, video, count=len(source), rng=rng)
+            labels = np.stack([fit_labels(m, self.size, fit=self.fit, place=place) for m in maps])
+        frames = np.stack([fit_frame(source[i], self.size, fit=self.fit, place=place) for i in clip.frames])
         about = {
-            "sequence": self.videos[clip.sequence].name,
+            "sequence": video.name,
             "frames": [source.names[i] for i in clip.frames],
         }
-        return frames.transpose(0, 3, 1, 2), about
+        return frames.transpose(0, 3, 1, 2), labels, about
 
     def _source(self, sequence: int) -> FrameSource:
         """The video, known or looked up, its decoder among the last `OPEN_VIDEOS` that stay open."""
@@ -160,6 +168,26 @@ class ClipDataset(Dataset):
         if len(self._known) > KNOWN_VIDEOS:
             self._known.popitem(last=False)
         return source
+
+
+def loaded_size(data: DataConfig) -> tuple[int, int]:
+    """(H, W) of the frames that workers hand over."""
+    side = data.load_size or data.size
+    return data.box if data.fit == "letterbox" else (side, side)
+
+
+def fit_frame(
+    frame: np.ndarray, size: tuple[int, int], *, fit: str, place: Sequence[float] | None
+) -> np.ndarray:
+    """uint8 (H, W, 3) -> uint8 (*size, 3) as `data.fit` says; for `place` see `fit_square`."""
+    if fit != "letterbox":
+        return fit_square(frame, size[0], place=place)
+    frame = upright(frame)
+    inner, (left, right, top, bottom) = letterbox((frame.shape[0], frame.shape[1]), size)
+    if frame.shape[:2] != inner:
+        shrunk = resize(torch.tensor(frame).permute(2, 0, 1).float(), inner)
+        frame = shrunk.round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return np.pad(frame, ((top, bottom), (left, right), (0, 0)))
 
 
 def fit_square(frame: np.ndarray, size: int, *, place: Sequence[float] | None) -> np.ndarray:
@@ -185,8 +213,10 @@ def _collate(samples: list[Any]) -> Arrays | _Failure:
     for sample in samples:
         if isinstance(sample, _Failure):
             return sample
-    frames = torch.from_numpy(np.stack([frames for frames, _ in samples]))
-    return frames, None, tuple(about for _, about in samples)
+    frames = torch.from_numpy(np.stack([frames for frames, _, _ in samples]))
+    maps = [labels for _, labels, _ in samples if labels is not None]
+    labels = torch.from_numpy(np.stack(maps)) if maps else None
+    return frames, labels, tuple(about for _, _, about in samples)
 
 
 def _start_method() -> str | None:

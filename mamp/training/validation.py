@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from mamp import methods
-from mamp.config import Augment, Config
+from mamp.config import Affine, Augment, Config
 from mamp.data import datasets
 from mamp.data.census import take_census
 from mamp.data.clips import ClipPlan
@@ -135,7 +135,9 @@ class Validator:
             for first in range(0, count, most):
                 some = ones[first : first + most]
                 clips = tuple(about for one in some for about in one.clips)
-                self._batches.append(Batch(torch.cat([one.frames for one in some]), None, clips))
+                masks = [one.labels for one in some if one.labels is not None]
+                labels = torch.cat(masks) if masks else None
+                self._batches.append(Batch(torch.cat([one.frames for one in some]), labels, clips))
         return self._batches
 
 
@@ -175,7 +177,8 @@ def _labelled(config: Config) -> list[Video]:
 
 
 def _without_augmentation(config: Config) -> Config:
-    return config.model_copy(update={"data": config.data.model_copy(update={"augment": Augment()})})
+    plain = {"augment": Augment(), "affine": Affine()}
+    return config.model_copy(update={"data": config.data.model_copy(update=plain)})
 
 
 def _discs_carried(video: Video, segmenter: Segmenter) -> Iterator[np.ndarray]:
