@@ -24,7 +24,7 @@ ALLOWED = {
     "mamp.layers": {"mamp.errors"},
     "mamp.config": {"mamp.errors", "mamp.files", "mamp.layers"},
     "mamp.ops": {"mamp.errors", "mamp.files"},
-    "mamp.data": FIRST,
+    "mamp.data": {*FIRST, "mamp.progress"},
     "mamp.motion": FIRST,
     "mamp.scoring": {*FIRST, "mamp.data.masks", "mamp.data.lists"},
     "mamp.methods": METHODS,

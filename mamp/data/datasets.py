@@ -30,6 +30,7 @@ from mamp.data.lists import (
     subfolders,
 )
 from mamp.data.masks import object_ids, read_mask
+from mamp.data.packed import check_packed
 from mamp.errors import UserError
 
 DAVIS_FPS = 24.0
@@ -344,6 +345,7 @@ def _listed(root: Path, split: str) -> list[Path]:
 
 
 def _unlabelled(root: Path, split: str | None) -> list[Sequence]:
+    check_packed(root)
     if (root / "ImageSets").is_dir() or (root / "db_info.yaml").is_file():
         chosen = pick(read_splits(root, "any"), split or "train", root)
         images = resolution(root / "JPEGImages")

@@ -13,7 +13,16 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mamp.data.lists import IMAGE_SUFFIXES, image_files
-from mamp.data.video import DecordReader, PyavReader, Undecodable, index_video, inherited, open_video
+from mamp.data.packed import AGAIN, PackedReader, find_packed
+from mamp.data.video import (
+    DecordReader,
+    PyavReader,
+    Undecodable,
+    VideoIndex,
+    index_video,
+    inherited,
+    open_video,
+)
 from mamp.errors import UserError
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})
@@ -153,8 +162,12 @@ class VideoFile(FrameSource):
 
     def __init__(self, path: Path, *, bad_frame: str = "error", names: Sequence[str] | None = None) -> None:
         super().__init__(path, bad_frame=bad_frame)
-        self._reader: DecordReader | PyavReader | None = None
-        self._index = index_video(path)
+        self._reader: DecordReader | PyavReader | PackedReader | None = None
+        self._packed = find_packed(path)
+        if self._packed is not None:
+            self._index = VideoIndex(len(self._packed), self._packed.fps, None, "", True)
+        else:
+            self._index = index_video(path)
         if bad_frame == "error" and self._index.cut_short:
             raise UserError(f"{path} is cut short: {self._index.cut_short}; fetch the file again, {_OR_ELSE}")
         self.fps = self._index.fps
@@ -184,12 +197,9 @@ class VideoFile(FrameSource):
 
     def _decode(self, index: int) -> np.ndarray:
         number = self._numbers[index]
-        if self._reader is None or inherited(self._reader):
-            in_order = number == self._numbers[0]  # a reader that jumps at once gains nothing from decord
-            self._reader = (
-                open_video(self.path, self._index) if in_order else PyavReader(self.path, self._index)
-            )
         try:
+            if self._reader is None or inherited(self._reader):
+                self._reader = self._open(number)
             if isinstance(self._reader, DecordReader):
                 try:
                     return self._reader.frame(number)
@@ -198,9 +208,18 @@ class VideoFile(FrameSource):
                     self._reader = PyavReader(self.path, self._index)
             return self._reader.frame(number)
         except Undecodable as error:
+            remedy = "fetch the file again" if self._packed is None else AGAIN
             raise BadFrame(
-                f"{self._where(index)} cannot be decoded ({error}); fetch the file again, {_OR_ELSE}"
+                f"{self._where(index)} cannot be decoded ({error}); {remedy}, {_OR_ELSE}"
             ) from None
+
+    def _open(self, number: int) -> DecordReader | PyavReader | PackedReader:
+        """The fastest reader of this file, to begin at frame `number`; one that jumps at once gains nothing from decord."""
+        if self._packed is not None:
+            return PackedReader(self._packed)
+        if number == self._numbers[0]:
+            return open_video(self.path, self._index)
+        return PyavReader(self.path, self._index)
 
 
 def open_frames(
