@@ -189,6 +189,8 @@ class PyavReader:
         self._path = path
         self._index = index
         self._to_rgb = ToRgb()
+        self._ahead: Iterator[tuple[int, Any]]
+        self._last: tuple[int, Any]  # the frame decoded last
         self._reopen()
         self._asked = 0  # all frames from this one to the last one have gone by
         _OPEN.add(self)
@@ -207,7 +209,9 @@ class PyavReader:
         return np.ascontiguousarray(np.rot90(picture, frame.rotation // 90 % 4))
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file, and of what refers back to this reader: a cycle would keep the decoder for long."""
+        self._ahead = iter(())
+        self._last = (-1, None)
         self._container.close()
         _OPEN.discard(self)
 
@@ -237,7 +241,7 @@ class PyavReader:
 
     def _restart(self) -> None:
         self._ahead = self._decoded()
-        self._last: tuple[int, Any] = (-1, None)  # the frame decoded last
+        self._last = (-1, None)
 
     def _advance(self) -> None:
         self._last = next(self._ahead, (self._index.count, None))

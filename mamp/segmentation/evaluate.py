@@ -62,7 +62,7 @@ def evaluate(
         locks.drop(_SETTINGS)
         if join is not None:
             locks.take(_SCORES)
-        with Progress(_frame_count(sequences), unit="frames", quiet=quiet) as progress:
+        with Progress(_frame_count(sequences, bad_frame), unit="frames", quiet=quiet) as progress:
             work = partial(
                 _sequence, make_segmenter=make_segmenter, out=out, bad_frame=bad_frame, progress=progress
             )
@@ -82,7 +82,7 @@ def evaluate(
         write_json(
             out / "run.json", {**run_info, "protocol": protocol, **_totals(sequences, timings), **_machine()}
         )
-        return _score(sequences, out, protocol=protocol, seen=seen)
+        return _score(sequences, out, protocol=protocol, seen=seen, bad_frame=bad_frame)
 
 
 def _share(
@@ -198,13 +198,13 @@ def _sequence(
     return timing
 
 
-def _frame_count(sequences: Sequence[datasets.Sequence]) -> int:
+def _frame_count(sequences: Sequence[datasets.Sequence], bad_frame: str) -> int:
     count = 0
     for sequence in sequences:
         if sequence.frame_names:
             count += len(sequence.frame_names)
         else:
-            with sequence.open() as source:
+            with sequence.open(bad_frame=bad_frame) as source:
                 count += len(source)
     return count
 
@@ -248,11 +248,12 @@ def _score(
     *,
     protocol: str,
     seen: tuple[set[str], Path] | None,
+    bad_frame: str,
 ) -> scoring.Scores | None:
     """Score the masks in OUT and write what is found; None when no sequence has truth."""
     videos, notes = [], []
     for sequence in (s for s in sequences if s.labels in ("sparse", "all")):
-        video, skipped = _video(sequence, out)
+        video, skipped = _video(sequence, out, bad_frame=bad_frame)
         videos.append(video)
         if skipped:
             notes.append(
@@ -275,9 +276,9 @@ def _score(
     return scores
 
 
-def _video(sequence: datasets.Sequence, out: Path) -> tuple[scoring.Video, list[str]]:
+def _video(sequence: datasets.Sequence, out: Path, *, bad_frame: str) -> tuple[scoring.Video, list[str]]:
     """The truth of a sequence by frame name, and the frames that have truth but were skipped as bad."""
-    with sequence.open() as source:
+    with sequence.open(bad_frame=bad_frame) as source:
         names = source.names
     written = {path.stem for path in (out / "masks" / sequence.name).glob("*.png")}
     truth = {names[index]: path for index, path in sorted(sequence.truth.items())}

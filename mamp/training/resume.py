@@ -15,7 +15,15 @@ from mamp.errors import UserError
 
 # What may differ from the run's first config: nothing here changes what a step does. The videos themselves are
 # compared by the census, so that they may move to another place.
-FREE = ("data.root", "data.workers", "train.log_every", "train.checkpoint_every", "train.keep", "evaluate")
+FREE = (
+    "data.root",
+    "data.workers",
+    "data.sample_seconds",
+    "train.log_every",
+    "train.checkpoint_every",
+    "train.keep",
+    "evaluate",
+)
 LENGTH = ("train.steps", "train.epochs")  # free too, unless the schedule looks ahead to the end
 
 
