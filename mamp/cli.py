@@ -1,6 +1,7 @@
 """`mamp ...`: parses, calls one function, prints.
 
-Exit status: 0 done, 2 a user's mistake, 1 a defect, 130 interrupted. Results go to standard output, progress to
+Exit status: 0 done, 2 a user's mistake, 1 a defect, 130 interrupted, 75 stopped by a scheduler's SIGUSR1 or SIGUSR2 and
+to be started again. Results go to standard output, progress to
 standard error.
 """
 
@@ -14,7 +15,7 @@ from typing import Any
 
 from mamp import __version__
 from mamp.commands import config, data, demo, evaluate, export, report, score, segment, train, weights
-from mamp.errors import UserError
+from mamp.errors import TryAgain, UserError
 
 
 class _Version(argparse.Action):
@@ -56,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"mamp: {error}", file=sys.stderr)
         return 2
+    except TryAgain:
+        print("mamp: stopped for now; the same command goes on from here", file=sys.stderr)
+        return 75
     except KeyboardInterrupt:
         print("mamp: interrupted; what was finished stays", file=sys.stderr)
         return 130

@@ -103,6 +103,7 @@ def _check_own(video: Path | None, mask: Path | None) -> None:
 
 def _untrained(config: configs.Config, device: str) -> Model | Copy:
     """The network as training began with it."""
+    assert isinstance(config.method, configs.MampConfig)
     encoder = json.dumps(config.method.encoder.model_dump(mode="json"))
     overrides = [f"method.encoder={encoder}", f"train.seed={config.train.seed}"]
     return choose(None, "untrained", device=device, overrides=overrides)

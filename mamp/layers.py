@@ -75,6 +75,8 @@ def read_overrides(overrides: Sequence[str], places: dict[str, str]) -> dict[str
             value = yaml.safe_load(text)
         except yaml.YAMLError:
             raise UserError(f"argument {argument!r}: the value is not YAML; put quotes around it") from None
+        if key == "method" and isinstance(value, str):  # method=probe is short for method.name=probe
+            key = "method.name"
         places[key] = f"argument {argument}"
         if key == "data.root":
             roots.extend(value if isinstance(value, list) else [value])

@@ -53,6 +53,7 @@ WRONG = [
     ("method.preset=best", "'tuned' or 'published'"),
     ("data.interval_chances=[0.5, 0.2, 0.2]", "summing to 1"),
     ("data.augment.crop=[0.9, 0.2]", "smallest <= largest"),
+    ("data.augment.scales=[100]", "multiples of 8"),
     ("nonsense", "is not key=value"),
     ("method.name=nothing", "is not a method; use one of mamp"),
     ("method=3", "method"),

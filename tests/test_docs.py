@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from launch import submit
 from mamp import __version__, config
 from mamp.cli import build_parser
 
@@ -58,6 +59,8 @@ def problem(words: list[str]) -> str | None:
             return None
         return None if (ROOT / first).is_file() else f"there is no {first}"
     if first == "-m" and rest:
+        if rest[0] == "launch.submit":
+            return problem_of_options(submit.build_parser(), rest[1:])
         return problem_of_mamp(rest[1:]) if rest[0] == "mamp" else problem_of_module(rest[0])
     return None
 
@@ -67,11 +70,14 @@ def problem_of_module(name: str) -> str | None:
 
 
 def problem_of_mamp(words: list[str]) -> str | None:
-    parser = build_parser()
+    return problem_of_options(build_parser(), words)
+
+
+def problem_of_options(parser: argparse.ArgumentParser, words: list[str]) -> str | None:
     while words and (choices := subcommands(parser)) and not words[0].startswith("-"):
         names = words[0].split("|")
         if any(name not in choices for name in names):
-            return f"mamp has no command {words[0]}"
+            return f"{parser.prog} has no command {words[0]}"
         parser, words = choices[names[-1]], words[1:]
     for word in words:
         flag = word.partition("=")[0]
@@ -93,7 +99,7 @@ def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentP
 
 
 def keys() -> set[str]:
-    return {key for key, _, _ in config.method_knobs("mamp")}
+    return {key for method in config.METHOD_CONFIGS for key, _, _ in config.method_knobs(method)}
 
 
 def anchors(text: str) -> set[str]:
@@ -137,7 +143,7 @@ def test_every_file_named_is_there(document: Path):
 @every_document
 def test_every_setting_named_is_one(document: Path):
     text = document.read_text()
-    named = set(re.findall(r"\b((?:method|data|train|evaluate)\.[a-z_]+(?:\.[a-z_]+)*)=", text))
+    named = set(re.findall(r"\b((?:method|data|train|evaluate|slurm)\.[a-z_]+(?:\.[a-z_]+)*)=", text))
     assert named <= keys()
 
 
@@ -184,6 +190,11 @@ def test_the_citation_names_five_papers():
         ("```\npython -m pytest tests\n```", None),
         ("`mamp segment VIDEO --mask PNG --out DIR [--overlay FILE.mp4] [key=value ...]`", None),
         ("`mamp weights info|convert`", None),
+        ("`python -m launch.submit train CONFIG --dry-run`", None),
+        (
+            "`python -m launch.submit train CONFIG --wet-run`",
+            "python -m launch.submit train has no --wet-run",
+        ),
     ],
 )
 def test_a_wrong_command_is_found(text: str, wrong: str | None):

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "mamp"
-FILES = sorted(PACKAGE.rglob("*.py"))
+LAUNCH = PACKAGE.parent / "launch"
+FILES = sorted([*PACKAGE.rglob("*.py"), *LAUNCH.glob("*.py")])
 
 ROOT = {"mamp.errors", "mamp.files", "mamp.config"}
 FIRST = {*ROOT, "mamp.ops"}
@@ -32,11 +33,12 @@ ALLOWED = {
     "mamp.progress": {"mamp.errors"},
     "mamp.segmentation": {*WEIGHTS, "mamp.progress"},
     "mamp.training": {*WEIGHTS, "mamp.progress", "mamp.segmentation"},
+    "launch": {*ROOT, "mamp.layers"},  # what it starts are processes
     "mamp.report": {*ROOT, "mamp.progress", "mamp.scoring", "mamp.data", "mamp.segmentation.overlay"},
 }
 NO_METHOD_BY_NAME = {"mamp.segmentation", "mamp.training"}
 HEAVY = {"torch", "torchvision", "kornia", "decord", "av", "cv2", "wandb", "numpy", "PIL"}
-LIGHT = ["mamp", "mamp.cli", "mamp.config", "mamp.layers", "mamp.errors"]
+LIGHT = ["mamp", "mamp.cli", "mamp.config", "mamp.layers", "mamp.errors", "launch.submit", "launch.status"]
 
 
 def module(path: Path) -> str:
@@ -45,7 +47,7 @@ def module(path: Path) -> str:
 
 
 def part(name: str) -> str:
-    return ".".join(name.split(".")[:2])
+    return "launch" if name.split(".")[0] == "launch" else ".".join(name.split(".")[:2])
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[str, int]]:
@@ -153,6 +155,8 @@ def test_every_folder_of_modules_is_a_package():
         ("mamp.ops.warping", "mamp.config", False),
         ("mamp.weights", "mamp.files", True),
         ("mamp.files", "mamp.config", False),
+        ("launch.submit", "mamp.config", True),
+        ("launch.submit", "mamp.training.folder", False),
     ],
 )
 def test_the_rules_say_what_the_design_says(importer: str, name: str, allowed: bool):

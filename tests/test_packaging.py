@@ -50,7 +50,8 @@ def test_whatever_the_package_imports_is_asked_for(repository: Path, metadata: c
     asked = names(metadata["options"]["install_requires"])
     for extra in metadata["options.extras_require"].values():
         asked |= names(extra)
-    others = imported(repository / "mamp") - set(sys.stdlib_module_names) - {"mamp"}
+    ours = imported(repository / "mamp") | imported(repository / "launch")
+    others = ours - set(sys.stdlib_module_names) - {"mamp", "launch"}
     assert {PROVIDES.get(name, name) for name in others} <= asked
 
 
@@ -100,7 +101,8 @@ def test_the_demo_finds_its_recipe_in_a_checkout():
 
 
 def test_every_folder_of_code_is_named_as_a_package(repository: Path, metadata: configparser.ConfigParser):
-    folders = {path.parent.relative_to(repository) for path in (repository / "mamp").rglob("*.py")}
+    files = [*(repository / "mamp").rglob("*.py"), *(repository / "launch").rglob("*.py")]
+    folders = {path.parent.relative_to(repository) for path in files}
     named = set(metadata["options"]["packages"].split()) - {"mamp.configs"}
     assert {folder.as_posix().replace("/", ".") for folder in folders} == named
 

@@ -9,12 +9,74 @@ from typing import Any
 
 from mamp.errors import UserError
 
+_FETCHED = ("davis2016", "davis2017", "davis2017-test-dev", "youtubevos")
+
 
 def add(commands: Any) -> None:
     """Put the command into the parser."""
-    data = commands.add_parser("data", help="pack training video")
+    data = commands.add_parser(
+        "data", help="bring data sets, look through them, pack them for training, cut a hold-out"
+    )
     kinds = data.add_subparsers(dest="kind", required=True, metavar="KIND")
+    _add_check(kinds)
+    _add_fetch(kinds)
     _add_pack(kinds)
+    _add_holdout(kinds)
+
+
+def _add_check(kinds: Any) -> None:
+    check = kinds.add_parser("check", help="what a folder is, and everything that is broken in it")
+    check.add_argument(
+        "root", type=Path, metavar="ROOT", help="a data set's root, a folder of videos, or a packed folder"
+    )
+    depth = check.add_mutually_exclusive_group()
+    depth.add_argument(
+        "--fast", dest="level", action="store_const", const="fast", help="names and lists only"
+    )
+    depth.add_argument(
+        "--deep",
+        dest="level",
+        action="store_const",
+        const="deep",
+        help="decode every frame (default: each frame's beginning and end, and every mask)",
+    )
+    check.add_argument(
+        "--most", type=int, default=10, help="problems of a kind to list (default %(default)s)"
+    )
+    check.add_argument("--processes", type=int, help="videos at a time (default: the processors, at most 8)")
+    check.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    check.set_defaults(function=_check, level="normal")
+
+
+def _check(args: argparse.Namespace) -> None:
+    from mamp.data.check import check
+
+    if args.most < 1 or (args.processes is not None and args.processes < 1):
+        raise UserError("--most and --processes want 1 or more; mend them")
+    report = check(args.root, level=args.level, processes=args.processes, quiet=args.quiet)
+    print(report.text(args.most))
+    if report.count:
+        number = f"{report.count:,} thing{'s' * (report.count > 1)}"
+        raise UserError(f"{args.root}: {number} broken, as listed; mend them, or fetch the data again")
+
+
+def _add_fetch(kinds: Any) -> None:
+    fetch = kinds.add_parser(
+        "fetch", help="download and unpack an official archive of DAVIS; goes on where it was interrupted"
+    )
+    fetch.add_argument("name", choices=_FETCHED, metavar="NAME", help=", ".join(_FETCHED))
+    fetch.add_argument("--out", type=Path, help="the data set's root-to-be (default data/DAVIS2017, ...)")
+    fetch.add_argument("--url", help="another place of the same archive: an address, or a local file")
+    fetch.add_argument("--sha256", help="the checksum that the archive must have")
+    fetch.add_argument("--keep", action="store_true", help="keep the archive, beside the root")
+    fetch.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    fetch.set_defaults(function=_fetch)
+
+
+def _fetch(args: argparse.Namespace) -> None:
+    from mamp.data.fetch import fetch
+
+    print(fetch(args.name, args.out, url=args.url, sha256=args.sha256, keep=args.keep, quiet=args.quiet))
 
 
 def _add_pack(kinds: Any) -> None:
@@ -84,3 +146,39 @@ def _pack(args: argparse.Namespace) -> None:
         f"before: {done.bytes_before / 1e6:.1f} MB, {done.speed_before:.0f} frames/s read at random by one process"
     )
     print(f"after: {done.bytes_after / 1e6:.1f} MB, {done.speed_after:.0f} frames/s")
+
+
+def _add_holdout(kinds: Any) -> None:
+    holdout = kinds.add_parser(
+        "holdout",
+        help="a frozen list of videos that training leaves out (data.leave_out=FILE) and `mamp evaluate` scores (--split FILE)",
+    )
+    holdout.add_argument("dataset", choices=("youtubevos",), metavar="DATASET", help="youtubevos")
+    holdout.add_argument(
+        "root", type=Path, metavar="ROOT", help="the root of YouTube-VOS, or its train folder"
+    )
+    holdout.add_argument(
+        "--out", type=Path, required=True, metavar="FILE.json", help="the list; one that is there stays"
+    )
+    holdout.add_argument(
+        "--share",
+        type=float,
+        default=0.05,
+        help="part of the videos of seen categories (default %(default)s)",
+    )
+    holdout.add_argument(
+        "--unseen", type=int, default=5, help="how many categories are held out whole (default %(default)s)"
+    )
+    holdout.set_defaults(function=_holdout)
+
+
+def _holdout(args: argparse.Namespace) -> None:
+    from mamp.data.holdout import write_holdout
+
+    held = write_holdout(args.root, args.out, share=args.share, unseen=args.unseen)
+    seen, unseen = held["videos"]["seen"], held["videos"]["unseen"]
+    names = ", ".join(held["categories"]["unseen"]) or "none"
+    print(
+        f"{args.out}: {len(seen) + len(unseen)} of {held['train']['videos']} videos; {len(seen)} show seen categories only, "
+        f"{len(unseen)} the unseen ones ({names})"
+    )

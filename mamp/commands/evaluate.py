@@ -24,7 +24,9 @@ def add(commands: Any) -> None:
         "root", type=Path, metavar="ROOT", help="the data set's root, as its authors pack it"
     )
     evaluate.add_argument(
-        "--split", default="val", help="any list in ImageSets, or train, valid, ... (default %(default)s)"
+        "--split",
+        default="val",
+        help="any list in ImageSets, train, valid, ..., or a file of `mamp data holdout` (default %(default)s)",
     )
     evaluate.add_argument(
         "--out", type=Path, required=True, help="folder for masks, scores.json, scores.csv and run.json"
@@ -47,6 +49,7 @@ def add(commands: Any) -> None:
 
 def _run(args: argparse.Namespace) -> None:
     from mamp.data.datasets import open_dataset
+    from mamp.data.lists import is_holdout
     from mamp.scoring import format_table, seen_categories
     from mamp.segmentation import model as models
     from mamp.segmentation.evaluate import evaluate
@@ -60,6 +63,7 @@ def _run(args: argparse.Namespace) -> None:
     )
     bad_frame = model.config.evaluate.bad_frame
     sequences = open_dataset(args.dataset, args.root, args.split, bad_frame=bad_frame)
+    held = Path(args.split) if is_holdout(args.split) else None
     run_info = {**model.run_info(), "dataset": args.dataset, "split": args.split}
     with _helpers(args) as join:
         scores = evaluate(
@@ -68,7 +72,7 @@ def _run(args: argparse.Namespace) -> None:
             args.out,
             protocol=args.dataset,
             run_info=run_info,
-            seen=seen_categories(args.root, None) if args.dataset == "youtubevos" else None,
+            seen=seen_categories(args.root, held) if args.dataset == "youtubevos" else None,
             bad_frame=bad_frame,
             quiet=args.quiet,
             join=join,

@@ -24,7 +24,8 @@ def add(commands: Any) -> None:
         help="davis2016, davis2017, youtubevos, longvideos or folder (default: guessed, and said)",
     )
     score.add_argument(
-        "--split", help="which list of the data set (default: val; everything where there are no lists)"
+        "--split",
+        help="which list of the data set, or a file of `mamp data holdout` (default: val; everything where there are no lists)",
     )
     score.add_argument("--seen", type=Path, help="youtubevos: a file of seen categories, one a line")
     score.add_argument(

@@ -24,7 +24,10 @@ def add(commands: Any) -> None:
         "--overlay", type=Path, metavar="FILE.mp4", help="a film of the masks over the frames"
     )
     segment.add_argument(
-        "--overlay-style", choices=("blend", "contour"), default="blend", help="how the film shows masks"
+        "--overlay-style",
+        choices=("blend", "contour", "segmentation", "mask", "heatmap", "erf"),
+        default="blend",
+        help="how the film shows masks: ours; as STM-Cycle's program drew them; or, of method stm, what the correction goes by",
     )
     weights(segment)
     overrides(segment)

@@ -39,3 +39,7 @@ def _weights_convert(args: argparse.Namespace) -> None:
     print(
         f"{args.target}: {len(found.state)} entries of a {found.method['name']} checkpoint, all names and shapes fit"
     )
+    network = found.method.get("network") or found.method.get("encoder") or {}
+    print(
+        f"of {found.provenance['published_entries']} in {args.source}; {', '.join(f'{k}={v}' for k, v in network.items())}"
+    )

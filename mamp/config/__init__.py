@@ -6,29 +6,47 @@ set at hand), a YAML file, `key=value` arguments. The resolved whole is saved wi
 
 from __future__ import annotations
 
-from mamp.config.data import Augment, DataConfig, Root
+from mamp.config.data import Affine, Augment, DataConfig, Expected, Root
 from mamp.config.evaluate import EvaluateConfig
 from mamp.config.mamp import MampConfig, MampEncoder, MampPropagation, MampTraining
 from mamp.config.methods import METHOD_CONFIGS, PRESETS
 from mamp.config.motion import MotionConfig
+from mamp.config.probe import ProbeConfig, ProbeInput, ProbeNetwork, ProbePropagation
 from mamp.config.reading import dump, load, method_knobs
+from mamp.config.slurm import SlurmConfig
+from mamp.config.stm import StmConfig, StmNetwork, StmPropagation, StmTraining
+from mamp.config.tracking import TrackingConfig
 from mamp.config.train import TrainConfig
+from mamp.config.validation import ValidationConfig
 from mamp.config.whole import Config
 
 __all__ = [
     "METHOD_CONFIGS",
     "PRESETS",
+    "Affine",
     "Augment",
     "Config",
     "DataConfig",
     "EvaluateConfig",
+    "Expected",
     "MampConfig",
     "MampEncoder",
     "MampPropagation",
     "MampTraining",
     "MotionConfig",
+    "ProbeConfig",
+    "ProbeInput",
+    "ProbeNetwork",
+    "ProbePropagation",
     "Root",
+    "SlurmConfig",
+    "TrackingConfig",
+    "StmConfig",
+    "StmNetwork",
+    "StmPropagation",
+    "StmTraining",
     "TrainConfig",
+    "ValidationConfig",
     "dump",
     "load",
     "method_knobs",

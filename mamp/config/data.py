@@ -22,6 +22,46 @@ class Root(Section):
         None, description="which list of the data set; null: train where there are lists, else all"
     )
 
+    @field_validator("path")
+    @classmethod
+    def _home(cls, value: Path) -> Path:
+        return expanded(value)
+
+
+def expanded(path: Path) -> Path:
+    """`path` with ~ as the home folder, which a shell does not put in after `data.root=`."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError("begins with the home folder of a user who is not there") from None
+
+
+class Expected(Section):
+    """What data.root must give, before data.leave_out takes any away; a run on other data is refused."""
+
+    videos: int | None = Field(None, ge=1, description="how many videos; null: any")
+    frames: int | None = Field(None, ge=1, description="frames of all videos together; null: any")
+    digest: str | None = Field(
+        None,
+        description="the list of names, frames and rates, as a run prints it before it begins; null: any",
+    )
+
+
+class Affine(Section):
+    """How clips with masks are moved, drawn once per clip, applied on the device; all 0 is nothing."""
+
+    crop: float = Field(
+        0.0, ge=0, lt=0.5, description="each side loses up to this part; the rest is stretched to the frame"
+    )
+    scale: float = Field(0.0, ge=0, lt=1, description="grows or shrinks by up to this part")
+    shear: float = Field(0.0, ge=0, le=60, description="sheared by up to so many degrees")
+    rotate: float = Field(0.0, ge=0, le=180, description="turned by up to so many degrees")
+    contrast: float = Field(0.0, ge=0, le=1, description="values are multiplied by up to this more or less")
+    shift: float = Field(
+        0.0, ge=0, le=1, description="up to this is added to all values, which lie in 0 to 1; not cut off"
+    )
+    flip: float = Field(0.0, ge=0, le=1, description="chance of a left-right flip")
+
 
 class Augment(Section):
     """Drawn once per clip, applied on the device."""
@@ -33,7 +73,21 @@ class Augment(Section):
     brightness: float = Field(
         0.0, ge=0, le=1, description="strength of a random change of brightness and contrast; 0 is none"
     )
+    saturation: float = Field(
+        0.0, ge=0, le=1, description="strength of a random change of saturation; 0 is none"
+    )
+    hue: float = Field(0.0, ge=0, le=0.5, description="largest turn of hue, as part of the circle; 0 is none")
     reverse: float = Field(0.0, ge=0, le=1, description="chance that a clip runs backwards")
+    scales: tuple[int, ...] = Field(
+        (), description="sides of the square, in pixels, one of which is drawn for each step; none: data.size"
+    )
+
+    @field_validator("scales")
+    @classmethod
+    def _sides(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not all(32 <= side <= 2048 and side % 8 == 0 for side in value):
+            raise ValueError("wants sides of 32 to 2048 pixels that are multiples of 8")
+        return value
 
     @field_validator("crop")
     @classmethod
@@ -49,10 +103,19 @@ class DataConfig(Section):
     root: tuple[Root, ...] = Field(
         (), description="training video; may be repeated; PATH, PATH@FPS or {path, fps, split}"
     )
+    leave_out: Path | None = Field(
+        None,
+        description="videos that are not trained on: a list of `mamp data holdout`, or names, one a line",
+    )
+    expect: Expected = Expected()
     size: int = Field(256, ge=32, le=2048, description="side of the square the network trains on, in pixels")
-    fit: Literal["stretch", "crop"] = Field(
+    fit: Literal["stretch", "crop", "letterbox"] = Field(
         "stretch",
-        description="how a frame becomes a square: stretched as published, or a random square of its short side",
+        description="how a frame becomes a square: stretched as published, or a random square of its short side; letterbox: whole, in a box",
+    )
+    box: tuple[int, int] = Field(
+        (240, 427),
+        description="letterbox: height and width of the box; what is left of it is black and has no label, portrait frames are transposed (STM-Cycle)",
     )
     load_size: int | None = Field(
         None,
@@ -60,9 +123,26 @@ class DataConfig(Section):
         le=2048,
         description="side of the square the workers hand over, which the device crops from; null: size",
     )
-    sampling: Literal["published", "random"] = Field(
+    sampling: Literal["published", "random", "skip"] = Field(
         "published",
-        description="clips of an epoch: disjoint groups of each video as published, or a random start for each video",
+        description="clips of an epoch: disjoint groups of each video as published, a random start for each video, or each next frame up to max_skip after the one before (STM)",
+    )
+    max_skip: tuple[int, ...] = Field(
+        (5,),
+        min_length=1,
+        description="skip sampling: most stored frames between two frames of a clip, at first; one for all roots, or one for each",
+    )
+    skip_growth: tuple[int, ...] = Field(
+        (5,),
+        min_length=1,
+        description="skip sampling: what max_skip grows by; one for all roots, or one for each",
+    )
+    skip_epochs: int = Field(5, ge=1, description="skip sampling: epochs after which max_skip grows again")
+    skip_limit: int = Field(100, ge=1, description="skip sampling: where max_skip ends")
+    repeat: tuple[int, ...] = Field(
+        (1,),
+        min_length=1,
+        description="skip sampling: how often an epoch holds the videos of a root; one for all roots, or one for each",
     )
     clips_per_video: int = Field(
         1, ge=1, description="random sampling: clips drawn from each video in an epoch"
@@ -92,6 +172,7 @@ class DataConfig(Section):
     )
     workers: int = Field(2, ge=0, le=128, description="loader processes; 0 loads in the training process")
     augment: Augment = Augment()
+    affine: Affine = Affine()
 
     @field_validator("root", mode="before")
     @classmethod
@@ -99,12 +180,29 @@ class DataConfig(Section):
         values = [value] if isinstance(value, (str, Path, dict)) else value
         return tuple(_root(v) for v in values) if isinstance(values, (list, tuple)) else values
 
+    @field_validator("leave_out")
+    @classmethod
+    def _home(cls, value: Path | None) -> Path | None:
+        return value and expanded(value)
+
     @model_validator(mode="after")
     def _chances(self) -> DataConfig:
         if len(self.intervals) != len(self.interval_chances) or abs(sum(self.interval_chances) - 1) > 1e-6:
             raise ValueError("interval_chances wants one chance for each of intervals, summing to 1")
         if min(self.intervals) < 1 or min(self.interval_chances) < 0:
             raise ValueError("intervals are 1 or more and chances 0 or more")
+        return self
+
+    @model_validator(mode="after")
+    def _for_each_root(self) -> DataConfig:
+        for name in ("max_skip", "skip_growth", "repeat"):
+            values, least = getattr(self, name), 0 if name == "skip_growth" else 1
+            if min(values) < least:
+                raise ValueError(f"{name} wants numbers from {least} on")
+            if self.root and len(values) not in (1, len(self.root)):
+                raise ValueError(
+                    f"{name} wants one number, or one for each of the {len(self.root)} of data.root"
+                )
         return self
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -116,6 +116,8 @@ class MampTraining(Section):
 
 class MampConfig(Section):
     """Motion-aware mask propagation (Miao et al., ICME 2022)."""
+
+    supervised: ClassVar[bool] = False  # clips come without masks
 
     name: Literal["mamp"] = Field("mamp", description="which method")
     preset: Literal["tuned", "published"] = Field(

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from mamp.config import mamp
+from pydantic import Field
+
+from mamp.config import mamp, probe, stm
 from mamp.config.section import Section
 
-Method = mamp.MampConfig  # a second method makes this a union told apart by `name`
-METHOD_CONFIGS: dict[str, type[Section]] = {"mamp": mamp.MampConfig}
+Method = Annotated[mamp.MampConfig | stm.StmConfig | probe.ProbeConfig, Field(discriminator="name")]
+METHOD_CONFIGS: dict[str, type[Section]] = {
+    "mamp": mamp.MampConfig,
+    "stm": stm.StmConfig,
+    "probe": probe.ProbeConfig,
+}
 
 # method -> preset -> data set -> values under all others; the data set "" is every one
-PRESETS: dict[str, dict[str, dict[str, dict[str, Any]]]] = {"mamp": mamp.PRESETS}
+PRESETS: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
+    "mamp": mamp.PRESETS,
+    "stm": stm.PRESETS,
+    "probe": probe.PRESETS,
+}

@@ -56,7 +56,7 @@ def method_knobs(method: str) -> Iterator[tuple[str, Any, str]]:
     if method not in METHOD_CONFIGS:
         raise UserError(f"{method} is not a method; use one of {', '.join(METHOD_CONFIGS)}")
     yield from knobs(METHOD_CONFIGS[method], "method.")
-    yield from (knob for knob in knobs(Config) if not knob[0].startswith("method."))
+    yield from (knob for knob in knobs(Config) if knob[0].split(".")[0] != "method")
 
 
 def _preset_values(given: Mapping[str, Any], places: Mapping[str, str], dataset: str) -> dict[str, Any]:

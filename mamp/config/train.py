@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from mamp.config.section import AMP, Amp, Section
+
+Average = Annotated[float, Field(ge=0, lt=1)]
 
 
 class TrainConfig(Section):
     """The engine: steps, optimiser, checkpoints."""
 
     seed: int = Field(0, ge=0, description="of weights, clips, augmentation and dropped channels")
+    init: str | None = Field(
+        None,
+        description="weights that the network begins with: a file, a run folder or a shipped name; null: drawn by seed",
+    )
     epochs: float = Field(33, gt=0, description="passes over the clips, when steps is null")
     steps: int | None = Field(None, ge=1, description="optimiser steps; null: as many as epochs makes")
-    batch: int = Field(24, ge=1, description="clips in a step")
+    batch: int = Field(24, ge=1, description="clips in a step, those of all ranks together")
+    accumulate: int = Field(
+        1, ge=1, description="parts that a rank's clips are taken in, one after the other, to save memory"
+    )
     lr: float = Field(1e-3, gt=0, description="learning rate at its highest")
-    betas: tuple[float, float] = Field((0.9, 0.999), description="Adam's averages")
+    betas: tuple[Average, Average] = Field(
+        (0.9, 0.999), description="Adam's averages, each from 0 to below 1"
+    )
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay (AdamW); 0 is Adam")
     schedule: Literal["constant", "halving", "cosine"] = Field(
         "halving", description="how the learning rate falls"
@@ -28,9 +39,46 @@ class TrainConfig(Section):
     )
     warmup: int = Field(0, ge=0, description="steps over which the rate rises to lr")
     clip_norm: float | None = Field(None, gt=0, description="largest norm of the gradient; null: not clipped")
+    max_skipped: int = Field(
+        5,
+        ge=0,
+        description="steps in a row that are left out because loss or gradient is not finite, before the run stops; ten times as many in all",
+    )
+    ema: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="decay of a running average of the weights, which is what the run's weights file then holds; null: none",
+    )
     amp: Amp = Field("off", description=AMP)
+    compile: bool = Field(False, description="torch.compile the task; on a CPU it needs a C++ compiler")
+    sync_batch_norm: bool = Field(
+        False, description="batch norms see the clips of all ranks (CUDA, more than one rank)"
+    )
+    rank_timeout: float = Field(
+        1800,
+        gt=0,
+        description="seconds that ranks wait for one another before the run stops; validation and checkpoints fall within",
+    )
     log_every: int = Field(10, ge=1, description="steps between lines of log.jsonl")
     checkpoint_every: int = Field(
         500, ge=1, description="steps between checkpoints; one is written at the end too"
     )
     keep: int = Field(2, ge=1, description="how many last checkpoints stay")
+    keep_best: int = Field(
+        0, ge=0, description="how many checkpoints with the best validation scores stay besides"
+    )
+    expect_loss: dict[float, float] = Field(
+        {},
+        description="part of the steps (0.1) -> the loss that this recipe shows there, on the first line of the log from then on",
+    )
+    expect_within: float = Field(
+        0.25, gt=0, description="expect_loss: a loss further off than this part of it is warned of"
+    )
+
+    @field_validator("expect_loss")
+    @classmethod
+    def _parts(cls, value: dict[float, float]) -> dict[float, float]:
+        if not all(0 < part <= 1 for part in value):
+            raise ValueError("wants parts of the steps above 0 and up to 1, such as 0.1")
+        return value

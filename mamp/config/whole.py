@@ -7,7 +7,10 @@ from mamp.config.evaluate import EvaluateConfig
 from mamp.config.mamp import MampConfig
 from mamp.config.methods import Method
 from mamp.config.section import Section
+from mamp.config.slurm import SlurmConfig
+from mamp.config.tracking import TrackingConfig
 from mamp.config.train import TrainConfig
+from mamp.config.validation import ValidationConfig
 
 
 class Config(Section):
@@ -16,4 +19,7 @@ class Config(Section):
     method: Method = MampConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
+    validation: ValidationConfig = ValidationConfig()
+    tracking: TrackingConfig = TrackingConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    slurm: SlurmConfig = SlurmConfig()

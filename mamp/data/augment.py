@@ -9,18 +9,39 @@ from torch import Tensor
 
 from mamp.config import Augment
 
+COLUMNS = 12  # numbers drawn for each clip; the last two are for knobs to come
+
 
 @torch.no_grad()
-def augment(frames: Tensor, knobs: Augment, *, size: int, generator: torch.Generator) -> Tensor:
-    """uint8 (B, T, 3, H, W) -> float (B, T, 3, size, size) in [0, 1].
+def augment(
+    frames: Tensor,
+    knobs: Augment,
+    *,
+    size: int,
+    generator: torch.Generator,
+    first: int = 0,
+    total: int | None = None,
+) -> Tensor:
+    """uint8 (B, T, 3, H, W) -> float (B, T, 3, S, S) in [0, 1]; S is `size`, or one of knobs.scales.
 
-    generator: a CPU generator, from which one row of numbers is drawn for each clip, whatever is switched on.
+    generator: a CPU generator, from which one side and one row of numbers for each clip of the global batch are drawn,
+    whatever is switched on. first, total: these are the clips first .. first+B of a global batch of `total` clips
+    (None: it ends with them), which get the rows they would get in one process; all shares have the same side.
     knobs.crop: a random box of that part of the area and of aspect 3/4 to 4/3, stretched to the square.
     knobs.brightness: s; the clip is multiplied by 1-s..1+s, then shifted by -s..s, and cut to [0, 1].
+    knobs.saturation: s; each pixel's distance from its grey is multiplied by 1-s..1+s, and cut to [0, 1].
+    knobs.hue: s; hues are turned by -s..s of the whole circle.
     With everything off and H = W = size the result is exactly frames / 255.
     """
-    clips, length, _, height, width = frames.shape
-    draw = torch.rand(clips, 8, generator=generator).to(frames.device)  # (B, 8)
+    clips = len(frames)
+    side, rows = _draw(first + clips if total is None else total, generator)
+    size = knobs.scales[int(side * len(knobs.scales))] if knobs.scales else size
+    return transform(frames, rows[first : first + clips].to(frames.device), knobs, size=size)
+
+
+def transform(frames: Tensor, draw: Tensor, knobs: Augment, *, size: int) -> Tensor:
+    """`augment` with the numbers drawn already: draw (B, COLUMNS) in [0, 1), on the device of the frames."""
+    length, _, height, width = frames.shape[1:]
     images = frames.flatten(1, 2).float() / 255  # (B, T*3, H, W): one box serves all frames of a clip
     if knobs.crop != (1.0, 1.0) or (height, width) != (size, size):
         images = _crop(images, draw[:, :4], size=size, crop=knobs.crop)
@@ -28,10 +49,19 @@ def augment(frames: Tensor, knobs: Augment, *, size: int, generator: torch.Gener
         images = torch.where((draw[:, 4] < knobs.flip)[:, None, None, None], images.flip(-1), images)
     if knobs.brightness:
         images = _brighten(images, 2 * draw[:, 5:7] - 1, strength=knobs.brightness)
-    videos = images.unflatten(1, (length, 3))  # (B, T, 3, size, size)
+    videos = images.unflatten(1, (length, 3))  # (B, T, 3, S, S)
+    if knobs.saturation:
+        videos = _saturate(videos, 2 * draw[:, 8] - 1, strength=knobs.saturation)
+    if knobs.hue:
+        videos = _turn_hue(videos, 2 * draw[:, 9] - 1, strength=knobs.hue)
     if knobs.reverse:
         videos = torch.where((draw[:, 7] < knobs.reverse)[:, None, None, None, None], videos.flip(1), videos)
     return videos
+
+
+def _draw(total: int, generator: torch.Generator) -> tuple[float, Tensor]:
+    """A number in [0, 1) for the whole batch, and (total, COLUMNS) of them for its clips."""
+    return float(torch.rand((), generator=generator)), torch.rand(total, COLUMNS, generator=generator)
 
 
 def _brighten(images: Tensor, draw: Tensor, *, strength: float) -> Tensor:
@@ -39,6 +69,24 @@ def _brighten(images: Tensor, draw: Tensor, *, strength: float) -> Tensor:
     from kornia.enhance import adjust_brightness, adjust_contrast
 
     return adjust_brightness(adjust_contrast(images, 1 + strength * draw[:, 0]), strength * draw[:, 1])
+
+
+def _saturate(videos: Tensor, draw: Tensor, *, strength: float) -> Tensor:
+    """Less or more colour for each clip (B, T, 3, H, W); draw (B,) in [-1, 1]."""
+    from kornia.enhance import adjust_saturation_with_gray_subtraction
+
+    length = videos.shape[1]
+    factor = (1 + strength * draw).repeat_interleave(length)
+    return adjust_saturation_with_gray_subtraction(videos.flatten(0, 1), factor).unflatten(0, (-1, length))
+
+
+def _turn_hue(videos: Tensor, draw: Tensor, *, strength: float) -> Tensor:
+    """Other colours for each clip (B, T, 3, H, W); draw (B,) in [-1, 1]."""
+    from kornia.enhance import adjust_hue
+
+    length = videos.shape[1]
+    angle = (2 * math.pi * strength * draw).repeat_interleave(length)
+    return adjust_hue(videos.flatten(0, 1), angle).unflatten(0, (-1, length)).clamp(0, 1)
 
 
 def _crop(images: Tensor, draw: Tensor, *, size: int, crop: tuple[float, float]) -> Tensor:

@@ -68,6 +68,32 @@ def _shuffle_and_choose(
     return videos, steps.tolist()
 
 
+class Curriculum:
+    """How far apart a clip's frames may be, and how often a video comes, by its root (STM-Cycle's data frequencies).
+
+    Both follow from the settings and the epoch alone, so that a checkpoint, which holds the settings and the step,
+    holds them too.
+    """
+
+    def __init__(self, data: DataConfig) -> None:
+        self.data = data
+
+    def repeat(self, root: int) -> int:
+        """How often an epoch holds each video of this root."""
+        return _of(self.data.repeat, root)
+
+    def max_skip(self, root: int, epoch: int) -> int:
+        """Most stored frames from one frame of a clip to the next, in this epoch (from 0)."""
+        grown = epoch // self.data.skip_epochs * _of(self.data.skip_growth, root)
+        first = _of(self.data.max_skip, root)
+        return max(first, min(first + grown, self.data.skip_limit))
+
+
+def _of(values: Sequence[int], root: int) -> int:
+    """The value for one root; a single value is everyone's."""
+    return values[root if len(values) > 1 else 0]
+
+
 class ClipPlan:
     """The clips of every epoch, from a census and a seed alone.
 
@@ -85,6 +111,8 @@ class ClipPlan:
         self.sampling = data.sampling
         self.clips_per_video = data.clips_per_video
         self.chances = tuple(chance / sum(data.interval_chances) for chance in data.interval_chances)
+        self.roots = census.roots or (0,) * len(census.counts)
+        self.curriculum = Curriculum(data)
         self.steps = [own_steps(data.intervals, data.interval_fps, rate) for rate in census.rates]
         self.epoch = lru_cache(maxsize=2)(self._epoch)
         clips = self.clips_in(0)
@@ -99,6 +127,10 @@ class ClipPlan:
         """How many clips epoch `epoch` has; published sampling draws intervals, so that epochs differ."""
         if self.sampling == "random":
             return self.clips_per_video * sum(count >= self.frames for count in self.counts)
+        if self.sampling == "skip":
+            copies = (self.curriculum.repeat(root) for root in self.roots)
+            long = (count >= self.frames for count in self.counts)
+            return self.clips_per_video * sum(n for n, fits in zip(copies, long, strict=True) if fits)
         videos, steps = _shuffle_and_choose(len(self.counts), self.steps, self._rng(epoch), self.chances)
         return sum(
             -(-self.counts[video] // step) // self.frames for video, step in zip(videos, steps, strict=True)
@@ -126,6 +158,8 @@ class ClipPlan:
             spans = [(0, count) for count in self.counts]
             rows = published_epoch(spans, self.frames - 1, rng, intervals=self.steps, chances=self.chances)
             clips = [Clip(video, tuple(frames)) for video, *frames in rows]
+        elif self.sampling == "skip":
+            clips = self._skipping_clips(epoch, rng)
         else:
             clips = self._random_clips(rng)
         return [clips[i] for i in rng.permutation(len(clips))]
@@ -141,6 +175,22 @@ class ClipPlan:
                 step = max(1, min(self.steps[video][drawn], longest))
                 start = rng.randint(count - step * (self.frames - 1))
                 clips.append(Clip(video, tuple(range(start, start + step * (self.frames - 1) + 1, step))))
+        return clips
+
+    def _skipping_clips(self, epoch: int, rng: np.random.RandomState) -> list[Clip]:
+        """Clips of each copy of each video: any first frame that the rest fits after, each next one up to the epoch's most
+        frames later, as far as the rest fits."""
+        clips = []
+        for video, (count, root) in enumerate(zip(self.counts, self.roots, strict=True)):
+            most = self.curriculum.max_skip(root, epoch)
+            for _ in range(
+                self.clips_per_video * self.curriculum.repeat(root) if count >= self.frames else 0
+            ):
+                chosen = [int(rng.randint(count - self.frames + 1))]
+                while len(chosen) < self.frames:
+                    room = count - (self.frames - len(chosen)) - chosen[-1]  # the last place for the next one
+                    chosen.append(chosen[-1] + int(rng.randint(1, min(most, room) + 1)))
+                clips.append(Clip(video, tuple(chosen)))
         return clips
 
     def _rng(self, epoch: int) -> np.random.RandomState:

@@ -20,9 +20,11 @@ from mamp.data.lists import (
     entries,
     frame_names,
     is_frame_folder,
+    is_holdout,
     listed_frames,
     mask_files,
     pick,
+    read_holdout,
     read_list,
     read_meta,
     read_splits,
@@ -54,6 +56,7 @@ class Sequence:
     there is the objects that begin at it.
     categories: object id -> category, as far as YouTube-VOS tells.
     one_object: every id is object 1 (DAVIS-2016). void: 255 is background (DAVIS-2017, Long Videos).
+    root: which of data.root it lies in.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Sequence:
     categories: Mapping[int, str] = field(default_factory=dict)
     one_object: bool = False
     void: bool = False
+    root: int = 0
 
     def open(self, *, bad_frame: str = "error", at_least: int | None = None) -> FrameSource:
         """The frames; see `open_frames`."""
@@ -99,7 +103,7 @@ def open_dataset(
     """The sequences of a split: `davis2016`, `davis2017`, `youtubevos`, `longvideos` or `folder`.
 
     root: the data set's root as its authors pack it. split: a list in ImageSets, or a folder of YouTube-VOS
-    (`val` is its valid); for `folder` the names in SPLIT.txt, or everything where there is no such list.
+    (`val` is its valid) or the file of a hold-out; for `folder` the names in SPLIT.txt, or everything where there is no such list.
     bad_frame: how video files of a `folder` are looked into; a file that is cut short is an `error`, or read as far as it goes.
 
     Raises UserError naming the path that is missing, or the splits that are there.
@@ -115,18 +119,20 @@ def open_dataset(
     return sequences
 
 
-def training_sequences(roots: collections.abc.Sequence[config.Root]) -> list[Sequence]:
-    """Unlabelled sequences of all roots, with names that are unique among them.
+def training_sequences(
+    roots: collections.abc.Sequence[config.Root], *, masks: bool = False
+) -> list[Sequence]:
+    """Sequences of all roots, with names that are unique among them; unlabelled, or with `masks` their labelled frames.
 
     A root is a DAVIS root (its train list), a YouTube-VOS root (train_all_frames, else train), a folder with
     JPEGImages/ (the names in train.txt, else all), a folder of frame folders or video files, or one of these.
     `split` of a root chooses another list, `fps` another rate.
 
-    Raises UserError for a root that is missing or holds no video.
+    Raises UserError for a root that is missing or holds no video, and for a video without the masks asked for.
     """
     found: list[Sequence] = []
     taken: set[str] = set()
-    for root in roots:
+    for number, root in enumerate(roots):
         sequences = _unlabelled(_existing(root.path), root.split)
         if not sequences:
             raise UserError(
@@ -135,7 +141,8 @@ def training_sequences(roots: collections.abc.Sequence[config.Root]) -> list[Seq
         for sequence in sequences:
             name = _unused(sequence.name, root.path.resolve().name, taken)
             taken.add(name)
-            found.append(dataclasses.replace(sequence, name=name, fps=root.fps or sequence.fps))
+            changed = dataclasses.replace(sequence, name=name, fps=root.fps or sequence.fps, root=number)
+            found.append(_with_truth(changed) if masks else changed)
     return found
 
 
@@ -203,14 +210,21 @@ def _extent(files: Mapping[int, Path], count: int) -> Labels:
 
 
 def _youtubevos(root: Path, split: str) -> list[Sequence]:
-    base = _youtube_split(root, split)
+    held = read_holdout(Path(split)) if is_holdout(split) else None
+    base = _youtube_split(root, "train" if held else split)
     labelled = base
     if not (base / "Annotations").is_dir():
         labelled = base.with_name(base.name.removesuffix("_all_frames"))
     meta = base / "meta.json" if (base / "meta.json").is_file() else labelled / "meta.json"
+    videos = read_meta(meta)
+    absent = [name for name in held.videos if name not in videos] if held else []
+    if held and absent:
+        raise UserError(
+            f"{meta} lacks {absent[0]}, which {held.file} holds out ({len(absent)} of {len(held.videos)}); bring the train folder it was cut from"
+        )
     return [
-        _youtube_sequence(base, labelled / "Annotations" / name, objects, meta=meta)
-        for name, objects in read_meta(meta).items()
+        _youtube_sequence(base, labelled / "Annotations" / name, videos[name], meta=meta)
+        for name in (held.videos if held else videos)
     ]
 
 
@@ -263,7 +277,15 @@ def _youtube_sequence(base: Path, masks: Path, objects: Mapping[int, Listed], *,
 def _folder(root: Path, split: str, bad_frame: str) -> list[Sequence]:
     if (root / "valid_demo" / "JPEGImages").is_dir():
         root = root / "valid_demo"
-    return [_from_first_mask(source, bad_frame) for source in _listed(root, split) or _sources(root)]
+    sources = _listed(root, split) or video_sources(root)
+    by_name: dict[str, Path] = {}
+    for source in sources:
+        other = by_name.setdefault(_name(source), source)
+        if other is not source:
+            raise UserError(
+                f"{root} holds {other.name} and {source.name}, whose masks would both be called {_name(source)}; rename one"
+            )
+    return [_from_first_mask(source, bad_frame) for source in sources]
 
 
 def _from_first_mask(source: Path, bad_frame: str) -> Sequence:
@@ -271,7 +293,7 @@ def _from_first_mask(source: Path, bad_frame: str) -> Sequence:
 
     A mask gives the objects that no mask before it shows; it is truth too, unless new objects are all it shows.
     """
-    masks = _masks_beside(source)
+    masks = masks_beside(source)
     names = frame_names(source) if source.is_dir() else tuple(open_frames(source, bad_frame=bad_frame).names)
     files = {0: masks} if masks.is_file() else mask_files(masks, names)
     start = min(files)
@@ -295,7 +317,7 @@ def _from_first_mask(source: Path, bad_frame: str) -> Sequence:
     )
 
 
-def _masks_beside(source: Path) -> Path:
+def masks_beside(source: Path) -> Path:
     """Where the masks of a video are: Annotations/NAME beside it or beside JPEGImages, in it, or one NAME.png."""
     name = _name(source)
     images = next((parent for parent in source.parents if parent.name == "JPEGImages"), source.parent)
@@ -309,7 +331,7 @@ def _masks_beside(source: Path) -> Path:
     return next((place for place in places if place.exists()), places[0])
 
 
-def _sources(root: Path) -> list[Path]:
+def video_sources(root: Path) -> list[Path]:
     """The videos of a folder: JPEGImages/NAME, or frame folders and video files, or itself if images prevail."""
     if root.is_file():
         return [root]
@@ -339,7 +361,7 @@ def _listed(root: Path, split: str) -> list[Path]:
             return []
         there = ", ".join(list_file.stem for list_file in sorted(root.glob("*.txt"))) or "none"
         raise UserError(f"{root} has no split {split} (a list {split}.txt); it has {there}")
-    by_name = {_name(path): path for path in _sources(root)}
+    by_name = {_name(path): path for path in video_sources(root)}
     names = list(read_list(file))
     absent = [name for name in names if name not in by_name]
     if absent:
@@ -366,7 +388,26 @@ def _unlabelled(root: Path, split: str | None) -> list[Sequence]:
         fps = YOUTUBE_FPS
     elif (root / "meta.json").is_file():
         fps = YOUTUBE_LISTED_FPS
-    return [_plain(source, fps) for source in _listed(root, split or "train") or _sources(root)]
+    return [_plain(source, fps) for source in _listed(root, split or "train") or video_sources(root)]
+
+
+def _with_truth(sequence: Sequence) -> Sequence:
+    """The frames that have masks, with them; those of YouTube-VOS's all-frames variants lie in the plain split."""
+    if sequence.source.is_file():
+        raise UserError(
+            f"{sequence.source} is a video file, and this method learns from masks; give frame folders with Annotations"
+        )
+    place = masks_beside(sequence.source)
+    if not place.is_dir() and "_all_frames" in str(place):
+        place = Path(str(place).replace("_all_frames", ""))
+    names = sequence.frame_names
+    files = mask_files(place, names)
+    return dataclasses.replace(
+        sequence,
+        frame_names=tuple(names[index] for index in files),
+        truth=dict(enumerate(files.values())),
+        labels="all",
+    )
 
 
 def _plain(source: Path, fps: float | None, frames: tuple[str, ...] = ()) -> Sequence:

@@ -196,6 +196,11 @@ class VideoFile(FrameSource):
             self.names = list(names)
             self._numbers = [numbers[name] for name in names]
 
+    @property
+    def cut_short(self) -> str:
+        """How much of the file is missing, in words; empty when it is whole."""
+        return self._index.cut_short
+
     def close(self) -> None:
         """Close the decoder; the next read opens it again."""
         if self._reader is not None and not inherited(self._reader):

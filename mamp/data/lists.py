@@ -227,6 +227,36 @@ def categories(objects: Mapping[int, Listed]) -> dict[int, str]:
     return {number: listed.category for number, listed in objects.items() if listed.category}
 
 
+@dataclass(frozen=True)
+class Holdout:
+    """Videos of YouTube-VOS train that no training sees. seen: the categories that training does see."""
+
+    file: Path
+    videos: tuple[str, ...]
+    seen: frozenset[str]
+
+
+def is_holdout(split: str) -> bool:
+    """Whether the name of a split is that of a hold-out's file."""
+    return split.endswith(".json")
+
+
+def read_holdout(file: Path) -> Holdout:
+    """The list that `mamp data holdout` wrote; UserError when the file is none."""
+    try:
+        values = json.loads(read_text(file))
+        names = [_plain_name(str(name), file) for group in values["videos"].values() for name in group]
+        seen = frozenset(map(str, values["categories"]["seen"]))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UserError(f"{file} is not a list of `mamp data holdout`; name one") from None
+    return Holdout(file, tuple(sorted(names)), seen)
+
+
+def read_names(file: Path) -> frozenset[str]:
+    """The videos that a hold-out names, or a text with one name a line."""
+    return frozenset(read_holdout(file).videos if is_holdout(file.name) else read_list(file))
+
+
 def _listed(entry: Mapping[str, Any], file: Path) -> Listed:
     frames = sorted((_plain_name(str(name), file) for name in entry["frames"]), key=natural_key)
     category = str(entry.get("category", "")).strip()

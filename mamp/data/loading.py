@@ -21,17 +21,22 @@ from mamp.config import DataConfig
 from mamp.data.clips import Clip, ClipPlan
 from mamp.data.datasets import Sequence as Video
 from mamp.data.frames import FrameSource
+from mamp.data.labels import fit_labels, upright, with_object
 from mamp.data.limits import Board, time_limit, watched
 from mamp.errors import UserError
-from mamp.ops.sizes import resize
+from mamp.ops.sizes import letterbox, resize
 
 OPEN_VIDEOS = 8  # readers a worker holds open; a decoder of 256-pixel video keeps some 10 MB
 KNOWN_VIDEOS = 256  # videos whose list of frames a worker keeps; making one costs as much as decoding a clip
 LOOK_EVERY = 1.0  # seconds between looks at what workers read, while none has a batch ready
 SPARE_CLIPS = 4  # other clips to try, with bad_frame=skip, before a sample is given up
 
-# What a batch is made of: frames uint8 (B, T, 3, S, S) RGB, labels (none yet), per clip its video and frame names.
-Arrays = tuple[Tensor, None, tuple[dict[str, Any], ...]]
+# What a batch is made of: frames uint8 (B, T, 3, H, W) RGB, labels uint8 (B, T, H, W) or None, per clip its video and
+# frame names.
+Arrays = tuple[Tensor, Tensor | None, tuple[dict[str, Any], ...]]
+
+
+Item = tuple[np.ndarray, np.ndarray | None, dict[str, Any]]  # the same of one clip
 
 
 class ClipLoader:
@@ -39,14 +44,25 @@ class ClipLoader:
 
     plan: which clips each step has. data.fit: how a frame becomes a square of side data.load_size.
     pin: put batches into page-locked memory, for a faster copy to a GPU.
+    share: (rank, ranks); of each step's clips, this rank's equal part alone is decoded.
     """
 
-    def __init__(self, videos: Sequence[Video], plan: ClipPlan, data: DataConfig, *, pin: bool = False):
+    def __init__(
+        self,
+        videos: Sequence[Video],
+        plan: ClipPlan,
+        data: DataConfig,
+        *,
+        pin: bool = False,
+        share: tuple[int, int] = (0, 1),
+    ):
         self.plan = plan
+        size = plan.batch // share[1]
+        self.places = range(share[0] * size, (share[0] + 1) * size)
         self.spares = SPARE_CLIPS if data.bad_frame == "skip" else 0
         self.dataset = ClipDataset(
             videos,
-            size=data.load_size or data.size,
+            size=loaded_size(data),
             fit=data.fit,
             bad_frame=data.bad_frame,
             scaled_jpeg=data.scaled_jpeg,
@@ -64,7 +80,7 @@ class ClipLoader:
         board = Board(self.workers, context) if self.workers else None
         loader = DataLoader(
             self.dataset,
-            batch_sampler=_Samples(self.plan, start, self.spares),
+            batch_sampler=_Samples(self.plan, start, self.places, spares=self.spares),
             num_workers=self.workers,
             collate_fn=_collate,
             pin_memory=self.pin,
@@ -94,11 +110,12 @@ class _Failure:
 
 
 class _Samples(Sampler[list[Sample]]):
-    """The samples of each step from `start` on, across epochs."""
+    """The samples of each step from `start` on, across epochs; of its clips those at `places`."""
 
-    def __init__(self, plan: ClipPlan, start: int, spares: int):
+    def __init__(self, plan: ClipPlan, start: int, places: range, *, spares: int):
         self.plan = plan
         self.start = start
+        self.places = places
         self.spares = spares
 
     def __iter__(self) -> Iterator[list[Sample]]:
@@ -107,7 +124,7 @@ class _Samples(Sampler[list[Sample]]):
         while True:
             clips = plan.epoch(epoch)
             for first in range(offset * plan.batch, len(clips) - plan.batch + 1, plan.batch):
-                yield [self._sample(clips, first + i, (plan.seed, step, i)) for i in range(plan.batch)]
+                yield [self._sample(clips, first + i, (plan.seed, step, i)) for i in self.places]
                 step += 1
             epoch, offset = epoch + 1, 0
 
@@ -117,13 +134,14 @@ class _Samples(Sampler[list[Sample]]):
 
 
 class ClipDataset(Dataset):
-    """Sample -> (frames uint8 (T, 3, S, S), what the clip is made of); holds the last few videos."""
+    """Sample -> (frames uint8 (T, 3, H, W), labels uint8 (T, H, W) or None, what the clip is made of); holds the last few
+    videos. Labels come with videos that have truth."""
 
     def __init__(
         self,
         videos: Sequence[Video],
         *,
-        size: int,
+        size: tuple[int, int],
         fit: str,
         bad_frame: str,
         scaled_jpeg: bool = False,
@@ -133,7 +151,7 @@ class ClipDataset(Dataset):
         self.size = size
         self.fit = fit
         self.bad_frame = bad_frame
-        self.at_least = size if scaled_jpeg and fit == "crop" else None  # stretching is as published
+        self.at_least = max(size) if scaled_jpeg and fit == "crop" else None  # stretching is as published
         self.seconds = seconds
         self.note: Callable[[str], None] = _nobody
         self._reading = ""
@@ -142,29 +160,33 @@ class ClipDataset(Dataset):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_known": OrderedDict(), "note": _nobody}
 
-    def __getitem__(self, sample: Sample) -> tuple[np.ndarray, dict[str, Any]] | _Failure:
+    def __getitem__(self, sample: Sample) -> Item | _Failure:
         for clip in (sample.clip, *sample.spares):
             try:
                 with time_limit(self.seconds, lambda: self._reading):
                     return self._read(clip, np.random.default_rng(sample.seed))
             except UserError as error:
-                failure = _Failure(
-                    str(error)
-                )  # an exception would arrive with the worker's traceback in its text
+                failure = _Failure(str(error))  # an exception would arrive with the worker's traceback in it
                 self._known.pop(clip.sequence, None)  # it may have been left in the middle of a read
             finally:
                 self._tell("")
         return failure
 
-    def _read(self, clip: Clip, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, Any]]:
-        source = self._source(clip.sequence)
-        place = tuple(rng.random(2)) if self.fit == "crop" else None
-        frames = np.stack([fit_square(self._frame(source, i), self.size, place=place) for i in clip.frames])
+    def _read(self, clip: Clip, rng: np.random.Generator) -> Item:
+        source, video = self._source(clip.sequence), self.videos[clip.sequence]
+        place = (rng.random(), rng.random()) if self.fit == "crop" else None
+        labels = None
+        if video.truth:
+            self._tell(f"{video.source}, or a mask of it,")
+            clip, maps = with_object(clip, video, count=len(source), rng=rng)
+            labels = np.stack([fit_labels(m, self.size, fit=self.fit, place=place) for m in maps])
+        read = [self._frame(source, index) for index in clip.frames]
+        frames = np.stack([fit_frame(frame, self.size, fit=self.fit, place=place) for frame in read])
         about = {
-            "sequence": self.videos[clip.sequence].name,
+            "sequence": video.name,
             "frames": [source.names[i] for i in clip.frames],
         }
-        return frames.transpose(0, 3, 1, 2), about
+        return frames.transpose(0, 3, 1, 2), labels, about
 
     def _frame(self, source: FrameSource, index: int) -> np.ndarray:
         self._tell(source.where(index))
@@ -181,13 +203,34 @@ class ClipDataset(Dataset):
         if source is None:
             video = self.videos[sequence]
             self._tell(str(video.source))
-            source = video.open(bad_frame=self.bad_frame, at_least=self.at_least)
+            at_least = None if video.truth else self.at_least  # masks stay on their pixels
+            source = video.open(bad_frame=self.bad_frame, at_least=at_least)
         self._known[sequence] = source  # the last used comes last
         if len(self._known) > OPEN_VIDEOS:
             self._known[list(self._known)[-1 - OPEN_VIDEOS]].close()
         if len(self._known) > KNOWN_VIDEOS:
             self._known.popitem(last=False)
         return source
+
+
+def loaded_size(data: DataConfig) -> tuple[int, int]:
+    """(H, W) of the frames that workers hand over."""
+    side = data.load_size or data.size
+    return data.box if data.fit == "letterbox" else (side, side)
+
+
+def fit_frame(
+    frame: np.ndarray, size: tuple[int, int], *, fit: str, place: Sequence[float] | None
+) -> np.ndarray:
+    """uint8 (H, W, 3) -> uint8 (*size, 3) as `data.fit` says; for `place` see `fit_square`."""
+    if fit != "letterbox":
+        return fit_square(frame, size[0], place=place)
+    frame = upright(frame)
+    inner, (left, right, top, bottom) = letterbox((frame.shape[0], frame.shape[1]), size)
+    if frame.shape[:2] != inner:
+        shrunk = resize(torch.tensor(frame).permute(2, 0, 1).float(), inner)
+        frame = shrunk.round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return np.pad(frame, ((top, bottom), (left, right), (0, 0)))
 
 
 def fit_square(frame: np.ndarray, size: int, *, place: Sequence[float] | None) -> np.ndarray:
@@ -213,8 +256,10 @@ def _collate(samples: list[Any]) -> Arrays | _Failure:
     for sample in samples:
         if isinstance(sample, _Failure):
             return sample
-    frames = torch.from_numpy(np.stack([frames for frames, _ in samples]))
-    return frames, None, tuple(about for _, about in samples)
+    frames = torch.from_numpy(np.stack([frames for frames, _, _ in samples]))
+    maps = [labels for _, labels, _ in samples if labels is not None]
+    labels = torch.from_numpy(np.stack(maps)) if maps else None
+    return frames, labels, tuple(about for _, _, about in samples)
 
 
 def _start_method() -> str | None:
@@ -238,5 +283,6 @@ def _begin(board: Board, worker: int) -> None:
 
 def _ignore_signals(_: int) -> None:
     """Ctrl-C and a scheduler's signals reach the whole group; what becomes of the workers is the engine's choice."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
+        if hasattr(signal, name):  # Windows has no SIGUSR
+            signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -21,6 +21,11 @@ PALETTE = np.array([*_FIRST_COLOURS, *((i, i, i) for i in range(len(_FIRST_COLOU
 
 _LARGEST_PALETTE_ID = 254  # 255 is void in DAVIS
 _MOST_GREYS = 64  # a colour image with more distinct greys than this is a photograph, not a mask
+_MANY = 64  # ids in a mask above which it is looked at whether it is one at all
+_TINY = 4096  # pixels of an image that is too small to be told from a photograph
+_LEAST_FLAT = (
+    0.5  # part of neighbouring pixels that are equal: over 0.9 in masks of any kind, under 0.4 in photographs
+)
 
 
 def read_mask(path: Path | str, *, size: tuple[int, int] | None = None, void: bool = False) -> np.ndarray:
@@ -30,7 +35,7 @@ def read_mask(path: Path | str, *, size: tuple[int, int] | None = None, void: bo
     the DAVIS palette, or black and white. A file that holds nothing but 0 and 255, as DAVIS-2016's do, shows object 1.
     size: (H, W) the mask must have. void: 255 becomes background, as the DAVIS-2017 and Long Videos tools read truth.
 
-    Raises UserError for a file that is missing, damaged, of another size or no mask.
+    Raises UserError for a file that is missing, damaged, of another size or no mask (a photograph, soft edges).
     """
     path = Path(path)
     labels = _labels(path, _open(path))
@@ -38,7 +43,10 @@ def read_mask(path: Path | str, *, size: tuple[int, int] | None = None, void: bo
         raise UserError(
             f"mask {path} is {labels.shape[1]}x{labels.shape[0]} but its frame is {size[1]}x{size[0]}; give a mask of the frame's size"
         )
-    if labels.dtype == np.uint8 and labels.max(initial=0) == 255:  # one quick look spares most masks the rest
+    highest = labels.max(initial=0)  # one quick look spares most masks the rest
+    if labels.dtype == np.uint8 and highest > _MANY and labels.size >= _TINY:
+        _refuse_picture(path, labels)
+    if labels.dtype == np.uint8 and highest == 255:
         if void:
             labels[labels == 255] = 0
         elif ((labels == 0) | (labels == 255)).all():
@@ -125,6 +133,24 @@ def _labels(path: Path, image: Image.Image) -> np.ndarray:
     if image.mode in ("RGB", "RGBA"):
         return _from_colours(path, np.asarray(image))
     raise UserError(f"mask {path} has the pixel format {image.mode}; write masks as palette PNG")
+
+
+def _refuse_picture(path: Path, labels: np.ndarray) -> None:
+    """UserError for greys that are no ids: a photograph, or the soft edges of one white object."""
+    counts = np.bincount(labels.reshape(-1), minlength=256)
+    many = int((counts > 0).sum())
+    if many <= _MANY:
+        return
+    if (labels[:, 1:] == labels[:, :-1]).mean() < _LEAST_FLAT:
+        looks = "a photograph"
+    elif counts[255] > counts[1:255].sum():
+        looks = "a white object with soft edges"
+    else:
+        return
+    raise UserError(
+        f"mask {path} holds {many} different greys and looks like {looks}; give a PNG whose pixels are object numbers, "
+        "with hard edges"
+    )
 
 
 def _from_colours(path: Path, pixels: np.ndarray) -> np.ndarray:

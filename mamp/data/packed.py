@@ -122,6 +122,8 @@ def parse_clip(folder: Path, name: str, record: Mapping[str, Any]) -> Packed:
         sizes=np.array(record["packets"], dtype=np.uint32),
         checks=np.array(record["crc32"], dtype=np.uint32),
     )
+    if not isinstance(record["sha256"], str):
+        raise TypeError(f"clip {name} has no checksum")
     if not len(clip) or len(clip.checks) != len(clip) or clip.keyframes < 1:
         raise ValueError(f"clip {name} has {len(clip)} frames and {len(clip.checks)} checksums")
     if clip.start < 0 or clip.start + int(clip.sizes.sum(dtype=np.int64)) > clip.length:

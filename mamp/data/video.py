@@ -43,7 +43,7 @@ def index_video(path: Path) -> VideoIndex:
 
     try:
         turned = _is_turned(path)  # decord turns frames wrongly where the rows of the turned frame are padded
-        with av.open(str(path)) as container:
+        with av.open(file_url(path)) as container:
             video = container.streams.video[0]
             times: list[int | None] = []
             end = 0.0
@@ -69,11 +69,16 @@ def index_video(path: Path) -> VideoIndex:
     )
 
 
+def file_url(path: Path) -> str:
+    """How the libraries of video are told of a file, whose name may have a colon in it, which they take for a protocol."""
+    return f"file:{path}" if ":" in str(path) else str(path)
+
+
 def _is_turned(path: Path) -> bool:
     """Whether the first frame carries a rotation flag."""
     import av
 
-    with av.open(str(path)) as container:
+    with av.open(file_url(path)) as container:
         try:
             return bool(next(container.decode(container.streams.video[0])).rotation)
         except (av.FFmpegError, StopIteration):
@@ -156,7 +161,7 @@ class DecordReader:
         self._errors = (RuntimeError, OSError, IndexError, decord.DECORDError)
         self._next = 0
         try:
-            self._video: Any = decord.VideoReader(str(path), num_threads=1)
+            self._video: Any = decord.VideoReader(file_url(path), num_threads=1)
         except self._errors as error:
             raise Undecodable(_first_line(error)) from None
         if len(self._video) != index.count:
@@ -233,7 +238,7 @@ class PyavReader:
 
     def _reopen(self) -> None:
         try:
-            self._container: Any = self._av.open(str(self._path))
+            self._container: Any = self._av.open(file_url(self._path))
         except (self._av.FFmpegError, OSError) as error:
             raise Undecodable(_first_line(error)) from None
         self._container.streams.video[0].codec_context.thread_count = 1

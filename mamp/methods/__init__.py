@@ -5,6 +5,11 @@ A method's package has four functions:
   build_model(method) -> nn.Module                          from the method's config, fresh weights
   from_published(state) -> (state dict, method)             names of a published checkpoint -> ours
   build_propagator(model, method, *, motion, device, dtype) -> Propagator   for one video
+and may have:
+  build_trunk(model, method) -> nn.Module                   images (1, 3, H, W) -> features (1, C, h, w), for the probe; `normalises`
+                                                            is True where it takes RGB in [0, 1], `patch` the multiple of its sides
+  build_pretrained(method) -> nn.Module                     a network that needs no weights of ours
+  on_trunk(network, trunk, method) -> nn.Module             the network, made from one of another method with config `trunk`
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ from types import ModuleType
 
 from mamp.errors import UserError
 
-METHODS = {"mamp": "mamp.methods.mamp"}
+METHODS = {"mamp": "mamp.methods.mamp", "stm": "mamp.methods.stm", "probe": "mamp.methods.probe"}
 
 
 def get(name: str) -> ModuleType:

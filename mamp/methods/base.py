@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -29,16 +30,27 @@ class Batch:
 
     frames: uint8 (B, T, 3, H, W) RGB. labels: uint8 (B, T, H, W) or None.
     clips: per sample, what it is made of (sequence name and frame numbers).
+    first, total: its clips are number first, first + 1, .. of `total` that the step has on all ranks (None: of these).
     """
 
     frames: Tensor
     labels: Tensor | None
     clips: tuple[dict[str, Any], ...]
+    first: int = 0
+    total: int | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on `device`."""
         labels = None if self.labels is None else self.labels.to(device, non_blocking=True)
-        return Batch(self.frames.to(device, non_blocking=True), labels, self.clips)
+        return replace(self, frames=self.frames.to(device, non_blocking=True), labels=labels)
+
+    def split(self, parts: int) -> Iterator[Batch]:
+        """`parts` batches of equal size, in order, that know their place."""
+        size, total = len(self.frames) // parts, self.total or len(self.frames)
+        for start in range(0, parts * size, size):
+            place = slice(start, start + size)
+            labels = None if self.labels is None else self.labels[place]
+            yield Batch(self.frames[place], labels, self.clips[place], self.first + start, total)
 
 
 class TrainingTask(nn.Module):
@@ -51,11 +63,15 @@ class TrainingTask(nn.Module):
     model: nn.Module
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Any:
-        """Augmentation and colour on the device; all randomness comes from `generator` (a CPU generator)."""
+        """Augmentation and colour on the device; all randomness comes from `generator` (a CPU generator).
+
+        `generator` is in the same state for every part of a step's batch, on whatever rank: what is drawn for a clip
+        depends on its place in the whole (`batch.first`, `batch.total`), what is drawn once is the same for all parts.
+        """
         raise NotImplementedError
 
     def forward(self, prepared: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        """The scalar loss and named scalars to log."""
+        """The scalar loss, a mean over clips, and named scalars to log."""
         raise NotImplementedError
 
     def preview(self, prepared: Any) -> Tensor:

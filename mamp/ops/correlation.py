@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import reduce
+from dataclasses import dataclass
+from functools import partial, reduce
 
 import torch
 import torch.nn.functional as F
@@ -86,6 +87,10 @@ def topk_readout(
     top_k: int,
     temperature: float,
     outside: str = "zero",
+    shape: str = "square",
+    ties: str = "cut",
+    counts: Sequence[int] | None = None,
+    free: Sequence[int] = (),
     tile: int = 8,
     max_bytes: int = 1 << 24,
 ) -> Tensor:
@@ -93,21 +98,95 @@ def topk_readout(
 
     query: (C, h, w); keys: M of (C, h, w); values: M of (V, h, w). Scores are dot products divided by `temperature`.
     outside: "zero" lets cells outside the frame compete with score 0 and value 0, as published (MAMP A4, A6);
-    "masked" leaves them out. k is at most the M*P*P cells there are. Working memory is about `max_bytes`.
-    Returns (V, h, w) in the dtype of `values`.
+    "masked" leaves them out. shape: the window's, see `window_offsets`. ties: "cut" reads exactly k cells, "kept" all that
+    are as similar as the k-th (only with outside="masked"). counts: how often each memory takes part, None is once; 0 leaves
+    it out. free: memories that take part once more, without a window. k is at most the cells there are. Working memory is
+    about `max_bytes`. Returns (V, h, w) in the dtype of `values`.
     """
-    weights, index = topk_window(
-        query,
-        keys,
-        radius=radius,
-        top_k=top_k,
-        temperature=temperature,
-        outside=outside,
-        tile=tile,
-        max_bytes=max_bytes,
+    part = Part(radius, shape, tuple(counts or [1] * len(keys)), tuple(free))
+    spare = int(ties == "kept")
+    scores, index, copies = _best(
+        query, keys, part, k=top_k + spare, temperature=temperature, outside=outside, tile=tile, max_bytes=max_bytes
+    )  # fmt: skip
+    weights, cut = _weights(scores, copies, top_k)
+    result = _weighted_sum(weights, index, values, radius=radius, max_bytes=max_bytes)
+    if ties == "kept" and cut.any():
+        rows = cut.nonzero()[:, 0]
+        dense = _readout_rows(rows, query / temperature, keys, values, part, top_k=top_k, max_bytes=max_bytes)
+        result.flatten(1)[:, rows] = dense.to(result.dtype)
+    return result
+
+
+def topk_window(
+    query: Tensor,
+    keys: Sequence[Tensor] | Tensor,
+    *,
+    radius: int,
+    top_k: int,
+    temperature: float,
+    outside: str = "zero",
+    tile: int = 8,
+    max_bytes: int = 1 << 24,
+) -> tuple[Tensor, Tensor]:
+    """Weights and places of the k most similar cells of square windows; arguments as in `topk_readout`.
+
+    Returns weights float32 (h*w, k), descending, summing to 1, and index int64 (h*w, k) into the flattened
+    memories padded by r on all sides, (M, h+2r, w+2r).
+    """
+    part = Part(radius, "square", (1,) * len(keys), ())
+    scores, index, _ = _best(
+        query, keys, part, k=top_k, temperature=temperature, outside=outside, tile=tile, max_bytes=max_bytes
     )
-    height, width = query.shape[-2:]
-    first, inner = values[0], (slice(radius, radius + height), slice(radius, radius + width))
+    return scores.softmax(dim=-1), index
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which cells take part: the window, how often each memory has it, and the memories that count once more in full."""
+
+    radius: int
+    shape: str
+    counts: tuple[int, ...]
+    free: tuple[int, ...]
+
+
+def window_offsets(radius: int, shape: str) -> Tensor:
+    """The cells of a window, int64, ascending, each as row * P + column from the window's top left corner.
+
+    shape: "square", "disc" (distance from the middle at most r) or "open_disc" (distance below r).
+    """
+    side = torch.arange(-radius, radius + 1)
+    distance = side[:, None] ** 2 + side**2  # squared, exact
+    inside = {
+        "square": distance >= 0,
+        "disc": distance <= radius**2,
+        "open_disc": distance < radius**2,
+    }[shape]
+    return inside.flatten().nonzero()[:, 0]
+
+
+def _weights(scores: Tensor, copies: Tensor | None, top_k: int) -> tuple[Tensor, Tensor]:
+    """Softmax of the first k of the descending scores (n, k or more), each entry standing for `copies` equal ones.
+
+    Returns weights (n, .) and, per row, whether an entry as good as the last of the k was cut off.
+    """
+    if copies is None and scores.shape[-1] <= top_k:
+        return scores.softmax(dim=-1), scores.new_zeros(len(scores), dtype=torch.bool)
+    there = torch.ones_like(scores, dtype=torch.int64) if copies is None else copies
+    taken = (top_k - (there.cumsum(-1) - there)).clamp(min=0).minimum(there)
+    last = scores.masked_fill(taken == 0, math.inf).amin(dim=-1, keepdim=True)
+    near = scores >= last - 1e-6 * last.abs()  # equal, but for the order of summation
+    cut = (near & (taken < there) & (scores > -math.inf)).any(dim=-1)
+    weights = (scores - scores[:, :1]).exp() * taken
+    return weights / weights.sum(dim=-1, keepdim=True), cut
+
+
+def _weighted_sum(
+    weights: Tensor, index: Tensor, values: Sequence[Tensor] | Tensor, *, radius: int, max_bytes: int
+) -> Tensor:
+    """Weights and places (h*w, k) as of `topk_window` and values M of (V, h, w) -> (V, h, w)."""
+    first, (height, width) = values[0], values[0].shape[-2:]
+    inner = slice(radius, radius + height), slice(radius, radius + width)
     framed = len(values), height + 2 * radius, width + 2 * radius
     step = max(1, max_bytes // (math.prod(framed) * first.element_size()))
     picked = []
@@ -123,47 +202,134 @@ def topk_readout(
     return torch.cat(picked).unflatten(1, (height, width))
 
 
-def topk_window(
+def _readout_rows(
+    rows: Tensor,
+    query: Tensor,
+    keys: Sequence[Tensor] | Tensor,
+    values: Sequence[Tensor] | Tensor,
+    part: Part,
+    *,
+    top_k: int,
+    max_bytes: int,
+) -> Tensor:
+    """The readout of these queries (n, flat indices) with all cells that are as good as the k-th: (V, n), cell by cell."""
+    height, width = query.shape[-2:]
+    window = torch.zeros((2 * part.radius + 1) ** 2, dtype=torch.bool, device=query.device)
+    window[window_offsets(part.radius, part.shape).to(query.device)] = True
+    memories = [(m, True) for m, count in enumerate(part.counts) for _ in range(count)]
+    memories += [(m, False) for m in part.free]
+    column = torch.arange(height * width, device=query.device)
+    flat = torch.cat([values[m].flatten(1) for m, _ in memories], dim=1)  # (V, N*h*w)
+    step = max(1, max_bytes // (16 * len(memories) * height * width))
+    results = []
+    for chosen in rows.split(step):
+        dy = column // width - chosen[:, None] // width + part.radius  # (n, h*w)
+        dx = column % width - chosen[:, None] % width + part.radius
+        side = 2 * part.radius + 1
+        inside = (dy >= 0) & (dy < side) & (dx >= 0) & (dx < side)
+        inside &= window[(dy * side + dx).clamp(0, side * side - 1)]
+        q = query.flatten(1)[:, chosen].T.float()  # (n, C)
+        scores = []
+        for m, bounded in memories:
+            score = q @ keys[m].flatten(1).float()
+            scores.append(score.masked_fill(~inside, -math.inf) if bounded else score)
+        all_scores = torch.cat(scores, dim=1)  # (n, N*h*w)
+        least = all_scores.topk(min(top_k, all_scores.shape[1]), dim=1).values[:, -1:]
+        weights = all_scores.masked_fill(all_scores < least, -math.inf).softmax(dim=1)
+        results.append(flat @ weights.to(flat.dtype).T)
+    return torch.cat(results, dim=1)
+
+
+def _best(
+    query: Tensor,
+    keys: Sequence[Tensor] | Tensor,
+    part: Part,
+    *,
+    k: int,
+    temperature: float,
+    outside: str,
+    tile: int,
+    max_bytes: int,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The k best entries of all that takes part: scores (h*w, k), descending, and places as of `topk_window`.
+
+    The third, int64 (h*w, k), is how often each entry is there; None where everything is there once.
+    """
+    query = query.float() / temperature
+    near = [m for m, count in enumerate(part.counts) if count]
+    windows = partial(
+        _best_in_windows, query, part=part, k=k, outside=outside, tile=tile, max_bytes=max_bytes
+    )
+    if len(near) == len(keys) and max(part.counts) == 1 and not part.free:
+        return *windows(keys), None
+    height, width = query.shape[-2:]
+    frame = (height + 2 * part.radius) * (width + 2 * part.radius)
+    found = []
+    if near:
+        scores, places = windows([keys[m] for m in near])
+        memory = torch.tensor(near, device=query.device)[places // frame]
+        copies = torch.tensor(part.counts, device=query.device)[memory]
+        found.append((scores, memory * frame + places % frame, copies))
+    for m in part.free:
+        scores, places = _best_in_frame(query, keys[m], k=k, radius=part.radius, max_bytes=max_bytes)
+        found.append((scores, m * frame + places, torch.ones_like(places)))
+    scores, places, copies = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
+    best = scores.topk(min(k, scores.shape[1]), dim=1)
+    return best.values, places.gather(1, best.indices), copies.gather(1, best.indices)
+
+
+def _best_in_frame(
+    query: Tensor, key: Tensor, *, k: int, radius: int, max_bytes: int
+) -> tuple[Tensor, Tensor]:
+    """Best k of all cells of one memory: scores (h*w, k), descending, and places in that memory padded by r."""
+    width = query.shape[-1]
+    queries, table = query.flatten(1).T, key.flatten(1).float()  # (h*w, C), (C, h*w)
+    step = max(1, max_bytes // (8 * table.shape[1]))
+    best = [(q @ table).topk(min(k, table.shape[1]), dim=1) for q in queries.split(step)]
+    cell = torch.cat([b.indices for b in best])
+    places = (cell // width + radius) * (width + 2 * radius) + cell % width + radius
+    return torch.cat([b.values for b in best]), places
+
+
+def _best_in_windows(
     query: Tensor,
     keys: Sequence[Tensor] | Tensor,
     *,
-    radius: int,
-    top_k: int,
-    temperature: float,
-    outside: str = "zero",
-    tile: int = 8,
-    max_bytes: int = 1 << 24,
+    part: Part,
+    k: int,
+    outside: str,
+    tile: int,
+    max_bytes: int,
 ) -> tuple[Tensor, Tensor]:
-    """Weights and places of the k most similar window cells; arguments as in `topk_readout`.
-
-    Returns weights float32 (h*w, k), descending, summing to 1, and index int64 (h*w, k) into the flattened
-    memories padded by r on all sides, (M, h+2r, w+2r).
-    """
-    memories, (height, width) = len(keys), query.shape[-2:]
+    """Best k of the windows of all memories: scores (h*w, k), descending, and places as of `topk_window`."""
+    radius, memories, (height, width) = part.radius, len(keys), query.shape[-2:]
     tile = min(tile, 4 * math.ceil(max(height, width) / 4))
-    k = min(top_k, memories * (2 * radius + 1) ** 2)
-    tiles = query_tiles(query[None].float() / temperature, tile)[0]  # (ny, nx, t*t, C)
+    offsets = window_offsets(radius, part.shape).to(query.device)
+    window, block = len(offsets), (tile + 2 * radius) ** 2
+    k = min(k, memories * window)
+    tiles = query_tiles(query[None], tile)[0]  # (ny, nx, t*t, C)
     rows, columns, cells, channels = tiles.shape
-    ones = torch.ones_like(query[:1], dtype=torch.float32) if outside == "masked" else None
+    ones = torch.ones_like(query[:1]) if outside == "masked" else None
     scores = tiles.new_empty(rows, columns, cells, k)
     places = torch.empty_like(scores, dtype=torch.int64)
-    window, block = (2 * radius + 1) ** 2, (tile + 2 * radius) ** 2
     per_tile = 4 * (
         cells * ((memories + 2) * block + 3 * window + 3 * memories * min(k, window)) + channels * block
     )
     step = max(1, max_bytes // per_tile)
     for top in range(0, rows, max(1, step // columns)):
         for left in range(0, columns, step):
-            part = slice(top, top + max(1, step // columns)), slice(left, left + step)
-            chosen = tiles[part]
+            some = slice(top, top + max(1, step // columns)), slice(left, left + step)
+            chosen = tiles[some]
             blocks = [_blocks_of(key, chosen, top, left, radius) for key in keys]
             hidden = None
             if ones is not None:
                 hidden = _blocks_of(ones, chosen, top, left, radius) == 0
-            scores[part], places[part] = _topk_tiles(chosen, blocks, hidden, radius=radius, k=k)
+            scores[some], places[some] = _topk_tiles(
+                chosen, blocks, hidden, radius=radius, k=k, offsets=offsets
+            )
     scores = untile(scores[None], height, width)[0].flatten(1).T  # (h*w, k)
     places = untile(places[None], height, width)[0].flatten(1).T
-    return scores.softmax(dim=-1), _absolute(places, height, width, radius)
+    return scores, _absolute(places, height, width, radius)
 
 
 def _blocks_of(x: Tensor, tiles: Tensor, top: int, left: int, radius: int) -> Tensor:
@@ -178,7 +344,7 @@ def _blocks_of(x: Tensor, tiles: Tensor, top: int, left: int, radius: int) -> Te
 
 
 def _topk_tiles(
-    tiles: Tensor, blocks: list[Tensor], hidden: Tensor | None, *, radius: int, k: int
+    tiles: Tensor, blocks: list[Tensor], hidden: Tensor | None, *, radius: int, k: int, offsets: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Best k scores of some tiles, descending, and their places (memory, row offset, column offset) as one number.
 
@@ -190,17 +356,21 @@ def _topk_tiles(
     best = reduce(torch.maximum, scores)
     if hidden is not None:
         best = best.masked_fill(hidden, -math.inf)
-    groups = _windows(best, tile, radius).topk(min(k, window), dim=-1, sorted=len(blocks) == 1)
+    candidates = _windows(best, tile, radius)
+    if len(offsets) < window:
+        candidates = candidates[..., offsets]
+    groups = candidates.topk(min(k, len(offsets)), dim=-1, sorted=len(blocks) == 1)
+    chosen = offsets[groups.indices]
     if len(blocks) == 1:
-        return groups.values, groups.indices
-    places = _in_block(groups.indices, tile, radius)
+        return groups.values, chosen
+    places = _in_block(chosen, tile, radius)
     cells = torch.stack([s.gather(-1, places) for s in scores], dim=-2)  # (rows, columns, t*t, M, k)
     if hidden is not None:
         cells = cells.masked_fill((groups.values == -math.inf).unsqueeze(-2), -math.inf)
     top = cells.flatten(-2).topk(k, dim=-1)
     count = groups.indices.shape[-1]
     memory, group = top.indices // count, top.indices % count
-    return top.values, memory * window + groups.indices.gather(-1, group)
+    return top.values, memory * window + chosen.gather(-1, group)
 
 
 def _windows(scores: Tensor, tile: int, radius: int) -> Tensor:

@@ -20,6 +20,8 @@ CURVES = {
     "lr": "learning rate",
     "grad_norm": "gradient norm",
     "clips_per_s": "clips per second",
+    "val_loss": "loss on held-aside video",
+    "val_jf": "J&F on the labelled set",
 }
 
 Row = dict[str, float | None]

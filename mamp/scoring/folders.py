@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from mamp.data.lists import natural_key
+from mamp.data.lists import is_holdout, natural_key
 from mamp.data.masks import read_mask
 from mamp.errors import UserError
 from mamp.scoring.metrics import Decay, labels_in
@@ -37,7 +37,7 @@ def score(
     """Score PREDICTIONS/SEQUENCE/FRAME.png against the truth.
 
     truth: a folder of mask folders, or a data set's root. protocol: a name in PROTOCOLS, by default guessed. split: a list
-    in ImageSets, or a folder of YouTube-VOS. seen: a file of category names, or a meta.json, of the training set, by
+    in ImageSets, a folder of YouTube-VOS or a hold-out's file. seen: a file of category names, or a meta.json, of the training set, by
     default train/meta.json. processes: sequences are shared among so many, this one among them; by default it is alone.
     Videos that have no truth but what is given are checked and not scored.
 
@@ -55,8 +55,10 @@ def score(
     )
     scores = replace(scores, notes=(*notes, *scores.notes))
     if found.protocol == "youtubevos":
+        held = found.split is not None and is_holdout(found.split)
+        file = seen or (found.split if held else None)
         return split_seen(
-            scores, found.videos, seen_categories(found.home, None if seen is None else Path(seen))
+            scores, found.videos, seen_categories(found.home, None if file is None else Path(file))
         )
     if seen is not None:
         raise UserError(

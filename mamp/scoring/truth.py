@@ -12,8 +12,10 @@ from mamp.data.lists import (
     categories,
     entries,
     image_files,
+    is_holdout,
     listed_frames,
     pick,
+    read_holdout,
     read_meta,
     read_splits,
     read_text,
@@ -68,7 +70,7 @@ def guess_protocol(truth: Path | str, *, split: str | None = None) -> str:
 def open_truth(path: Path | str, *, protocol: str | None = None, split: str | None = None) -> Truth:
     """The truth below `path`: a folder of folders of PNGs, one such folder, or a data set's root.
 
-    split: a list in ImageSets or a folder of YouTube-VOS; by default val, and everything where there are no lists.
+    split: a list in ImageSets, a folder of YouTube-VOS or a hold-out's file; by default val, and everything where there are no lists.
     protocol: by default youtubevos where meta.json or a folder valid/Annotations is, davis2017 or davis2016 by the lists in ImageSets, longvideos
     where frames outnumber truth; in a plain folder davis2017 (davis2016 for masks of 0 and 255) where frames are
     numbered one by one and show objects 1 to K from the first on, else folder.
@@ -80,11 +82,18 @@ def open_truth(path: Path | str, *, protocol: str | None = None, split: str | No
         raise UserError(f"truth {root} is not a folder; give a folder of mask folders or a data set's root")
     if protocol is not None:
         get_protocol(protocol)
-    youtube = _youtube_folder(root, split) if protocol in (None, "youtubevos") else None
+    held = split is not None and is_holdout(split)
+    youtube = _youtube_folder(root, "train" if held else split) if protocol in (None, "youtubevos") else None
+    if held and youtube is None:
+        raise UserError(
+            f"{split} is held out of YouTube-VOS train, and {root} has no train/Annotations; give the root of YouTube-VOS"
+        )
     if youtube is not None:
         home = youtube if youtube == root else youtube.parent
         why = f"{youtube} is laid out as YouTube-VOS is" if protocol is None else ""
-        return Truth("youtubevos", why, youtube.name, _youtube_videos(youtube), home)
+        return Truth(
+            "youtubevos", why, split if held else youtube.name, _youtube_videos(youtube, split), home
+        )
     return _open_folders(root, protocol, split)
 
 
@@ -195,11 +204,22 @@ def _youtube_folder(root: Path, split: str | None) -> Path | None:
     return folder if found and split in (None, *names, folder.name) else None
 
 
-def _youtube_videos(folder: Path) -> tuple[Video, ...]:
+def _youtube_videos(folder: Path, split: str | None) -> tuple[Video, ...]:
+    """The videos of a split's folder, or those of a hold-out among them."""
     meta = folder / "meta.json"
     if not meta.is_file():
-        return _all_videos(folder / "Annotations", folder / "JPEGImages")
-    return tuple(_youtube_video(folder, name, objects) for name, objects in read_meta(meta).items())
+        videos = _all_videos(folder / "Annotations", folder / "JPEGImages")
+    else:
+        videos = tuple(_youtube_video(folder, name, objects) for name, objects in read_meta(meta).items())
+    if split is None or not is_holdout(split):
+        return videos
+    held = read_holdout(Path(split))
+    found = tuple(video for video in videos if video.name in held.videos)
+    if len(found) < len(held.videos):
+        raise UserError(
+            f"{folder} has {len(found)} of the {len(held.videos)} videos that {split} holds out; bring all of train"
+        )
+    return found
 
 
 def _youtube_video(folder: Path, name: str, objects: Mapping[int, Listed]) -> Video:
@@ -215,7 +235,7 @@ def _youtube_video(folder: Path, name: str, objects: Mapping[int, Listed]) -> Vi
 def seen_categories(home: Path | None, file: Path | None) -> tuple[set[str], Path] | None:
     """Categories of the training set, and the file that told; None where there is none.
 
-    file: names, one a line, or a meta.json; by default train/meta.json.
+    file: names, one a line, a meta.json or a hold-out; by default train/meta.json.
     """
     if file is None:
         places = [] if home is None else [home / "train" / "meta.json", home.parent / "train" / "meta.json"]
@@ -223,6 +243,8 @@ def seen_categories(home: Path | None, file: Path | None) -> tuple[set[str], Pat
         if file is None:
             return None
     text = read_text(file)
+    if '"holdout"' in text[:100]:
+        return set(read_holdout(file).seen), file
     if text.lstrip().startswith("{"):
         return {
             category for objects in read_meta(file).values() for category in categories(objects).values()

@@ -180,7 +180,7 @@ def _sequence(
     masks = out / "masks" / sequence.name
     record = out / "sequences" / f"{sequence.name}.json"
     masks.mkdir(parents=True, exist_ok=True)
-    record.parent.mkdir(exist_ok=True)
+    record.parent.mkdir(parents=True, exist_ok=True)  # a list may name a folder in a folder
     remove_leftovers(masks)
     given = {i: Given(f"mask {path}", partial(sequence.read_given, i)) for i, path in sequence.given.items()}
     began = time.perf_counter()

@@ -19,6 +19,7 @@ from mamp import weights as stored
 from mamp.data.frames import open_frames
 from mamp.errors import UserError
 from mamp.ops.devices import amp_dtype, pick_device
+from mamp.ops.folding import fold_batch_norms
 from mamp.segmentation.baseline import CopySegmenter
 from mamp.segmentation.segment import given_masks
 from mamp.segmentation.segmenter import Segmenter
@@ -49,6 +50,8 @@ class Model:
     def run_info(self) -> dict[str, Any]:
         """What masks depend on, as JSON for `evaluate`: the config, and the weights' checksum and provenance."""
         info: dict[str, Any] = {"config": self.config.model_dump(mode="json")}
+        if hasattr(self.config.method, "label"):
+            info["name"] = self.config.method.label()
         if self.weights is not None:
             info["weights"] = {"sha256": checksum(self.weights.state), "provenance": self.weights.provenance}
         return info
@@ -95,6 +98,9 @@ def load(
     Raises UserError when the weights or the device are not there, or do not fit.
     """
     where = pick_device(device)
+    own = _own_weights(weights, overrides, dataset=dataset)
+    if own is not None:
+        return Model(_compiled(own[0], own[1]), own[1], where, own[2])
     if weights is None:
         method = configs.load(None, overrides).method.name
         if method not in stored.names():
@@ -110,7 +116,38 @@ def load(
 
 def _network(found: stored.Weights, config: configs.Config) -> torch.nn.Module:
     network = stored.load_model(found, config.method)
-    return torch.compile(network) if config.evaluate.compile else network
+    return _compiled(network, config)
+
+
+def _compiled(network: torch.nn.Module, config: configs.Config) -> torch.nn.Module:
+    if config.evaluate.compile:
+        network.compile()  # in place
+    return network
+
+
+def _own_weights(
+    weights: Path | str | None, overrides: Sequence[str], *, dataset: str
+) -> tuple[torch.nn.Module, configs.Config, stored.Weights] | None:
+    """Network, config and weights of a method that needs none of its own: it has others', or takes another method's trunk."""
+    config = configs.load(None, overrides, dataset=dataset)
+    package = methods.get(config.method.name)
+    if weights is None and hasattr(package, "build_pretrained"):
+        network = fold_batch_norms(package.build_pretrained(config.method))
+        method = config.method.model_dump(mode="json")
+        return network, config, stored.Weights(Path("own"), network.state_dict(), method)
+    if weights is None or not hasattr(package, "on_trunk"):
+        return None
+    found = stored.read(weights)
+    trunk = configs.load(None, base={"method": found.method}).method
+    config = configs.load(
+        None, overrides, dataset=dataset, base={"method": {"name": config.method.name, "encoder": trunk.name}}
+    )
+    assert isinstance(config.method, configs.ProbeConfig)
+    if config.method.encoder != trunk.name:
+        raise UserError(
+            f"{found.path} holds weights of method {trunk.name}, and method.encoder is {config.method.encoder}; leave one of the two out"
+        )
+    return package.on_trunk(stored.load_model(found, trunk), trunk, config.method), config, found
 
 
 def choose(

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from mamp.data.masks import PALETTE
+from mamp.data.video import file_url
 from mamp.errors import UserError
 from mamp.files import make_folder, whole
 
@@ -47,7 +48,50 @@ def contour(frame: np.ndarray, labels: np.ndarray, *, thickness: int | None = No
     return np.where((line & (labels > 0))[..., None], colours(labels), frame)
 
 
-STYLES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {"blend": blend, "contour": contour}
+def tint(frame: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Half frame, half colour, black where there is no object: the published `segmentation` picture of STM-Cycle."""
+    return _half(frame, colours(labels))
+
+
+def first_object(frame: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """`tint` of id 1 alone: the published `mask` picture of STM-Cycle."""
+    return tint(frame, (labels == 1).astype(np.uint8))
+
+
+def heatmap(frame: np.ndarray, fields: np.ndarray) -> np.ndarray:
+    """Half frame, half a map from blue (least of the picture) to red (most): the published `heatmap` picture of STM-Cycle.
+
+    frame: uint8 (H, W, 3). fields: float (K, H, W), the largest of the objects counts and negatives are 0.
+    """
+    strength = np.maximum(fields, 0).max(axis=0, initial=0)
+    low, high = float(strength.min()), float(strength.max())
+    level = (255 * (strength - low) / max(high - low, 1e-12)).astype(np.uint8)
+    return _half(frame, JET[level])
+
+
+def _half(frame: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    return np.rint((frame.astype(np.float32) + colour) / 2).astype(np.uint8)
+
+
+def _jet() -> np.ndarray:
+    """uint8 (256, 3): blue, cyan, yellow, red, each ramp a quarter of the way."""
+    way = np.arange(256)[:, None] / 255
+    middles = np.array([0.75, 0.5, 0.25])
+    return np.rint(255 * np.clip(1.5 - np.abs(4 * (way - middles)), 0, 1)).astype(np.uint8)
+
+
+JET = _jet()
+STYLES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "blend": blend,
+    "contour": contour,
+    "segmentation": tint,
+    "mask": first_object,
+}
+OVERLAY_STYLES = (
+    *STYLES,
+    "heatmap",
+    "erf",
+)  # the last two are drawn from what a segmenter knows besides labels
 
 
 class Film:
@@ -70,7 +114,7 @@ class Film:
     def __enter__(self) -> Film:
         import av
 
-        self._container = av.open(str(self._whole.__enter__()), "w", format="mp4")
+        self._container = av.open(file_url(self._whole.__enter__()), "w", format="mp4")
         return self
 
     def write(self, frame: np.ndarray) -> None:

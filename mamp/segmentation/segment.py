@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from mamp.data.frames import open_frames
 from mamp.data.lists import image_files
@@ -15,7 +18,7 @@ from mamp.data.masks import read_mask, write_mask
 from mamp.errors import UserError
 from mamp.files import make_folder, remove_leftovers
 from mamp.progress import Progress
-from mamp.segmentation.overlay import STYLES, Film
+from mamp.segmentation.overlay import OVERLAY_STYLES, STYLES, Film, heatmap
 from mamp.segmentation.stream import Given, Steps, Timing, carry, decode_ahead
 
 
@@ -39,8 +42,8 @@ def segment(
     Raises UserError before anything is written when a mask has another size than the frames, none has an object, a name
     is no frame's, OUT holds masks of other frames, or cannot be written; finished masks stay when a later frame is bad.
     """
-    if overlay_style not in STYLES:
-        raise UserError(f"overlay style {overlay_style} is not known; use one of {', '.join(STYLES)}")
+    if overlay_style not in OVERLAY_STYLES:
+        raise UserError(f"overlay style {overlay_style} is not known; use one of {', '.join(OVERLAY_STYLES)}")
     for kind, place in (("the video", video), ("the masks", masks if masks.is_dir() else masks.parent)):
         if out.resolve() == place.resolve():
             raise UserError(
@@ -62,11 +65,12 @@ def segment(
         progress.begin(video.name)
         frames = stack.enter_context(closing(decode_ahead(source.stream(), timing)))
         began = time.perf_counter()
-        for index, frame, labels in carry(frames, given, make_segmenter(), names=source.names):
+        segmenter = make_segmenter()
+        for index, frame, labels in carry(frames, given, segmenter, names=source.names):
             with timing.writing():
                 write_mask(out / f"{source.names[index]}.png", labels)
                 if film is not None:
-                    film.write(STYLES[overlay_style](frame, labels))
+                    film.write(_picture(overlay_style, frame, labels, segmenter))
             progress.advance()
         timing.seconds = time.perf_counter() - began
     return timing
@@ -80,6 +84,17 @@ def _refuse_strangers(out: Path, names: Sequence[str]) -> None:
             f"--out {out} holds {len(strangers)} masks of no frame of this video, first {strangers[0]}.png; "
             "remove them, or choose another --out"
         )
+
+
+def _picture(style: str, frame: np.ndarray, labels: np.ndarray, segmenter: Any) -> np.ndarray:
+    """One frame of the film, uint8 (H, W, 3)."""
+    if style in STYLES:
+        return STYLES[style](frame, labels)
+    if style == "erf":
+        return heatmap(frame, segmenter.receptive_field())
+    if segmenter.probabilities is None:  # the frame of the first mask
+        return heatmap(frame, (labels > 0)[None].astype(np.float32))
+    return heatmap(frame, segmenter.probabilities[1:].float().cpu().numpy())
 
 
 def given_masks(masks: Path, names: Sequence[str]) -> dict[int, Given]:

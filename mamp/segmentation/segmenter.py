@@ -90,6 +90,19 @@ class Segmenter:
             labels = self._apply(image, labels, given, replace=replace)
         return labels
 
+    def receptive_field(self) -> np.ndarray:
+        """Cycle-ERF of the frame just stepped, float32 (K, H, W), 0 or more, in the order of `ids`: what of it the given masks
+        are found again by.
+
+        Raises UserError for a method without gradient correction.
+        """
+        if self._propagator is None:
+            return np.zeros((0, *(self._size or (0, 0))), np.float32)
+        find = getattr(self._propagator, "receptive_field", None)
+        if find is None:
+            raise UserError("an ERF is the gradient of STM's correction; use weights of method stm for it")
+        return find().float().cpu().numpy()
+
     @torch.inference_mode()
     def remove(self, ids: list[int]) -> None:
         """Stop following `ids` from the frame after the last one on; UserError for an id that is not followed."""

@@ -1,24 +1,56 @@
-"""Checkpoints: one file each, written whole, read without running code, the last few kept."""
+"""Checkpoints: one file each, written whole, read without running code; the last few and the best few stay."""
 
 from __future__ import annotations
 
+import io
+import json
+import math
 import os
 import pickle
-import random
+import struct
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from mamp.errors import UserError
-from mamp.files import make_folder, whole
+from mamp.files import make_folder, whole, write_json
+
+SCORES = (
+    "scores.json"  # file name -> validation score of the checkpoints that have one; the greater the better
+)
+DAMAGE = (
+    *(
+        OSError,
+        RuntimeError,
+        ValueError,
+        LookupError,
+        EOFError,
+        AttributeError,
+        NotImplementedError,
+        TypeError,
+    ),
+    *(pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, struct.error),
+)
 
 
-def save(folder: Path, state: dict[str, Any], *, step: int, keep: int) -> Path:
-    """Write `state` (tensors and plain values) as step-NNNNNNNN.pt beside its place, rename it, and drop old ones."""
+def save(
+    folder: Path,
+    state: dict[str, Any],
+    *,
+    step: int,
+    keep: int,
+    score: float | None = None,
+    keep_best: int = 0,
+) -> Path:
+    """Write `state` (tensors and plain values) as step-NNNNNNNN.pt beside its place, rename it, and drop old ones.
+
+    keep: how many last ones stay. keep_best: how many of those with the greatest `score` stay besides.
+    Raises UserError where it cannot be written.
+    """
     make_folder(folder)
     path = folder / f"step-{step:08d}.pt"
     try:
@@ -31,9 +63,34 @@ def save(folder: Path, state: dict[str, Any], *, step: int, keep: int) -> Path:
         raise UserError(
             f"checkpoint {path} cannot be written ({reason}); make room and start the run again"
         ) from None
-    for old in listed(folder)[:-keep]:
-        old.unlink()
+    _drop_old(folder, path, keep=keep, score=score, keep_best=keep_best)
     return path
+
+
+def _drop_old(folder: Path, new: Path, *, keep: int, score: float | None, keep_best: int) -> None:
+    paths = listed(folder)
+    known = scores(folder)
+    if score is not None and math.isfinite(score):
+        known[new.name] = score
+    best = sorted(
+        (path for path in paths if path.name in known), key=lambda path: (known[path.name], path.name)
+    )
+    stay = {*paths[-keep:], *best[len(best) - keep_best :]}
+    for path in paths:
+        if path not in stay:
+            path.unlink()
+    if known:
+        write_json(
+            folder / SCORES, {path.name: known[path.name] for path in paths if path in stay & set(best)}
+        )
+
+
+def scores(folder: Path) -> dict[str, float]:
+    """File name -> validation score, of the checkpoints that have one."""
+    try:
+        return {str(name): float(score) for name, score in json.loads((folder / SCORES).read_text()).items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
 
 
 def listed(folder: Path) -> list[Path]:
@@ -44,21 +101,19 @@ def listed(folder: Path) -> list[Path]:
 def load_last(folder: Path) -> dict[str, Any] | None:
     """The newest checkpoint that is whole, or None when there is none at all.
 
-    A damaged one is renamed to *.damaged with a warning. Raises UserError when all are damaged.
+    A damaged one is renamed to *.damaged with a warning. Raises UserError when all are damaged, or one cannot be opened.
     """
     paths = listed(folder)
     for path in reversed(paths):
         try:
-            return _load(path)
-        except (
-            OSError,
-            RuntimeError,
-            ValueError,
-            KeyError,
-            EOFError,
-            pickle.UnpicklingError,
-            zipfile.BadZipFile,
-        ):
+            content = path.read_bytes()
+        except OSError as error:  # this says nothing about what is in it
+            raise UserError(
+                f"checkpoint {path} cannot be opened ({error.strerror}); make it readable, or move it away to go on from the one before"
+            ) from None
+        try:
+            return _read(content)
+        except DAMAGE:
             os.replace(path, path.with_suffix(".pt.damaged"))
             print(f"warning: checkpoint {path} is damaged; going on from the one before it", file=sys.stderr)
     if paths:
@@ -68,33 +123,11 @@ def load_last(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def _load(path: Path) -> dict[str, Any]:
-    with zipfile.ZipFile(path) as archive:
+def _read(content: bytes) -> dict[str, Any]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
         if archive.testzip() is not None:  # torch itself does not look at the checksums
             raise ValueError("checksum")
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     if not isinstance(state, dict) or not {"model", "optimizer", "step", "rng", "config"} <= state.keys():
         raise ValueError("keys")
     return state
-
-
-def random_state() -> dict[str, Any]:
-    """Every global random generator, as tensors and plain values."""
-    numpy: Any = np.random.get_state(legacy=False)
-    return {
-        "python": random.getstate(),
-        "numpy": {**numpy, "state": {"key": numpy["state"]["key"].tolist(), "pos": numpy["state"]["pos"]}},
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-
-
-def set_random_state(state: dict[str, Any]) -> None:
-    """Undo `random_state`; a GPU that was not there before keeps its generator."""
-    random.setstate(state["python"])
-    numpy = state["numpy"]
-    keys = np.asarray(numpy["state"]["key"], dtype=np.uint32)
-    np.random.set_state({**numpy, "state": {"key": keys, "pos": numpy["state"]["pos"]}})
-    torch.set_rng_state(state["torch"])
-    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])

@@ -3,131 +3,194 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import random
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
-from mamp import methods, weights
+from mamp import methods
 from mamp.config import Config
-from mamp.data.census import Census, take_census
+from mamp.data.census import Census, survey
 from mamp.data.clips import ClipPlan
-from mamp.data.datasets import training_sequences
 from mamp.data.loading import ClipLoader
 from mamp.errors import UserError
 from mamp.methods.base import Batch
-from mamp.ops.devices import pick_device
 from mamp.progress import Progress, say
-from mamp.training import checkpoints
+from mamp.training import checkpoints, distributed, signals
+from mamp.training.distributed import Ranks
+from mamp.training.expectation import compare_loss
 from mamp.training.folder import RunFolder
-from mamp.training.provenance import describe_code
+from mamp.training.provenance import begin_with, describe_code, provenance
+from mamp.training.randomness import reproducible, seed_everything
 from mamp.training.resume import is_finished, refuse_other_config, refuse_other_videos
+from mamp.training.signals import Signals
+from mamp.training.tracking import Tracker
 from mamp.training.trainer import Trainer
+from mamp.training.validation import Validator, best_figure, hold_aside
 
 
 def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = False) -> Path:
     """Train `config.method` in the folder `run` and return the weights file.
 
-    Goes on from the last whole checkpoint in `run`, bit for bit on the same hardware; a finished run stays as it is.
+    Goes on from the last whole checkpoint in `run`, bit for bit on the same hardware with as many ranks; a finished run
+    stays as it is. With the variables of torchrun or SLURM in the environment it is one of the ranks of a run.
     device: auto, cpu, cuda or mps. quiet: nothing but warnings on standard error.
-    SIGINT and SIGTERM save a checkpoint and raise KeyboardInterrupt.
+    SIGINT and SIGTERM, on any rank, save a checkpoint and raise KeyboardInterrupt; SIGUSR1 and SIGUSR2 TryAgain.
 
-    Raises UserError for settings, data or a run folder that do not fit, and for a loss that is no longer finite.
+    Raises UserError for settings, data or a run folder that do not fit, and when training breaks down.
     """
-    where = pick_device(device)
-    if not config.data.root:
-        raise UserError(
-            "there is no training video: data.root is empty; pass data.root=PATH, once for each place"
-        )
-    tell = _silent if quiet else say
-    with RunFolder(run) as folder, _reproducible(config.train.seed):
-        saved = checkpoints.load_last(folder.checkpoints)
+    knobs = config.train
+    with (
+        Signals() as stop,
+        distributed.join(device, timeout=knobs.rank_timeout) as ranks,
+        RunFolder(run, writes=ranks.first) as folder,
+        reproducible(knobs.seed),
+    ):
+        tell = say if ranks.first and not quiet else _silent
+        _refuse_at_once(config, ranks)
+        saved = ranks.from_first(lambda: checkpoints.load_last(folder.checkpoints))
         if saved is not None:
             refuse_other_config(saved["config"], config, run)
             if is_finished(saved, config):
                 tell(f"run {run} is finished after {saved['step']} steps; a new run wants another --run")
-                return _write_weights(folder, saved)
-        videos = training_sequences(config.data.root)
-        census = take_census(videos, bad_frame=config.data.bad_frame)
+                return folder.write_weights(saved)
+        found, counted = survey(config.data, masks=config.method.supervised)
+        videos, aside = hold_aside(found, config.validation.share)
+        census = counted.of(videos, among=found)
         task = methods.get(config.method.name).build_task(config)
-        plan = ClipPlan(
-            census, config.data, frames=task.clip.frames, batch=config.train.batch, seed=config.train.seed
-        )
-        steps = config.train.steps or plan.steps_for(config.train.epochs)
-        if steps < 1:
-            raise UserError(
-                f"train.epochs={config.train.epochs:g} makes no step of {config.train.batch} clips; raise it"
-            )
+        plan = ClipPlan(census, config.data, frames=task.clip.frames, batch=knobs.batch, seed=knobs.seed)
+        steps = _count_steps(plan, config)
         _tell_census(census, plan, config, tell)
-        code = describe_code(where)
-        trainer = Trainer(task, config, where, steps=steps, provenance=_provenance(config, census, code))
-        if saved is not None:
+        if aside:
+            names = ", ".join(video.name for video in aside)
+            tell(f"held aside for validation: {len(aside)} videos ({names})")
+        if saved is None:
+            init = begin_with(task.model, config)
+        else:
             refuse_other_videos(saved["provenance"]["data"], census, run)
+            init = saved["provenance"].get("init")
+        code = ranks.from_first(lambda: describe_code(ranks.device))
+        made_of = provenance(config, census, code, init)
+        trainer = Trainer(task, config, ranks, steps=steps, provenance=made_of)
+        if ranks.rank:  # all ranks have the same network up to here
+            seed_everything(knobs.seed, ranks.rank)
+        if saved is not None:
             trainer.load(saved)
             tell(f"going on after step {trainer.step} of {steps}")
-        folder.begin(
-            config, {**code, "precision": trainer.precision, "step": trainer.step}, step=trainer.step
-        )
-        _loop(trainer, ClipLoader(videos, plan, config.data, pin=where.type == "cuda"), folder, quiet=quiet)
-        return _write_weights(folder, trainer.state())
+        validator = Validator(config, aside, device=ranks.device)
+        code |= {"precision": trainer.precision, "ranks": ranks.count, "step": trainer.step}
+        folder.begin(config, code, step=trainer.step)
+        share = ranks.rank, ranks.count
+        loader = ClipLoader(videos, plan, config.data, pin=ranks.device.type == "cuda", share=share)
+        with Tracker(folder, config, code, step=trainer.step, first=ranks.first, quiet=quiet) as tracker:
+            _loop(trainer, loader, tracker, validator, stop, tell)
+        return folder.write_weights(trainer.state())
 
 
-def _loop(trainer: Trainer, loader: ClipLoader, folder: RunFolder, *, quiet: bool) -> None:
-    """Steps until the last one, or until a signal; logs and saves on the way."""
-    knobs = trainer.config.train
+def _loop(
+    trainer: Trainer,
+    loader: ClipLoader,
+    tracker: Tracker,
+    validator: Validator,
+    stop: Signals,
+    tell: Callable[[str], None],
+) -> None:
+    """Steps until the last one, or until a signal on any rank; logs, measures and saves on the way."""
+    knobs, ranks = trainer.config.train, trainer.ranks
+    pictures_every = trainer.config.tracking.pictures_every or knobs.checkpoint_every
     since, waited, steps = time.perf_counter(), 0.0, 0
+    stop.hold()
     with (
-        _caught_signals() as caught,
         contextlib.closing(loader.batches(trainer.step)) as batches,
-        Progress(trainer.steps, unit="steps", done=trainer.step, quiet=quiet) as progress,
+        Progress(trainer.steps, unit="steps", done=trainer.step, quiet=tell is _silent) as progress,
     ):
         progress.begin("training")
         while trainer.step < trainer.steps:
             asked = time.perf_counter()
             arrays = next(batches)
             waited += time.perf_counter() - asked
-            trainer.learn(Batch(*arrays))
+            trainer.learn(Batch(*arrays, first=ranks.rank * len(arrays[0]), total=knobs.batch))
             steps += 1
             step, last = trainer.step, trainer.step == trainer.steps
-            if last or step == 1 or step % knobs.log_every == 0:
+            signal = ranks.greatest(stop.came)  # all ranks stop at the same step
+            logs = last or step == 1 or step % knobs.log_every == 0
+            saves = last or step % knobs.checkpoint_every == 0
+            measures = validator.due(step, last=last) and not signal
+            if logs or saves or signal:
+                _warn(trainer.settle(), ranks)
+            if logs:
                 seconds = time.perf_counter() - since
                 means = trainer.summarise()
                 speed = {"clips_per_s": steps * knobs.batch / seconds, "wait": waited / seconds}
-                folder.log(
-                    {"step": step, "lr": trainer.lr, **means, **speed, "memory": _memory_mb(trainer.device)}
-                )
+                state = {"skipped": trainer.skipped, "memory": _memory_mb(trainer.device)}
+                tracker.log({"step": step, "lr": trainer.lr, **means, **speed, **state})
                 progress.note(f"loss {means['loss'] or 0.0:.4f}, {speed['clips_per_s']:.1f} clips/s")
+                for line in compare_loss(knobs, means["loss"], step=step, steps=trainer.steps):
+                    tell(line)
                 since, waited, steps = time.perf_counter(), 0.0, 0
             progress.advance()
-            if last or caught or step % knobs.checkpoint_every == 0:
-                checkpoints.save(folder.checkpoints, trainer.state(), step=step, keep=knobs.keep)
-            if last or step % knobs.checkpoint_every == 0:
-                folder.write_picture(trainer.preview().permute(1, 2, 0).numpy(), step=step)
-            if caught and not last:
-                say(
-                    f"interrupted by {caught[0]}: step {step} is saved, and the same command goes on from there"
-                )
-                raise KeyboardInterrupt
+            score = _measure(trainer, validator, tracker) if measures and ranks.first else None
+            if saves or signal or (measures and knobs.keep_best):
+                tracker.folder.save(trainer.state(), step=step, knobs=knobs, score=score)
+            if (last or step % pictures_every == 0) and ranks.first and not signal:
+                _show(trainer, validator, tracker)
+            if signal and not last:
+                _stop(signal, step, ranks)
 
 
-def _write_weights(folder: RunFolder, state: Mapping[str, Any]) -> Path:
-    """weights.safetensors, of what the last checkpoint holds; one that is of it already stays as it is."""
-    path = folder.path / "weights.safetensors"
-    if not path.exists() or weights.read(path).provenance != state["provenance"]:
-        weights.save(path, state["model"], method=state["method"], provenance=state["provenance"])
-    return path
+def _measure(trainer: Trainer, validator: Validator, tracker: Tracker) -> float | None:
+    """Log what is measured beside the training; what checkpoints are compared by."""
+    figures = validator.measure(trainer)
+    tracker.log({"step": trainer.step, **figures})
+    return best_figure(figures)
+
+
+def _show(trainer: Trainer, validator: Validator, tracker: Tracker) -> None:
+    """Pictures a person would look at."""
+    tracker.picture("step", trainer.preview().permute(1, 2, 0).numpy(), step=trainer.step)
+    if (carried := validator.carried(trainer)) is not None:
+        tracker.picture("carried", carried, step=trainer.step)
+
+
+def _warn(lines: list[str], ranks: Ranks) -> None:
+    for line in lines if ranks.first else ():
+        say(line)
+
+
+def _stop(signal: int, step: int, ranks: Ranks) -> None:
+    """End the run once rank 0 has saved `step`."""
+    ranks.wait()
+    if ranks.first:
+        say(
+            f"interrupted by {signals.name(signal)}: step {step} is saved, and the same command goes on from there"
+        )
+    signals.end(signal)
+
+
+def _refuse_at_once(config: Config, ranks: Ranks) -> None:
+    """UserError for what can be seen without looking at the video."""
+    if not config.data.root:
+        raise UserError(
+            "there is no training video: data.root is empty; pass data.root=PATH, once for each place"
+        )
+    ranks.share(config.train.batch, config.train.accumulate)
+
+
+def _count_steps(plan: ClipPlan, config: Config) -> int:
+    steps = config.train.steps or plan.steps_for(config.train.epochs)
+    if steps < 1:
+        raise UserError(
+            f"train.epochs={config.train.epochs:g} makes no step of {config.train.batch} clips; raise it"
+        )
+    return steps
 
 
 def _tell_census(census: Census, plan: ClipPlan, config: Config, tell: Callable[[str], None]) -> None:
     clips, frames = plan.clips_in(0), plan.frames
+    if census.left_out:
+        tell(f"{census.left_out} videos of data.root are left out, as {config.data.leave_out} says")
     tell(
         f"training video: {len(census.counts)} videos, {census.frames} frames, list {census.digest}; "
         f"the first epoch has {clips} clips of {frames} frames, {clips // plan.batch} steps"
@@ -139,70 +202,8 @@ def _tell_census(census: Census, plan: ClipPlan, config: Config, tell: Callable[
         )
 
 
-def _provenance(config: Config, census: Census, code: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain values that go with checkpoints and weights; places on this machine are left out."""
-    values = config.model_dump(mode="json")
-    return {
-        "mamp": code["mamp"],
-        "commit": code["commit"],
-        "changed": bool(code["diff"]),
-        "data": {"videos": len(census.counts), "frames": census.frames, "digest": census.digest},
-        "recipe": {
-            "data": {k: v for k, v in values["data"].items() if k != "root"},
-            "train": values["train"],
-        },
-    }
-
-
 def _silent(line: str) -> None:
     """Where lines go with `quiet`."""
-
-
-@contextlib.contextmanager
-def _caught_signals() -> Iterator[list[str]]:
-    """The names of the signals to stop that have come; a second one of a kind has its usual effect."""
-    caught: list[str] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield caught
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def catch(number: int, _: Any) -> None:
-        caught.append(signal.Signals(number).name)
-        signal.signal(number, before[signal.Signals(number)])
-
-    for number in before:
-        signal.signal(number, catch)
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _reproducible(seed: int) -> Iterator[None]:
-    """Seed every generator and ask for deterministic algorithms; what torch was set to comes back afterwards."""
-    os.environ.setdefault(
-        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-    )  # cuBLAS is deterministic only with a fixed workspace
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
-    cudnn = torch.backends.cudnn
-    fill: Any = torch.utils.deterministic
-    before = cudnn.deterministic, cudnn.benchmark, fill.fill_uninitialized_memory
-    algorithms, warn = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
-    cudnn.deterministic, cudnn.benchmark, fill.fill_uninitialized_memory = True, False, False
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        yield
-    finally:
-        cudnn.deterministic, cudnn.benchmark, fill.fill_uninitialized_memory = before
-        torch.use_deterministic_algorithms(algorithms, warn_only=warn)
 
 
 def _memory_mb(device: torch.device) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -12,24 +14,37 @@ from PIL import Image
 from pydantic import BaseModel
 
 from mamp import config as configs
+from mamp import weights
+from mamp.config import TrainConfig
 from mamp.errors import UserError
 from mamp.files import remove_leftovers, whole, write_json, write_text
+from mamp.training import checkpoints
 
 
 class RunFolder:
-    """The files of one run, locked for as long as this is open."""
+    """The files of one run, locked for as long as this is open; a start that fails leaves no folder behind.
 
-    def __init__(self, path: Path):
+    writes: False for ranks other than the first: they lock nothing, and what they are told to write is not written.
+    """
+
+    def __init__(self, path: Path, *, writes: bool = True):
         self.path = path
         self.checkpoints = path / "checkpoints"
+        self._writes = writes
+        self._log: TextIO | None = None
+        self._lock: TextIO | None = None
+        self._made = [p for p in (path, *path.parents) if not p.exists()] if writes else []
+        if not writes:
+            return
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(path / ".lock")
+        except (FileExistsError, NotADirectoryError):
+            raise UserError(f"run folder {path} is a file, or below one; give a folder with --run") from None
         except OSError as error:
             raise UserError(
                 f"run folder {path} cannot be written ({error.strerror}); give another with --run"
             ) from None
-        self._log: TextIO | None = None
 
     def __enter__(self) -> RunFolder:
         return self
@@ -37,6 +52,13 @@ class RunFolder:
     def __exit__(self, *_: object) -> None:
         if self._log is not None:
             self._log.close()
+        if self._lock is None:
+            return
+        with contextlib.suppress(OSError):  # a folder with something in it stays
+            if self._made and [child.name for child in self.path.iterdir()] == [".lock"]:
+                (self.path / ".lock").unlink()
+                for made in self._made:
+                    made.rmdir()
         self._lock.close()
 
     def begin(self, config: BaseModel, code: dict[str, Any], *, step: int) -> None:
@@ -45,6 +67,8 @@ class RunFolder:
         config.yaml is the whole resolved config. code.json is what made the run; when it goes on with other code or
         on other hardware, that is added under `resumed`. What an interrupted process logged past `step` is dropped.
         """
+        if not self._writes:
+            return
         for folder in (self.path, self.checkpoints, self.path / "previews"):
             remove_leftovers(folder)
         write_text(self.path / "config.yaml", configs.dump(config))
@@ -61,13 +85,39 @@ class RunFolder:
 
     def log(self, entry: dict[str, Any]) -> None:
         """One line of log.jsonl, given to the system when this returns."""
+        if not self._writes:
+            return
         assert self._log is not None, "begin comes first"
         self._log.write(json.dumps(entry, allow_nan=False) + "\n")
         self._log.flush()
 
-    def write_picture(self, picture: np.ndarray, *, step: int) -> None:
-        """previews/step-NNNNNNNN.png from uint8 (H, W, 3)."""
-        path = self.path / "previews" / f"step-{step:08d}.png"
+    def save(
+        self, state: dict[str, Any], *, step: int, knobs: TrainConfig, score: float | None = None
+    ) -> None:
+        """A checkpoint; the last `knobs.keep` stay, and the `knobs.keep_best` with the greatest score."""
+        if self._writes:
+            checkpoints.save(
+                self.checkpoints,
+                state,
+                step=step,
+                keep=knobs.keep,
+                score=score,
+                keep_best=knobs.keep_best,
+            )
+
+    def write_weights(self, state: Mapping[str, Any]) -> Path:
+        """weights.safetensors, of what the last checkpoint holds; one that is of it already stays as it is."""
+        path = self.path / "weights.safetensors"
+        if self._writes and not (path.exists() and weights.read(path).provenance == state["provenance"]):
+            model = state["ema"]["weights"] if state.get("ema") else state["model"]
+            weights.save(path, model, method=state["method"], provenance=state["provenance"])
+        return path
+
+    def write_picture(self, picture: np.ndarray, *, step: int, name: str = "step") -> None:
+        """previews/NAME-NNNNNNNN.png from uint8 (H, W, 3)."""
+        if not self._writes:
+            return
+        path = self.path / "previews" / f"{name}-{step:08d}.png"
         path.parent.mkdir(exist_ok=True)
         with whole(path) as part:
             Image.fromarray(picture).save(part, format="PNG")
@@ -89,6 +139,9 @@ def _lock(path: Path) -> TextIO:
         raise UserError(
             f"run folder {path.parent} is being written by {holder or 'another process'}; wait for it, or give another with --run"
         ) from None
+    if not path.exists() or os.fstat(file.fileno()).st_ino != path.stat().st_ino:
+        file.close()  # a start that failed has just removed it
+        return _lock(path)
     file.truncate(0)
     file.write(f"process {os.getpid()} on {os.uname().nodename}")
     file.flush()

@@ -16,13 +16,31 @@ from mamp.errors import UserError
 # What may differ from the run's first config: nothing here changes what a step does. The videos themselves are
 # compared by the census, so that they may move to another place.
 FREE = (
+    "method.preset",
+    "method.propagation",
+    "method.motion",
     "data.root",
+    "data.leave_out",
+    "data.expect",
     "data.workers",
     "data.sample_seconds",
+    "train.max_skipped",
+    "train.rank_timeout",
     "train.log_every",
     "train.checkpoint_every",
     "train.keep",
+    "train.keep_best",
+    "train.expect_loss",
+    "train.expect_within",
+    "validation.every",
+    "validation.clips",
+    "validation.dataset",
+    "validation.root",
+    "validation.split",
+    "validation.frames",
+    "tracking",
     "evaluate",
+    "slurm",
 )
 LENGTH = ("train.steps", "train.epochs")  # free too, unless the schedule looks ahead to the end
 

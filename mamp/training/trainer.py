@@ -2,49 +2,55 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mamp.config import Config, TrainConfig
 from mamp.errors import UserError
 from mamp.methods.base import Batch, TrainingTask
 from mamp.ops.devices import amp_dtype
-from mamp.training.checkpoints import random_state, set_random_state
+from mamp.training.averaging import WeightAverage
+from mamp.training.distributed import Ranks
+from mamp.training.randomness import random_state, set_random_state, step_generator
 from mamp.training.schedule import learning_rate
+
+IN_ALL = 10  # times train.max_skipped: steps that a run may leave out in all
 
 
 class Trainer:
     """A run between two steps: task, optimiser, scaler, steps done, and the scalars no log line has told yet.
 
-    steps: where the run ends. provenance: plain values kept with checkpoints and weights.
+    ranks: the processes that train it together. steps: where the run ends. provenance: plain values kept with
+    checkpoints and weights. `learn`, `summarise` and `state` are called by all ranks at the same step.
     """
 
     def __init__(
-        self,
-        task: TrainingTask,
-        config: Config,
-        device: torch.device,
-        *,
-        steps: int,
-        provenance: dict[str, Any],
+        self, task: TrainingTask, config: Config, ranks: Ranks, *, steps: int, provenance: dict[str, Any]
     ):
-        train = config.train
+        train, device = config.train, ranks.device
         self.dtype = amp_dtype(train.amp, device)
         self.task = task.to(device).to(memory_format=torch.channels_last)
+        if train.compile:
+            self.task.compile()
         self.config = config
+        self.ranks = ranks
         self.device = device
         self.steps = steps
         self.provenance = provenance
-        self.optimizer = _optimizer(task, train)
+        self.optimizer = _optimizer(task, train, fused=device.type == "cuda")
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
+        self.average = WeightAverage(task.model, train.ema) if train.ema else None
+        self.wrapped = ranks.wrap(task, sync_batch_norm=train.sync_batch_norm)
         self.step = 0
         self.lr = 0.0
         self.told: list[dict[str, float]] = []
+        self.skipped = self.skipped_in_a_row = 0
         self._untold: list[
             dict[str, Tensor]
         ] = []  # on the device, so that a step does not wait for the one before
@@ -56,96 +62,170 @@ class Trainer:
         return str(self.dtype or torch.float32).removeprefix("torch.")
 
     def learn(self, batch: Batch) -> None:
-        """One optimiser step. What it draws at random depends on the seed and the step's number alone."""
+        """One optimiser step. What it draws for a clip depends on the seed, the step's number and the clip's place alone.
+
+        A step whose loss or gradient is not finite, on any rank, leaves network and optimiser as they were.
+        """
         train = self.config.train
         self.task.train()
-        self._prepared = self.task.prepare(batch.to(self.device), step_generator(train.seed, self.step))
         self.lr = learning_rate(train, self.step, self.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr
-        with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
-            loss, scalars = self.task(self._prepared)
-        self.scaler.scale(loss).backward()
+        buffers = [b for b in self.task.buffers() if b.is_floating_point()]
+        before = [buffer.clone() for buffer in buffers]
+        parts = list(batch.split(train.accumulate))
+        scalars = []
+        for part in parts:
+            with self._only_added(part is not parts[-1]):
+                scalars.append(self._add_gradient(part.to(self.device), 1 / len(parts)))
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, train.clip_norm or math.inf)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
+        self._update(norm)
+        for buffer, old in zip(buffers, before, strict=True):
+            buffer.copy_(torch.where(norm.isfinite(), buffer, old))
         self.step += 1
-        self._untold.append({**scalars, "loss": loss.detach(), "grad_norm": norm.detach()})
+        means = {name: torch.stack([s[name].float() for s in scalars]).mean() for name in scalars[0]}
+        self._untold.append({**means, "grad_norm": norm.detach()})
 
-    def settle(self) -> None:
-        """Fetch the scalars of the last steps; UserError at the first one that broke down."""
-        first = self.step - len(self._untold) + 1
-        for step, scalars in enumerate(self._untold, start=first):
-            numbers = torch.stack([value.detach().float() for value in scalars.values()]).tolist()
-            values = dict(zip(scalars, numbers, strict=True))
-            # with fp16 the scaler leaves out a step whose gradient is not finite
-            judged = ("loss",) if self.dtype == torch.float16 else ("loss", "grad_norm")
-            if not all(math.isfinite(values[name]) for name in judged):
-                raise UserError(
-                    f"training broke down at step {step}: loss {values['loss']}, norm of the gradient {values['grad_norm']}; "
-                    "begin a new run with a lower train.lr, a train.clip_norm, or train.amp=off"
-                )
-            self.told.append(values)
+    def _add_gradient(self, part: Batch, share: float) -> dict[str, Tensor]:
+        """Forward and backward of a part of the step's clips; its scalars."""
+        self._prepared = self.task.prepare(part, step_generator(self.config.train.seed, self.step))
+        with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
+            loss, scalars = self.wrapped(self._prepared)
+        value = loss.detach()
+        # a loss that is not finite makes the whole gradient so, which the other ranks then see too
+        weight = torch.where(value.isfinite(), share, math.nan)
+        self.scaler.scale(loss * weight).backward()
+        return {**{name: scalar.detach() for name, scalar in scalars.items()}, "loss": value}
+
+    def _only_added(self, added: bool) -> contextlib.AbstractContextManager[None]:
+        """Whether this rank's gradient is only added up, or becomes the mean over ranks."""
+        if added and isinstance(self.wrapped, nn.parallel.DistributedDataParallel):
+            return self.wrapped.no_sync()
+        return contextlib.nullcontext()
+
+    def _update(self, norm: Tensor) -> None:
+        """The optimiser's step, unless the gradient is not finite."""
+        if self.scaler.is_enabled():
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        elif self.device.type == "cuda":  # the fused optimiser looks by itself: here nobody waits for the GPU
+            self.optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
+            self.optimizer.step()
+        elif norm.isfinite():
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update()
+
+    def settle(self) -> list[str]:
+        """Fetch the scalars of the last steps; a sentence on each step that was left out.
+
+        Raises UserError when there were too many of them.
+        """
+        warnings: list[str] = []
+        if not self._untold:
+            return warnings
+        names = list(self._untold[0])
+        table = torch.stack([torch.stack([s[name].float() for name in names]) for s in self._untold])
+        rows = self.ranks.mean(table.double().cpu()).tolist()
+        # with fp16 the scaler leaves out a step whose gradient is not finite, and tries a smaller scale
+        judged = ("loss",) if self.scaler.is_enabled() else ("loss", "grad_norm")
+        for step, row in enumerate(rows, start=self.step - len(rows) + 1):
+            values = dict(zip(names, row, strict=True))
+            if all(math.isfinite(values[name]) for name in judged):
+                self.skipped_in_a_row = 0
+                self.told.append(values)
+            else:
+                what = f"step {step}: loss {values['loss']}, norm of the gradient {values['grad_norm']}"
+                self._count_skipped(what)
+                warnings.append(f"warning: left out {what}")
         self._untold.clear()
+        return warnings
+
+    def _count_skipped(self, what: str) -> None:
+        most = self.config.train.max_skipped
+        self.skipped += 1
+        self.skipped_in_a_row += 1
+        if self.skipped_in_a_row > most or self.skipped > IN_ALL * most:
+            raise UserError(
+                f"training broke down at {what}; {self.skipped_in_a_row} such steps in a row and {self.skipped} in all "
+                f"are more than train.max_skipped={most} allows: begin a new run with a lower train.lr, a train.clip_norm, "
+                "or train.amp=off"
+            )
 
     def summarise(self) -> dict[str, float | None]:
-        """Means of the scalars since the last call, loss and grad_norm first; None where a mean is not finite."""
-        self.settle()
-        names = sorted(self.told[-1], key=lambda name: (name != "loss", name != "grad_norm", name))
-        means = {name: sum(values[name] for values in self.told) / len(self.told) for name in names}
+        """Means of the scalars since the last call, loss and grad_norm first; None where a mean is not finite.
+
+        Steps that were left out are not in them; `settle` comes first.
+        """
+        seen = self.told[-1] if self.told else {"loss": 0.0, "grad_norm": 0.0}
+        names = sorted(seen, key=lambda name: (name != "loss", name != "grad_norm", name))
+        count = len(self.told) or math.nan
+        means = {name: sum(values[name] for values in self.told) / count for name in names}
         self.told.clear()
         return {name: mean if math.isfinite(mean) else None for name, mean in means.items()}
 
-    def preview(self) -> Tensor:
-        """The task's picture of the last batch, uint8 (3, H, W); leaves the run as it was."""
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[TrainingTask]:
+        """The task as it would be used now: evaluation mode, averaged weights; the run is left as it was."""
         before = random_state()
         self.task.eval()
-        with torch.no_grad():
-            picture = self.task.preview(self._prepared).cpu()
-        self.task.train()
-        set_random_state(before)
-        return picture
+        try:
+            with self.average.swapped_in() if self.average else contextlib.nullcontext():
+                yield self.task
+        finally:
+            self.task.train()
+            set_random_state(before)
+
+    def preview(self) -> Tensor:
+        """The task's picture of the last batch, uint8 (3, H, W)."""
+        with self.evaluating() as task, torch.no_grad():
+            return task.preview(self._prepared).cpu()
 
     def state(self) -> dict[str, Any]:
-        """All that the next step depends on, as tensors and plain values."""
-        self.settle()
+        """All that the next step depends on, as tensors and plain values; `settle` comes first."""
         everything = self.task.state_dict()
+        states = self.ranks.gather(random_state())
         return {
             "model": self.task.model.state_dict(),
             "method": self.config.method.model_dump(mode="json"),
             "provenance": {**self.provenance, "step": self.step},
             "config": self.config.model_dump(mode="json"),
             "task": {name: value for name, value in everything.items() if not name.startswith("model.")},
+            "ema": self.average.state() if self.average else None,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "step": self.step,
             "steps": self.steps,
             "told": self.told,
-            "rng": random_state(),
+            "skipped": [self.skipped, self.skipped_in_a_row],
+            "rng": states[0],
+            "rng_of_other_ranks": states[1:],
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Undo `state`."""
+        """Undo `state`. Ranks that were not there before draw from generators that begin anew."""
         self.task.load_state_dict(
             {**state["task"], **{f"model.{name}": value for name, value in state["model"].items()}}
         )
+        if self.average is not None:
+            self.average.load(state["ema"])
+        for group, own in zip(state["optimizer"]["param_groups"], self.optimizer.param_groups, strict=True):
+            group["fused"] = own["fused"]  # the device's, not the run's
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
         self.told = list(state["told"])
-        set_random_state(state["rng"])
+        self.skipped, self.skipped_in_a_row = state.get("skipped", (0, 0))
+        states = [state["rng"], *state.get("rng_of_other_ranks", ())]
+        if self.ranks.rank < len(states):
+            set_random_state(states[self.ranks.rank])
 
 
-def step_generator(seed: int, step: int) -> torch.Generator:
-    """The CPU generator of one step: the same whatever steps this process did before it."""
-    value = int(np.random.SeedSequence((seed, step)).generate_state(1)[0])
-    return torch.Generator().manual_seed(value)
-
-
-def _optimizer(task: TrainingTask, train: TrainConfig) -> torch.optim.Optimizer:
+def _optimizer(task: TrainingTask, train: TrainConfig, *, fused: bool) -> torch.optim.Optimizer:
     groups = task.parameter_groups()
+    knobs: dict[str, Any] = {"lr": train.lr, "betas": train.betas, "fused": fused or None}
     if train.weight_decay:
-        return torch.optim.AdamW(groups, lr=train.lr, betas=train.betas, weight_decay=train.weight_decay)
-    return torch.optim.Adam(groups, lr=train.lr, betas=train.betas)
+        return torch.optim.AdamW(groups, **knobs, weight_decay=train.weight_decay)
+    return torch.optim.Adam(groups, **knobs)

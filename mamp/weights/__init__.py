@@ -67,18 +67,23 @@ def load_model(weights: Weights, method: Any) -> nn.Module:
             f"{weights.path} holds weights of method {kept}, not {method.name}; set method.name={kept}"
         )
     model = methods.get(method.name).build_model(method)
+    fill(model, weights, remedy="leave the network to the weights")
+    return fold_batch_norms(model)
+
+
+def fill(model: nn.Module, weights: Weights, *, remedy: str) -> None:
+    """Put the weights into `model`; UserError that ends in `remedy` when they are of another width or form."""
     own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.state.items()}
     for name in sorted(own.keys() | found.keys()):
         if own.get(name) != found.get(name):
             raise UserError(
                 f"{weights.path} does not fit this network: {name} is {found.get(name, 'absent')} there and "
-                f"{own.get(name, 'absent')} here (its method.encoder.width is {_width(weights)}); leave the width to the weights"
+                f"{own.get(name, 'absent')} here ({_network(weights)}); {remedy}"
             )
     model.load_state_dict(
         {name: value.to(model.state_dict()[name].dtype) for name, value in weights.state.items()}
     )
-    return fold_batch_norms(model)
 
 
 def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:
@@ -89,15 +94,25 @@ def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:
         raise UserError(f"{source} holds no state dict; give a published checkpoint of {method}")
     state = {name.removeprefix("module."): value for name, value in state.items()}
     ours, config = methods.get(method).from_published(state)
-    provenance = {"converted_from": source.name, "entries": len(ours)}
+    provenance = {
+        "converted_from": source.name,
+        "entries": len(ours),
+        "published_entries": len(state),
+    }
     found = Weights(target, ours, config, provenance)
     load_model(found, configs.load(base={"method": config}).method)  # says which shape does not fit
     save(target, ours, method=config, provenance=provenance)
     return found
 
 
-def _width(weights: Weights) -> Any:
-    return weights.method.get("encoder", {}).get("width", "not said")
+def _network(weights: Weights) -> str:
+    """What the weights say of the network, as settings."""
+    for part in ("encoder", "network"):
+        if part in weights.method:
+            return ", ".join(
+                f"its method.{part}.{key} is {value}" for key, value in weights.method[part].items()
+            )
+    return "it does not say its network"
 
 
 def _find(source: Path | str) -> Path:
@@ -137,4 +152,6 @@ def _read_checkpoint(path: Path) -> Weights:
         raise UserError(
             f"{path} is no checkpoint of ours; a published one is read by `mamp weights convert {path} OUT.safetensors`"
         )
-    return Weights(path, loaded["model"], loaded["method"], loaded.get("provenance", {}))
+    average = loaded.get("ema")  # what the run's weights file would hold
+    state = average["weights"] if isinstance(average, dict) and "weights" in average else loaded["model"]
+    return Weights(path, state, loaded["method"], loaded.get("provenance", {}))

@@ -71,3 +71,49 @@ def test_brightness_stays_in_range(strength):
     changed = run(clips(), brightness=strength)
     assert changed.min() >= 0 and changed.max() <= 1
     assert not torch.equal(changed, clips().float() / 255)
+
+
+KNOBS = {
+    "crop": (0.3, 1.0),
+    "flip": 0.5,
+    "brightness": 0.4,
+    "saturation": 0.5,
+    "hue": 0.1,
+    "reverse": 0.5,
+    "scales": (32, 40, 48),
+}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_shares_of_a_batch_get_what_they_get_in_the_whole(seed):
+    """Two processes, or two parts of a step, draw what one draws; and the numbers drawn next are the same."""
+    frames, knobs, generators = (
+        clips(b=6),
+        Augment(**KNOBS),
+        [torch.Generator().manual_seed(seed) for _ in range(3)],
+    )
+    whole = augment(frames, knobs, size=24, generator=generators[0])
+    left = augment(frames[:2], knobs, size=24, generator=generators[1], total=6)
+    right = augment(frames[2:], knobs, size=24, generator=generators[2], first=2, total=6)
+    assert torch.allclose(torch.cat((left, right)), whole, atol=1e-5)
+    assert len({float(torch.rand((), generator=g)) for g in generators}) == 1
+
+
+def test_one_of_the_scales_is_drawn_for_each_step():
+    sides = [run(clips(), seed=seed, scales=(32, 64)).shape[-2:] for seed in range(20)]
+    assert set(sides) == {(32, 32), (64, 64)}
+
+
+def test_saturation_0_leaves_grey_and_hue_leaves_grey_alone():
+    grey = clips(b=4)[:, :, :1].expand(4, 2, 3, 24, 24)
+    assert torch.allclose(run(grey, hue=0.5), grey.float() / 255, atol=1e-5)
+    assert torch.allclose(run(grey, saturation=1.0), grey.float() / 255, atol=1e-5)
+    spread = (run(clips(b=16), saturation=1.0) - run(clips(b=16))).abs().flatten(1).amax(1)
+    assert (spread > 0.02).sum() >= 12
+
+
+def test_hue_turns_colours_and_keeps_brightest_and_darkest_channel():
+    plain, turned = run(clips()), run(clips(), hue=0.5)
+    assert not torch.allclose(plain, turned, atol=0.1)
+    assert torch.allclose(plain.amax(2), turned.amax(2), atol=1e-4)
+    assert torch.allclose(plain.amin(2), turned.amin(2), atol=1e-4)

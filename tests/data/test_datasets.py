@@ -442,3 +442,14 @@ def test_a_root_that_is_missing_or_empty_is_named(tmp_path: Path) -> None:
 def test_a_sequence_can_be_handed_to_another_process(davis2017: Path) -> None:
     dog = open_dataset("davis2017", davis2017)[0]
     assert pickle.loads(pickle.dumps(dog)) == dog
+
+
+def test_two_videos_whose_masks_would_have_one_name_are_refused(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4")
+    write_video(tmp_path / "a.avi")
+    write_masks(tmp_path, {"a": (1,)})
+    with pytest.raises(
+        UserError, match=r"holds a.avi and a.mp4, whose masks would both be called a; rename one"
+    ):
+        open_dataset("folder", tmp_path)
+    assert [s.name for s in training_sequences([Root(path=tmp_path)])] == ["a", f"{tmp_path.name}/a"]

@@ -496,3 +496,13 @@ def test_a_video_without_pictures_is_refused(tmp_path: Path) -> None:
         file.mux(stream.encode())
     with pytest.raises(UserError, match=r"sound.mp4 cannot be read as a video \(no video stream\)"):
         open_frames(tmp_path / "sound.mp4")
+
+
+@pytest.mark.parametrize("name", ["take 1: dog.mp4", "http:dog.mp4", "file:dog.mp4", "c:dog.mp4"])
+def test_a_colon_in_a_files_name_is_no_protocol(
+    clip: Path, tmp_path: Path, decoder: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(clip.read_bytes())
+    with open_frames(name) as found, open_frames(clip) as known:
+        assert np.array_equal(found[3], known[3]) and len(found) == T

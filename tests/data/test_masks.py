@@ -178,3 +178,43 @@ def test_a_written_mask_may_be_read_by_those_who_may_read_new_files(tmp_path: Pa
     (tmp_path / "other").touch()
     write_mask(tmp_path / "1.png", IDS)
     assert (tmp_path / "1.png").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def blurred(size: tuple[int, int] = (80, 120)) -> np.ndarray:
+    """A grey photograph: noise at several scales."""
+    rng = np.random.default_rng(0)
+    coarse = [
+        np.array(
+            Image.fromarray(rng.integers(0, 256, (size[0] // s, size[1] // s), dtype=np.uint8)).resize(
+                size[::-1]
+            )
+        ).astype(int)
+        for s in (1, 4, 16)
+    ]
+    return np.array(sum(coarse) // 3, dtype=np.uint8)
+
+
+@pytest.mark.parametrize("palette", [False, True])
+def test_a_grey_photograph_is_no_mask(tmp_path: Path, palette: bool) -> None:
+    image = Image.fromarray(blurred())
+    if palette:
+        image.putpalette(PALETTE.tobytes())
+    image.save(tmp_path / "a.png")
+    with pytest.raises(
+        UserError, match=r"a.png holds \d+ different greys and looks like a photograph; give a PNG"
+    ):
+        read_mask(tmp_path / "a.png")
+
+
+def test_a_white_object_with_soft_edges_is_no_mask(tmp_path: Path) -> None:
+    y, x = np.mgrid[:200, :300]
+    soft = np.clip(255 * (60 - np.hypot(y - 100, x - 150)) / 3 + 128, 0, 255).astype(np.uint8)
+    Image.fromarray(soft).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match="looks like a white object with soft edges"):
+        read_mask(tmp_path / "a.png")
+
+
+def test_a_mask_may_have_ever_so_many_objects(tmp_path: Path) -> None:
+    labels = np.kron(np.arange(256, dtype=np.uint8).reshape(16, 16), np.ones((5, 5), np.uint8))
+    Image.fromarray(labels).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), labels)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mamp.methods.mamp.memory import RULES, BudgetRule, DavisRule, RecentRule, YoutubeRule
+from mamp.methods.memory import RULES, BudgetRule, DavisRule, RecentRule, YoutubeRule
 
 
 def test_recent_reads_the_first_frame_and_the_last_ones():

@@ -5,7 +5,8 @@ import torch
 
 from mamp import config
 from mamp.errors import UserError
-from mamp.methods.mamp.propagator import MampPropagator, impose, normalised, with_background
+from mamp.methods.labels import impose, normalised, with_background
+from mamp.methods.mamp.propagator import MampPropagator
 
 
 class Colours(torch.nn.Module):

@@ -14,8 +14,8 @@ import torch
 from mamp import config, methods, weights
 from mamp.data.clips import published_epoch
 from mamp.methods.base import Motion
-from mamp.methods.mamp.memory import DavisRule, YoutubeRule
 from mamp.methods.mamp.task import MampTask, Prepared
+from mamp.methods.memory import DavisRule, YoutubeRule
 from mamp.ops.colour import drop_channel, rgb_to_lab
 from mamp.ops.correlation import topk_readout, topk_window, window_attention
 from mamp.ops.sizes import pad_to_multiple, resize

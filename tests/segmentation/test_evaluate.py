@@ -322,3 +322,17 @@ def test_who_started_others_waits_for_them_and_scores(root, start, make_segmente
     wait_for(root.parent / "out" / "masks" / "ant" / "00000.png", process)
     assert run(root, make_segmenter, join=lambda: process.wait(400)).means()["J-Mean"] < 1
     assert process.communicate()[0] == "left\n"
+
+
+def test_a_list_may_name_folders_in_folders(root, make_segmenter):
+    for kind in ("JPEGImages", "Annotations"):
+        (root / kind / "zoo").mkdir()
+        (root / kind / "ant").rename(root / kind / "zoo" / "ant")
+    (root / "ImageSets" / "2017").mkdir(parents=True)
+    (root / "ImageSets" / "2017" / "val.txt").write_text("zoo/ant\nbee\n")
+    out = root.parent / "out"
+    scores = evaluate(
+        open_dataset("davis2017", root), make_segmenter, out, protocol="davis2017", run_info=INFO, quiet=True
+    )
+    assert list(scores.sequences) == ["zoo/ant", "bee"]
+    assert (out / "masks" / "zoo" / "ant" / "00005.png").exists()

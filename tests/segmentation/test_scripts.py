@@ -15,6 +15,38 @@ COMMANDS = {
 }
 
 
+STM_COMMANDS = {
+    "train_stm.sh": (
+        ["davis root", "youtube", "train.batch=8"],
+        ["train", "configs/stm_cycle_hybrid.yaml", "data.root=davis root", "data.root=youtube", "train.batch=8"],
+    ),
+    "test_stm.sh": (
+        ["root", "out", "--weights", "a b"],
+        ["evaluate", "davis2017", "root", "--split", "val", "--out", "out", "method.name=stm", "method.preset=published",
+         "--weights", "a b"],
+    ),
+    "demo_stm.sh": (
+        ["video", "mask.png", "out", "--weights", "w", "--overlay-style", "erf"],
+        ["segment", "video", "--mask", "mask.png", "--out", "out", "--overlay", "out/overlay.mp4", "method.name=stm",
+         "method.preset=published", "method.propagation.correction_written=true", "--weights", "w", "--overlay-style", "erf"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STM_COMMANDS)
+def test_a_script_of_stm_is_one_command(name, tmp_path, repository):
+    (tmp_path / "_env.sh").write_text(STUB)
+    script = shutil.copy(repository / "scripts" / name, tmp_path / name)
+    arguments, expected = STM_COMMANDS[name]
+    done = subprocess.run(
+        ["bash", script, *arguments], capture_output=True, text=True, check=True, env={"root": "."}
+    )
+    assert [word.removeprefix("./") for word in done.stdout.splitlines()] == ["mamp", *expected]
+    short = subprocess.run(["bash", script, "one"], capture_output=True, text=True)
+    assert short.returncode == 2
+    assert f"scripts/{name}" in short.stderr
+
+
 @pytest.fixture(params=COMMANDS)
 def script(request, tmp_path, repository):
     """A script beside a stand-in for what prepares the environment."""

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from mamp import config, methods
+from mamp.training.engine import train
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def arguments(videos):
     return [
         f"data.root={videos}", "data.size=32", "data.load_size=36", "data.sampling=random", "data.clips_per_video=1",
         "data.workers=0", "train.batch=2", "train.steps=12", "train.log_every=2", "train.checkpoint_every=3",
-        "train.keep=3", "train.lr=0.01",
+        "train.keep=3", "train.lr=0.01", "data.augment.crop=[0.5, 1]", "data.augment.flip=0.5",
     ]  # fmt: skip
 
 
@@ -40,3 +41,11 @@ def arguments(videos):
 def settings(arguments):
     """settings(key=value, ...) -> Config; a later value replaces an earlier one."""
     return lambda *more: config.load(None, [*arguments, *more])
+
+
+@pytest.fixture
+def undisturbed(tmp_path, settings, fake_method):
+    """A run from the first step to the last."""
+    run = tmp_path / "undisturbed"
+    train(settings(), run, quiet=True)
+    return run

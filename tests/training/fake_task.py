@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from mamp.config import Augment
 from mamp.data.augment import augment
 from mamp.methods.base import ClipSpec, TrainingTask
 
@@ -24,19 +23,24 @@ class FakeTask(TrainingTask):
         self.bias = nn.Parameter(torch.zeros(3))
         self.clip = ClipSpec(frames=2, masks=False, size=(32, 32))
         self.steps = 0
+        self.knobs = config.data.augment
 
     def prepare(self, batch, generator):
-        return augment(batch.frames, Augment(crop=(0.5, 1), flip=0.5), size=32, generator=generator)
+        place = {"first": batch.first, "total": batch.total}
+        return augment(batch.frames, self.knobs, size=32, generator=generator, **place)
 
     def forward(self, prepared):
         self.steps += 1
-        if f"{self.steps}" == os.environ.get("FAKE_SIGNAL_AFTER"):
+        rank = os.environ.get("RANK", "0")
+        if f"{self.steps}" == os.environ.get("FAKE_SIGNAL_AFTER") and rank == os.environ.get(
+            "FAKE_RANK", rank
+        ):
             os.kill(os.getpid(), getattr(signal, os.environ["FAKE_SIGNAL"]))
         noise = random.random() + np.random.rand()
         guess = self.model(prepared[:, 0]) + self.bias[:, None, None]
         loss = (guess - prepared[:, 1, :, 1:-1, 1:-1]).square().mean() * (1 + 0.1 * noise)
-        if f"{self.steps}" == os.environ.get("FAKE_NAN_AFTER"):
-            loss = loss * float("nan")
+        if f"{self.steps}" in os.environ.get("FAKE_NAN_AT", "").split():
+            loss = self.model(prepared[:, 0] * float("nan")).mean()
         return loss, {"noise": torch.tensor(noise)}
 
     def preview(self, prepared):
@@ -45,22 +49,40 @@ class FakeTask(TrainingTask):
         return (prepared[0, 0] * 255).to(torch.uint8)
 
 
+class FakePropagator:
+    """Masks move with the network's bias, and every global generator is drawn from."""
+
+    memory_bytes = 0
+
+    def __init__(self, model, method, *, motion=None, device="cpu", dtype=None):
+        self.shift = 1 + int(abs(model[0].bias.sum()) * 1000) % 3
+
+    def start(self, frame, masks):
+        self.masks = masks
+
+    def step(self, frame):
+        random.random(), np.random.rand(), torch.rand(1)
+        self.masks = self.masks.roll(self.shift, -1)
+        return torch.cat((1 - self.masks.sum(0, keepdim=True), self.masks))
+
+
 def build_task(config):
     return FakeTask(config)
 
 
-def main(arguments):
-    """RUN key=value ...: train in a process of its own."""
-    from pathlib import Path
+build_propagator = FakePropagator
 
-    from mamp import config, methods
-    from mamp.training.engine import train
+
+def main(arguments):
+    """RUN key=value ...: train in a process of its own; the exit status of `mamp train`."""
+    from mamp import cli, methods
 
     methods.METHODS["mamp"] = "fake_task"
-    train(config.load(None, arguments[1:]), Path(arguments[0]), device="cpu")
+    run, *overrides = arguments
+    return cli.main(["train", os.devnull, "--run", run, "--device", "cpu", "--quiet", *overrides])
 
 
 if __name__ == "__main__":
     import sys
 
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

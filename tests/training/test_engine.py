@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from runs import curve, equal, finish, last_state, log, same_end, start, weights
 
 from mamp import config as configs
-from mamp.errors import UserError
+from mamp.errors import TryAgain, UserError
 from mamp.training.checkpoints import listed
 from mamp.training.engine import train
 from mamp.training.resume import refuse_other_config
@@ -22,65 +21,19 @@ from mamp.training.resume import refuse_other_config
 pytestmark = pytest.mark.usefixtures("fake_method")
 
 
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    return load_file(run / "weights.safetensors")
-
-
-def last_state(run: Path) -> dict:
-    return torch.load(listed(run / "checkpoints")[-1], weights_only=True)
-
-
-def log(run: Path) -> list[dict]:
-    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-
-
-def curve(run: Path) -> list[tuple]:
-    return [tuple(line[name] for name in ("step", "loss", "lr", "grad_norm", "noise")) for line in log(run)]
-
-
-def equal(one, other) -> bool:
-    """The same tensors and values, bit for bit, however deep."""
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(equal, one, other))
-    return one == other
-
-
-def same_end(one: Path, other: Path) -> bool:
-    names = ("model", "task", "optimizer", "scaler", "step", "rng", "method")
-    return all(equal(last_state(one)[name], last_state(other)[name]) for name in names)
-
-
-@pytest.fixture
-def undisturbed(tmp_path, settings):
-    """A run from the first step to the last."""
-    run = tmp_path / "undisturbed"
-    train(settings(), run, quiet=True)
-    return run
-
-
 # ---------------------------------------------------------------- interruptions
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_killed_run_goes_on_and_ends_bit_for_bit_as_an_undisturbed_one(
-    tmp_path, settings, arguments, undisturbed, workers, repository
+    tmp_path, settings, arguments, undisturbed, workers
 ):
     run = tmp_path / "killed"
-    paths = os.pathsep.join((str(repository), str(Path(__file__).parent)))
-    environment = {**os.environ, "PYTHONPATH": paths, "FAKE_SIGNAL": "SIGKILL", "FAKE_SIGNAL_AFTER": "8"}
-    command = [
-        sys.executable,
-        Path(__file__).parent / "fake_task.py",
-        run,
-        *arguments,
-        f"data.workers={workers}",
-    ]
-    killed = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    assert killed.returncode == -signal.SIGKILL
+    overrides = [*arguments, f"data.workers={workers}"]
+    [(status, _)] = finish(
+        start("fake_task.py", run, *overrides, FAKE_SIGNAL="SIGKILL", FAKE_SIGNAL_AFTER="8")
+    )
+    assert status == -signal.SIGKILL
     assert last_state(run)["step"] == 6
     train(settings(f"data.workers={workers}"), run, quiet=True)
     assert same_end(run, undisturbed)
@@ -88,15 +41,21 @@ def test_a_killed_run_goes_on_and_ends_bit_for_bit_as_an_undisturbed_one(
     assert curve(run) == curve(undisturbed)
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("name", "expected"), [("SIGTERM", 130), ("SIGUSR2", 75)])
+def test_the_exit_status_says_whether_to_try_again(tmp_path, arguments, name, expected):
+    processes = start("fake_task.py", tmp_path, *arguments, FAKE_SIGNAL=name, FAKE_SIGNAL_AFTER="2")
+    [(status, told)] = finish(processes)
+    assert status == expected and f"interrupted by {name}: step 2 is saved" in told
+
+
+@pytest.mark.parametrize(("name", "workers"), [("SIGINT", 0), ("SIGTERM", 2), ("SIGUSR1", 0), ("SIGUSR2", 2)])
 def test_a_signal_saves_the_step_at_hand_and_interrupts(
     tmp_path, settings, undisturbed, monkeypatch, name, workers, capsys
 ):
     run = tmp_path / "run"
     monkeypatch.setenv("FAKE_SIGNAL", name)
     monkeypatch.setenv("FAKE_SIGNAL_AFTER", "5")
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(TryAgain if "USR" in name else KeyboardInterrupt):
         train(settings(f"data.workers={workers}"), run, quiet=True)
     assert last_state(run)["step"] == 5
     assert f"interrupted by {name}" in capsys.readouterr().err
@@ -109,6 +68,7 @@ def test_a_signal_saves_the_step_at_hand_and_interrupts(
 def test_signal_handlers_are_given_back(undisturbed):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
 
 
 @pytest.mark.parametrize("damage", ["cut", "bit", "empty"])
@@ -186,7 +146,7 @@ def test_a_run_does_not_go_on_with_another_config(settings, undisturbed):
 
 def test_knobs_that_a_run_is_older_than_do_not_keep_it_from_going_on(settings):
     begun = settings().model_dump(mode="json")
-    del begun["train"]["warmup"], begun["data"]["augment"]
+    del begun["train"]["warmup"], begun["data"]["fit"], begun["tracking"]
     refuse_other_config(begun, settings(), Path("run"))
     with pytest.raises(UserError, match=r"begun with train\.warmup=0"):
         refuse_other_config(begun, settings("train.warmup=3"), Path("run"))
@@ -306,9 +266,9 @@ def test_torch_is_left_as_it_was(undisturbed):
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(
     tmp_path, settings, monkeypatch
 ):
-    monkeypatch.setenv("FAKE_NAN_AFTER", "8")
+    monkeypatch.setenv("FAKE_NAN_AT", "8")
     with pytest.raises(UserError, match="broke down at step 8: loss nan"):
-        train(settings(), tmp_path, quiet=True)
+        train(settings("train.max_skipped=0"), tmp_path, quiet=True)
     assert last_state(tmp_path)["step"] == 6
 
 
@@ -325,10 +285,17 @@ def test_mistakes_are_told_in_one_sentence(tmp_path, settings, videos):
         assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_run_folder_that_cannot_be_made_is_named(tmp_path, settings):
+@pytest.mark.parametrize("run", ["file", "file/run"])
+def test_a_run_folder_that_is_a_file_is_named(tmp_path, settings, run):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="file"):
-        train(settings(), tmp_path / "file" / "run", quiet=True)
+    with pytest.raises(UserError, match=r"run folder .* is a file, or below one; give a folder with --run"):
+        train(settings(), tmp_path / run, quiet=True)
+
+
+def test_a_start_that_fails_leaves_nothing_behind(tmp_path, settings):
+    with pytest.raises(UserError):
+        train(settings("train.batch=100"), tmp_path / "runs" / "run", quiet=True)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_quiet_prints_nothing_and_otherwise_the_census_comes_first(tmp_path, settings, capsys):

@@ -15,8 +15,9 @@ from mamp.errors import UserError
 from mamp.methods.mamp.encoder import Encoder, published_name
 from mamp.methods.mamp.propagator import MampPropagator as build_propagator
 from mamp.methods.mamp.task import MampTask as build_task
+from mamp.methods.mamp.trunk import MampTrunk as build_trunk
 
-__all__ = ["build_model", "build_propagator", "build_task", "from_published"]
+__all__ = ["build_model", "build_propagator", "build_task", "build_trunk", "from_published"]
 
 
 def build_model(method: MampConfig) -> Encoder:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamp.config import Config
+from mamp.config import Config, MampConfig
 from mamp.data.augment import augment
 from mamp.methods.base import Batch, ClipSpec, TrainingTask
 from mamp.methods.mamp.encoder import STRIDE, Encoder
@@ -33,18 +33,23 @@ class MampTask(TrainingTask):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.knobs, self.encoder, self.augment = (
-            config.method.training,
-            config.method.encoder,
-            config.data.augment,
-        )
+        method = config.method
+        assert isinstance(method, MampConfig)
+        self.knobs, self.encoder, self.augment = method.training, method.encoder, config.data.augment
         self.model = Encoder(width=self.encoder.width, features=self.encoder.features)
         size = config.data.size
         self.clip = ClipSpec(frames=self.knobs.references + 1, masks=False, size=(size, size))
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Prepared:
         """Augmentation, Lab, and which chroma channel is dropped (once per batch, as published)."""
-        frames = augment(batch.frames, self.augment, size=self.clip.size[0], generator=generator)
+        frames = augment(
+            batch.frames,
+            self.augment,
+            size=self.clip.size[0],
+            generator=generator,
+            first=batch.first,
+            total=batch.total,
+        )
         dropped = CHROMA[int(torch.randint(len(CHROMA), (), generator=generator))]
         return Prepared(rgb_to_lab(frames, self.encoder.lab), dropped)
 

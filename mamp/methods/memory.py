@@ -37,6 +37,38 @@ class RecentRule:
         return index in self.read(last, given)
 
 
+class TwiceRule:
+    """The first frame, and the last frames, among which it may be once more (VFS); given frames besides."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def read(self, last: int, given: Sequence[int]) -> list[int]:
+        """The first frame and the last `length`, sorted; the first one is there twice while it is among these."""
+        recent = range(max(given[0], last - self.length + 1), last + 1)
+        return sorted([given[0], *_older(given, recent), *recent])
+
+    def keeps(self, index: int, last: int, given: Sequence[int]) -> bool:
+        """Frames that the next reading names."""
+        return index in self.read(last, given)
+
+
+class PaddedRule:
+    """The last frames, the first one in place of every missing one (CRW); given frames besides."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def read(self, last: int, given: Sequence[int]) -> list[int]:
+        """Always the last `length` frames, sorted, as if the first frame had been there before the video."""
+        recent = [max(given[0], index) for index in range(last - self.length + 1, last + 1)]
+        return sorted([*_older(given, recent), *recent])
+
+    def keeps(self, index: int, last: int, given: Sequence[int]) -> bool:
+        """Frames that the next reading names."""
+        return index in self.read(last, given)
+
+
 class DavisRule:
     """The published rule on DAVIS-2017: frames 0 and 5, and the last three at a gap of two (MAMP, A8)."""
 
@@ -114,6 +146,11 @@ class BudgetRule:
         if not gaps:
             return self.held[1 if len(self.held) > 1 else 0]
         return min(gaps, key=lambda frame: (frame in given, gaps[frame], frame))
+
+
+def _older(given: Sequence[int], recent: Sequence[int]) -> list[int]:
+    """Frames given after the first that are not among the recent ones; at most as many as these."""
+    return [index for index in given[1:][-len(recent) :] if index not in recent]
 
 
 def _every_second(last: int, count: int) -> range:

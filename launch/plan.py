@@ -1,0 +1,124 @@
+"""What a submission would do, checked before anything is sent: the runs, their configs, whether they may begin."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from launch import cluster, commands, journal, sweep
+from launch.job import Job
+from mamp import config as configs
+from mamp.config import Config
+from mamp.errors import UserError
+from mamp.files import Locks, make_folder, write_text
+from mamp.layers import merge, read_overrides
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: train, evaluate, pack or score; its folder, its whole config, and the arguments of `mamp`."""
+
+    command: str
+    folder: Path
+    config: Config
+    arguments: list[str]
+
+    def begin(self, *, token: str, code: Path, logs: Path) -> None:
+        """Make the run this submission's. The config that a training reads is kept; what is edited later changes nothing."""
+        if self.command == "train":
+            write_text(commands.recipe(self.folder), configs.dump(self.config))
+        told = {
+            "arguments": self.arguments,
+            "length": _length(self.config),
+            "code": str(code),
+            "logs": str(logs),
+        }
+        journal.add(self.folder, "submitted", token=token, **told)
+
+    def job(self, *, code: Path, token: str, last: bool) -> Job:
+        """What runs in each task. last: the run is finished when this job is."""
+        slurm = self.config.slurm
+        patience, apart = 0.75 * slurm.signal_s, self.command in commands.SHARED
+        return Job(
+            self.arguments, self.folder, code=code, token=token, stalls=slurm.stalls, patience_s=patience,
+            each_gpu=apart, last=last,
+        )  # fmt: skip
+
+
+def plan(args: argparse.Namespace) -> list[Run]:
+    """The runs of a command line, a point of a sweep each; UserError for whatever is wrong with any of them."""
+    site = args.site or os.environ.get("MAMP_SITE")
+    base = folder_of(args)
+    runs = []
+    for name, settings in sweep.points(args.overrides).items():
+        config, given = _load(args, site, settings)
+        _refuse(args, config)
+        runs.append(
+            Run(
+                args.command,
+                base / name,
+                config,
+                commands.arguments(args, base / name, given=given, cpus=cluster.cpus(config)),
+            )
+        )
+    return runs
+
+
+def folder_of(args: argparse.Namespace) -> Path:
+    """The folder of the run or of the sweep, from the root: jobs may start elsewhere."""
+    return Path(args.run or Path("runs") / args.config.stem).absolute()
+
+
+def may_begin(run: Run, held: contextlib.ExitStack) -> bool:
+    """False where the run is finished; UserError where another submission is at work on it. `held` keeps others off meanwhile."""
+    make_folder(run.folder)
+    if not held.enter_context(Locks(run.folder / ".launch.lock")).take(0):
+        raise UserError(f"{run.folder} is being submitted by another process; wait for it")
+    events = journal.read(run.folder)
+    before = journal.submission(events)
+    if before is None:
+        return True
+    alive = cluster.queued(before["jobs"])
+    if alive:
+        job, (state, _) = next(iter(alive.items()))
+        raise UserError(
+            f"{run.folder} belongs to job {job} ({state.lower()}); wait for it, `scancel {job}`, or give another --run"
+        )
+    over = any(event["event"] == "finished" for event in journal.of(events, before["token"]))
+    same = [before["arguments"], before["length"]] == [run.arguments, _length(run.config)]
+    if over and same and commands.product(run.command, run.folder).exists():
+        print(f"{run.folder} is finished; nothing is submitted for it (a new run wants another --run)")
+        return False
+    return True
+
+
+def _length(config: Config) -> list[Any]:
+    """What may ask a finished run for more."""
+    return [config.train.steps, config.train.epochs]
+
+
+def _load(args: argparse.Namespace, site: Any, settings: list[str]) -> tuple[Config, dict[str, Any]]:
+    """The config of one run, checked, and the settings as they were given."""
+    below: dict[str, Any] = {}
+    if site:
+        configs.load(site)  # what is wrong is told with the site's own lines
+        below = yaml.safe_load(Path(site).read_text(encoding="utf-8")) or {}
+    config = configs.load(args.config, settings, dataset=getattr(args, "dataset", ""), base=below)
+    given = below
+    merge(given, yaml.safe_load(args.config.read_text(encoding="utf-8")) or {})
+    merge(given, read_overrides(settings, {}))
+    return config, given
+
+
+def _refuse(args: argparse.Namespace, config: Config) -> None:
+    if args.command == "train" and not config.data.root:
+        raise UserError("there is no training video: data.root is empty; pass data.root=PATH")
+    if config.slurm.array > 1 and (args.command not in commands.SHARED or args.local):
+        what = "--local" if args.local else args.command
+        raise UserError(f"slurm.array={config.slurm.array} does not go with {what}; pass slurm.array=1")

@@ -1,0 +1,62 @@
+"""The code of a run, kept beside it: what is edited after the submission changes neither the job nor its next starts."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import mamp
+from mamp.errors import UserError
+from mamp.files import write_json
+
+PACKAGE = Path(mamp.__file__).resolve().parent
+
+
+def keep(folder: Path) -> Path:
+    """FOLDER/code-DIGEST with the package, and code.json with its commit and diff (null where it is no checkout).
+
+    The same code is kept once. Raises UserError where it cannot be written.
+    """
+    files = sorted(p for p in PACKAGE.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    commit = _git("rev-parse", "HEAD")
+    digest = hashlib.sha256(str(commit).encode())
+    for file in files:
+        digest.update(f"{file.relative_to(PACKAGE)}\0".encode() + file.read_bytes())
+    code = folder / f"code-{digest.hexdigest()[:12]}"
+    if code.exists():
+        return code
+    partial = folder / f".{code.name}.{os.getpid()}.partial"
+    try:
+        for file in files:
+            target = partial / PACKAGE.name / file.relative_to(PACKAGE)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+        diff = _git("diff", "HEAD") if commit else None
+        write_json(partial / "code.json", {"mamp": mamp.__version__, "commit": commit, "diff": diff})
+        partial.rename(code)
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be written ({error.strerror}); give another folder with --run"
+        ) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return code
+
+
+def _git(*command: str) -> str | None:
+    """The answer of git about the checkout that holds the package; None where that is no checkout."""
+    try:
+        for arguments in (("ls-files", "--error-unmatch", "__init__.py"), command):
+            ran = subprocess.run(
+                ["git", "-C", str(PACKAGE), *arguments],
+                capture_output=True,
+                text=True,
+                timeout=20,
+                check=True,
+            )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return ran.stdout.strip()

@@ -1,0 +1,244 @@
+"""`python -m launch.status [FOLDER ...]`: a table of the runs that were submitted: state, step, loss, J&F, time left, folder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from launch import cluster, journal
+from launch.job import done
+from mamp.errors import UserError
+
+LIVE = (
+    "PENDING",
+    "RUNNING",
+    "CONFIGURING",
+    "COMPLETING",
+    "REQUEUED",
+    "SUSPENDED",
+    "RESIZING",
+    "REQUEUE_HOLD",
+)
+COLUMNS = ("STATE", "JOB", "STARTS", "STEP", "LOSS", "J&F", "LEFT", "FOLDER")
+TAIL = 2**20  # bytes of a log that are looked at
+
+
+@dataclass(frozen=True)
+class Status:
+    """One run as it stands. left: "" where nothing tells. reason: why it failed or waits."""
+
+    folder: Path
+    state: str
+    jobs: tuple[str, ...]
+    starts: int
+    step: str
+    loss: str
+    score: str
+    left: str
+    reason: str
+
+    @property
+    def live(self) -> bool:
+        """Whether something may still happen to it."""
+        return self.state in LIVE
+
+    def row(self) -> tuple[str, ...]:
+        """The cells of `COLUMNS`."""
+        job = self.jobs[-1] if self.jobs else ""
+        shown = os.path.relpath(self.folder)
+        return (self.state, job, str(self.starts), self.step, self.loss, self.score, self.left, shown)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Print the table; the exit status: 0, with --wait 1 when a run did not finish, 2 a user's mistake."""
+    parser = argparse.ArgumentParser(prog="python -m launch.status", description="How submitted runs are.")
+    parser.add_argument(
+        "folders", nargs="*", type=Path, default=[Path("runs")], metavar="FOLDER",
+        help="runs, sweeps, or folders of them (default runs)",
+    )  # fmt: skip
+    parser.add_argument("--wait", action="store_true", help="print once nothing waits or runs any more")
+    args = parser.parse_args(words)
+    try:
+        found = find(args.folders)
+        runs = read(found)
+        while args.wait and any(run.live for run in runs):
+            time.sleep(3)
+            runs = read(found)
+    except UserError as error:
+        print(f"launch: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    print(table(runs))
+    return int(args.wait and any(run.state != "FINISHED" for run in runs))
+
+
+def find(folders: Sequence[Path]) -> list[Path]:
+    """The runs at and below `folders`; UserError where one has none."""
+    found: list[Path] = []
+    for folder in folders:
+        below = sorted(path.parent for path in folder.rglob(journal.NAME))
+        if not below:
+            raise UserError(f"{folder} holds no run that was submitted; give the folder that --run named")
+        found += below
+    return list(dict.fromkeys(found))
+
+
+def read(folders: Sequence[Path]) -> list[Status]:
+    """How the runs in `folders` are; the scheduler is asked once for all."""
+    events = {folder: journal.read(folder) for folder in folders}
+    owners = {
+        folder: journal.submission(told) or {"jobs": [], "token": ""} for folder, told in events.items()
+    }
+    jobs = [job for owner in owners.values() for job in owner["jobs"]]
+    queue, accounts = cluster.queued(jobs), cluster.ended(jobs)
+    return [
+        _status(folder, journal.of(events[folder], owners[folder]["token"]), owners[folder], queue, accounts)
+        for folder in folders
+    ]
+
+
+def _status(
+    folder: Path,
+    events: list[journal.Event],
+    owner: journal.Event,
+    queue: dict[str, tuple[str, str]],
+    accounts: dict[str, str],
+) -> Status:
+    jobs = tuple(owner["jobs"])
+    waiting = [queue[job] for job in jobs if job in queue]
+    state, reason = _state(events, owner, waiting, [accounts[job] for job in jobs if job in accounts])
+    if state not in ("FINISHED", *LIVE) and not reason:
+        reason = _last_words(Path(owner.get("logs", "")), jobs)
+    step, loss, score, left = _figures(folder, owner)
+    starts = sum(event["event"] == "started" for event in events)
+    return Status(folder, state, jobs, starts, step, loss, score, left if state in LIVE else "", reason)
+
+
+def _state(
+    events: list[journal.Event],
+    owner: journal.Event,
+    waiting: list[tuple[str, str]],
+    accounts: list[str],
+) -> tuple[str, str]:
+    """The state in a word, and why, as far as queue, journal and accounts tell."""
+    told = "; ".join(dict.fromkeys(event["reason"] for event in events if event.get("reason")))
+    names = [event["event"] for event in events]
+    if waiting:
+        running = [state for state, _ in waiting if state != "PENDING"]
+        return (running[0], "") if running else ("PENDING", waiting[0][1].strip("()"))
+    if "finished" in names:
+        return "FINISHED", ""
+    if "failed" in names:
+        return "FAILED", told
+    bad = [state for state in accounts if state not in ("COMPLETED", *LIVE)]
+    if bad:
+        return bad[0], told
+    if any(state in LIVE for state in accounts):  # the queue forgot it, the accounts not yet
+        return next(state for state in accounts if state in LIVE), ""
+    return ("STOPPED" if "stopped" in names else "GONE" if owner["jobs"] else "NOT SENT"), told
+
+
+def _figures(folder: Path, owner: journal.Event) -> tuple[str, str, str, str]:
+    """Step, loss, J&F and time left."""
+    command = (owner.get("arguments") or ["train"])[0]
+    entries = _entries(folder / "log.jsonl")
+    score = next((value for entry in reversed(entries) if (value := _score(entry)) is not None), None)
+    score = _score(_json(folder / "scores.json")) if score is None else score
+    shown = "" if score is None else f"{100 * score:.1f}"
+    if command != "train":
+        return str(done(command, folder)), "", shown, ""
+    steps = [entry for entry in entries if "loss" in entry]
+    if not steps:
+        return "0", "", shown, ""
+    last = steps[-1]
+    train = _yaml(folder / "config.yaml").get("train", {})
+    total = last.get("steps") or train.get("steps")
+    rate = float(last.get("clips_per_s") or 0) / max(1, int(train.get("batch") or 1))
+    left = _clock((total - last["step"]) / rate) if total and rate else ""
+    loss = f"{last['loss']:.4f}" if last["loss"] is not None else ""
+    return f"{last['step']}/{total}" if total else str(last["step"]), loss, shown, left
+
+
+def _score(entry: dict[str, Any]) -> float | None:
+    """J&F, in [0, 1], of a line of the log or of scores.json."""
+    found = [v for k, v in entry.items() if k.endswith(("J&F-Mean", "val_jf"))]
+    return float(found[0]) if found and isinstance(found[0], (int, float)) else None
+
+
+def _entries(path: Path) -> list[dict[str, Any]]:
+    """The last lines of a log; what is being written is left out."""
+    found = []
+    for line in _tail(path).splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and isinstance(entry.get("step"), int):
+            found.append(entry)
+    return found
+
+
+def _last_words(logs: Path, jobs: Sequence[str]) -> str:
+    """The line of a log that says most about an end nobody told of."""
+    lines = [
+        line.strip() for job in jobs for path in sorted(logs.glob(f"{job}_*_log.err")) for line in _tail(path).splitlines()
+    ]  # fmt: skip
+    known = [line for line in lines if line.startswith("mamp: ") or "error: " in line]
+    return next(iter((known or [line for line in lines if line])[-1:]), "")
+
+
+def _tail(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _clock(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60}:{minutes % 60:02d}"
+
+
+def table(runs: Sequence[Status]) -> str:
+    """The runs in columns, and below them why one failed or waits."""
+    rows = [COLUMNS, *(run.row() for run in runs)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+    lines += [
+        f"{os.path.relpath(run.folder)}: {run.state.lower()}: {run.reason}" for run in runs if run.reason
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

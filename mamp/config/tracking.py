@@ -1,0 +1,28 @@
+"""Knobs of what is told of a training run beside its log."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from mamp.config.section import Section
+
+
+class TrackingConfig(Section):
+    """Weights & Biases; log.jsonl is written whatever is set here.
+
+    Disabled unless asked for: a run then needs no account, starts no process of its own and sends nothing anywhere.
+    """
+
+    mode: Literal["disabled", "offline", "online"] = Field(
+        "disabled",
+        description="online sends curves and pictures to wandb; offline keeps them in RUN/wandb, for `wandb sync`",
+    )
+    project: str = Field("mamp", min_length=1, description="wandb's project")
+    entity: str | None = Field(None, description="wandb's user or team; null: the one of your key")
+    name: str | None = Field(None, description="what the run is called; null: the name of its folder")
+    tags: tuple[str, ...] = Field((), description="words to find the run by")
+    pictures_every: int | None = Field(
+        None, ge=1, description="steps between pictures, in previews/ and wandb; null: with each checkpoint"
+    )

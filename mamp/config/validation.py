@@ -1,0 +1,39 @@
+"""Knobs of what is measured while training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from mamp.config.section import Section
+
+
+class ValidationConfig(Section):
+    """Measured every so many steps, without changing what is learnt; nothing unless share or dataset is set."""
+
+    every: int = Field(500, ge=1, description="steps between measurements; there is one at the end too")
+    share: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="part of the training videos that is held aside, chosen by a hash of their names, for the loss on them",
+    )
+    clips: int = Field(
+        32, ge=1, le=1024, description="clips of held-aside videos that the loss is the mean of"
+    )
+    dataset: Literal["davis2016", "davis2017", "youtubevos", "longvideos", "folder"] | None = Field(
+        None, description="a labelled set for J&F; null: none"
+    )
+    root: Path | None = Field(None, description="where the labelled set lies")
+    split: str = Field("val", description="which list of the labelled set")
+    frames: int | None = Field(
+        20, ge=3, description="how many first frames of each labelled video are scored; null: all"
+    )
+
+    @model_validator(mode="after")
+    def _both(self) -> ValidationConfig:
+        if (self.dataset is None) != (self.root is None):
+            raise ValueError("dataset and root go together; set both, or neither")
+        return self

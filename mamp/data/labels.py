@@ -1,0 +1,82 @@
+"""Label maps of training clips: read, brought to the frames' size, and never without an object in the first frame."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from mamp.data.clips import Clip
+from mamp.data.datasets import Sequence as Video
+from mamp.errors import UserError
+from mamp.ops.sizes import bilinear_neighbours, letterbox
+
+UNLABELLED = 255  # a pixel that is not background and not a known object
+TRIES = 20  # other places in the video to look for an object
+
+
+def with_object(
+    clip: Clip, video: Video, *, count: int, rng: np.random.Generator
+) -> tuple[Clip, list[np.ndarray]]:
+    """The clip and its label maps uint8 (H, W); drawn again while its first frame shows no object.
+
+    count: frames of the video. At first the clip moves as it is; then its frames follow one another closely, too.
+
+    Raises UserError when no object is found.
+    """
+    gaps = [frame - clip.frames[0] for frame in clip.frames]
+    first = clip.frames[0]
+    for attempt in range(1 + TRIES):
+        labels = training_labels(video, first)
+        if ((labels > 0) & (labels != UNLABELLED)).any():
+            moved = dataclasses.replace(clip, frames=tuple(first + gap for gap in gaps))
+            return moved, [labels, *(training_labels(video, frame) for frame in moved.frames[1:])]
+        if attempt >= TRIES // 4:
+            gaps = list(range(len(gaps)))
+        first = int(rng.integers(count - gaps[-1]))
+    raise UserError(
+        f"{video.name}: no mask of {1 + TRIES} frames looked at shows an object; leave this video out"
+    )
+
+
+def training_labels(video: Video, index: int) -> np.ndarray:
+    """uint8 (H, W) of a frame: background 0, objects from 1, and void, 255, as background, as published (STM-Cycle)."""
+    labels = video.read_truth(index)
+    if labels.max(initial=0) > UNLABELLED:
+        raise UserError(f"mask {video.truth[index]} has ids above 255; training wants ids of 1 to 254")
+    return np.where(labels == UNLABELLED, 0, labels).astype(np.uint8)
+
+
+def fit_labels(
+    labels: np.ndarray, size: tuple[int, int], *, fit: str, place: Sequence[float] | None
+) -> np.ndarray:
+    """uint8 (H, W) -> uint8 `size`, as the frame of the same `data.fit` and place.
+
+    A letterbox leaves pixels that lie between labels, or outside, unlabelled (255), as published (STM-Cycle); the others
+    take the nearest pixel's label.
+    """
+    if fit == "letterbox":
+        return _letterboxed(upright(labels), size)
+    image, box = Image.fromarray(labels), None
+    if place is not None:
+        height, width = labels.shape
+        side = min(height, width)
+        left, top = round(place[0] * (width - side)), round(place[1] * (height - side))
+        box = (left, top, left + side, top + side)
+    return np.asarray(image.resize((size[1], size[0]), Image.Resampling.NEAREST, box=box))
+
+
+def upright(pixels: np.ndarray) -> np.ndarray:
+    """(H, W, ...) with the longer side across: portrait ones transposed, as published (STM-Cycle)."""
+    return np.swapaxes(pixels, 0, 1) if pixels.shape[0] > pixels.shape[1] else pixels
+
+
+def _letterboxed(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    inner, (left, right, top, bottom) = letterbox((labels.shape[0], labels.shape[1]), size)
+    rows, columns = (bilinear_neighbours(*sides) for sides in zip(labels.shape, inner, strict=True))
+    corners = [labels[row][:, column] for row in rows[:2] for column in columns[:2]]
+    same = np.logical_and.reduce([corner == corners[0] for corner in corners[1:]])
+    fitted = np.where(same, corners[0], UNLABELLED).astype(np.uint8)
+    return np.pad(fitted, ((top, bottom), (left, right)), constant_values=UNLABELLED)

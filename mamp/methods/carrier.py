@@ -1,0 +1,215 @@
+"""The state of label propagation and its life: memory frames, the pending frame, objects that come and go."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mamp.methods.labels import append_empty, drop, impose, normalised, with_background
+from mamp.methods.memory import MemoryRule
+from mamp.ops.correlation import topk_readout
+
+
+@dataclass
+class Remembered:
+    """A memory frame: features (C, h, w) and labels (K+1, h, w), background first."""
+
+    features: Tensor
+    labels: Tensor
+
+
+@dataclass
+class Pending:
+    """The frame just stepped: features, probabilities (K+1, H, W), and scores (K+1, h, w) on the feature grid."""
+
+    index: int
+    features: Tensor
+    probabilities: Tensor
+    scores: Tensor
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a query reads the memory; the arguments of `topk_readout`."""
+
+    radius: int
+    top_k: int
+    temperature: float
+    outside: str
+    tile: int
+    max_bytes: int
+    shape: str = "square"
+    ties: str = "cut"
+
+
+class LabelCarrier:
+    """Carries K masks through one video by local matching of features; a method says how a frame becomes features.
+
+    State: the memory frames that the memory rule can still read, and the pending frame. The rule bounds it.
+    backfill: a late object is also looked for in the memory frames. free_first: the first frame is read once without a window.
+
+    A method gives `_features`, `_to_grid` and `_to_frame`, and may give `_remembered`, `_moved` and `_forget`.
+    """
+
+    def __init__(
+        self,
+        rule: MemoryRule,
+        reading: Reading,
+        *,
+        device: torch.device | str,
+        backfill: bool = False,
+        free_first: bool = False,
+    ) -> None:
+        self.rule, self.reading, self.device = rule, reading, torch.device(device)
+        self.backfill, self.free_first = backfill, free_first
+        self.memory: dict[int, Remembered] = {}
+        self.given: list[int] = []
+        self.pending: Pending | None = None
+        self.next_index = 0
+
+    def start(self, frame: Tensor, masks: Tensor) -> None:
+        """First frame float (3, H, W) RGB in [0, 1] with its masks (K, H, W) in {0, 1}."""
+        index, features = self._see(frame)
+        probabilities = with_background(masks.to(self.device, torch.float32))
+        self.pending = Pending(index, features, probabilities, self._to_grid(probabilities))
+        self.given.append(index)
+
+    def step(self, frame: Tensor) -> Tensor:
+        """Probabilities (K+1, H, W) of the next frame, background first, summing to 1."""
+        self._commit()
+        index, features = self._see(frame)
+        scores = self._read(index, features)  # (K+1, h, w)
+        probabilities = self._to_frame(scores, frame.shape[-2:])
+        self.pending = Pending(index, features, probabilities, normalised(scores))
+        return probabilities
+
+    def correct(self, masks: Tensor, objects: list[int]) -> None:
+        """`masks` (len(objects), H, W) in {0, 1} replace the pending frame's masks of these objects (0-based)."""
+        pending = self._pending()
+        masks = masks.to(self.device, torch.float32)
+        grid = self._to_grid(with_background(masks))[1:]
+        channels = [k + 1 for k in objects]
+        pending.probabilities = impose(pending.probabilities, masks, channels)
+        pending.scores = impose(pending.scores, grid, channels)
+        if pending.index not in self.given:
+            self.given.append(pending.index)
+
+    def add(self, masks: Tensor) -> None:
+        """New objects (N, H, W) in {0, 1} appear at the pending frame; they win over what was predicted."""
+        pending, count = self._pending(), len(masks)
+        known = len(pending.scores) - 1
+        self._make_room(known + count)
+        pending.probabilities = append_empty(pending.probabilities, count)
+        pending.scores = append_empty(pending.scores, count)
+        for entry in self.memory.values():
+            entry.labels = append_empty(entry.labels, count)
+        self.correct(masks, list(range(known, known + count)))
+        if self.backfill:
+            self._backfill(known + 1)
+
+    def remove(self, objects: list[int]) -> None:
+        """Forget these objects (0-based); what was theirs becomes background, later ones move up."""
+        pending = self._pending()
+        pending.probabilities = drop(pending.probabilities, objects)
+        pending.scores = drop(pending.scores, objects)
+        for entry in self.memory.values():
+            entry.labels = drop(entry.labels, objects)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the memory frames' features and labels."""
+        return sum(t.nbytes for entry in self.memory.values() for t in (entry.features, entry.labels))
+
+    # -- what a method gives
+
+    def _features(self, index: int, frame: Tensor) -> Tensor:
+        """Features (C, h, w) of a frame float (3, H, W) in [0, 1] on the device."""
+        raise NotImplementedError
+
+    def _to_grid(self, labels: Tensor) -> Tensor:
+        """(K+1, H, W), background first -> (K+1, h, w)."""
+        raise NotImplementedError
+
+    def _to_frame(self, scores: Tensor, size: tuple[int, ...]) -> Tensor:
+        """(K+1, h, w) -> probabilities (K+1, H, W)."""
+        raise NotImplementedError
+
+    def _remembered(self, pending: Pending) -> Tensor:
+        """The labels (K+1, h, w) that memory keeps of a finished frame."""
+        return pending.scores
+
+    def _moved(self, query: int, memory: int, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """A memory frame's features and labels, brought to where the query's are."""
+        return features, labels
+
+    def _forget(self, index: int) -> None:
+        """A memory frame was dropped."""
+
+    def _make_room(self, objects: int) -> None:
+        """There will be so many objects."""
+
+    # -- one frame
+
+    def _pending(self) -> Pending:
+        if self.pending is None:
+            raise RuntimeError("start() comes before anything else")
+        return self.pending
+
+    def _see(self, frame: Tensor) -> tuple[int, Tensor]:
+        """Index and features (C, h, w) of a new frame."""
+        index, self.next_index = self.next_index, self.next_index + 1
+        return index, self._features(index, frame.to(self.device, torch.float32))
+
+    def _read(self, index: int, features: Tensor) -> Tensor:
+        """Scores (K+1, h, w) of the query from the memory frames; sums may be below 1 near borders."""
+        read = self.rule.read(index - 1, self.given)  # an index may be there more than once
+        first = self.given[0]
+        counts = Counter({first: 0} if self.free_first else {})
+        counts.update(read)
+        chosen = sorted(counts)
+        moved: dict[int, tuple[Tensor, Tensor]] = {}
+        for i in sorted([*read, *(i for i in chosen if not counts[i])]):
+            moved[i] = self._moved(index, i, self.memory[i].features, self.memory[i].labels)
+        keys = [moved[i][0] for i in chosen]  # M of (C, h, w)
+        values = [moved[i][1] for i in chosen]  # M of (K+1, h, w)
+        free = (chosen.index(first),) if self.free_first else ()
+        return self._carry(features, keys, values, counts=[counts[i] for i in chosen], free=free)
+
+    def _carry(
+        self,
+        features: Tensor,
+        keys: list[Tensor],
+        values: list[Tensor],
+        *,
+        counts: list[int] | None = None,
+        free: tuple[int, ...] = (),
+    ) -> Tensor:
+        return topk_readout(features, keys, values, counts=counts, free=free, **vars(self.reading))
+
+    def _backfill(self, first: int) -> None:
+        """Find the objects from channel `first` on in the memory frames too, where they pass for background."""
+        pending = self._pending()
+        for entry in self.memory.values():
+            found = self._carry(entry.features, [pending.features], [pending.scores[first:]])
+            entry.labels[first:] = found * entry.labels[0]
+            entry.labels[0] -= entry.labels[first:].sum(0)
+
+    def _commit(self) -> None:
+        """Put the pending frame into memory, and drop what no later query can read."""
+        pending = self._pending()
+        self.memory[pending.index] = Remembered(pending.features, self._remembered(pending))
+        self._drop_unread(pending.index, objects=len(pending.scores) - 1)
+
+    def _drop_unread(self, last: int, *, objects: int) -> None:
+        """Drop what no query after frame `last` can read, with the labels of so many objects."""
+        for index in [i for i in self.memory if not self._needed(i, last)]:
+            del self.memory[index]
+            self._forget(index)
+
+    def _needed(self, index: int, last: int) -> bool:
+        if self.free_first and index == self.given[0]:
+            return True
+        return index in self.rule.read(last, self.given) or self.rule.keeps(index, last, self.given)

@@ -1,0 +1,60 @@
+"""Label maps of K objects as channels, background first: putting masks in, taking objects out, keeping sums at 1."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def magnify(scores: Tensor, cell: int, size: list[int]) -> Tensor:
+    """(K+1, h, w) bilinearly to (K+1, H, W), cell i at pixel i * cell, where the encoder's receptive field has its centre."""
+    height, width = ((side - 1) * cell + 1 for side in scores.shape[-2:])
+    full = F.interpolate(scores[None], (height, width), mode="bilinear", align_corners=True)
+    return F.pad(full, (0, size[1] - width, 0, size[0] - height), mode="replicate")[0]
+
+
+def with_small_ones(cells: Tensor, touched: Tensor) -> Tensor:
+    """(K, h, w) masks of cell centres, where an object that covers no centre gets the cells it touches instead."""
+    small = (cells.flatten(1).sum(1) == 0) & (touched.flatten(1).sum(1) > 0)
+    if not small.any():
+        return cells
+    gained = touched * small[:, None, None]
+    together = gained / gained.sum(0).clamp(min=1)
+    return cells * (1 - together.sum(0)) + together
+
+
+def with_background(masks: Tensor) -> Tensor:
+    """(K, H, W) disjoint masks -> (K+1, H, W), background first, summing to 1."""
+    return torch.cat((1 - masks.sum(0, keepdim=True), masks))
+
+
+def normalised(scores: Tensor) -> Tensor:
+    """(K+1, ...) divided by the sum; where the sum is 0 it is background."""
+    total = scores.sum(0, keepdim=True)
+    background = torch.zeros_like(scores)
+    background[0] = 1
+    return torch.where(total > 0, scores / total.clamp(min=1e-12), background)
+
+
+def impose(probabilities: Tensor, masks: Tensor, channels: list[int]) -> Tensor:
+    """`masks` (N, ...) in [0, 1] become these channels of (K+1, ...); the others share what is left."""
+    others = probabilities.clone()
+    others[channels] = 0
+    result = normalised(others) * (1 - masks.sum(0, keepdim=True)).clamp(min=0)
+    result[channels] = masks
+    return result
+
+
+def append_empty(labels: Tensor, count: int) -> Tensor:
+    """(K+1, ...) -> (K+1+count, ...), the new ones 0."""
+    return torch.cat((labels, labels.new_zeros(count, *labels.shape[1:])))
+
+
+def drop(labels: Tensor, objects: list[int]) -> Tensor:
+    """(K+1, ...) without these objects (0-based); what was theirs becomes background."""
+    gone = [k + 1 for k in objects]
+    kept = [c for c in range(len(labels)) if c not in gone]
+    result = labels[kept].clone()
+    result[0] += labels[gone].sum(0)
+    return result

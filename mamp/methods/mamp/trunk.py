@@ -1,0 +1,37 @@
+"""MAMP's encoder as an encoder among others: RGB in, features out."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mamp.config import MampConfig
+from mamp.ops.colour import CHROMA, drop_channel, rgb_to_lab
+
+
+class MampTrunk(nn.Module):
+    """RGB (1, 3, H, W) in [0, 1] -> features (1, C, h, w) at stride 4, of the views that `method.propagation.views` names."""
+
+    normalises = True  # images come in [0, 1]
+    patch = 1
+
+    def __init__(self, network: nn.Module, method: MampConfig) -> None:
+        super().__init__()
+        self.network, self.method = network, method
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features, joined over the views."""
+        lab = rgb_to_lab(images[0], self.method.encoder.lab)
+        return encode_views(self.network, lab, self.method)[None]
+
+
+def encode_views(network: nn.Module, lab: Tensor, method: MampConfig) -> Tensor:
+    """Features (C, h, w) of normalised Lab (3, H, W), of all views joined; of unit length when compared by cosine."""
+    hidden = method.propagation.views == "hidden"
+    views = torch.stack([drop_channel(lab, channel) for channel in CHROMA] if hidden else [lab])
+    features = network(views.contiguous(memory_format=torch.channels_last)).float()  # (views, C, h, w)
+    if method.encoder.similarity == "cosine":
+        features = F.normalize(features, dim=1)
+    # dot products are then means over the views
+    return (features.flatten(0, 1) / len(views) ** 0.5).contiguous()

@@ -1,0 +1,57 @@
+"""Between masks at the frame's size and soft labels on the grid of features, as each published script does it."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mamp.methods.labels import normalised
+from mamp.methods.probe.frames import pillow_nearest
+from mamp.ops.sizes import resize
+
+
+def to_grid(labels: Tensor, grid: tuple[int, int], *, how: str, between: tuple[int, int]) -> Tensor:
+    """(K+1, H, W), summing to 1 -> (K+1, h, w). how: `first_labels`; between: the input's size, for nearest_twice."""
+    if how == "nearest":
+        return pillow_nearest(labels, grid)
+    if how == "nearest_twice":
+        return pillow_nearest(pillow_nearest(labels, between), grid)
+    if how == "nearest_exact":
+        return F.interpolate(labels[None], grid, mode="nearest-exact")[0]
+    if how == "bilinear":
+        return resize(labels, grid)
+    return F.interpolate(labels[None], grid, mode="bilinear", align_corners=True)[0]
+
+
+def to_frame(scores: Tensor, size: tuple[int, ...], *, how: str, stretch: str, cell: int) -> Tensor:
+    """(K+1, h, w) -> probabilities (K+1, H, W) whose largest is the published label.
+
+    how: `upsample`; cell: pixels of the network's input to a cell, for patch.
+    """
+    height, width = int(size[0]), int(size[1])
+    if how == "nearest":
+        full = F.interpolate(scores[None], (height, width), mode="nearest")[0]
+    elif how == "corners":
+        full = F.interpolate(scores[None], (height, width), mode="bilinear", align_corners=True)[0]
+    elif how == "patch":
+        full = resize(scores, (scores.shape[-2] * cell, scores.shape[-1] * cell))
+    else:
+        full = resize(scores, (height, width))
+    if stretch != "off":
+        full = stretched(full, constant=2.0 if stretch == "dino" else 0.0)
+    if how == "patch":
+        full = pillow_nearest(full, (height, width))
+    return normalised(full)
+
+
+def stretched(scores: Tensor, *, constant: float) -> Tensor:
+    """Each channel of (K+1, H, W) to [0, 1]; one that is the same everywhere becomes `constant`, or stays 0.
+
+    DINO's script divides 0 by 0 there, and what is no number wins its maximum: any constant above 1 does the same.
+    """
+    low = scores.amin(dim=(-2, -1), keepdim=True)
+    high = scores.amax(dim=(-2, -1), keepdim=True)
+    span = high - low
+    result = torch.where(span > 0, (scores - low) / span.clamp(min=1e-30), torch.full_like(scores, constant))
+    return torch.where(high > 0, result, scores)

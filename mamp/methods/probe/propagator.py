@@ -1,0 +1,97 @@
+"""What happens per frame: resize it as the protocol says, encode it, read labels from the context frames."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mamp.config import ProbeConfig
+from mamp.methods.base import Motion
+from mamp.methods.carrier import LabelCarrier, Pending, Reading
+from mamp.methods.labels import with_background, with_small_ones
+from mamp.methods.memory import MemoryRule, PaddedRule, RecentRule, TwiceRule
+from mamp.methods.probe.frames import input_size, normalise, prepare, whole_patches
+from mamp.methods.probe.grids import to_frame, to_grid
+
+RULES: dict[str, Callable[[int], MemoryRule]] = {"none": RecentRule, "twice": TwiceRule, "padded": PaddedRule}
+_told: set[str] = set()
+
+
+class ProbePropagator(LabelCarrier):
+    """Carries K masks through one video by local matching of an encoder's features, under a published protocol.
+
+    model: an encoder, images (1, 3, H, W) -> features (1, C, h, w); see `encoders.Encoder`. motion is not used.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        method: ProbeConfig,
+        *,
+        motion: Motion | None = None,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        knobs = method.propagation
+        reading = Reading(
+            radius=knobs.radius,
+            top_k=knobs.top_k,
+            temperature=knobs.temperature,
+            outside="masked",
+            tile=knobs.tile,
+            max_bytes=knobs.max_mb << 20,
+            shape=knobs.window,
+            ties=knobs.ties,
+        )
+        rule = RULES[knobs.repeats](knobs.context)
+        super().__init__(rule, reading, device=device, backfill=knobs.backfill, free_first=knobs.free_first)
+        self.model, self.dtype, self.method, self.knobs = model, dtype, method, knobs
+        self.input, self.grid, self.cell = (0, 0), (0, 0), 1  # of the latest frame
+
+    def _features(self, index: int, frame: Tensor) -> Tensor:
+        """Features (C, h, w) of a new frame, of unit length where the protocol compares cosines."""
+        frame_size, patch = (int(frame.shape[-2]), int(frame.shape[-1])), int(getattr(self.model, "patch", 1))
+        wanted = input_size(frame_size, self.method.input, patch=patch)
+        self.input = whole_patches((max(wanted[0], patch), max(wanted[1], patch)), patch)
+        if self.input != wanted:
+            _tell_once(
+                f"frames of {frame_size[1]}x{frame_size[0]} make {wanted[1]}x{wanted[0]} pixels, no whole patches of {patch}: "
+                f"they are resized to {self.input[1]}x{self.input[0]}"
+            )
+        image = prepare(frame, self.input, self.method.input)
+        if not getattr(self.model, "normalises", False):
+            image = normalise(image, self.method.input)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
+            features = self.model(image[None].contiguous(memory_format=torch.channels_last))[0].float()
+        self.grid = int(features.shape[-2]), int(features.shape[-1])
+        self.cell = getattr(self.model, "stride", None) or round(self.input[0] / self.grid[0])
+        return (F.normalize(features, dim=0) if self.knobs.normalise else features).contiguous()
+
+    def _to_grid(self, labels: Tensor) -> Tensor:
+        """(K+1, H, W), background first -> (K+1, h, w)."""
+        cells = to_grid(labels, self.grid, how=self.knobs.first_labels, between=self.input)
+        if self.knobs.small_objects == "lost":
+            return cells
+        touched = F.adaptive_max_pool2d(labels[None, 1:], self.grid)[0]
+        return with_background(with_small_ones(cells[1:], touched))
+
+    def _to_frame(self, scores: Tensor, size: tuple[int, ...]) -> Tensor:
+        """(K+1, h, w) -> probabilities (K+1, H, W)."""
+        return to_frame(scores, size, how=self.knobs.upsample, stretch=self.knobs.stretch, cell=self.cell)
+
+    def _remembered(self, pending: Pending) -> Tensor:
+        """Scores, or the label map."""
+        if self.knobs.labels == "soft":
+            return pending.scores
+        winner = pending.probabilities.argmax(dim=0)
+        return self._to_grid(F.one_hot(winner, len(pending.scores)).movedim(-1, 0).float())
+
+
+def _tell_once(line: str) -> None:
+    if line not in _told:
+        _told.add(line)
+        print(line, file=sys.stderr, flush=True)

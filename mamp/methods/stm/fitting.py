@@ -1,0 +1,131 @@
+"""How a frame meets the network, and how masks come back: two fits, one for each published program and ours."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mamp.config.stm import StmPropagation
+from mamp.methods.stm.network import STRIDE
+from mamp.ops.colour import rgb_to_lab
+from mamp.ops.sizes import bilinear_neighbours, letterbox, resize
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Fit(Protocol):
+    """Frames and masks of one size (H, W), to the grid that masks are kept on (I), to the network's (N), and back."""
+
+    def frame(self, frame: Tensor) -> Tensor:
+        """(3, H, W) in [0, 1] -> (3, N), not normalised."""
+
+    def masks(self, masks: Tensor) -> Tensor:
+        """Disjoint masks (K, H, W) in {0, 1} -> labels (K+1, I), background first; all 0 where there is no label."""
+
+    def to_network(self, labels: Tensor) -> Tensor:
+        """(K, I) -> (K, N)."""
+
+    def from_network(self, logits: Tensor) -> Tensor:
+        """(..., N) -> (..., I)."""
+
+    def to_frame(self, probabilities: Tensor) -> Tensor:
+        """(K+1, I) -> (K+1, H, W)."""
+
+
+class Letterbox:
+    """A frame in the middle of a black box, as STM-Cycle's program fits it; I and N are the box.
+
+    Given masks are eroded: only box pixels that read labelled pixels alone keep their label. The published program
+    resized masks bilinearly and cut off the fraction.
+    """
+
+    def __init__(self, size: tuple[int, int], box: tuple[int, int]) -> None:
+        self.size = size
+        self.inner, self.margins = letterbox(size, box)
+
+    def frame(self, frame: Tensor) -> Tensor:
+        """Bilinear, black around."""
+        rows, columns = self._neighbours(frame.device)
+        shrunk = torch.lerp(frame[:, rows[0]], frame[:, rows[1]], rows[2][:, None])
+        shrunk = torch.lerp(shrunk[..., columns[0]], shrunk[..., columns[1]], columns[2])
+        return F.pad(shrunk, self.margins)
+
+    def masks(self, masks: Tensor) -> Tensor:
+        """Eroded; pixels between labels and around the frame have none."""
+        labels = torch.cat((1 - masks.sum(0, keepdim=True), masks))
+        rows, columns = self._neighbours(masks.device)
+        whole = labels[:, rows[0]].minimum(labels[:, rows[1]])
+        whole = whole[..., columns[0]].minimum(whole[..., columns[1]])
+        return F.pad(whole, self.margins)
+
+    def to_network(self, labels: Tensor) -> Tensor:
+        """The same."""
+        return labels
+
+    def from_network(self, logits: Tensor) -> Tensor:
+        """The same."""
+        return logits
+
+    def to_frame(self, probabilities: Tensor) -> Tensor:
+        """Cut out of the box, each pixel the nearest one's."""
+        (height, width), (left, _, top, _) = self.inner, self.margins
+        cut = probabilities[:, top : top + height, left : left + width]
+        return F.interpolate(cut[None], self.size, mode="nearest")[0]
+
+    def _neighbours(self, device: torch.device) -> list[list[Tensor]]:
+        """For rows and columns: first and second pixel, and the second one's part."""
+        sides = zip(self.size, self.inner, strict=True)
+        return [[torch.from_numpy(n).to(device) for n in bilinear_neighbours(*side)] for side in sides]
+
+
+class Padded:
+    """A frame at its own shape, scaled down to a short side at most; I is the scaled frame, N padded to a multiple of 16.
+
+    The padding is half before and half after, as in the ICCV 2019 program; masks are 0 there.
+    """
+
+    def __init__(self, size: tuple[int, int], short_side: int | None) -> None:
+        self.size = size
+        factor = min(1.0, (short_side or min(size)) / min(size))
+        self.inner = max(1, round(factor * size[0])), max(1, round(factor * size[1]))
+        spare_h, spare_w = -self.inner[0] % STRIDE, -self.inner[1] % STRIDE
+        self.margins = (spare_w // 2, spare_w - spare_w // 2, spare_h // 2, spare_h - spare_h // 2)
+
+    def frame(self, frame: Tensor) -> Tensor:
+        """Bilinear, black around."""
+        return F.pad(resize(frame, self.inner), self.margins)
+
+    def masks(self, masks: Tensor) -> Tensor:
+        """Soft where pixels are averaged."""
+        return resize(torch.cat((1 - masks.sum(0, keepdim=True), masks)), self.inner)
+
+    def to_network(self, labels: Tensor) -> Tensor:
+        """0 around."""
+        return F.pad(labels, self.margins)
+
+    def from_network(self, logits: Tensor) -> Tensor:
+        """Cut out."""
+        left, _, top, _ = self.margins
+        return logits[..., top : top + self.inner[0], left : left + self.inner[1]]
+
+    def to_frame(self, probabilities: Tensor) -> Tensor:
+        """Bilinear."""
+        return resize(probabilities, self.size)
+
+
+def make_fit(size: tuple[int, int], knobs: StmPropagation) -> Fit:
+    """What `method.propagation.fit` says, for frames of this size."""
+    if knobs.fit == "letterbox":
+        return Letterbox(size, knobs.input_size)
+    return Padded(size, knobs.short_side)
+
+
+def normalise(frames: Tensor, colour: str) -> Tensor:
+    """RGB (..., 3, H, W) in [0, 1] -> what the trunks see; black padding becomes what black is."""
+    if colour == "lab":
+        return rgb_to_lab(frames)
+    mean, std = (torch.tensor(v, device=frames.device).view(3, 1, 1) for v in (MEAN, STD))
+    return (frames - mean) / std

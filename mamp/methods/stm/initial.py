@@ -1,0 +1,110 @@
+"""Where the trunks begin: ImageNet weights, a file, or what our label-free encoder learnt."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mamp.errors import UserError
+from mamp.methods.stm.network import Stm
+from mamp.ops.reading import read_pickle
+
+IMAGENET = "imagenet"
+TORCHVISION = ((r"^layer1\.", "res2."), (r"^layer2\.", "res3."), (r"^layer3\.", "res4."))
+MAMP = (
+    (r"^stem\.0\.", "conv1."),
+    (r"^stem\.1\.", "bn1."),
+    *TORCHVISION,
+    (r"\.left\.0\.", ".conv1."),
+    (r"\.left\.1\.", ".bn1."),
+    (r"\.left\.3\.", ".conv2."),
+    (r"\.left\.4\.", ".bn2."),
+    (r"\.shortcut\.", ".downsample."),
+)
+
+
+def initialise(model: Stm, source: str, *, colour: str) -> int:
+    """Begin `model` at `source`; how many of its entries were set.
+
+    source: `imagenet` has torchvision download its weights of the backbone; else a file: torchvision's state dict, STM
+    weights of ours (the whole network), or MAMP weights of ours, whose first three stages have ResNet-18's block shapes.
+    Where a shape differs the entry stays random; MAMP's stem is taken only with `colour` lab.
+    Raises UserError when the file cannot be read or nothing in it fits.
+    """
+    state = _read(source, model)
+    own = model.state_dict()
+    if "memory_encoder.mask.weight" in state:
+        named = dict(state)
+    else:
+        trunk = _as_trunk(state, colour)
+        named = {
+            f"{part}.{name}": v for part in ("memory_encoder", "query_encoder") for name, v in trunk.items()
+        }
+    fitting = {name: v for name, v in named.items() if name in own and own[name].shape == v.shape}
+    if not any(name.endswith("weight") for name in fitting):
+        raise UserError(
+            f"method.training.init={source} has no entry that fits this network; leave it out, or set method.network to fit"
+        )
+    model.load_state_dict(fitting, strict=False)
+    print(f"{len(fitting)} of the network's {len(own)} entries begin as in {source}", file=sys.stderr)
+    return len(fitting)
+
+
+def _as_trunk(state: Mapping[str, Tensor], colour: str) -> dict[str, Tensor]:
+    """Entries of torchvision's ResNet or of MAMP's encoder -> a trunk's."""
+    label_free = "stem.0.weight" in state
+    found = {}
+    for name, value in state.items():
+        if label_free and colour != "lab" and name.startswith("stem."):
+            continue
+        for pattern, ours in MAMP if label_free else TORCHVISION:
+            name = re.sub(pattern, ours, name)
+        found[name] = value
+    return found
+
+
+def _read(source: str, model: Stm) -> Mapping[str, Tensor]:
+    if source == IMAGENET:
+        return _download(model.backbone)
+    path = Path(source)
+    if path.is_dir() and (path / "weights.safetensors").is_file():
+        path /= "weights.safetensors"
+    if path.suffix == ".safetensors":
+        return _safetensors(path)
+    loaded = read_pickle(path)
+    state = loaded.get("state_dict", loaded.get("model", loaded)) if isinstance(loaded, dict) else loaded
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(
+            f"method.training.init={source} holds no state dict; give torchvision's file, or weights of ours"
+        )
+    return {str(name).removeprefix("module."): value for name, value in state.items()}
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise UserError(f"method.training.init={path} does not exist; give a file, or imagenet") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"method.training.init={path} is damaged ({error}); copy it again") from None
+
+
+def _download(backbone: str) -> Mapping[str, Tensor]:
+    import torchvision
+
+    weights = torchvision.models.get_model_weights(backbone)["IMAGENET1K_V1"]
+    try:
+        return torch.hub.load_state_dict_from_url(weights.url, map_location="cpu", check_hash=True)
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"ImageNet weights of {backbone} cannot be downloaded ({error}); fetch {weights.url} where there is a network, "
+            "and pass method.training.init=FILE"
+        ) from None

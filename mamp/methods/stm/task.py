@@ -1,0 +1,189 @@
+"""What is learnt: to carry the masks of a clip's first frame on, and to find them again from the later frames (STM-Cycle)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mamp.config import Config, StmConfig
+from mamp.data.affine import DRAWS, augment_masked
+from mamp.data.labels import UNLABELLED
+from mamp.methods.base import Batch, ClipSpec, TrainingTask
+from mamp.methods.stm.fitting import normalise
+from mamp.methods.stm.initial import initialise
+from mamp.methods.stm.losses import segmentation_loss
+from mamp.methods.stm.network import Query, Stm, aggregate
+from mamp.ops.readout import memory_read
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """frames: normalised (B, T, 3, H, W). masks: for each clip one-hot (T, K+1, H, W), background first; 0 where unlabelled."""
+
+    frames: Tensor
+    masks: list[Tensor]
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What a forward pass gives. probabilities: for each frame from the second on, for each clip (K+1, H, W).
+    forward, backward: (frame, clip, cross entropy, IoU loss), the cycle's only where it counts."""
+
+    probabilities: list[list[Tensor]]
+    forward: list[tuple[int, int, Tensor, Tensor]]
+    backward: list[tuple[int, int, Tensor, Tensor]]
+
+
+class StmTask(TrainingTask):
+    """Recurrent clips with the published losses, and the cycle term if `method.training.cycle` is above 0."""
+
+    model: Stm
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        method = config.method
+        assert isinstance(method, StmConfig)
+        self.knobs, self.affine, self.colour = method.training, config.data.affine, method.network.colour
+        self.model = Stm(method.network)
+        if self.knobs.init is not None:
+            initialise(self.model, self.knobs.init, colour=self.colour)
+        self.clip = ClipSpec(frames=self.knobs.frames, masks=True, size=config.data.box)
+
+    def train(self, mode: bool = True) -> StmTask:
+        """As usual, but batch norms stay in evaluation with `method.training.freeze_norm`."""
+        super().train(mode)
+        if self.knobs.freeze_norm:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
+
+    def parameter_groups(self) -> list[dict[str, object]]:
+        """All parameters; with the published L2 term, if any."""
+        group: dict[str, object] = {"params": [p for p in self.parameters() if p.requires_grad]}
+        if self.knobs.weight_decay:
+            group["weight_decay"] = self.knobs.weight_decay
+        return [group]
+
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Prepared:
+        """Objects drawn and numbered, one augmentation a clip, normalisation."""
+        assert batch.labels is not None
+        clips, total = len(batch.frames), batch.total or batch.first + len(batch.frames)
+        rows = torch.rand(total, DRAWS + 255, generator=generator)[batch.first : batch.first + clips]
+        labels = torch.stack(
+            [
+                choose_objects(clip, self.knobs.max_objects, row[DRAWS:])
+                for clip, row in zip(batch.labels, rows, strict=True)
+            ]
+        )
+        counts = [max(1, int(clip.masked_fill(clip == UNLABELLED, 0).max())) for clip in labels]
+        frames, labels = augment_masked(batch.frames, labels, self.affine, draw=rows[:, :DRAWS])
+        masks = [one_hot(clip, count) for clip, count in zip(labels, counts, strict=True)]
+        return Prepared(normalise(frames, self.colour), masks)
+
+    def forward(self, prepared: Prepared) -> tuple[Tensor, dict[str, Tensor]]:
+        """All terms together, divided by the number of predicted frames, as published."""
+        carried = self.carry(prepared)
+        clips, length = prepared.frames.shape[:2]
+        parts = {}
+        for name, terms in (("segmentation", carried.forward), ("cycle", carried.backward)):
+            zero = prepared.frames.new_zeros(())
+            parts[name] = sum((ce + iou for _, _, ce, iou in terms), zero) / (clips * (length - 1))
+        loss = parts["segmentation"] + self.knobs.cycle * parts["cycle"]
+        return loss, {"loss": loss.detach(), **{name: part.detach() for name, part in parts.items()}}
+
+    def carry(self, prepared: Prepared) -> Carried:
+        """Forward through the clips with soft masks, then back to the first frame from each later one alone."""
+        frames, targets = prepared.frames, prepared.masks
+        clips, length = frames.shape[:2]
+        queries = self._look(frames)
+        counts = [target.shape[1] - 1 for target in targets]
+        owner = torch.arange(clips, device=frames.device).repeat_interleave(
+            torch.tensor(counts, device=frames.device)
+        )
+        masks = torch.cat([target[0, 1:] for target in targets])  # (sum of K, H, W)
+        keys, values = [], []
+        predicted, forward, backward = [], [], []
+        for t in range(1, length):
+            key, value = self.model.memorise(frames[:, t - 1], masks, owner)
+            keys.append(key)
+            values.append(value)
+            found = self._segment(queries[t], keys, values, owner, counts)
+            masks = torch.cat([p[1:] for p in found])
+            predicted.append(found)
+            for b, p in enumerate(found):
+                forward.append((t, b, *self._loss(p, targets[b][t], targets[b][0])))
+        if self.knobs.cycle:
+            key, value = self.model.memorise(frames[:, -1], masks, owner)
+            keys.append(key)
+            values.append(value)
+            for t in range(length - 1, 0, -1):
+                counted = [b for b in range(clips) if bool(targets[b][t, -1].any())]  # the last object shows
+                if not counted:
+                    continue
+                found = self._segment(queries[0], [keys[t]], [values[t]], owner, counts)
+                for b in counted:
+                    backward.append((t, b, *self._loss(found[b], targets[b][0], targets[b][t])))
+        return Carried(predicted, forward, backward)
+
+    def _look(self, frames: Tensor) -> list[Query]:
+        """Every frame encoded in one pass; for each time the clips' queries."""
+        clips, length = frames.shape[:2]
+        query = self.model.look(frames.flatten(0, 1))
+        parts = (query.key, query.value, query.eighth, query.quarter)
+        key, value, eighth, quarter = (part.unflatten(0, (clips, length)) for part in parts)
+        return [Query(key[:, t], value[:, t], eighth[:, t], quarter[:, t], query.size) for t in range(length)]
+
+    def _segment(
+        self, query: Query, keys: list[Tensor], values: list[Tensor], owner: Tensor, counts: list[int]
+    ) -> list[Tensor]:
+        """Probabilities (K+1, H, W) of each clip's frame."""
+        read = memory_read(query.key[owner], keys, values)
+        logits = self.model.decode(query, read, owner)  # (sum of K, 2, H, W)
+        return [aggregate(part).softmax(dim=0) for part in logits.split(counts)]
+
+    def _loss(self, probabilities: Tensor, target: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+        return segmentation_loss(
+            probabilities, target, reference=reference, kind=self.knobs.loss, hardest=self.knobs.hardest
+        )
+
+    @torch.no_grad()
+    def preview(self, prepared: Prepared) -> Tensor:
+        """First clip: its frames with the true masks, below them with the predicted ones; uint8 (3, 2H, TW)."""
+        from mamp.data.masks import PALETTE
+
+        first = Prepared(prepared.frames[:1], prepared.masks[:1])
+        found = self.carry(first).probabilities
+        truth = first.masks[0].argmax(1)  # (T, H, W)
+        guess = torch.stack([truth[0], *(at[0].argmax(0) for at in found)])
+        palette = torch.from_numpy(PALETTE.copy()).to(truth.device).float() / 255
+        grey = first.frames[0].mean(1, keepdim=True)
+        grey = (grey - grey.amin()) / (grey.amax() - grey.amin()).clamp(min=1e-6)
+        rows = [0.5 * grey + 0.5 * palette[labels].movedim(-1, 1) for labels in (truth, guess)]
+        picture = torch.cat([torch.cat(list(row), dim=-1) for row in rows], dim=-2)
+        return (picture.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+
+
+def choose_objects(labels: Tensor, most: int, draw: Tensor) -> Tensor:
+    """uint8 (T, H, W) with the first frame's objects numbered from 1 on, at most `most` of them, drawn at random.
+
+    Others become unlabelled (255), in no channel, as published. draw: (255,) random numbers.
+    """
+    ids = [int(i) for i in labels[0].unique() if i not in (0, UNLABELLED)]
+    if len(ids) > most:
+        ids = sorted(ids[int(n)] for n in draw[: len(ids)].argsort()[:most])
+    table = torch.full((256,), UNLABELLED, dtype=torch.uint8)
+    table[0] = 0
+    for number, i in enumerate(ids, start=1):
+        table[i] = number
+    return table.to(labels.device)[labels.long()]
+
+
+def one_hot(labels: Tensor, objects: int) -> Tensor:
+    """uint8 (T, H, W) -> float (T, objects+1, H, W); unlabelled pixels are 0 in every channel."""
+    unlabelled = labels > objects
+    channels = F.one_hot(labels.masked_fill(unlabelled, 0).long(), objects + 1)
+    return (channels * ~unlabelled[..., None]).movedim(-1, 1).float()

@@ -1,0 +1,71 @@
+"""Every random number of a run: where it begins, how it is saved, and what a step draws."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """The CPU generator of one step: the same in every process, whatever steps it did before."""
+    value = int(np.random.SeedSequence((seed, step)).generate_state(1)[0])
+    return torch.Generator().manual_seed(value)
+
+
+def seed_everything(seed: int, rank: int = 0) -> None:
+    """Begin the global generators; ranks other than the first have streams of their own."""
+    value = int(np.random.SeedSequence((seed, rank)).generate_state(1)[0]) if rank else seed
+    random.seed(value)
+    np.random.seed(value % 2**32)
+    torch.manual_seed(value)
+
+
+@contextlib.contextmanager
+def reproducible(seed: int) -> Iterator[None]:
+    """Seed every generator and ask for deterministic algorithms; what torch was set to comes back afterwards."""
+    os.environ.setdefault(
+        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+    )  # cuBLAS is deterministic only with a fixed workspace
+    seed_everything(seed)
+    cudnn = torch.backends.cudnn
+    fill: Any = torch.utils.deterministic
+    before = cudnn.deterministic, cudnn.benchmark, fill.fill_uninitialized_memory
+    algorithms, warn = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    cudnn.deterministic, cudnn.benchmark, fill.fill_uninitialized_memory = True, False, False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark, fill.fill_uninitialized_memory = before
+        torch.use_deterministic_algorithms(algorithms, warn_only=warn)
+
+
+def random_state() -> dict[str, Any]:
+    """Every global random generator of this process, its own GPU's among them, as tensors and plain values."""
+    numpy: Any = np.random.get_state(legacy=False)
+    return {
+        "python": random.getstate(),
+        "numpy": {**numpy, "state": {"key": numpy["state"]["key"].tolist(), "pos": numpy["state"]["pos"]}},
+        "torch": torch.get_rng_state(),
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else [],
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Undo `random_state`; a GPU that was not used before keeps its generator."""
+    random.setstate(state["python"])
+    numpy = state["numpy"]
+    keys = np.asarray(numpy["state"]["key"], dtype=np.uint32)
+    np.random.set_state({**numpy, "state": {"key": keys, "pos": numpy["state"]["pos"]}})
+    torch.set_rng_state(state["torch"])
+    if torch.cuda.is_available() and state["cuda"]:
+        torch.cuda.set_rng_state(state["cuda"][0])

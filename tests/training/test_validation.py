@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from runs import equal, last_state, log
+
+from mamp import methods
+from mamp.data.datasets import training_sequences
+from mamp.data.masks import write_mask
+from mamp.data.synthetic import render_clip
+from mamp.errors import UserError
+from mamp.segmentation.evaluate import evaluate
+from mamp.segmentation.model import load
+from mamp.training.distributed import Place, Ranks
+from mamp.training.engine import train
+from mamp.training.trainer import Trainer
+from mamp.training.validation import Validator, best_figure, discs, hold_aside
+
+CPU = torch.device("cpu")
+
+
+def measured(run):
+    return [line for line in log(run) if any(key.startswith("val_") for key in line)]
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory):
+    """Two videos of eight frames, 40x56, with masks."""
+    root = tmp_path_factory.mktemp("labelled")
+    for name, seed in (("ant", 1), ("bee", 2)):
+        clip = render_clip(seed, frames=8, size=(40, 56), objects=2)
+        for folder in ("JPEGImages", "Annotations"):
+            (root / folder / name).mkdir(parents=True)
+        for t in range(8):
+            Image.fromarray(clip.frames[t]).save(root / "JPEGImages" / name / f"{t:05d}.png")
+            write_mask(root / "Annotations" / name / f"{t:05d}.png", clip.labels[t])
+    return root
+
+
+@dataclass(frozen=True)
+class Named:
+    name: str
+
+
+# ---------------------------------------------------------------- which videos
+
+
+def test_a_share_of_the_videos_is_held_aside_by_the_hash_of_their_names():
+    videos = [Named(f"video{n}") for n in range(40)]
+    kept, aside = hold_aside(videos, 0.1)
+    assert len(aside) == 4 and sorted((*kept, *aside), key=videos.index) == videos
+    assert hold_aside(videos[::-1], 0.1)[1] == aside[::-1]
+    more = hold_aside([*videos, Named("another")], 0.1)[1]
+    assert len({*more} & {*aside}) >= 3
+    assert hold_aside(videos, 0) == (videos, [])
+    assert len(hold_aside(videos, 0.001)[1]) == 1
+
+
+def test_one_video_is_always_left_to_train_on():
+    with pytest.raises(UserError, match=r"validation\.share=0\.9 of 3 videos"):
+        hold_aside([Named(name) for name in "abc"], 0.9)
+
+
+@pytest.mark.usefixtures("fake_method")
+def test_they_are_told_and_not_trained_on(tmp_path, settings, capsys):
+    train(settings("validation.share=0.25"), tmp_path)
+    err = capsys.readouterr().err
+    assert "training video: 6 videos, 48 frames" in err
+    assert "held aside for validation: 2 videos (video" in err
+    assert last_state(tmp_path)["provenance"]["data"]["videos"] == 6
+
+
+# ---------------------------------------------------------------- what is measured
+
+
+@pytest.mark.usefixtures("fake_method")
+def test_figures_are_logged_every_so_often_and_at_the_end(tmp_path, settings, labelled):
+    asked = ["validation.share=0.25", "validation.every=5", "validation.dataset=folder"]
+    train(settings(*asked, f"validation.root={labelled}"), tmp_path, quiet=True)
+    assert [line["step"] for line in measured(tmp_path)] == [5, 10, 12]
+    for line in measured(tmp_path):
+        assert line.keys() == {"step", "val_loss", "val_jf", "val_j", "val_f"}
+        assert line["val_jf"] == pytest.approx((line["val_j"] + line["val_f"]) / 2)
+    assert Image.open(tmp_path / "previews" / "carried-00000012.png").width > 1000
+
+
+def trainer_of(config):
+    task = methods.get("mamp").build_task(config)
+    return Trainer(task, config, Ranks(Place(), CPU), steps=1, provenance={})
+
+
+@pytest.mark.usefixtures("fake_method")
+def test_the_loss_is_the_same_each_time_and_knows_no_augmentation(settings, videos):
+    asked = ["validation.share=0.25", "validation.clips=5"]
+    losses = []
+    for more in ([], ["data.augment.flip=1"], ["train.seed=3"], ["data.workers=2"]):
+        config = settings(*asked, *more)
+        aside = hold_aside(training_sequences(config.data.root), 0.25)[1]
+        torch.manual_seed(0)
+        trainer, validator = trainer_of(config), Validator(config, aside, device=CPU)
+        torch.manual_seed(1), np.random.seed(1)
+        import random
+
+        random.seed(1)
+        first = validator.measure(trainer)
+        assert validator.measure(trainer) == first
+        losses.append(first["val_loss"])
+        trainer.task.model[0].weight.data += 1
+        assert validator.measure(trainer) != first
+    assert len(set(losses)) == 1
+
+
+def test_j_and_f_are_those_of_an_evaluation_with_the_weights(tmp_path, settings, videos, labelled):
+    from mamp.data.datasets import open_dataset
+
+    knobs = ["method.propagation.radius=4", "method.propagation.top_k=3"]
+    asked = [
+        "method.encoder.width=0.125",
+        "method.encoder.features=8",
+        "train.steps=2",
+        "validation.dataset=folder",
+    ]
+    run = tmp_path / "run"
+    train(settings(*knobs, *asked, f"validation.root={labelled}"), run, device="cpu", quiet=True)
+    model = load(run, device="cpu", overrides=knobs)
+    sequences = open_dataset("folder", labelled)
+    scores = evaluate(
+        sequences, model.segmenter, tmp_path / "out", protocol="folder", run_info={}, quiet=True
+    )
+    (line,) = measured(run)
+    assert line["val_jf"] == pytest.approx(scores.means()["J&F-Mean"], abs=0.02) and line["val_jf"] > 0.2
+
+
+def test_checkpoints_are_compared_by_j_and_f_else_by_the_loss():
+    assert best_figure({"val_loss": 0.3, "val_jf": 0.6}) == 0.6
+    assert best_figure({"val_loss": 0.3}) == -0.3
+    assert best_figure({"val_loss": None}) is None and best_figure({}) is None
+
+
+def test_six_discs_are_drawn_apart():
+    labels = discs((48, 64))
+    assert set(np.unique(labels)) == set(range(7))
+    assert (labels == 0).mean() > 0.4
+
+
+# ---------------------------------------------------------------- nothing else changes
+
+
+@pytest.mark.usefixtures("fake_method")
+def test_training_is_the_same_bit_for_bit_with_and_without_it(tmp_path, settings, labelled):
+    common = "validation.share=0.25"
+    more = ["validation.every=2", "validation.dataset=folder", f"validation.root={labelled}"]
+    train(settings(common, "validation.every=1000"), tmp_path / "without", quiet=True)
+    train(settings(common, *more, "tracking.pictures_every=3"), tmp_path / "with", quiet=True)
+    losses = [
+        [(line["step"], line["loss"]) for line in log(tmp_path / run) if "loss" in line]
+        for run in ("without", "with")
+    ]
+    assert losses[0] == losses[1]
+    one, other = last_state(tmp_path / "without"), last_state(tmp_path / "with")
+    assert all(equal(one[part], other[part]) for part in ("model", "task", "optimizer", "rng"))
+
+
+@pytest.mark.usefixtures("fake_method")
+def test_the_best_checkpoints_are_those_that_it_finds_best(tmp_path, settings):
+    asked = ["validation.share=0.25", "validation.every=2", "train.keep=1", "train.keep_best=2"]
+    train(settings(*asked), tmp_path, quiet=True)
+    by_loss = sorted(measured(tmp_path), key=lambda line: line["val_loss"])
+    kept = {int(path.stem.partition("-")[2][:8]) for path in (tmp_path / "checkpoints").glob("step-*.pt")}
+    assert kept == {12, by_loss[0]["step"], by_loss[1]["step"]}
+
+
+@pytest.mark.usefixtures("fake_method")
+def test_the_network_is_trained_on_after_it(settings, videos):
+    config = settings("validation.share=0.25")
+    aside = hold_aside(training_sequences(config.data.root), 0.25)[1]
+    trainer, validator = trainer_of(config), Validator(config, aside, device=CPU)
+    trainer.task.train()
+    validator.measure(trainer), validator.carried(trainer)
+    assert all(module.training for module in trainer.task.modules())
+    assert not any(p.is_inference() for p in trainer.task.parameters())
+
+
+@pytest.mark.usefixtures("fake_method")
+def test_it_may_be_changed_when_a_run_goes_on_but_not_the_share(tmp_path, settings, labelled):
+    train(settings("validation.share=0.25"), tmp_path, quiet=True)
+    more = [
+        "validation.every=7",
+        "validation.dataset=folder",
+        f"validation.root={labelled}",
+        "train.steps=14",
+    ]
+    train(settings("validation.share=0.25", *more), tmp_path, quiet=True)
+    assert "val_jf" in measured(tmp_path)[-1]
+    with pytest.raises(UserError, match=r"begun with validation\.share=0\.25"):
+        train(settings("validation.share=0.5", "train.steps=15"), tmp_path, quiet=True)
+
+
+# ---------------------------------------------------------------- a user's mistakes
+
+
+@pytest.mark.usefixtures("fake_method")
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (["validation.dataset=davis2017", "validation.root=/nowhere"], "/nowhere does not exist"),
+        (["validation.share=0.99"], "leaves none to train on"),
+    ],
+)
+def test_mistakes_are_told_before_the_first_step(tmp_path, settings, asked, words):
+    with pytest.raises(UserError, match=words):
+        train(settings(*asked), tmp_path, quiet=True)
+    assert not (tmp_path / "log.jsonl").exists()
+
+
+@pytest.mark.usefixtures("fake_method")
+def test_a_labelled_set_without_truth_and_videos_too_short_are_told(tmp_path, settings, videos):
+    (tmp_path / "JPEGImages").mkdir()
+    (tmp_path / "Annotations" / "video0").mkdir(parents=True)
+    (tmp_path / "JPEGImages" / "video0").symlink_to(videos / "video0")
+    write_mask(tmp_path / "Annotations" / "video0" / "00000.png", discs((36, 36)))
+    with pytest.raises(UserError, match="has no truth to score"):
+        Validator(settings("validation.dataset=folder", f"validation.root={tmp_path}"), [], device=CPU)
+    short = tmp_path / "short" / "one"
+    short.mkdir(parents=True)
+    (short / "0.png").symlink_to(videos / "video0" / "00000.png")
+    config = settings("validation.share=0.25")
+    from mamp.config import Root
+
+    aside = training_sequences([Root(path=short.parent)])
+    with pytest.raises(UserError, match="too short for a clip of 2 frames"):
+        Validator(config, aside, device=CPU)
