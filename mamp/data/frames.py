@@ -268,7 +268,7 @@ def open_frames(
 
 # ---------------------------------------------------------------- images
 
-_OR_ELSE = "or set bad_frame to skip or repeat"
+_OR_ELSE = "or set data.bad_frame (training) or evaluate.bad_frame to skip or repeat"
 _ORIENTATION = 0x0112  # EXIF: 5 and more lie on their side
 _REMEDY = f"re-extract it, {_OR_ELSE}"
 

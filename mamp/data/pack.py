@@ -31,6 +31,8 @@ from mamp.files import Locks, make_folder, remove_leftovers, whole, write_json, 
 from mamp.progress import Progress
 
 RATE_UNTOLD = 24.0  # what the file says where the source does not tell; the index says null
+_LOCK = ".lock"  # number 0 is held by the process that packs, the others by its helpers
+_HELPERS = 256  # of whom a killed process can leave that many behind, for a moment
 TRIED = 12  # clips whose reading is timed before and after
 
 
@@ -70,7 +72,7 @@ def pack(
         waiting = [job for job in jobs if not _is_finished(job[0], job[1], known.get(job[0].name))]
         with Progress(len(jobs), unit="clips", done=len(jobs) - len(waiting), quiet=quiet) as progress:
             progress.begin("packing")
-            for name, record in _run(waiting, processes):
+            for name, record in _run(waiting, processes, out / UNFINISHED / _LOCK):
                 known[name] = record
                 progress.advance()
         _write_index(out / INDEX, knobs, known)
@@ -109,9 +111,12 @@ def _claimed(out: Path, root: Root, knobs: PackConfig) -> Iterator[dict[str, Any
         raise UserError(f"{out} holds other files; choose an OUT that is empty or not there yet")
     make_folder(out)
     make_folder(unfinished)
-    with Locks(unfinished / ".lock") as locks:
+    with Locks(unfinished / _LOCK) as locks:
         if not locks.take(0):
             raise UserError(f"another process is packing into {out}; wait for it, or choose another OUT")
+        for helper in range(1, 1 + _HELPERS):
+            locks.wait(helper)
+            locks.drop(helper)
         remove_leftovers(out)
         remove_leftovers(unfinished)
         yield _known(out, knobs)
@@ -154,7 +159,7 @@ def _write_index(path: Path, knobs: PackConfig, clips: dict[str, Any]) -> None:
 Job = tuple[Video, Path, PackConfig, str]
 
 
-def _run(jobs: Sequence[Job], processes: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def _run(jobs: Sequence[Job], processes: int, lock: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """(name, record) of every clip as it is finished."""
     if processes == 1 or len(jobs) < 2:
         yield from map(_pack_clip, jobs)
@@ -162,7 +167,9 @@ def _run(jobs: Sequence[Job], processes: int) -> Iterator[tuple[str, dict[str, A
     import multiprocessing
 
     context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(min(processes, len(jobs)), mp_context=context, initializer=_begin)
+    executor = ProcessPoolExecutor(
+        min(processes, len(jobs)), mp_context=context, initializer=_begin, initargs=(lock,)
+    )
     try:
         for future in as_completed([executor.submit(_pack_clip, job) for job in jobs]):
             yield future.result()
@@ -174,7 +181,10 @@ def _run(jobs: Sequence[Job], processes: int) -> Iterator[tuple[str, dict[str, A
         executor.shutdown(cancel_futures=True)
 
 
-def _begin() -> None:
+_held: list[Locks] = []  # as long as this process lives
+
+
+def _begin(lock: Path) -> None:
     """In each process: Ctrl-C is the parent's affair, and without the parent there is nothing to do."""
     import multiprocessing
     import signal
@@ -188,6 +198,9 @@ def _begin() -> None:
         os._exit(1)
 
     threading.Thread(target=leave, daemon=True).start()
+    locks = Locks(lock)
+    _held.append(locks)
+    next((number for number in range(1, 1 + _HELPERS) if locks.take(number)), None)
 
 
 def _pack_clip(job: Job) -> tuple[str, dict[str, Any]]:
