@@ -3,9 +3,10 @@
     python scripts/benchmarks/training.py [--source VIDEOS] [--steps N] [--workers 0,1,2] [--quick] [--json FILE]
 
 Clips are cut from JPEG frames of 1280x720, made by enlarging rendered clips or those of --source, and from what
-`mamp data pack` makes of them. First one process reads pairs of frames at random, by each reader; then the loader does, with
-workers; then steps are trained, on a batch that is there already, and on what the loader brings. Blocks of steps take
-turns, so that a busy machine is fair to all. Bytes are what the process reads from files, memory is that of all processes.
+`mamp data pack` makes of them. First the loader hands over clips, with workers and without; then steps are trained, on a
+batch that is there already, and on what the loader brings; then one process reads pairs of frames at random, by each reader.
+Blocks of steps take turns, so that a busy machine is fair to all. `step over compute` takes the best number of workers. Bytes
+are what the process reads from files, memory is that of all processes.
 """
 
 from __future__ import annotations
@@ -78,9 +79,9 @@ def main() -> None:
     print(f"threads: {torch.get_num_threads()}, processors: {os.cpu_count()}, torch: {torch.__version__}")
     with tempfile.TemporaryDirectory() as folder:
         roots = make_roots(Path(folder), effort, args.source)
-        readers = measure_readers(roots, effort)
         loaders = measure_loaders(roots, effort)
         trained = {n: measure_steps(roots, effort, n, args.device) for n in effort.networks}
+        readers = measure_readers(roots, effort)  # last: where decord was used, workers begin more slowly
     first = next(iter(trained.values()))
     figures = {
         "step_over_compute": first["step_over_compute"],
