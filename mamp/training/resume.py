@@ -23,6 +23,7 @@ FREE = (
     "data.leave_out",
     "data.expect",
     "data.workers",
+    "data.sample_seconds",
     "train.max_skipped",
     "train.rank_timeout",
     "train.log_every",
