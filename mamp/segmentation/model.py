@@ -62,6 +62,7 @@ class Copy:
     """Stands where a `Model` does and repeats the first mask."""
 
     config: configs.Config
+    device: torch.device = torch.device("cpu")
 
     def segmenter(self) -> CopySegmenter:
         """A fresh one for one video."""
