@@ -10,7 +10,7 @@ from typing import Any
 
 def add(commands: Any) -> None:
     """Put the command into the parser."""
-    weights = commands.add_parser("weights", help="look at weights, or convert published ones")
+    weights = commands.add_parser("weights", help="look at weights, convert published ones, copy them")
     kinds = weights.add_subparsers(dest="kind", required=True, metavar="KIND")
     info = kinds.add_parser("info", help="method, size and provenance of weights")
     info.add_argument("source", metavar="WEIGHTS", help="a file, a run folder, or a shipped name")
@@ -20,6 +20,14 @@ def add(commands: Any) -> None:
     convert.add_argument("target", type=Path, metavar="OUT.safetensors")
     convert.add_argument("--method", default="mamp", help="whose checkpoint it is (default %(default)s)")
     convert.set_defaults(function=_weights_convert)
+    copy = kinds.add_parser("copy", help="a run's weights, or a checkpoint's, as a file of their own")
+    copy.add_argument(
+        "source", metavar="WEIGHTS", help="a file, a checkpoint, a run folder, or a shipped name"
+    )
+    copy.add_argument("target", type=Path, metavar="OUT.safetensors")
+    copy.add_argument("--half", action="store_true", help="in half precision, half the size")
+    copy.add_argument("--licence", help="what is kept inside with them")
+    copy.set_defaults(function=_weights_copy)
 
 
 def _weights_info(args: argparse.Namespace) -> None:
@@ -81,3 +89,11 @@ def _weights_convert(args: argparse.Namespace) -> None:
     print(
         f"of {found.provenance['published_entries']} in {args.source}; {', '.join(f'{k}={v}' for k, v in network.items())}"
     )
+
+
+def _weights_copy(args: argparse.Namespace) -> None:
+    from mamp import weights
+    from mamp.files import MB
+
+    weights.copy(args.source, args.target, half=args.half, licence=args.licence)
+    print(f"{args.target}: {args.target.stat().st_size / MB:.1f} MB")

@@ -128,8 +128,7 @@ def _loop(
                 state = {"skipped": trainer.skipped, "memory": peak_memory_mb(trainer.device)}
                 tracker.log({"step": step, "lr": trainer.lr, **means, **speed, **state})
                 progress.note(f"loss {means['loss'] or 0.0:.4f}, {speed['clips_per_s']:.1f} clips/s")
-                for line in compare_loss(knobs, means["loss"], step=step, steps=trainer.steps):
-                    tell(line)
+                _compare(trainer, means["loss"], tell)
                 since, waited, steps = time.perf_counter(), 0.0, 0
             progress.advance()
             score = _measure(trainer, validator, tracker) if measures and ranks.first else None
@@ -153,6 +152,13 @@ def _show(trainer: Trainer, validator: Validator, tracker: Tracker) -> None:
     tracker.picture("step", trainer.preview().permute(1, 2, 0).numpy(), step=trainer.step)
     if (carried := validator.carried(trainer)) is not None:
         tracker.picture("carried", carried, step=trainer.step)
+
+
+def _compare(trainer: Trainer, loss: float | None, tell: Callable[[str], None]) -> None:
+    """The loss beside the one that the recipe expects; a warning is seen where all else is quiet, too."""
+    for line in compare_loss(trainer.config.train, loss, step=trainer.step, steps=trainer.steps):
+        warned = line.startswith("warning") and trainer.ranks.first
+        (say if warned else tell)(line)
 
 
 def _warn(lines: list[str], ranks: Ranks) -> None:
