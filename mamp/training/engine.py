@@ -66,6 +66,8 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
             names = ", ".join(video.name for video in aside)
             tell(f"held aside for validation: {len(aside)} videos ({names})")
         if saved is None:
+            if told := task.begin():
+                tell(told)
             init = begin_with(task.model, config)
         else:
             refuse_other_videos(saved["provenance"]["data"], census, run)
@@ -116,7 +118,7 @@ def _loop(
             signal = ranks.greatest(stop.came)  # all ranks stop at the same step
             logs = last or step == 1 or step % knobs.log_every == 0
             saves = last or step % knobs.checkpoint_every == 0
-            measures = validator.due(step, last=last) and not signal
+            measures = validator.due(step, last=last, epoch=loader.plan.ended(step)) and not signal
             if logs or saves or signal:
                 _warn(trainer.settle(), ranks)
             if logs:
@@ -201,7 +203,7 @@ def _tell_census(census: Census, plan: ClipPlan, config: Config, tell: Callable[
         f"the first epoch has {clips} clips of {frames} frames, {clips // plan.batch} steps"
     )
     unknown = sum(rate is None for rate in census.rates)
-    if unknown and config.data.interval_fps is not None:
+    if unknown and config.data.interval_fps is not None and config.data.sampling != "skip":
         tell(
             f"{unknown} videos do not say their rate: their intervals are counted in stored frames; data.root=PATH@FPS tells it"
         )

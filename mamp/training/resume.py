@@ -33,6 +33,7 @@ FREE = (
     "train.expect_loss",
     "train.expect_within",
     "validation.every",
+    "validation.epochs",
     "validation.clips",
     "validation.dataset",
     "validation.root",
