@@ -62,6 +62,7 @@ class Evaluation:
         found = {
             "data": " ".join(str(self.info[key]) for key in ("dataset", "split") if self.info.get(key)),
             "protocol": self.info.get("protocol"),
+            "name": self.info.get("name"),
             "method": method.get("name") or self.info.get("baseline"),
             "preset": method.get("preset"),
             "weights": weights.get("sha256", "")[:12],
