@@ -22,7 +22,7 @@ def fit_positions(network: nn.Module, grid: tuple[int, int], *, how: str) -> Non
     if learnt is None:
         learnt = getattr(holder, name).detach().clone()
         holder._learnt_positions = learnt
-        holder._learnt_grid = _own_grid(network)  # type: ignore[assignment]
+        holder._learnt_grid = _own_grid(network)
     present = getattr(holder, name)
     if getattr(holder, "_fitted_grid", None) != grid or present.device != learnt.device:
         resampled = resample(learnt.to(present.device), grid, how=how, learnt=holder._learnt_grid)  # type: ignore[arg-type]
