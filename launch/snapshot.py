@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
-import mamp
+from mamp import __version__
 from mamp.errors import UserError
 from mamp.files import write_json
-
-PACKAGE = Path(mamp.__file__).resolve().parent
+from mamp.provenance import PACKAGE, checkout
 
 
 def keep(folder: Path) -> Path:
@@ -21,7 +19,7 @@ def keep(folder: Path) -> Path:
     The same code is kept once. Raises UserError where it cannot be written.
     """
     files = sorted(p for p in PACKAGE.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-    commit = _git("rev-parse", "HEAD")
+    commit, diff = checkout(PACKAGE)
     digest = hashlib.sha256(str(commit).encode())
     for file in files:
         digest.update(f"{file.relative_to(PACKAGE)}\0".encode() + file.read_bytes())
@@ -34,8 +32,7 @@ def keep(folder: Path) -> Path:
             target = partial / PACKAGE.name / file.relative_to(PACKAGE)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
-        diff = _git("diff", "HEAD") if commit else None
-        write_json(partial / "code.json", {"mamp": mamp.__version__, "commit": commit, "diff": diff})
+        write_json(partial / "code.json", {"mamp": __version__, "commit": commit, "diff": diff})
         partial.rename(code)
     except OSError as error:
         raise UserError(
@@ -44,19 +41,3 @@ def keep(folder: Path) -> Path:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return code
-
-
-def _git(*command: str) -> str | None:
-    """The answer of git about the checkout that holds the package; None where that is no checkout."""
-    try:
-        for arguments in (("ls-files", "--error-unmatch", "__init__.py"), command):
-            ran = subprocess.run(
-                ["git", "-C", str(PACKAGE), *arguments],
-                capture_output=True,
-                text=True,
-                timeout=20,
-                check=True,
-            )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return ran.stdout.strip()

@@ -114,7 +114,13 @@ def _score(
 ) -> dict[str, float | None]:
     """Masks and scores of one row into `out`; its figures over all objects."""
     scores = evaluate(
-        sequences, model.segmenter, out, protocol="davis2017", run_info=model.run_info(), quiet=quiet
+        sequences,
+        model.segmenter,
+        out,
+        protocol="davis2017",
+        run_info=model.run_info(),
+        device=model.device,
+        quiet=quiet,
     )
     assert scores is not None, "rendered clips have truth"
     means = scores.means()

@@ -11,6 +11,8 @@ from typing import Any
 
 from mamp.errors import UserError
 
+MB = 10**6  # bytes, wherever a knob, a figure or a message says MB
+
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
@@ -45,6 +47,11 @@ def write_json(path: Path, value: Any) -> None:
 def make_folder(path: Path) -> None:
     """Make `path` and see that files can be written in it; UserError when not."""
     try:
+        file = next((place for place in (path, *path.parents) if place.is_file()), None)
+        if file is not None:
+            raise UserError(
+                f"{file} is a file where a folder should be; choose another folder, or move the file"
+            )
         path.mkdir(parents=True, exist_ok=True)
         probe = path / f".{os.getpid()}.probe"
         probe.touch()

@@ -16,6 +16,7 @@ from mamp import config, weights
 from mamp.cli import main
 from mamp.data.masks import read_mask, write_mask
 from mamp.methods.mamp import build_model
+from mamp.segmentation.model import checksum
 
 SMALL = {"name": "mamp", "encoder": {"width": 0.125, "features": 8}}
 FRAMES = 5
@@ -85,7 +86,7 @@ def test_a_missing_video_is_named(world, tmp_path, capsys):
 def test_an_empty_folder_is_named(world, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert segment(world, tmp_path / "out", video=tmp_path / "empty") == 2
-    refused(capsys, "empty")
+    refused(capsys, str(tmp_path / "empty"), "no images")
 
 
 def test_a_cut_short_frame_stops_with_finished_masks_kept(world, tmp_path, capsys):
@@ -94,7 +95,7 @@ def test_a_cut_short_frame_stops_with_finished_masks_kept(world, tmp_path, capsy
         data = frame.read_bytes()
         (tmp_path / "cut" / frame.name).write_bytes(data[: len(data) // 3] if frame.stem == "00003" else data)
     assert segment(world, tmp_path / "out", video=tmp_path / "cut") == 2
-    refused(capsys, "00003.jpg")
+    refused(capsys, "cut/00003.jpg is cut short", "bad_frame")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["00000.png", "00001.png", "00002.png"]
     assert segment(world, tmp_path / "more", "evaluate.bad_frame=repeat", video=tmp_path / "cut") == 0
     assert len(list((tmp_path / "more").iterdir())) == FRAMES
@@ -132,7 +133,7 @@ def test_weights_of_another_width_are_refused(world, tmp_path, capsys):
 def test_a_folder_that_cannot_be_written_is_refused(world, tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
     assert segment(world, tmp_path / "file" / "out") == 2
-    refused(capsys, "file/out")
+    refused(capsys, f"{tmp_path / 'file'} is a file where a folder should be")
 
 
 def test_masks_are_never_written_over_the_frames_or_the_given_masks(world, tmp_path, capsys):
@@ -149,17 +150,17 @@ def test_a_text_file_is_no_checkpoint(tmp_path, capsys):
     assert main(["weights", "info", str(tmp_path / "notes.pt")]) == 2
     refused(capsys, "notes.pt", "not a readable checkpoint")
     assert main(["weights", "convert", str(tmp_path / "notes.pt"), str(tmp_path / "w.safetensors")]) == 2
-    refused(capsys, "notes.pt")
+    refused(capsys, "notes.pt", "not a readable checkpoint")
 
 
 def test_a_missing_recipe_is_named(capsys):
     assert main(["train", "configs/nothing.yaml"]) == 2
-    refused(capsys, "configs/nothing.yaml")
+    refused(capsys, "configs/nothing.yaml", "does not exist")
 
 
 def test_training_without_video_says_how_to_give_it(capsys, repository, tmp_path):
     assert main(["train", str(repository / "configs" / "mamp_cpu.yaml"), "--run", str(tmp_path / "run")]) == 2
-    refused(capsys, "data.root")
+    refused(capsys, "data.root=")
 
 
 def test_youtube_is_evaluated_and_scored_alike_with_seen_and_unseen(world, tmp_path, capsys):
@@ -181,7 +182,7 @@ def test_youtube_is_evaluated_and_scored_alike_with_seen_and_unseen(world, tmp_p
     evaluated = capsys.readouterr().out
     assert "J-Seen 0." in evaluated and "J-Unseen 0." in evaluated
     assert main(["score", root, out, "--split", "held", "--processes", "1", "--decay", "official"]) == 0
-    assert capsys.readouterr().out.splitlines()[-2:] == evaluated.splitlines()[-2:]
+    assert capsys.readouterr().out.splitlines()[-2:] == evaluated.splitlines()[-3:-1]
 
 
 def test_an_unknown_option_ends_with_status_2(capsys):
@@ -196,9 +197,38 @@ def test_config_lists_every_knob(capsys):
     assert all(f"{key} = " in shown for key, _, _ in config.method_knobs("mamp"))
 
 
-def test_weights_info_tells_method_and_provenance(world, capsys):
-    assert main(["weights", "info", str(world / "small.safetensors")]) == 0
-    assert json.loads(capsys.readouterr().out.partition("\n")[2])["method"] == SMALL
+def told(text: str) -> dict[str, str]:
+    """Lines `name  value`, two blanks or more between them."""
+    return {name: value.strip() for name, _, value in (line.partition("  ") for line in text.splitlines())}
+
+
+def test_weights_info_tells_method_numbers_checksum_and_provenance(world, tmp_path, capsys):
+    small = weights.read(world / "small.safetensors")
+    default = config.load().model_dump(mode="json")
+    recipe = {"train": {**default["train"], "batch": 7}, "data": default["data"]}
+    made = {
+        "mamp": "0.1.0",
+        "commit": "c0ffee",
+        "changed": True,
+        "data": {"videos": 3, "frames": 99, "digest": "ab12"},
+        "recipe": recipe,
+    }
+    weights.save(tmp_path / "w.safetensors", small.state, method=SMALL, provenance=made)
+    assert main(["weights", "info", str(tmp_path / "w.safetensors")]) == 0
+    lines = told(capsys.readouterr().out)
+    numbers = sum(value.numel() for value in small.state.values() if value.is_floating_point())
+    assert lines.pop("numbers") == f"{numbers:,} in {len(small.state)} tensors"
+    assert lines == {
+        "weights": str(tmp_path / "w.safetensors"),
+        "method": "mamp",
+        "method.encoder.width": "0.125",
+        "method.encoder.features": "8",
+        "sha256": checksum(small.state),
+        "mamp": "0.1.0",
+        "commit": "c0ffee, changed since",
+        "data": "videos 3, frames 99, digest ab12",
+        "recipe train.batch": "7",
+    }
 
 
 def test_help_and_version_do_not_import_torch():
@@ -249,6 +279,8 @@ def test_two_processes_evaluate_as_one_does(tmp_path, capsys):
     command = ["evaluate", "folder", str(tmp_path / "data"), "--baseline", "copy", "--quiet"]
     for processes in ("1", "2"):
         assert main([*command, "--processes", processes, "--out", str(tmp_path / processes)]) == 0
+        told_where = capsys.readouterr().out.splitlines()[-1]
+        assert str(tmp_path / processes / "masks") in told_where and "scores.json" in told_where
     one, two = ((tmp_path / n / "scores.json").read_text() for n in "12")
     assert one == two and len(list((tmp_path / "2" / "masks").rglob("*.png"))) == 12
     assert main([*command, "--processes", "0", "--out", str(tmp_path / "0")]) == 2

@@ -44,7 +44,7 @@ def test_numbers_keep_all_their_digits_and_nan_is_refused(tmp_path: Path) -> Non
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="file/inner cannot be written to"):
+    with pytest.raises(UserError, match="file is a file where a folder should be; choose another folder"):
         make_folder(tmp_path / "file" / "inner")
 
 

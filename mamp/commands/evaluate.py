@@ -73,17 +73,23 @@ def _run(args: argparse.Namespace) -> None:
             run_info=run_info,
             seen=seen_categories(args.root, held) if args.dataset == "youtubevos" else None,
             bad_frame=model.config.evaluate.bad_frame,
+            device=model.device,
             quiet=args.quiet,
             join=join,
         )
     if scores is not None:
         print(format_table(scores))
-    elif any(sequence.labels in ("sparse", "all") for sequence in sequences):
-        print(
-            f"masks are in {args.out / 'masks'}; other processes are still at work, and the last one scores"
-        )
-    else:
-        print(f"masks are in {args.out / 'masks'}; this split has no truth here, so there are no scores")
+    has_truth = any(sequence.labels in ("sparse", "all") for sequence in sequences)
+    print(_where(args.out, scored=scores is not None, has_truth=has_truth))
+
+
+def _where(out: Path, *, scored: bool, has_truth: bool) -> str:
+    """Where results are, and why there are no scores."""
+    if scored:
+        return f"masks are in {out / 'masks'}, scores in {out / 'scores.json'} and scores.csv, settings and speed in {out / 'run.json'}"
+    if has_truth:
+        return f"masks are in {out / 'masks'}; other processes are still at work, and the last one scores"
+    return f"masks are in {out / 'masks'}; this split has no truth here, so there are no scores"
 
 
 @contextlib.contextmanager
@@ -99,9 +105,12 @@ def _helpers(args: argparse.Namespace) -> Iterator[Callable[[], None] | None]:
     before = torch.get_num_threads()
     threads = max(1, before // args.processes)
     torch.set_num_threads(threads)
-    alone = argparse.Namespace(**{**vars(args), "processes": 1, "quiet": True})
     context = multiprocessing.get_context("spawn")
-    helpers = [context.Process(target=_help, args=(alone, threads)) for _ in range(args.processes - 1)]
+    helpers = []
+    for number in range(1, args.processes):
+        own = {"processes": 1, "quiet": True, "device": _device(args.device, number)}
+        alone = argparse.Namespace(**{**vars(args), **own})
+        helpers.append(context.Process(target=_help, args=(alone, threads)))
     for helper in helpers:
         helper.start()
     try:
@@ -115,6 +124,14 @@ def _helpers(args: argparse.Namespace) -> Iterator[Callable[[], None] | None]:
         for helper in helpers:
             helper.terminate()
         torch.set_num_threads(before)
+
+
+def _device(name: str, number: int) -> str:
+    """The device of helper `number`: where there are several GPUs and none is named, each process has its own in turn."""
+    import torch
+
+    gpus = torch.cuda.device_count() if name in ("auto", "cuda") else 0
+    return f"cuda:{number % gpus}" if gpus > 1 else name
 
 
 def _help(args: argparse.Namespace, threads: int) -> None:

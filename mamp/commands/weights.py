@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 
 def add(commands: Any) -> None:
     """Put the command into the parser."""
-    weights = commands.add_parser("weights", help="look at weights, or convert published ones")
+    weights = commands.add_parser("weights", help="look at weights, convert published ones, copy them")
     kinds = weights.add_subparsers(dest="kind", required=True, metavar="KIND")
     info = kinds.add_parser("info", help="method, size and provenance of weights")
     info.add_argument("source", metavar="WEIGHTS", help="a file, a run folder, or a shipped name")
@@ -19,17 +20,62 @@ def add(commands: Any) -> None:
     convert.add_argument("target", type=Path, metavar="OUT.safetensors")
     convert.add_argument("--method", default="mamp", help="whose checkpoint it is (default %(default)s)")
     convert.set_defaults(function=_weights_convert)
+    copy = kinds.add_parser("copy", help="a run's weights, or a checkpoint's, as a file of their own")
+    copy.add_argument(
+        "source", metavar="WEIGHTS", help="a file, a checkpoint, a run folder, or a shipped name"
+    )
+    copy.add_argument("target", type=Path, metavar="OUT.safetensors")
+    copy.add_argument("--half", action="store_true", help="in half precision, half the size")
+    copy.add_argument("--licence", help="what is kept inside with them")
+    copy.set_defaults(function=_weights_copy)
 
 
 def _weights_info(args: argparse.Namespace) -> None:
-    import json
-
     from mamp import weights
+    from mamp.segmentation.model import checksum
 
     found = weights.read(args.source)
-    count = sum(value.numel() for name, value in found.state.items() if value.is_floating_point())
-    print(f"{found.path}: {len(found.state)} tensors, {count:,} numbers")
-    print(json.dumps({"method": found.method, "provenance": found.provenance}, indent=2))
+    count = sum(value.numel() for value in found.state.values() if value.is_floating_point())
+    method = {key: value for key, value in found.method.items() if key != "name"}
+    lines = {
+        "weights": found.path,
+        "method": found.method.get("name", "not said"),
+        **{f"method.{key}": value for key, value in flatten(method).items()},
+        "numbers": f"{count:,} in {len(found.state)} tensors",
+        "sha256": checksum(found.state),
+        **_made(found.provenance),
+    }
+    width = max(map(len, lines))
+    print("\n".join(f"{key:{width}}  {value}" for key, value in lines.items()))
+
+
+def _made(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """How weights were made, name -> words: commit, data census, of the recipe what is not as by default, whatever else is told."""
+    from mamp import config
+
+    told = dict(provenance)
+    lines: dict[str, Any] = {}
+    if told.pop("changed", False):
+        told["commit"] = f"{told.get('commit')}, changed since"
+    census, recipe = told.pop("data", {}), told.pop("recipe", {})
+    if isinstance(census, Mapping):
+        census = ", ".join(f"{key} {value}" for key, value in census.items())
+    if census:
+        lines["data"] = census
+    defaults = flatten(config.load().model_dump(mode="json"))
+    lines |= {f"recipe {k}": v for k, v in flatten(recipe).items() if k not in defaults or defaults[k] != v}
+    return {**{key: value for key, value in flatten(told).items() if value is not None}, **lines}
+
+
+def flatten(values: Mapping[str, Any], *, before: str = "") -> dict[str, Any]:
+    """Nested mappings as one: a.b -> value."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, before=f"{before}{key}.")
+        else:
+            flat[f"{before}{key}"] = value
+    return flat
 
 
 def _weights_convert(args: argparse.Namespace) -> None:
@@ -43,3 +89,11 @@ def _weights_convert(args: argparse.Namespace) -> None:
     print(
         f"of {found.provenance['published_entries']} in {args.source}; {', '.join(f'{k}={v}' for k, v in network.items())}"
     )
+
+
+def _weights_copy(args: argparse.Namespace) -> None:
+    from mamp import weights
+    from mamp.files import MB
+
+    weights.copy(args.source, args.target, half=args.half, licence=args.licence)
+    print(f"{args.target}: {args.target.stat().st_size / MB:.1f} MB")

@@ -76,6 +76,18 @@ class MampPropagation(Section):
         "centred",
         description="scores go back to the pixels their cells were centred on; published: by half-pixel centres, 1.5 pixels to the right and below",
     )
+    edge_radius: int = Field(
+        8,
+        ge=0,
+        le=64,
+        description="masks are fitted to the edges of the frame by a guided filter with windows of this half side, in pixels; 0: not fitted",
+    )
+    edge_eps: float = Field(
+        1e-4,
+        gt=0,
+        le=1,
+        description="guided filter: edges whose squared contrast is well below it are ignored",
+    )
     backfill: bool = Field(
         True,
         description="an object given late is also found in the memory frames before, where it passed for background",
@@ -138,7 +150,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "": {
             "propagation": {
                 "labels": "hard", "top_k": 36, "radius": 12, "memory": "davis", "memory_length": 5,
-                "outside": "zero", "backfill": False, "upsample": "published", "views": "full", "pad": 4, "subsample": 1, "scale": 1.0,
+                "outside": "zero", "backfill": False, "upsample": "published", "edge_radius": 0, "views": "full", "pad": 4, "subsample": 1, "scale": 1.0,
             },
             "motion": {"source": "none"},
         },

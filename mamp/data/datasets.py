@@ -76,13 +76,11 @@ class Sequence:
         return open_frames(self.source, bad_frame=bad_frame, names=self.frame_names or None)
 
     def read_given(self, index: int) -> np.ndarray:
-        """Label map (H, W) of what is given at frame `index`; UserError when the first one shows no object."""
+        """Label map (H, W) of what is given at frame `index`; the first may be empty where objects come later."""
         labels = self._read(self.given[index])
         if self.first_frame:
             begins = [number for number, first in self.first_frame.items() if first == index]
             labels = np.where(np.isin(labels, begins), labels, 0).astype(labels.dtype)
-        if index == min(self.given) and not labels.any():
-            raise UserError(f"mask {self.given[index]} shows no object; mark at least one")
         return labels
 
     def read_truth(self, index: int) -> np.ndarray:

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from mamp.errors import UserError
-from mamp.files import write_json
+from mamp.files import MB, write_json
 from mamp.progress import Progress, say
 
-_CHUNK = 1_000_000  # bytes; the unit that progress counts
+_CHUNK = MB  # the unit that progress counts
 _SILENCE = 60.0  # seconds without a byte after which a connection counts as broken
 _TRIES = 5  # attempts in a row that brought nothing
 _PAUSE = 1.0  # seconds before the first new attempt; doubled each time

@@ -51,7 +51,7 @@ class LabelCarrier:
     State: the memory frames that the memory rule can still read, and the pending frame. The rule bounds it.
     backfill: a late object is also looked for in the memory frames. free_first: the first frame is read once without a window.
 
-    A method gives `_features`, `_to_grid` and `_to_frame`, and may give `_remembered`, `_moved` and `_forget`.
+    A method gives `_features`, `_to_grid` and `_to_frame`, and may give `_fitted`, `_remembered`, `_moved` and `_forget`.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class LabelCarrier:
         self._commit()
         index, features = self._see(frame)
         scores = self._read(index, features)  # (K+1, h, w)
-        probabilities = self._to_frame(scores, frame.shape[-2:])
+        probabilities = self._fitted(self._to_frame(scores, frame.shape[-2:]), frame)
         self.pending = Pending(index, features, probabilities, normalised(scores))
         return probabilities
 
@@ -136,6 +136,10 @@ class LabelCarrier:
     def _to_frame(self, scores: Tensor, size: tuple[int, ...]) -> Tensor:
         """(K+1, h, w) -> probabilities (K+1, H, W)."""
         raise NotImplementedError
+
+    def _fitted(self, probabilities: Tensor, frame: Tensor) -> Tensor:
+        """Probabilities (K+1, H, W) in the light of the frame (3, H, W) itself."""
+        return probabilities
 
     def _remembered(self, pending: Pending) -> Tensor:
         """The labels (K+1, h, w) that memory keeps of a finished frame."""

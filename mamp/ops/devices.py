@@ -1,10 +1,13 @@
-"""Devices: the one a name stands for, and the number format mixed precision uses there."""
+"""Devices: the one a name stands for, the number format mixed precision uses there, and the memory that was needed."""
 
 from __future__ import annotations
+
+import sys
 
 import torch
 
 from mamp.errors import UserError
+from mamp.files import MB
 
 
 def pick_device(name: str) -> torch.device:
@@ -37,3 +40,20 @@ def amp_dtype(amp: str, device: torch.device) -> torch.dtype | None:
         checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
         fast = any(getattr(torch.cpu, name, lambda: False)() for name in checks)
     return torch.bfloat16 if fast else None
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """The most memory held so far, in MB: of a CUDA device, by this process; else `peak_process_mb`."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / MB
+    return peak_process_mb()
+
+
+def peak_process_mb() -> float:
+    """The largest resident size of this process so far, in MB; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / MB

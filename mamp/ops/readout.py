@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from mamp.files import MB
+
 
 def memory_read(
     query: Tensor,
@@ -15,7 +17,7 @@ def memory_read(
     *,
     known: Sequence[Tensor] | None = None,
     top_k: int | None = None,
-    max_bytes: int = 64 << 20,
+    max_bytes: int = 64 * MB,
 ) -> Tensor:
     """softmax over all memory cells of <key, query> / sqrt(C), times the values (Oh et al., ICCV 2019, eq. 1).
 

@@ -24,21 +24,28 @@ def line_chart(
     ys = [y for line in lines.values() for y in line[1]] or [0.0]
     x0, x1 = x_range or (min(xs), max(xs))
     y0, y1 = (0.0, 1.0) if unit else (min(ys), max(ys))
-    x1, y1 = max(x1, x0 + 1e-9), max(y1, y0 + 1e-9 * max(1.0, abs(y0)))
+    if y0 == y1:  # a level line stands in the middle
+        y0, y1 = y0 - (abs(y0) or 1.0) / 2, y0 + (abs(y0) or 1.0) / 2
+    x1 = max(x1, x0 + 1e-9)
     across = (WIDTH - LEFT - RIGHT) / (x1 - x0)
     down = (HEIGHT - TOP - BOTTOM) / (y1 - y0)
     parts = [
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}" '
         f'data-left="{LEFT}" data-right="{WIDTH - RIGHT}"><title>{escape(title)}</title>'
     ]
-    for part in range(5 if unit else 3):
-        value = y0 + (y1 - y0) * part / (4 if unit else 2)
+    steps = 4 if unit else 2
+    for part in range(steps + 1):
+        value = y0 + (y1 - y0) * part / steps
         y = HEIGHT - BOTTOM - (value - y0) * down
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{_short(value)}</text>')
+        parts.append(
+            f'<text x="{LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{_short(value, (y1 - y0) / steps)}</text>'
+        )
     for value, anchor in ((x0, "start"), (x1, "end")):
         x = LEFT + (value - x0) * across
-        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - 5}" text-anchor="{anchor}">{_short(value)}</text>')
+        parts.append(
+            f'<text x="{x:.1f}" y="{HEIGHT - 5}" text-anchor="{anchor}">{_short(value, x1 - x0)}</text>'
+        )
     for number, (name, (x_values, y_values)) in enumerate(lines.items()):
         points = " ".join(
             f"{LEFT + (x - x0) * across:.1f},{HEIGHT - BOTTOM - (y - y0) * down:.1f}"
@@ -65,5 +72,9 @@ def _thinned(xs: Sequence[float], ys: Sequence[float], *, most: int = 600) -> li
     return kept
 
 
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if value == round(value) and abs(value) < 1e6 else f"{value:.2g}"
+def _short(value: float, step: float) -> str:
+    """The value with as many digits as tell it from one that is `step` away."""
+    if value and not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.2g}"
+    text = f"{value:,.{min(max(1 - math.floor(math.log10(step)), 0), 4)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

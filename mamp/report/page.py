@@ -98,9 +98,8 @@ def _figures(evaluations: Sequence[Evaluation]) -> list[tuple[str, list[float | 
 def _settings(evaluations: Sequence[Evaluation]) -> list[tuple[str, list[str], bool]]:
     """(setting, value in each run, whether the runs differ)."""
     told = [dict(e.settings()) for e in evaluations]
-    keys = list(dict.fromkeys(key for each in told for key in each))
-    table = [(key, [each.get(key, "–") for each in told]) for key in keys]
-    return [(key, values, len(set(values)) > 1) for key, values in table]
+    table = [(key, [each[key] or "–" for each in told]) for key in (told[0] if told else ())]
+    return [(key, values, len(set(values)) > 1) for key, values in table if set(values) != {"–"}]
 
 
 def _columns(evaluations: Sequence[Evaluation]) -> list[tuple[str, list[str]]]:
@@ -207,7 +206,7 @@ def _training(training: Training) -> dict[str, Any]:
     charts = [
         (name, line_chart({name: line}, title=f"{name} over steps")) for name, line in training.curves.items()
     ]
-    previews = [(step, _preview(path)) for step, path in training.previews]
+    previews = [(caption, _preview(path)) for caption, path in training.previews]
     return {"run": training, "charts": charts, "previews": previews}
 
 

@@ -24,6 +24,8 @@ CURVES = {
     "val_jf": "J&F on the labelled set",
 }
 
+PREVIEWS = {"step": "step", "carried": "masks carried at step"}  # begin of a file's name -> caption
+
 Row = dict[str, float | None]
 ObjectKey = tuple[str, str]  # sequence, object
 
@@ -53,29 +55,35 @@ class Evaluation:
     frames: Mapping[ObjectKey, ObjectFrames] = field(default_factory=dict)
 
     def settings(self) -> list[tuple[str, str]]:
-        """What made the masks and how fast, name and value, as far as run.json tells."""
+        """What made the masks and how fast, name and value, "" where run.json does not tell; the same names for every run."""
         weights, config = _get(self.info, "weights", {}), _get(self.info, "config", {})
-        provenance = _get(weights, "provenance", {})
-        method = _get(config, "method", {})
-        speed, memory = self.info.get("frames_per_second"), self.info.get("peak_memory_mb")
-        device = self.info.get("peak_device_memory_mb")
+        method, made = _get(config, "method", {}), _get(weights, "provenance", {})
+        code = _get(self.info, "code", {})
+        hardware = _get(code, "hardware", {})
         found = {
             "data": " ".join(str(self.info[key]) for key in ("dataset", "split") if self.info.get(key)),
             "protocol": self.info.get("protocol"),
             "name": self.info.get("name"),
             "method": method.get("name") or self.info.get("baseline"),
             "preset": method.get("preset"),
-            "weights": weights.get("sha256", "")[:12],
-            "weights' commit": str(provenance.get("commit") or "")[:12],
+            "weights": "untrained" if made.get("untrained") else str(weights.get("sha256") or "")[:12],
+            "weights' commit": _commit(made),
+            "commit": _commit(code),
             "frames": self.info.get("frames"),
-            "frames/s": f"{speed:.2f}" if speed else None,
-            "memory": f"{memory:,.0f} MB" if memory else None,
-            "device memory": f"{device:,.0f} MB" if device else None,
-            "hardware": self.info.get("hardware"),
-            "threads": self.info.get("threads"),
-            "torch": self.info.get("torch"),
+            "size": ", ".join(map(str, _get(self.info, "sizes", []))),
+            "frames/s": self._amount("frames_per_second", ".2f"),
+            "memory": self._amount("peak_memory_mb", ",.0f", unit=" MB"),
+            "device memory": self._amount("peak_device_memory_mb", ",.0f", unit=" MB"),
+            "device": hardware.get("device"),
+            "processor": hardware.get("processor"),
+            "threads": hardware.get("threads"),
+            "torch": _get(code, "versions", {}).get("torch"),
         }
-        return [(key, str(value)) for key, value in found.items() if value]
+        return [(key, str(value or "")) for key, value in found.items()]
+
+    def _amount(self, key: str, form: str, *, unit: str = "") -> str | None:
+        value = _number(self.info.get(key))
+        return None if value is None else f"{value:{form}}{unit}"
 
     def all_settings(self) -> str:
         """The whole config as YAML."""
@@ -84,14 +92,14 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Training:
-    """One training run. curves: name -> (steps, values); previews: (step, picture) of the last few."""
+    """One training run. curves: name -> (steps, values); previews: (caption, picture) of the last few."""
 
     name: str
     folder: Path
     settings: list[tuple[str, str]]
     config: str
     curves: Mapping[str, tuple[list[float], list[float]]]
-    previews: list[tuple[int, Path]]
+    previews: list[tuple[str, Path]]
 
 
 def read_runs(folders: Sequence[Path]) -> tuple[list[Evaluation], list[Training]]:
@@ -179,8 +187,7 @@ def _training(name: str, folder: Path) -> Training:
     entries = list(_log(folder / "log.jsonl"))
     settings = {
         "steps": f"{entries[-1]['step']:,}" if entries else "none",
-        "commit": str(code.get("commit") or "")[:12],
-        "changed": "yes" if code.get("diff") else "",
+        "commit": _commit({**code, "changed": code.get("diff")}),
         "precision": code.get("precision"),
         "device": _get(code, "hardware", {}).get("device"),
         "torch": _get(code, "versions", {}).get("torch"),
@@ -190,11 +197,16 @@ def _training(name: str, folder: Path) -> Training:
         points = [(float(e["step"]), v) for e in entries if (v := _number(e.get(key))) is not None]
         if points:
             curves[title] = ([x for x, _ in points], [y for _, y in points])
-    previews = [
-        (int(p.stem.rpartition("-")[2]), p) for p in sorted((folder / "previews").glob("step-[0-9]*.png"))
-    ]
     shown = [(key, str(value)) for key, value in settings.items() if value]
-    return Training(name, folder, shown, text, curves, previews[-4:])
+    return Training(name, folder, shown, text, curves, list(_previews(folder / "previews")))
+
+
+def _previews(folder: Path) -> Iterator[tuple[str, Path]]:
+    """The last four pictures of each kind."""
+    for name, caption in PREVIEWS.items():
+        steps = {p.stem.removeprefix(f"{name}-"): p for p in sorted(folder.glob(f"{name}-*.png"))}
+        for step in [step for step in steps if step.isdecimal()][-4:]:
+            yield f"{caption} {int(step):,}", steps[step]
 
 
 def _log(path: Path) -> Iterator[dict[str, Any]]:
@@ -219,6 +231,12 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UserError(f"{path} cannot be read; run what wrote it again, or leave its folder out")
     return found
+
+
+def _commit(code: Mapping[str, Any]) -> str:
+    """Twelve digits of a commit, and whether its files were changed since."""
+    commit = str(code.get("commit") or "")[:12]
+    return f"{commit}, changed since" if commit and code.get("changed") else commit
 
 
 def _get(mapping: Mapping[str, Any], key: str, default: Any) -> Any:

@@ -61,15 +61,8 @@ def export(
     Raises UserError that lists everything that is wrong: missing sequences and frames, names, sizes, ids, files that
     are no PNGs with the DAVIS palette. Nothing is written then.
     """
-    if server not in SERVERS:
-        raise UserError(f"server {server} is not known; use one of {', '.join(SERVERS)}")
     folder, out = Path(folder), Path(out)
-    if out.suffix.lower() != ".zip":
-        raise UserError(f"{out} is not a .zip; name it so")
-    if not folder.is_dir():
-        raise UserError(
-            f"{folder} is not a folder; give an evaluation's folder or one with a folder of PNGs a sequence"
-        )
+    _refuse_at_once(server, folder, out)
     wanted = [] if root is None else list(_of_the_set(server, Path(root), split))
     place = mask_folders(folder, [w.name for w in wanted] or _folders_in(folder))
     problems = list(_unfinished(folder))
@@ -84,15 +77,21 @@ def export(
             f"{folder} cannot go to the server as it is, in {len(problems)} {'place' if len(problems) == 1 else 'places'}; "
             "mend what is listed and export again:\n" + "\n".join(f"  {problem}" for problem in problems)
         )
-    _write(
-        out,
-        [
-            (f"{SERVERS[server]}{w.name}/{f}.png", place / w.name / f"{f}.png")
-            for w in wanted
-            for f in w.frames
-        ],
-    )
+    files = [f"{w.name}/{frame}.png" for w in wanted for frame in w.frames]
+    _write(out, [(f"{SERVERS[server]}{file}", place / file) for file in files])
     return Export(out, len(wanted), sum(len(w.frames) for w in wanted), tuple(_left_out(place, wanted)))
+
+
+def _refuse_at_once(server: str, folder: Path, out: Path) -> None:
+    """UserError for what can be seen without looking at masks."""
+    if server not in SERVERS:
+        raise UserError(f"server {server} is not known; use one of {', '.join(SERVERS)}")
+    if out.suffix.lower() != ".zip":
+        raise UserError(f"{out} is not a .zip; name it so")
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder} is not a folder; give an evaluation's folder or one with a folder of PNGs a sequence"
+        )
 
 
 def _folders_in(folder: Path) -> list[str]:

@@ -83,9 +83,10 @@ def score_videos(
     outcomes = _share(_one, jobs, processes=processes or 1, weights=[len(video.masks) for video in videos])
     problems = [problem for outcome in outcomes for problem in outcome.problems]
     if problems:
+        listed = [*problems, *(f"besides, {told}" for told in _surplus(videos, folder))]
         raise UserError(
             f"{folder} does not fit the truth in {len(problems)} {'place' if len(problems) == 1 else 'places'}; "
-            "mend what is listed and score again:\n" + "\n".join(f"  {problem}" for problem in problems)
+            "mend what is listed and score again:\n" + "\n".join(f"  {line}" for line in listed)
         )
     sequences = {v.name: o.scores for v, o in zip(videos, outcomes, strict=True) if o.scores is not None}
     notes = tuple(_notes(videos, outcomes, folder))
@@ -238,6 +239,11 @@ def _notes(videos: Sequence[Video], outcomes: Sequence[_Outcome], folder: Path) 
         for number, scores in (outcome.scores or {}).items():
             if not scores.frames:
                 yield f"object {number} of {video.name} has no truth after the frame it is given in and counts in no mean"
+    yield from _surplus(videos, folder)
+
+
+def _surplus(videos: Sequence[Video], folder: Path) -> Iterable[str]:
+    """What is said of folders of masks that no video asks for: nothing where there are none."""
     there = {entry.name for entry in folder.iterdir() if entry.is_dir() and png_files(entry)}
     extra = sorted(there - {video.name for video in videos})
     if extra:

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
 
 from mamp import scoring
 from mamp.data import datasets
 from mamp.data.masks import write_mask
 from mamp.errors import UserError
-from mamp.files import Locks, make_folder, remove_leftovers, write_json
+from mamp.files import Locks, make_folder, remove_leftovers
 from mamp.progress import Progress, say
+from mamp.segmentation.record import Maker, Record, claim, codes, digest, is_told, record_file, write_run
 from mamp.segmentation.stream import Given, Steps, Timing, carry, decode_ahead
 
-_SETTINGS, _SCORES, _SEQUENCES = range(
-    3
+_SETTINGS, _SCORES, _SEQUENCES = (
+    0,
+    1,
+    2,
 )  # locks: to look at run.json, to score, and from there on one a sequence
+_NAMED = 10  # sequences that are named in a message
 
 
 def evaluate(
@@ -35,6 +39,7 @@ def evaluate(
     run_info: dict[str, Any],
     seen: tuple[set[str], Path] | None = None,
     bad_frame: str = "error",
+    device: torch.device | None = None,
     quiet: bool = False,
     join: Callable[[], None] | None = None,
 ) -> scoring.Scores | None:
@@ -43,7 +48,8 @@ def evaluate(
     make_segmenter: a fresh segmenter for each sequence. protocol: a name `mamp.scoring` knows. run_info: what the
     masks depend on (config, weights' checksum, data variant), as JSON; it is kept in run.json, and a second run into the
     same folder with the same run_info leaves finished sequences alone. seen: the categories of the training set, for youtubevos; see
-    `scoring.seen_categories`. None is returned when no sequence has truth.
+    `scoring.seen_categories`. device: where the segmenter computes, by default the CPU; it is told in run.json. None is
+    returned when no sequence has truth.
 
     Processes that write to the same OUT at the same time share its sequences. One that finds nothing left to take up leaves
     with None; the one that finishes last scores. What a process that died held is taken up by another, or by a later run.
@@ -55,115 +61,110 @@ def evaluate(
     if not sequences:
         raise UserError("the split has no sequence; choose another --split")
     make_folder(out)
-    run_info = {**run_info, "videos": _digest(sequences)}
+    run_info = {**run_info, "videos": digest(sequences)}
+    maker = Maker.here(device or torch.device("cpu"))
     with Locks(out / ".lock") as locks:
         locks.wait(_SETTINGS)
-        _claim(out, run_info)
+        claim(out, run_info)
         locks.drop(_SETTINGS)
-        if join is not None:
-            locks.take(_SCORES)
-        with Progress(_frame_count(sequences), unit="frames", quiet=quiet) as progress:
-            work = partial(
-                _sequence, make_segmenter=make_segmenter, out=out, bad_frame=bad_frame, progress=progress
-            )
-            timings: dict[str, Timing] = {}
-            _share(sequences, work, out, timings, locks=locks, progress=progress)
-            if join is not None:
-                join()
-                locks.wait(_SCORES)
-                _share(sequences, work, out, timings, locks=locks, progress=progress)
-        others = [sequence.name for sequence in sequences if sequence.name not in timings]
-        if others or not locks.take(_SCORES):
-            if not quiet:
-                say(
-                    f"other processes are at work on {', '.join(others) or 'the scores'}; the last one scores"
-                )
+        work = partial(_sequence, make_segmenter=make_segmenter, out=out, bad_frame=bad_frame, maker=maker)
+        records = _share_work(sequences, work, out, locks, quiet=quiet, join=join)
+        if records is None:
             return None
-        write_json(
-            out / "run.json", {**run_info, "protocol": protocol, **_totals(sequences, timings), **_machine()}
-        )
-        return _score(sequences, out, protocol=protocol, seen=seen)
+        if not is_told(out, records):
+            write_run(out, run_info, records, protocol=protocol, maker=maker)
+        return _score(sequences, out, protocol=protocol, seen=seen, made_by=codes(records))
 
 
-def _share(
+def _share_work(
     sequences: Sequence[datasets.Sequence],
-    work: Callable[[datasets.Sequence], Timing],
+    work: Callable[..., Record],
     out: Path,
-    timings: dict[str, Timing],
-    *,
     locks: Locks,
-    progress: Progress,
-) -> None:
-    """`work` of every sequence that is neither finished nor held by another process, until there is none; fills in `timings`."""
-    worked = True
-    while worked:  # and look again, for what a process held that died meanwhile
-        worked = False
-        for number, sequence in enumerate(sequences, start=_SEQUENCES):
-            if sequence.name in timings or not locks.take(number):
-                continue
-            timing = _finished(sequence, out)
-            if timing is None:
-                timing, worked = work(sequence), True
-            else:
-                progress.skip(timing.frames)
-            locks.drop(number)
-            timings[sequence.name] = timing
-
-
-def _digest(sequences: Sequence[datasets.Sequence]) -> str:
-    """Changes with the sequences, the names of their frames, the first frame and the masks that are given.
-
-    Not with every frame's bytes: one that was cut short may be mended, and the evaluation goes on.
-    """
-    digest = hashlib.sha256()
-    for sequence in sequences:
-        frames = sorted(sequence.source.iterdir()) if sequence.source.is_dir() else [sequence.source]
-        sizes = [file.stat().st_size for file in (frames[0], *sequence.given.values())]
-        digest.update(repr((sequence.name, [frame.name for frame in frames], sizes)).encode())
-    return digest.hexdigest()[:16]
-
-
-def _claim(out: Path, run_info: dict[str, Any]) -> None:
-    """Make OUT this run's folder, or see that it already is."""
-    path = out / "run.json"
-    wanted = json.loads(json.dumps(run_info, default=str))
-    if not path.exists():
-        if (out / "masks").exists():
-            raise UserError(
-                f"{out} has masks but no run.json, so they are not of this run; choose another --out"
-            )
-        write_json(path, wanted)
-        return
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        differing = [key for key in wanted if found.get(key) != wanted[key]]
-    except (ValueError, AttributeError):
-        raise UserError(f"{path} cannot be read as a run's settings; choose another --out") from None
-    if differing:
-        raise UserError(
-            f"{path} is of a run with another {_where(found, wanted, differing[0])}; choose another --out"
-        )
-
-
-def _where(found: Any, wanted: Any, key: str) -> str:
-    """The dotted key of the first difference below `key`, and both values when they are short."""
-    a, b = found.get(key), wanted[key]
-    while isinstance(a, dict) and isinstance(b, dict):
-        inner = next(k for k in [*b, *a] if a.get(k) != b.get(k))
-        key, a, b = f"{key}.{inner}", a.get(inner), b.get(inner)
-    values = f"{a} there, {b} now"
-    return f"{key} ({values})" if len(values) <= 80 else key
-
-
-def _finished(sequence: datasets.Sequence, out: Path) -> Timing | None:
-    """What was recorded of a sequence whose masks are all there."""
-    try:
-        timing = Timing(
-            **json.loads((out / "sequences" / f"{sequence.name}.json").read_text(encoding="utf-8"))
-        )
-    except (OSError, ValueError, TypeError):
+    *,
+    quiet: bool,
+    join: Callable[[], None] | None,
+) -> dict[str, Record] | None:
+    """The records of all sequences, once they are finished, to the process that is to score; None to the others."""
+    tell = partial(_say, quiet=quiet)
+    before = [sequence.name for sequence in sequences if _finished(sequence, out) is not None]
+    if before:
+        tell(_told_before(before, len(sequences)))
+    if join is not None:
+        locks.take(_SCORES)
+    with Progress(_frame_count(sequences), unit="frames", quiet=quiet) as progress:
+        share = _Share(sequences, partial(work, progress=progress), out, locks, progress)
+        share.run()
+        if join is not None:
+            join()
+            locks.wait(_SCORES)
+            share.run()
+    others = share.left()
+    if others or not locks.take(_SCORES):
+        waiting = ", ".join(others) or "the scores"
+        tell(f"other processes are at work on {waiting}; the last one scores")
         return None
-    return timing if len(list((out / "masks" / sequence.name).glob("*.png"))) == timing.frames else None
+    return share.in_order()
+
+
+def _told_before(names: Sequence[str], count: int) -> str:
+    """What is said of sequences that need no work."""
+    if len(names) == count:
+        return f"all {count} sequences were finished before and are left as they are"
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{len(names)} of {count} sequences were finished before and are left as they are: {', '.join(names[:_NAMED])}{more}"
+
+
+def _say(line: str, *, quiet: bool) -> None:
+    if not quiet:
+        say(line)
+
+
+@dataclass
+class _Share:
+    """This process's part of the work. State: the records of the sequences that are finished."""
+
+    sequences: Sequence[datasets.Sequence]
+    work: Callable[[datasets.Sequence], Record]
+    out: Path
+    locks: Locks
+    progress: Progress
+    records: dict[str, Record] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """`work` of every sequence that is neither finished nor held by another process, until there is none."""
+        while self._once():  # and look again, for what a process held that died meanwhile
+            pass
+
+    def left(self) -> list[str]:
+        """The sequences that other processes hold."""
+        return [sequence.name for sequence in self.sequences if sequence.name not in self.records]
+
+    def in_order(self) -> dict[str, Record]:
+        """The records, as the sequences stand in the set."""
+        return {sequence.name: self.records[sequence.name] for sequence in self.sequences}
+
+    def _once(self) -> bool:
+        worked = False
+        for number, sequence in enumerate(self.sequences, start=_SEQUENCES):
+            if sequence.name in self.records or not self.locks.take(number):
+                continue
+            record = _finished(sequence, self.out)
+            if record is None:
+                record, worked = self.work(sequence), True
+            else:
+                self.progress.skip(record.timing.frames)
+            self.locks.drop(number)
+            self.records[sequence.name] = record
+        return worked
+
+
+def _finished(sequence: datasets.Sequence, out: Path) -> Record | None:
+    """What was recorded of a sequence whose masks are all there."""
+    record = Record.read(record_file(out, sequence.name))
+    if record is None or len(list((out / "masks" / sequence.name).glob("*.png"))) != record.timing.frames:
+        return None
+    return record
 
 
 def _sequence(
@@ -172,30 +173,40 @@ def _sequence(
     make_segmenter: Callable[[], Steps],
     out: Path,
     bad_frame: str,
+    maker: Maker,
     progress: Progress,
-) -> Timing:
+) -> Record:
     """Masks of one sequence, each file whole and in order; its record is written last."""
     progress.begin(sequence.name)
-    segmenter, timing = make_segmenter(), Timing()
+    segmenter, timing, size = make_segmenter(), Timing(), None
     masks = out / "masks" / sequence.name
-    record = out / "sequences" / f"{sequence.name}.json"
     masks.mkdir(parents=True, exist_ok=True)
-    record.parent.mkdir(parents=True, exist_ok=True)  # a list may name a folder in a folder
     remove_leftovers(masks)
-    given = {i: Given(f"mask {path}", partial(sequence.read_given, i)) for i, path in sequence.given.items()}
     began = time.perf_counter()
+    with closing(_masks(sequence, segmenter, timing, bad_frame=bad_frame)) as made:
+        for name, labels in made:
+            with timing.writing():
+                write_mask(masks / f"{name}.png", labels)
+            size = size or f"{labels.shape[1]}x{labels.shape[0]}"
+            progress.advance()
+    timing.seconds = time.perf_counter() - began
+    record = maker.record(timing, size)
+    record.write(record_file(out, sequence.name))
+    return record
+
+
+def _masks(
+    sequence: datasets.Sequence, segmenter: Steps, timing: Timing, *, bad_frame: str
+) -> Generator[tuple[str, np.ndarray]]:
+    """(frame's name, label map (H, W)) of every frame that can be read."""
+    given = {i: Given(f"mask {path}", partial(sequence.read_given, i)) for i, path in sequence.given.items()}
     with (
         sequence.open(bad_frame=bad_frame) as source,
         closing(decode_ahead(source.stream(), timing)) as frames,
     ):
         names = [f"{sequence.name}/{name}" for name in source.names]
         for index, _, labels in carry(frames, given, segmenter, names=names):
-            with timing.writing():
-                write_mask(masks / f"{source.names[index]}.png", labels)
-            progress.advance()
-    timing.seconds = time.perf_counter() - began
-    write_json(record, asdict(timing))
-    return timing
+            yield source.names[index], labels
 
 
 def _frame_count(sequences: Sequence[datasets.Sequence]) -> int:
@@ -209,45 +220,13 @@ def _frame_count(sequences: Sequence[datasets.Sequence]) -> int:
     return count
 
 
-def _totals(sequences: Sequence[datasets.Sequence], timings: dict[str, Timing]) -> dict[str, Any]:
-    """Frames, seconds and frames per second of one process, for each sequence and together."""
-    together = sum(timings.values(), Timing())
-    each = {sequence.name: timings[sequence.name].summary() for sequence in sequences}
-    return {**together.summary(), "sequences": each}
-
-
-def _machine() -> dict[str, Any]:
-    """Where it ran, and the most memory this process held."""
-    import platform
-
-    import torch
-
-    cuda = torch.cuda.is_available()
-    return {
-        "hardware": torch.cuda.get_device_name() if cuda else platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "peak_memory_mb": _peak_memory() / 1e6,
-        "peak_device_memory_mb": torch.cuda.max_memory_allocated() / 1e6 if cuda else None,
-    }
-
-
-def _peak_memory() -> float:
-    """Bytes of the largest resident size of this process so far; 0 where the system does not tell."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0.0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024)
-
-
 def _score(
     sequences: Sequence[datasets.Sequence],
     out: Path,
     *,
     protocol: str,
     seen: tuple[set[str], Path] | None,
+    made_by: Sequence[str],
 ) -> scoring.Scores | None:
     """Score the masks in OUT and write what is found; None when no sequence has truth."""
     videos, notes = [], []
@@ -264,6 +243,10 @@ def _score(
     if bare:
         notes.append(
             f"{len(bare)} sequences have no truth after the given masks and are not scored: {', '.join(bare)}"
+        )
+    if len(made_by) > 1:
+        notes.append(
+            f"the masks were made by different code, commits {', '.join(made_by)}; use another --out to have them of one"
         )
     scores = scoring.score_videos(videos, out / "masks", protocol=protocol)
     if protocol == "youtubevos":

@@ -63,6 +63,7 @@ class Copy:
     """Stands where a `Model` does and repeats the first mask."""
 
     config: configs.Config
+    device: torch.device = torch.device("cpu")
 
     def segmenter(self) -> CopySegmenter:
         """A fresh one for one video."""
@@ -103,12 +104,7 @@ def load(
     if own is not None:
         return Model(_compiled(own[0], own[1]), own[1], where, own[2])
     if weights is None:
-        method = configs.load(None, overrides).method.name
-        if method not in stored.names():
-            raise UserError(
-                f"no weights of method {method} come with the package; name some with --weights: `mamp train` and `mamp demo` make them"
-            )
-        weights = method
+        weights = stored.default_for(configs.load(None, overrides).method.name)
     found = stored.read(weights)
     network = {key: value for key, value in found.method.items() if key not in CHOSEN_LATER}
     config = configs.load(None, overrides, dataset=dataset, base={"method": network})

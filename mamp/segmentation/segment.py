@@ -42,17 +42,7 @@ def segment(
     Raises UserError before anything is written when a mask has another size than the frames, none has an object, a name
     is no frame's, OUT holds masks of other frames, or cannot be written; finished masks stay when a later frame is bad.
     """
-    if overlay_style not in OVERLAY_STYLES:
-        raise UserError(f"overlay style {overlay_style} is not known; use one of {', '.join(OVERLAY_STYLES)}")
-    for kind, place in (("the video", video), ("the masks", masks if masks.is_dir() else masks.parent)):
-        if out.resolve() == place.resolve():
-            raise UserError(
-                f"--out {out} is the folder of {kind}, whose files would be replaced; choose another --out"
-            )
-    if overlay is not None and overlay.resolve() == video.resolve():
-        raise UserError(
-            f"--overlay {overlay} is the video itself, which would be replaced; choose another file"
-        )
+    _refuse_at_once(video, masks, out, overlay=overlay, overlay_style=overlay_style)
     timing = Timing()
     with ExitStack() as stack:
         source = stack.enter_context(open_frames(video, bad_frame=bad_frame))
@@ -74,6 +64,21 @@ def segment(
             progress.advance()
         timing.seconds = time.perf_counter() - began
     return timing
+
+
+def _refuse_at_once(video: Path, masks: Path, out: Path, *, overlay: Path | None, overlay_style: str) -> None:
+    """UserError for what can be seen without looking at the video."""
+    if overlay_style not in OVERLAY_STYLES:
+        raise UserError(f"overlay style {overlay_style} is not known; use one of {', '.join(OVERLAY_STYLES)}")
+    for kind, place in (("the video", video), ("the masks", masks if masks.is_dir() else masks.parent)):
+        if out.resolve() == place.resolve():
+            raise UserError(
+                f"--out {out} is the folder of {kind}, whose files would be replaced; choose another --out"
+            )
+    if overlay is not None and overlay.resolve() == video.resolve():
+        raise UserError(
+            f"--overlay {overlay} is the video itself, which would be replaced; choose another file"
+        )
 
 
 def _refuse_strangers(out: Path, names: Sequence[str]) -> None:

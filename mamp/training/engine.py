@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-import torch
 
 from mamp import methods
 from mamp.config import Config
@@ -17,12 +14,14 @@ from mamp.data.clips import ClipPlan
 from mamp.data.loading import ClipLoader
 from mamp.errors import UserError
 from mamp.methods.base import Batch
+from mamp.ops.devices import peak_memory_mb
 from mamp.progress import Progress, say
+from mamp.provenance import describe_code
 from mamp.training import checkpoints, distributed, signals
 from mamp.training.distributed import Ranks
 from mamp.training.expectation import compare_loss
 from mamp.training.folder import RunFolder
-from mamp.training.provenance import begin_with, describe_code, provenance
+from mamp.training.provenance import begin_with, provenance
 from mamp.training.randomness import reproducible, seed_everything
 from mamp.training.resume import is_finished, refuse_other_config, refuse_other_videos
 from mamp.training.signals import Signals
@@ -124,7 +123,7 @@ def _loop(
                 seconds = time.perf_counter() - since
                 means = trainer.summarise()
                 speed = {"clips_per_s": steps * knobs.batch / seconds, "wait": waited / seconds}
-                state = {"skipped": trainer.skipped, "memory": _memory_mb(trainer.device)}
+                state = {"skipped": trainer.skipped, "memory": peak_memory_mb(trainer.device)}
                 tracker.log({"step": step, "lr": trainer.lr, **means, **speed, **state})
                 progress.note(f"loss {means['loss'] or 0.0:.4f}, {speed['clips_per_s']:.1f} clips/s")
                 for line in compare_loss(knobs, means["loss"], step=step, steps=trainer.steps):
@@ -204,15 +203,3 @@ def _tell_census(census: Census, plan: ClipPlan, config: Config, tell: Callable[
 
 def _silent(line: str) -> None:
     """Where lines go with `quiet`."""
-
-
-def _memory_mb(device: torch.device) -> float:
-    """Most memory held so far: of the GPU, or of this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0.0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

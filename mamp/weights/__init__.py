@@ -18,6 +18,7 @@ from mamp.ops.folding import fold_batch_norms
 from mamp.ops.reading import read_pickle
 
 SHIPPED = Path(__file__).parent
+DEFAULTS = {"mamp": "mamp-small"}  # method -> the shipped weights that serve where none are named
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,16 @@ def save(
 def names() -> list[str]:
     """Names of the weights that come with the package."""
     return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
+
+
+def default_for(method: str) -> str:
+    """The shipped weights of a method; UserError when none came with the package."""
+    name = DEFAULTS.get(method)
+    if name not in names():
+        raise UserError(
+            f"no weights of method {method} come with the package; name some with --weights: `mamp train` makes them"
+        )
+    return str(name)
 
 
 def read(source: Path | str) -> Weights:
@@ -103,6 +114,25 @@ def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:
     load_model(found, configs.load(base={"method": config}).method)  # says which shape does not fit
     save(target, ours, method=config, provenance=provenance)
     return found
+
+
+def copy(source: Path | str, target: Path, *, half: bool = False, licence: str | None = None) -> Weights:
+    """Write weights that `read` takes as a file of ours: with `half` in half precision, with the licence they are under.
+
+    Raises UserError when a value is too large for half precision, or `target` cannot be written.
+    """
+    found = read(source)
+    state = dict(found.state)
+    if half:
+        state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+        lost = [
+            name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()
+        ]
+        if lost:
+            raise UserError(f"{found.path}: {lost[0]} is too large for half precision; leave out --half")
+    provenance = {**found.provenance, **({"licence": licence} if licence else {})}
+    save(target, state, method=found.method, provenance=provenance)
+    return Weights(target, state, found.method, provenance)
 
 
 def _network(weights: Weights) -> str:

@@ -4,7 +4,8 @@
 
 Random weights of full width; a rendered clip at 240 px, enlarged for 360 and 480. The step is that of the preset
 `published` with five memory frames (radius 12, top 36), frame in, probabilities out; beside it other numbers of
-objects, every motion source, and the preset `tuned`. The published way encodes all memories anew for every frame, correlates by one
+objects, every motion source, and the preset `tuned`. Steps run in the precision that `mamp evaluate` takes by itself
+on the device (`--amp auto`), and once more in float32 where that is another one; the plain encoder runs in float32. The published way encodes all memories anew for every frame, correlates by one
 shift at a time and unfolds the masks of seven classes. Figures are medians of the runs, which take turns, so that a
 busy machine is fair to all. RAFT's weights are random: its time is right, its flow is not.
 """
@@ -30,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from mamp import config  # noqa: E402
 from mamp.data.synthetic import render_clip  # noqa: E402
 from mamp.errors import UserError  # noqa: E402
+from mamp.files import MB  # noqa: E402
 from mamp.methods.mamp import build_model, build_propagator  # noqa: E402
 from mamp.ops.colour import rgb_to_lab  # noqa: E402
 from mamp.ops.devices import amp_dtype, pick_device  # noqa: E402
@@ -62,7 +64,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="runs of each that the medians are of")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps")
     parser.add_argument(
-        "--amp", default="off", help="off, auto, bf16 or fp16; of the step, not of the plain encoder"
+        "--amp", default="auto", help="off, auto, bf16 or fp16; of the step, not of the plain encoder"
     )
     parser.add_argument("--json", type=Path, help="where the figures go")
     parser.add_argument("--peak", type=int, nargs="+", help=argparse.SUPPRESS)
@@ -127,6 +129,8 @@ def measure(height: int, *, runs: int, device: torch.device, amp: str, quick: bo
         except UserError as error:
             skipped[name] = str(error)
     jobs["step, 1 object, preset tuned"] = stepper(folded, frames, [], objects=1, dtype=dtype)
+    if dtype is not None:
+        jobs["step, 1 object, float32"] = stepper(folded, frames, FIVE_MEMORIES, objects=1, dtype=None)
     seconds, cpu = timed(jobs, runs=runs, device=device)
     ratios = ratios_of(seconds)
     return {
@@ -138,6 +142,7 @@ def measure(height: int, *, runs: int, device: torch.device, amp: str, quick: bo
 def ratios_of(seconds: dict[str, float]) -> dict[str, float]:
     """The figures that are aimed at."""
     plain, step = seconds["encoder, plain"], seconds["step, 1 object"]
+    exact = seconds.get("step, 1 object, float32", step)
     return {
         "step_over_encoder": step / plain,
         "step_over_folded_encoder": step / seconds["encoder, folded, channels last"],
@@ -145,6 +150,8 @@ def ratios_of(seconds: dict[str, float]) -> dict[str, float]:
         "published_over_encoder": seconds["published way"] / plain,
         "published_over_step": seconds["published way"] / step,
         "ten_objects_over_one": seconds["step, 10 objects"] / step,
+        "float32_step_over_encoder": exact / plain,
+        "published_over_float32_step": seconds["published way"] / exact,
     }
 
 
@@ -288,7 +295,7 @@ def memory(*, quick: bool) -> Figures:
     command = [sys.executable, __file__, "--peak", *map(str, counts), *(["--quick"] if quick else [])]
     first, last = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     print(
-        f"peak memory at 96 px: {first / 1e6:.1f} MB after {counts[0]} frames, {last / 1e6:.1f} MB after {counts[1]}"
+        f"peak memory at 96 px: {first / MB:.1f} MB after {counts[0]} frames, {last / MB:.1f} MB after {counts[1]}"
     )
     return {
         f"peak_{counts[1]}_over_{counts[0]}": last / first,

@@ -30,6 +30,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mamp.data.masks import read_mask, write_mask  # noqa: E402
+from mamp.files import MB  # noqa: E402
 from mamp.scoring import Scores, score, score_sequence  # noqa: E402
 
 SIZE = (480, 854)
@@ -90,7 +91,7 @@ def machine(folder: Path, *, real: bool) -> dict[str, object]:
         "processor": processor(),
         "processors": os.cpu_count(),
         "load": os.getloadavg()[0],
-        "peak_memory_of_a_process_mb": peak / 1024,
+        "peak_memory_of_a_process_mb": peak * 1024 / MB,
         "numpy": np.__version__,
         "python": platform.python_version(),
     }

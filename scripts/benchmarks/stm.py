@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch  # noqa: E402
 
 from mamp import config, methods  # noqa: E402
+from mamp.files import MB  # noqa: E402
 
 OBJECTS = 2
 
@@ -92,8 +93,8 @@ def measure(network: str, size: tuple[int, ...], *, frames: int, long: int) -> d
         "seconds of the floor": floor,
         "frame over floor": step / floor,
         "seconds a correction loop": (statistics.median(corrected) - step) / loops,
-        "memory at frame 100, MB": held[99] / 1e6,
-        f"memory at frame {long}, MB": held[-1] / 1e6,
+        "memory at frame 100, MB": held[99] / MB,
+        f"memory at frame {long}, MB": held[-1] / MB,
         "late over early memory": held[-1] / held[99],
     }
 

@@ -23,6 +23,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mamp import config  # noqa: E402
+from mamp.files import MB  # noqa: E402
 from mamp.methods.mamp import build_model  # noqa: E402
 from mamp.ops.folding import fold_batch_norms  # noqa: E402
 from mamp.segmentation.segmenter import Segmenter  # noqa: E402
@@ -73,7 +74,7 @@ def follow(frames: int, *, memory: str, objects: int) -> dict[str, Any]:
             resident, held = resident_bytes(), segmenter.memory_bytes
             found.append({"frame": index, "resident": resident, "memory_frames": held})
             print(
-                f"frame {index:7d}: process {resident / 2**20:7.1f} MiB, memory frames {held / 1e6:.2f} MB",
+                f"frame {index:7d}: process {resident / MB:7.1f} MB, memory frames {held / MB:.2f} MB",
                 flush=True,
             )
         if index == marks[-1]:

@@ -50,10 +50,9 @@ def test_code_outside_of_a_checkout_has_no_commit(package: Path, tmp_path: Path)
 def test_a_run_from_kept_code_tells_the_commit_it_was_copied_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    import mamp
-    from mamp.training import provenance
+    from mamp import provenance
 
     (tmp_path / "mamp").mkdir()
     (tmp_path / "code.json").write_text('{"commit": "abc", "diff": "some"}')
-    monkeypatch.setattr(mamp, "__file__", str(tmp_path / "mamp" / "__init__.py"))
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path / "mamp")
     assert provenance._commit_and_diff() == ("abc", "some")

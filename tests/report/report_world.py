@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from mamp import scoring
 from mamp.data.masks import write_mask
+from mamp.segmentation.record import Maker, write_run
+from mamp.segmentation.stream import Timing
 
 FRAMES = 24
 SIZE = (64, 96)
@@ -51,20 +55,22 @@ def write_evaluation(folder: Path, root: Path, *, drift: float) -> Path:
     scores = scoring.score(root, folder / "masks", protocol="davis2017")
     scoring.write_json(scores, folder / "scores.json")
     scoring.write_frames(scores, folder / "frames.json")
+    weights = {
+        "sha256": f"{'ab12cd34ef' if drift else 'ffff000011'}{'0' * 54}",
+        "provenance": {"commit": "c0ffee" * 7, "changed": True},
+    }
     info = {
         "dataset": "davis2017",
         "split": "val",
-        "protocol": "davis2017",
         "config": {"method": {"name": "mamp", "preset": "tuned"}},
-        "weights": {
-            "sha256": f"{'ab12cd34ef' if drift else 'ffff000011'}{'0' * 54}",
-            "provenance": {"commit": "c0ffee" * 7},
-        },
-        "frames": 48,
-        "frames_per_second": 3.25,
-        "peak_memory_mb": 512.4,
+        "weights": weights,
     }
-    (folder / "run.json").write_text(json.dumps(info))
+    maker = Maker.here(torch.device("cpu"))
+    maker = replace(maker, code={**maker.code, "commit": "deadbeef" * 5, "changed": False})
+    records = {
+        name: replace(maker.record(Timing(FRAMES, 4.0), "96x64"), peak_memory_mb=512.4) for name in OBJECTS
+    }
+    write_run(folder, info, records, protocol="davis2017", maker=maker)
     return folder
 
 
@@ -80,6 +86,8 @@ def write_training(folder: Path) -> Path:
                 "grad_norm": None,
                 "clips_per_s": 20 + step % 3,
             }
+            if step % 10 == 0:
+                entry |= {"val_jf": 0.5 + step / 100, "val_loss": 2 / step}
             log.write(json.dumps(entry) + "\n")
         log.write('{"step": 41, "los')
     (folder / "code.json").write_text(
@@ -87,5 +95,8 @@ def write_training(folder: Path) -> Path:
     )
     (folder / "config.yaml").write_text("method:\n  name: mamp\n")
     for step in (20, 40):
-        Image.new("RGB", (120, 60), (step, 90, 90)).save(folder / "previews" / f"step-{step:08d}.png")
+        for name in ("step", "carried"):
+            picture = Image.new("RGB", (120, 60), (step, 90, 90))
+            picture.save(folder / "previews" / f"{name}-{step:08d}.png")
+    (folder / "previews" / "step-of-mine.png").touch()
     return folder

@@ -35,3 +35,24 @@ def test_spikes_of_a_long_curve_stay():
 def test_one_point_and_no_line_are_charts_too():
     assert len(points(line_chart({"a": ([3], [2])}, title="t"))[0]) == 1
     assert points(line_chart({}, title="t")) == []
+
+
+def labels(svg: str) -> list[str]:
+    return [str(element.text) for element in ElementTree.fromstring(svg).iter() if element.tag == "text"]
+
+
+def test_labels_have_the_digits_that_tell_them_apart():
+    assert labels(line_chart({"a": ([1, 2400], [5.01, 5.04])}, title="t")) == [
+        *("5.01", "5.025", "5.04"),
+        *("1", "2,400"),
+    ]
+    assert labels(line_chart({"a": ([0, 23], [0, 1])}, title="t", unit=True))[:5] == [
+        *("0", "0.25", "0.5", "0.75", "1")
+    ]
+
+
+def test_a_level_line_stands_in_the_middle():
+    svg = line_chart({"a": ([1, 240], [0.01, 0.01])}, title="t")
+    ((first, last),) = points(svg)
+    assert first[1] == last[1] == (TOP + HEIGHT - BOTTOM) / 2
+    assert labels(svg)[:3] == ["0.005", "0.01", "0.015"]

@@ -33,8 +33,21 @@ def test_one_run_has_all_figures_and_no_differences(world):
 
 def test_settings_that_differ_are_marked(world):
     runs, _ = read_runs([world.steady, world.drifting])
-    differ = {name for name, _, differs in page._settings(runs) if differs}
-    assert differ == {"weights"}
+    settings = page._settings(runs)
+    assert {name for name, _, differs in settings if differs} == {"weights"}
+    assert "device memory" not in [name for name, *_ in settings]  # none of them tells it
+
+
+def test_settings_keep_their_order_where_a_run_lacks_one(world, tmp_path):
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "run.json").write_text(json.dumps({"baseline": "copy", "threads": 3, "sizes": 7}))
+    settings = page._settings(read_runs([bare, world.steady])[0])
+    assert settings[:3] == [
+        ("data", ["–", "davis2017 val"], True),
+        ("protocol", ["–", "davis2017"], True),
+        ("method", ["copy", "mamp"], True),
+    ]
 
 
 def test_one_file_holds_films_pictures_and_curves(world, tmp_path):
@@ -42,8 +55,8 @@ def test_one_file_holds_films_pictures_and_curves(world, tmp_path):
     text = made[0].read_text()
     assert made == [tmp_path / "p.html"] and sorted(p.name for p in tmp_path.iterdir()) == ["p.html"]
     assert text.count("data:video/mp4") == 4  # truth and one run, of two sequences
-    assert text.count('<img loading="lazy" alt="ant') == 2 and text.count('alt="preview at step') == 2
-    assert text.count("<polyline") == 3 * 2 + 3
+    assert text.count('<img loading="lazy" alt="ant') == 2 and text.count('alt="preview, step') == 2
+    assert text.count("<polyline") == 3 * 2 + 5
     assert "http:" not in text and "https:" not in text
 
 

@@ -25,8 +25,13 @@ def test_settings_tell_what_made_the_masks(world):
     (run,), _ = read_runs([world.drifting])
     settings = dict(run.settings())
     assert settings["data"] == "davis2017 val" and settings["preset"] == "tuned"
-    assert settings["weights"] == "ab12cd34ef00" and settings["weights' commit"] == "c0ffeec0ffee"
-    assert settings["frames/s"] == "3.25" and settings["memory"] == "512 MB"
+    assert settings["weights"] == "ab12cd34ef00"
+    assert (
+        settings["weights' commit"] == "c0ffeec0ffee, changed since" and settings["commit"] == "deadbeefdead"
+    )
+    assert settings["frames/s"] == "6.00" and settings["memory"] == "512 MB"
+    assert settings["frames"] == "48" and settings["size"] == "96x64"
+    assert settings["device"] == "cpu" and settings["threads"] and settings["torch"]
 
 
 def test_the_worst_frame_of_each_object_comes_worst_first(tmp_path):
@@ -46,8 +51,16 @@ def test_a_training_run_is_read_up_to_the_line_that_is_being_written(world):
     _, (run,) = read_runs([world.train])
     steps, losses = run.curves["loss"]
     assert steps == list(range(1, 41)) and losses[3] == 0.25
-    assert set(run.curves) == {"loss", "learning rate", "clips per second"}
-    assert [step for step, _ in run.previews] == [20, 40]
+    assert set(run.curves) == {
+        "loss",
+        "J&F on the labelled set",
+        "loss on held-aside video",
+        "learning rate",
+        "clips per second",
+    }
+    assert run.curves["J&F on the labelled set"] == ([10, 20, 30, 40], [0.6, 0.7, 0.8, 0.9])
+    captions = [caption for caption, _ in run.previews]
+    assert captions == ["step 20", "step 40", "masks carried at step 20", "masks carried at step 40"]
     assert dict(run.settings) == {"steps": "40", "commit": "deadbeefdead", "precision": "float32"}
 
 

@@ -235,6 +235,7 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     write(out / "b", {"00002": np.ones((20, 30), np.uint8), "00003": square(7)})
     write(out / "d", [square(1)] * 6)
     (out / "d" / "00004.png").write_bytes((out / "d" / "00003.png").read_bytes()[:60])
+    write(out / "cc", [square(1)] * 6)
     with pytest.raises(UserError) as error:
         score(truth, out)
     first, *listed = str(error.value).split("\n")
@@ -246,6 +247,7 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
         "  c: the sequence is missing",
     ]
     assert listed[4].startswith(f"  d: mask {out / 'd' / '00004.png'} is damaged")
+    assert listed[5:] == [f"  besides, {out} has 1 folder that is not in the set: cc"]
 
 
 def test_problems_are_told_in_order_by_several_processes(tmp_path: Path) -> None:

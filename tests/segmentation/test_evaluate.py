@@ -12,7 +12,7 @@ from PIL import Image
 from scenes import scene, write_video
 
 from mamp.data.datasets import open_dataset
-from mamp.data.masks import read_mask
+from mamp.data.masks import read_mask, write_mask
 from mamp.errors import UserError
 from mamp.segmentation.baseline import CopySegmenter
 from mamp.segmentation.evaluate import evaluate
@@ -54,7 +54,8 @@ def test_masks_scores_and_the_run_are_written(root, make_segmenter):
     )
     assert record["frames"] == 18 and record["sequences"]["bee"]["frames"] == 6
     assert record["frames_per_second"] == pytest.approx(18 / record["seconds"])
-    assert {"decode_seconds", "write_seconds", "peak_memory_mb", "hardware", "threads"} <= record.keys()
+    assert {"decode_seconds", "write_seconds", "peak_memory_mb", "peak_device_memory_mb"} <= record.keys()
+    assert record["sizes"] == ["32x24"] and record["sequences"]["bee"]["size"] == "32x24"
 
 
 def test_the_copied_mask_scores_less(root, make_segmenter):
@@ -67,18 +68,64 @@ def test_each_frame_is_stepped_once_by_a_segmenter_of_its_own_sequence(root, mak
     assert calls == ["build", "start", *["step"] * 5] * 3
 
 
-def test_a_second_run_redoes_only_what_is_not_finished(root, make_segmenter, calls):
+def test_a_second_run_redoes_only_what_is_not_finished_and_says_what_is(root, make_segmenter, calls, capsys):
     run(root, make_segmenter)
     out = root.parent / "out"
     kept = {path: path.stat().st_mtime_ns for path in (out / "masks" / "ant").iterdir()}
     (out / "masks" / "bee" / "00004.png").unlink()
     (out / "sequences" / "cat.json").unlink()
     calls.clear()
-    scores = run(root, make_segmenter)
+    scores = run(root, make_segmenter, quiet=False)
+    assert "1 of 3 sequences were finished before and are left as they are: ant\n" in capsys.readouterr().err
     assert calls == ["build", "start", *["step"] * 5] * 2
     assert kept == {path: path.stat().st_mtime_ns for path in (out / "masks" / "ant").iterdir()}
     assert scores.means()["J-Mean"] == pytest.approx(1.0)
     assert json.loads((out / "run.json").read_text())["frames"] == 18
+
+
+def test_the_code_that_made_the_masks_is_told(root, make_segmenter):
+    run(root, make_segmenter)
+    record = json.loads((root.parent / "out" / "run.json").read_text())
+    code = record["code"]
+    assert code.keys() == {"mamp", "commit", "changed", "versions", "hardware"}
+    assert code["versions"]["torch"] and code["hardware"]["device"] == "cpu"
+    ant = record["sequences"]["ant"]
+    assert (ant["commit"], ant["changed"]) == (code["commit"], code["changed"])
+
+
+def test_masks_of_different_code_are_told_beside_the_scores(root, make_segmenter):
+    run(root, make_segmenter)
+    ant = root.parent / "out" / "sequences" / "ant.json"
+    ant.write_text(json.dumps({**json.loads(ant.read_text()), "commit": "c0ffee" * 7, "changed": True}))
+    assert any("different code, commits c0ffeec0ffee+, " in note for note in run(root, make_segmenter).notes)
+
+
+def test_a_run_that_is_finished_is_said_to_be_and_its_record_stays(root, make_segmenter, calls, capsys):
+    run(root, make_segmenter)
+    record = root.parent / "out" / "run.json"
+    before = record.read_bytes(), record.stat().st_mtime_ns
+    calls.clear()
+    scores = run(root, make_segmenter, quiet=False)
+    assert calls == [] and scores.means()["J-Mean"] == pytest.approx(1.0)
+    assert (record.read_bytes(), record.stat().st_mtime_ns) == before
+    assert "all 3 sequences were finished before" in capsys.readouterr().err
+
+
+def test_objects_may_come_after_an_empty_first_mask(tmp_path, make_segmenter):
+    write_video(tmp_path / "data")
+    masks = tmp_path / "data" / "Annotations" / "clip"
+    for t in (0, 1):
+        write_mask(masks / f"{t:05d}.png", np.zeros((24, 32), np.uint8))
+    scores = run(tmp_path / "data", make_segmenter)
+    assert scores.sequences["clip"][2].frames == ("00003", "00004", "00005")
+    assert scores.means()["J-Mean"] == pytest.approx(1.0)
+
+
+def test_masks_that_are_all_empty_are_refused(tmp_path, make_segmenter):
+    write_video(tmp_path / "data", truth=False)
+    write_mask(tmp_path / "data" / "Annotations" / "clip" / "00000.png", np.zeros((24, 32), np.uint8))
+    with pytest.raises(UserError, match="clip/00000.png has no object, all its pixels are 0"):
+        run(tmp_path / "data", make_segmenter)
 
 
 def test_another_config_must_go_to_another_folder(root, make_segmenter):
@@ -140,7 +187,7 @@ def test_a_mask_of_another_size_is_named(root, make_segmenter):
 
 def test_an_out_that_cannot_be_written_is_refused_before_any_work(root, make_segmenter, calls):
     (root.parent / "out").write_text("a file where the folder should be")
-    with pytest.raises(UserError, match="cannot be written to .*; choose another"):
+    with pytest.raises(UserError, match="out is a file where a folder should be; choose another"):
         run(root, make_segmenter)
     assert calls == []
 

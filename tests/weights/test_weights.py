@@ -101,3 +101,33 @@ def test_a_checkpoint_with_a_missing_entry_is_refused_and_nothing_is_written(tmp
     with pytest.raises(UserError, match="layer3.0.left.0.weight"):
         weights.convert(tmp_path / "mamp.pt", tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_a_copy_in_half_precision_is_half_as_large_and_keeps_all_else(tmp_path):
+    write(tmp_path / "weights.safetensors")
+    weights.copy(tmp_path, tmp_path / "half.safetensors", half=True, licence="for research")
+    found = weights.read(tmp_path / "half.safetensors")
+    assert found.method == SMALL and found.provenance == {"steps": 3, "licence": "for research"}
+    whole = weights.read(tmp_path)
+    assert all(
+        torch.equal(value.half() if value.is_floating_point() else value, found.state[name])
+        for name, value in whole.state.items()
+    )
+    assert found.path.stat().st_size < 0.6 * whole.path.stat().st_size
+
+
+def test_what_half_precision_cannot_hold_is_refused(tmp_path):
+    weights.save(tmp_path / "w.safetensors", {"a": torch.tensor([1e6])}, method=SMALL, provenance={})
+    with pytest.raises(UserError, match="a is too large for half precision; leave out --half"):
+        weights.copy(tmp_path / "w.safetensors", tmp_path / "half.safetensors", half=True)
+    assert not (tmp_path / "half.safetensors").exists()
+
+
+def test_shipped_weights_serve_where_none_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "SHIPPED", tmp_path)
+    with pytest.raises(UserError, match="no weights of method mamp come with the package"):
+        weights.default_for("mamp")
+    write(tmp_path / "mamp-small.safetensors")
+    assert weights.read(weights.default_for("mamp")).method == SMALL
+    with pytest.raises(UserError, match="no weights of method stm"):
+        weights.default_for("stm")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mamp.config import MampConfig
 from mamp.errors import UserError
+from mamp.files import MB
 from mamp.methods.base import Motion
 from mamp.methods.carrier import LabelCarrier, Pending, Reading
 from mamp.methods.labels import magnify, normalised, with_background, with_small_ones
@@ -19,6 +20,7 @@ from mamp.methods.memory import RULES, BudgetRule
 from mamp.motion import build_motion
 from mamp.motion.source import FAR, NEAR
 from mamp.ops.colour import rgb_to_lab
+from mamp.ops.guided import guided_filter
 from mamp.ops.sizes import pad_to_multiple, resize
 from mamp.ops.warping import clean_flow, warp
 
@@ -45,7 +47,7 @@ class MampPropagator(LabelCarrier):
             temperature=knobs.temperature or method.encoder.resolved_temperature(),
             outside=knobs.outside,
             tile=knobs.tile,
-            max_bytes=knobs.max_mb << 20,
+            max_bytes=knobs.max_mb * MB,
         )
         rule = RULES[knobs.memory](knobs.memory_length)
         super().__init__(rule, reading, device=device, backfill=knobs.backfill)
@@ -109,12 +111,12 @@ class MampPropagator(LabelCarrier):
     def _frames_in_budget(self, objects: int) -> int:
         channels, height, width = self._pending().features.shape
         frame = 4 * (channels + objects + 1) * height * width  # bytes
-        if frame > self.knobs.budget_mb * 1e6:
+        if frame > self.knobs.budget_mb * MB:
             raise UserError(
-                f"method.propagation.budget_mb={self.knobs.budget_mb:g} holds no memory frame of {frame / 1e6:.3g} MB;"
-                f" set it to {math.ceil(2 * frame / 1e6)} or more"
+                f"method.propagation.budget_mb={self.knobs.budget_mb:g} holds no memory frame of {frame / MB:.3g} MB;"
+                f" set it to {math.ceil(2 * frame / MB)} or more"
             )
-        return int(self.knobs.budget_mb * 1e6 // frame)
+        return int(self.knobs.budget_mb * MB // frame)
 
     # -- between the frame and the feature grid
 
@@ -146,3 +148,11 @@ class MampPropagator(LabelCarrier):
         if self.knobs.scale != 1:
             full = resize(full, size)
         return normalised(full)
+
+    def _fitted(self, probabilities: Tensor, frame: Tensor) -> Tensor:
+        """Fitted to the frame's edges, which a cell of four pixels does not know."""
+        if not self.knobs.edge_radius:
+            return probabilities
+        image = frame.to(self.device, torch.float32)
+        fitted = guided_filter(image, probabilities, radius=self.knobs.edge_radius, eps=self.knobs.edge_eps)
+        return normalised(fitted.clamp(0, 1))

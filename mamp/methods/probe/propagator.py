@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mamp.config import ProbeConfig
+from mamp.files import MB
 from mamp.methods.base import Motion
 from mamp.methods.carrier import LabelCarrier, Pending, Reading
 from mamp.methods.labels import with_background, with_small_ones
@@ -43,7 +44,7 @@ class ProbePropagator(LabelCarrier):
             temperature=knobs.temperature,
             outside="masked",
             tile=knobs.tile,
-            max_bytes=knobs.max_mb << 20,
+            max_bytes=knobs.max_mb * MB,
             shape=knobs.window,
             ties=knobs.ties,
         )

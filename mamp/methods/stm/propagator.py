@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mamp.config.stm import StmConfig
+from mamp.files import MB
 from mamp.methods.base import Motion
 from mamp.methods.stm.correction import Reference, corrected
 from mamp.methods.stm.fitting import Fit, make_fit, normalise
@@ -187,7 +188,7 @@ class StmPropagator:
             [entry.values for entry in frames],
             known=[entry.known for entry in frames],
             top_k=self.knobs.top_k,
-            max_bytes=self.knobs.max_mb << 20,
+            max_bytes=self.knobs.max_mb * MB,
         )
         return aggregate(self._fit().from_network(self.model.decode(query, read, owner)))
 

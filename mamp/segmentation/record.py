@@ -1,0 +1,170 @@
+"""What an evaluation's folder says of itself: whose masks it holds, and how, how fast and by which code each was made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mamp.data import datasets
+from mamp.errors import UserError
+from mamp.files import write_json
+from mamp.ops.devices import peak_memory_mb, peak_process_mb
+from mamp.provenance import describe_code, told_briefly
+from mamp.segmentation.stream import Timing
+
+
+@dataclass(frozen=True)
+class Maker:
+    """The process that makes masks: its device, and what `told_briefly` says of its code."""
+
+    device: torch.device
+    code: Mapping[str, Any]
+
+    @classmethod
+    def here(cls, device: torch.device) -> Maker:
+        """This process, on `device`."""
+        return cls(device, told_briefly(describe_code(device)))
+
+    def record(self, timing: Timing, size: str | None) -> Record:
+        """What is kept of a sequence it has just finished; memory is the most that was held so far."""
+        on_gpu = peak_memory_mb(self.device) if self.device.type == "cuda" else None
+        return Record(timing, size, self.code["commit"], self.code["changed"], peak_process_mb(), on_gpu)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished sequence: time, frames' size as WIDTHxHEIGHT, the code (commit, and whether it was changed since), memory in MB."""
+
+    timing: Timing
+    size: str | None = None
+    commit: str | None = None
+    changed: bool | None = None
+    peak_memory_mb: float | None = None
+    peak_device_memory_mb: float | None = None
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON; the folder is made."""
+        path.parent.mkdir(parents=True, exist_ok=True)  # a list may name a folder in a folder
+        write_json(path, {**asdict(self.timing), **self.made()})
+
+    @classmethod
+    def read(cls, path: Path) -> Record | None:
+        """What `write` wrote; None where there is no such file, or another one."""
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            timing = Timing(**{field.name: found.pop(field.name) for field in fields(Timing)})
+            return cls(timing, **found)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return None
+
+    def made(self) -> dict[str, Any]:
+        """Everything but the times."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "timing"}
+
+
+def record_file(out: Path, name: str) -> Path:
+    """Where the record of the sequence `name` is."""
+    return out / "sequences" / f"{name}.json"
+
+
+def digest(sequences: Sequence[datasets.Sequence]) -> str:
+    """Changes with the sequences, the names of their frames, the first frame and the masks that are given.
+
+    Not with every frame's bytes: one that was cut short may be mended, and the evaluation goes on.
+    """
+    found = hashlib.sha256()
+    for sequence in sequences:
+        frames = sorted(sequence.source.iterdir()) if sequence.source.is_dir() else [sequence.source]
+        sizes = [file.stat().st_size for file in (frames[0], *sequence.given.values())]
+        found.update(repr((sequence.name, [frame.name for frame in frames], sizes)).encode())
+    return found.hexdigest()[:16]
+
+
+def claim(out: Path, run_info: Mapping[str, Any]) -> None:
+    """Make OUT this run's folder, or see that it already is; UserError naming the first setting that differs."""
+    path = out / "run.json"
+    wanted = json.loads(json.dumps(run_info, default=str))
+    if not path.exists():
+        if (out / "masks").exists():
+            raise UserError(
+                f"{out} has masks but no run.json, so they are not of this run; choose another --out"
+            )
+        write_json(path, wanted)
+        return
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        differing = [key for key in wanted if found.get(key) != wanted[key]]
+    except (ValueError, AttributeError):
+        raise UserError(f"{path} cannot be read as a run's settings; choose another --out") from None
+    if differing:
+        raise UserError(
+            f"{path} is of a run with another {_where(found, wanted, differing[0])}; choose another --out"
+        )
+
+
+def _where(found: Any, wanted: Any, key: str) -> str:
+    """The dotted key of the first difference below `key`, and both values when they are short."""
+    a, b = found.get(key), wanted[key]
+    while isinstance(a, dict) and isinstance(b, dict):
+        inner = next(k for k in [*b, *a] if a.get(k) != b.get(k))
+        key, a, b = f"{key}.{inner}", a.get(inner), b.get(inner)
+    values = f"{a} there, {b} now"
+    return f"{key} ({values})" if len(values) <= 80 else key
+
+
+def write_run(
+    out: Path,
+    run_info: Mapping[str, Any],
+    records: Mapping[str, Record],
+    *,
+    protocol: str,
+    maker: Maker,
+) -> None:
+    """Write run.json of an evaluation whose sequences are all finished.
+
+    Besides `run_info` and the protocol: frames, seconds and frames per second of one process, all together and for each
+    sequence; sizes of the frames; the most memory any process held; code, versions and hardware of this process.
+    """
+    together = sum((record.timing for record in records.values()), Timing())
+    made = records.values()
+    peaks = {
+        key: max((peak for record in made if (peak := getattr(record, key)) is not None), default=None)
+        for key in ("peak_memory_mb", "peak_device_memory_mb")
+    }
+    write_json(
+        out / "run.json",
+        {
+            **run_info,
+            "protocol": protocol,
+            **together.summary(),
+            "sizes": sorted({record.size for record in made if record.size}),
+            **peaks,
+            "code": maker.code,
+            "sequences": _each(records),
+        },
+    )
+
+
+def is_told(out: Path, records: Mapping[str, Record]) -> bool:
+    """Whether run.json has all of this already."""
+    try:
+        found = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and found.get("sequences") == _each(records)
+
+
+def _each(records: Mapping[str, Record]) -> dict[str, Any]:
+    return {name: {**record.timing.summary(), **record.made()} for name, record in records.items()}
+
+
+def codes(records: Mapping[str, Record]) -> list[str]:
+    """The commits that made the masks, twelve digits each, `+` behind one that was changed since."""
+    told = ((r.commit or "unknown")[:12] + "+" * bool(r.changed) for r in records.values())
+    return list(dict.fromkeys(told))
