@@ -129,19 +129,20 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
         step(frame)
     size = small if args.quick else SIZE
     features = moving(CASES[case], size, args.frames, device)
+    labels = np.full((args.frames - 1, *size), 255, np.uint8)  # there before the first frame
     before = start_of_peak(device)
     step = carry(next(features), squares(size, device), CASES[case], size)
-    labels, seconds, cpu = [], 0.0, 0.0
-    for frame in features:
+    seconds, cpu = 0.0, 0.0
+    for t, frame in enumerate(features):
         began, cpu_began = time.perf_counter(), time.process_time()
         probabilities = step(frame)
         if device.type == "cuda":
             torch.cuda.synchronize()
         seconds += time.perf_counter() - began
         cpu += time.process_time() - cpu_began
-        labels.append(probabilities.argmax(0).to(torch.uint8).cpu())
+        labels[t] = probabilities.argmax(0).cpu().numpy()
     held = peak(device)
-    np.save(file, torch.stack(labels).numpy())
+    np.save(file, labels)
     return {
         "seconds": seconds,
         "cpu_seconds": cpu,
