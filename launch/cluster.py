@@ -82,9 +82,11 @@ def send(executor: Any, jobs: Sequence[Any]) -> list[Any]:
         raise UserError(f"sbatch refused: {told}; mend slurm.* and submit again") from None
 
 
-def script(executor: Any) -> str:
-    """The sbatch file that would be sent."""
+def script(executor: Any, jobs: int) -> str:
+    """The sbatch file that would be sent for so many jobs."""
     inner = executor._executor
+    if jobs > 1:
+        inner.parameters["map_count"] = jobs
     return inner._make_submission_file_text(inner._submitit_command_str, "")
 
 

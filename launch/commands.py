@@ -53,15 +53,8 @@ def arguments(args: argparse.Namespace, run: Path, *, given: Mapping[str, Any], 
         return [*words, "--out", str(run), *flat({k: given[k] for k in SETTINGS if k in given})]
     if command == "pack":
         return [*words, str(run / PACKED), "--processes", str(cpus)]
-    return [
-        *words,
-        "--processes",
-        str(cpus),
-        "--json",
-        str(run / "scores.json"),
-        "--csv",
-        str(run / "scores.csv"),
-    ]
+    files = ["--json", str(run / "scores.json"), "--csv", str(run / "scores.csv")]
+    return [*words, "--processes", str(cpus), *files]
 
 
 def recipe(run: Path) -> Path:

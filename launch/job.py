@@ -27,7 +27,7 @@ POLL_S = 0.1
 
 
 class Job:
-    """A run of `mamp ARGUMENTS` in the folder `run`, with the code in `code`. State: the signals that came.
+    """A run of `mamp ARGUMENTS` in the folder `run`, with the code in `code`. State: the signals that came, and in a task its rank and log.
 
     What is done is on disk, and the same command goes on from there; so a start needs to know nothing of the one before,
     and a node's failure or `scontrol requeue`, which call nothing here, do no harm.
@@ -91,14 +91,14 @@ class Job:
                 f"{self.run} was submitted anew as job {', '.join(owner['jobs'])}; this job leaves it alone"
             )
         now = done(self.arguments[0], self.run)
-        if journal.stalled(events, self.name, now) >= self.stalls:
+        if journal.stalled(events, self.name, progress=now) >= self.stalls:
             reason = (
                 f"no progress in {self.stalls} starts in a row ({now} done before and after); look into the log, "
                 "mend the cause or raise slurm.time, train.checkpoint_every or slurm.stalls, and submit again"
             )
             self._tell("failed", reason=reason)
             raise RuntimeError(reason)
-        self._tell("started", progress=now, node=place.hostname, pid=os.getpid())
+        self._tell("started", progress=now, node=_node(), pid=os.getpid())
 
     def _environment(self, place: Any) -> dict[str, str]:
         environment = dict(os.environ)
@@ -132,10 +132,9 @@ class Job:
     def _leave(self, status: int, requeue: Any) -> None:
         """The process was cut short by a signal: queue the job again, or wait for the end that was announced."""
         until = time.monotonic() + self.patience_s
+        # SIGTERM alone comes before KILL: who sent it queues the job again, or wants it ended
         while signal.SIGUSR2 not in self.caught and time.monotonic() < until:
-            time.sleep(
-                POLL_S
-            )  # SIGTERM comes before KILL; who sent it queues the job again, or wants it ended
+            time.sleep(POLL_S)
         if self.rank != 0:
             return  # the first task speaks for all
         if signal.SIGUSR2 not in self.caught:
@@ -153,9 +152,9 @@ class Job:
             if status < 0:
                 reason = f"killed by {signal.Signals(-status).name}"
                 reason += " (out of memory, or by hand)" if status == -signal.SIGKILL else ""
-        node = os.uname().nodename
-        self._tell("failed", status=status, reason=f"task {self.rank} on {node}: {reason}")
-        raise RuntimeError(f"mamp {self.arguments[0]}, task {self.rank} on {node}: {reason}")
+        where = f"task {self.rank} on {_node()}"
+        self._tell("failed", status=status, reason=f"{where}: {reason}")
+        raise RuntimeError(f"mamp {self.arguments[0]}, {where}: {reason}")
 
     def _last_words(self) -> str:
         """The sentence with which `mamp` ended, or the last line of a traceback."""
@@ -174,6 +173,11 @@ class Job:
         for path in (place.paths.submitted_pickle, place.paths.result_pickle):
             with contextlib.suppress(OSError):
                 path.with_suffix(f"{path.suffix}.save_tmp").unlink()
+
+
+def _node() -> str:
+    """This machine as SLURM calls it."""
+    return os.environ.get("SLURMD_NODENAME") or os.uname().nodename
 
 
 def done(command: str, run: Path) -> int:

@@ -1,7 +1,7 @@
 """RUN/launch.jsonl: what happened to a run on the cluster, one JSON object a line, only ever added to.
 
-Events: `submitted` (token, jobs, arguments, logs), and from the jobs `started`, `requeued`, `stopped`, `failed`, `finished`, each
-with its job and rank. The newest submission owns the run: jobs of an older one find another token and leave it alone.
+Events: `submitted` (token, arguments, logs), `queued` (its jobs), and from the jobs `started`, `requeued`, `stopped`, `failed`,
+`part` (of shared work), `finished`, each with its job and rank. The newest submission owns the run: jobs of an older one find another token and leave it alone.
 The job itself is sent by value, so this module stands on the standard library alone.
 """
 
@@ -29,7 +29,7 @@ def add(run: Path, event: str, **values: Any) -> None:
 
 
 def read(run: Path) -> list[Event]:
-    """The events so far, oldest first; a line cut short is left out, and so is what came before the newest submission's."""
+    """The events so far, oldest first; a line cut short is left out."""
     try:
         lines = (run / NAME).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -61,7 +61,7 @@ def of(events: list[Event], token: str) -> list[Event]:
     return [event for event in events if event.get("token") == token]
 
 
-def stalled(events: list[Event], job: str, progress: int) -> int:
+def stalled(events: list[Event], job: str, *, progress: int) -> int:
     """How many starts of `job` in a row, the last ones, found no more done than `progress`."""
     starts = [e["progress"] for e in events if e["event"] == "started" and e.get("job") == job]
     count = 0

@@ -119,6 +119,11 @@ def _load(args: argparse.Namespace, site: Any, settings: list[str]) -> tuple[Con
 def _refuse(args: argparse.Namespace, config: Config) -> None:
     if args.command == "train" and not config.data.root:
         raise UserError("there is no training video: data.root is empty; pass data.root=PATH")
-    if config.slurm.array > 1 and (args.command not in commands.SHARED or args.local):
+    slurm = config.slurm
+    if slurm.array > 1 and (args.command not in commands.SHARED or args.local):
         what = "--local" if args.local else args.command
-        raise UserError(f"slurm.array={config.slurm.array} does not go with {what}; pass slurm.array=1")
+        raise UserError(f"slurm.array={slurm.array} does not go with {what}; pass slurm.array=1")
+    if slurm.nodes > 1 and args.command not in commands.SEVERAL_TASKS:
+        raise UserError(
+            f"{args.command} works on one node, not on slurm.nodes={slurm.nodes}; pass slurm.nodes=1"
+        )

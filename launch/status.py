@@ -29,6 +29,7 @@ LIVE = (
     "REQUEUE_HOLD",
 )
 COLUMNS = ("STATE", "JOB", "STARTS", "STEP", "LOSS", "J&F", "LEFT", "FOLDER")
+WAITED = "Timed out waiting for job step"  # srun's last line whatever the cause
 TAIL = 2**20  # bytes of a log that are looked at
 
 
@@ -193,7 +194,9 @@ def _last_words(logs: Path, jobs: Sequence[str]) -> str:
     lines = [
         line.strip() for job in jobs for path in sorted(logs.glob(f"{job}_*_log.err")) for line in _tail(path).splitlines()
     ]  # fmt: skip
-    known = [line for line in lines if line.startswith("mamp: ") or "error: " in line]
+    known = [
+        line for line in lines if line.startswith("mamp: ") or ("error: " in line and WAITED not in line)
+    ]
     return next(iter((known or [line for line in lines if line])[-1:]), "")
 
 

@@ -79,12 +79,9 @@ def submit(args: argparse.Namespace) -> int:
 
 
 def _send(args: argparse.Namespace, runs: list[plan.Run], folder: Path, *, code: Path, token: str) -> Sent:
-    """One array; for shared work one of helpers, and one behind it that takes up what is left and scores."""
-    count = runs[0].config.slurm.array
-    rounds = [(runs * count, False), (runs, True)] if count > 1 else [(runs, True)]
     sent: Sent = []
     after = ""
-    for part, last in rounds:
+    for part, last in _rounds(runs):
         jobs = [run.job(code=code, token=token, last=last) for run in part]
         executor = _executor(args, runs[0], folder, after=after)
         for made, run in zip(cluster.send(executor, jobs), part, strict=True):
@@ -93,6 +90,13 @@ def _send(args: argparse.Namespace, runs: list[plan.Run], folder: Path, *, code:
             sent.append((made, run))
         after = sent[-1][0].job_id.split("_")[0]
     return sent
+
+
+def _rounds(runs: list[plan.Run]) -> list[tuple[list[plan.Run], bool]]:
+    """Arrays, each of the runs of its jobs and whether it is the last: one, or for shared work one of helpers and
+    one behind it that takes up what is left and scores."""
+    count = runs[0].config.slurm.array
+    return [(runs * count, False), (runs, True)] if count > 1 else [(runs, True)]
 
 
 def _executor(args: argparse.Namespace, run: plan.Run, folder: Path, *, after: str = "") -> Any:
@@ -115,8 +119,10 @@ def _show(args: argparse.Namespace, runs: list[plan.Run], folder: Path) -> int:
     """--dry-run."""
     for run in runs:
         print(f"{run.folder}: mamp {shlex.join(run.arguments)}")
-    if not args.local:
-        print(cluster.script(_executor(args, runs[0], folder)))
+    after = ""
+    for part, _ in [] if args.local else _rounds(runs):
+        print(cluster.script(_executor(args, runs[0], folder, after=after), len(part)))
+        after = "JOB"
     return 0
 
 

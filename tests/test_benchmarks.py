@@ -76,3 +76,33 @@ def test_the_probe_benchmark_finds_the_same_label_maps_as_the_published_way(repo
     assert figures["different_pixels"] == 0 and figures["pixels"] == 5 * 96 * 128
     assert {"seconds", "cpu_seconds", "peak_mb"} <= figures["ours"].keys() == figures["published way"].keys()
     assert "pixels differ" in result.stdout
+
+
+def test_the_training_benchmark_writes_its_figures(repository: Path, tmp_path: Path):
+    file = tmp_path / "figures.json"
+    script = repository / "scripts" / "benchmarks" / "training.py"
+    result = subprocess.run(
+        [sys.executable, script, "--quick", "--json", file], capture_output=True, text=True, check=True
+    )
+    figures = json.loads(file.read_text())
+    assert figures["step_over_compute"].keys() == {"frames", "packed"}
+    assert figures["packed_over_jpeg"] > 0 and min(figures["step_over_compute"].values()) > 0
+    assert {"JPEG, plain", "JPEG, draft", "packed 1, by its index", "packed 12, PyAV"} <= figures[
+        "readers"
+    ].keys()
+    assert figures["loaders"]["packed 4"].keys() == {"0", "1"}
+    assert "step over compute: frames " in result.stdout
+
+
+def test_the_loader_soak_tells_of_flat_memory(repository: Path, tmp_path: Path):
+    file = tmp_path / "figures.json"
+    script = repository / "scripts" / "benchmarks" / "soak.py"
+    subprocess.run(
+        [sys.executable, script, "--soak", "40", "--workers", "1", "--json", file],
+        capture_output=True,
+        check=True,
+    )
+    figures = json.loads(file.read_text())
+    assert figures.keys() == {"frames", "packed", "video files"}
+    for kind in figures.values():
+        assert [mark["step"] for mark in kind["at"]] == [10, 20, 30, 40] and kind["last_over_first"] < 1.1

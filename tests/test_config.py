@@ -87,3 +87,11 @@ def test_a_file_that_is_no_config_is_refused(tmp_path, text):
 
 def test_every_knob_has_a_meaning():
     assert all(meaning for _, _, meaning in config.method_knobs("mamp"))
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [((), None), (("train.lr=1",), None), (("method.preset=published",), None), (("method.name=stm",), "stm"), (("method={name: stm}",), "stm")],
+)  # fmt: skip
+def test_a_method_is_named_by_its_key_alone(words, name):
+    assert config.named_method(words) == name

@@ -58,10 +58,11 @@ def _run(args: argparse.Namespace) -> None:
         raise UserError("--baseline and --weights exclude each other; give one of them")
     if args.processes < 1:
         raise UserError(f"--processes is {args.processes}; give 1 or more")
-    sequences = open_dataset(args.dataset, args.root, args.split)
     model = models.choose(
         args.weights, args.baseline, device=args.device, overrides=args.overrides, dataset=args.dataset
     )
+    bad_frame = model.config.evaluate.bad_frame
+    sequences = open_dataset(args.dataset, args.root, args.split, bad_frame=bad_frame)
     held = Path(args.split) if is_holdout(args.split) else None
     run_info = {**model.run_info(), "dataset": args.dataset, "split": args.split}
     with _helpers(args) as join:
@@ -72,7 +73,7 @@ def _run(args: argparse.Namespace) -> None:
             protocol=args.dataset,
             run_info=run_info,
             seen=seen_categories(args.root, held) if args.dataset == "youtubevos" else None,
-            bad_frame=model.config.evaluate.bad_frame,
+            bad_frame=bad_frame,
             device=model.device,
             quiet=args.quiet,
             join=join,

@@ -12,7 +12,7 @@ from mamp.config.mamp import MampConfig, MampEncoder, MampPropagation, MampTrain
 from mamp.config.methods import METHOD_CONFIGS, PRESETS
 from mamp.config.motion import MotionConfig
 from mamp.config.probe import ProbeConfig, ProbeInput, ProbeNetwork, ProbePropagation
-from mamp.config.reading import dump, load, method_knobs
+from mamp.config.reading import dump, load, method_knobs, named_method
 from mamp.config.slurm import SlurmConfig
 from mamp.config.stm import StmConfig, StmNetwork, StmPropagation, StmTraining
 from mamp.config.tracking import TrackingConfig
@@ -50,4 +50,5 @@ __all__ = [
     "dump",
     "load",
     "method_knobs",
+    "named_method",
 ]

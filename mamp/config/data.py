@@ -161,6 +161,15 @@ class DataConfig(Section):
     bad_frame: Literal["error", "skip", "repeat"] = Field(
         "error", description="what to do about a frame that cannot be read"
     )
+    sample_seconds: float | None = Field(
+        120,
+        gt=0,
+        description="longest that reading one clip may take; then the file is named, or with bad_frame=skip another clip is taken; null: any time",
+    )
+    scaled_jpeg: bool = Field(
+        True,
+        description="fit=crop: decode JPEG at 1/2, 1/4 or 1/8 of its size where that still has load_size; half the time for 720p, pixels differ a little; stretching always decodes in full",
+    )
     workers: int = Field(2, ge=0, le=128, description="loader processes; 0 loads in the training process")
     augment: Augment = Augment()
     affine: Affine = Affine()

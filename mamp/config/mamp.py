@@ -47,7 +47,7 @@ class MampPropagation(Section):
         5, ge=1, le=4096, description="most similar cells, over all memories, that a query cell reads"
     )
     radius: int = Field(
-        16, ge=0, le=128, description="half side of the square window a query cell looks into, in cells"
+        24, ge=0, le=128, description="half side of the square window a query cell looks into, in cells"
     )
     memory: Literal["recent", "davis", "youtube", "budget"] = Field(
         "recent",
@@ -76,11 +76,11 @@ class MampPropagation(Section):
         "centred",
         description="scores go back to the pixels their cells were centred on; published: by half-pixel centres, 1.5 pixels to the right and below",
     )
-    edge_radius: int = Field(
-        8,
+    edge_radius: float = Field(
+        3,
         ge=0,
-        le=64,
-        description="masks are fitted to the edges of the frame by a guided filter with windows of this half side, in pixels; 0: not fitted",
+        le=16,
+        description="masks are fitted to the edges of the frame by a guided filter with windows of this half side, in cells; 0: not fitted",
     )
     edge_eps: float = Field(
         1e-4,
@@ -104,7 +104,15 @@ class MampPropagation(Section):
         le=8,
         description="keep every n-th row and column of the padded frame (2 as published on YouTube-VOS)",
     )
-    scale: float = Field(1.0, gt=0, le=4, description="resize frames by this factor before the encoder")
+    short_side: int | None = Field(
+        360,
+        ge=16,
+        le=4320,
+        description="frames are resized to this short side, in pixels, before the encoder; masks keep the video's size; null: not resized",
+    )
+    enlarge: float = Field(
+        1.5, ge=1, le=4, description="short_side: frames are enlarged by this factor at most; 1: only shrunk"
+    )
     tile: int = Field(
         8, ge=4, le=128, description="side of the query tile, in cells; changes speed, not results"
     )
@@ -150,7 +158,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "": {
             "propagation": {
                 "labels": "hard", "top_k": 36, "radius": 12, "memory": "davis", "memory_length": 5,
-                "outside": "zero", "backfill": False, "upsample": "published", "edge_radius": 0, "views": "full", "pad": 4, "subsample": 1, "scale": 1.0,
+                "outside": "zero", "backfill": False, "upsample": "published", "edge_radius": 0, "views": "full", "pad": 4, "subsample": 1, "short_side": None,
             },
             "motion": {"source": "none"},
         },

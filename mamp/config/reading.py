@@ -46,6 +46,13 @@ def load(
         raise UserError(_explain(error, places, preset["method"])) from None
 
 
+def named_method(overrides: Sequence[str]) -> str | None:
+    """The method that `key=value` arguments name; None where they leave it to the weights."""
+    method = read_overrides(overrides, {}).get("method")
+    name = method.get("name") if isinstance(method, Mapping) else None
+    return None if name is None else str(name)
+
+
 def dump(config: BaseModel) -> str:
     """The whole config as YAML that `load` reads back to the same config."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)

@@ -40,9 +40,7 @@ class SlurmConfig(Section):
         le=3600,
         description="seconds before the limit at which the job is told to save and is queued again",
     )
-    array: int = Field(
-        1, ge=1, le=1000, description="evaluate, pack: how many jobs share the sequences of one run"
-    )
+    array: int = Field(1, ge=1, le=1000, description="evaluate: how many jobs share the sequences of one run")
     array_parallelism: int = Field(
         256, ge=1, description="how many jobs of a sweep or of shared work run at a time"
     )

@@ -14,6 +14,9 @@ class ValidationConfig(Section):
     """Measured every so many steps, without changing what is learnt; nothing unless share or dataset is set."""
 
     every: int = Field(500, ge=1, description="steps between measurements; there is one at the end too")
+    epochs: int | None = Field(
+        None, ge=1, description="epochs between measurements, in place of every; null: every"
+    )
     share: float = Field(
         0.0,
         ge=0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -115,6 +116,7 @@ class ClipPlan:
         self.curriculum = Curriculum(data)
         self.steps = [own_steps(data.intervals, data.interval_fps, rate) for rate in census.rates]
         self.epoch = lru_cache(maxsize=2)(self._epoch)
+        self._ends = [0]  # steps before each epoch, as far as they are counted
         clips = self.clips_in(0)
         if clips < batch:
             raise UserError(
@@ -145,11 +147,20 @@ class ClipPlan:
 
     def locate(self, step: int) -> tuple[int, int]:
         """(epoch, step within it) of step number `step`, both from 0."""
-        epoch = 0
-        while step >= (steps := self.clips_in(epoch) // self.batch):
-            step -= steps
-            epoch += 1
-        return epoch, step
+        self._count_to(step + 1)
+        epoch = bisect_right(self._ends, step) - 1
+        return epoch, step - self._ends[epoch]
+
+    def ended(self, step: int) -> int | None:
+        """How many epochs are over after `step` steps, if the last of them ends an epoch."""
+        self._count_to(step)
+        epoch = bisect_left(self._ends, step)
+        return epoch if step and self._ends[epoch] == step else None
+
+    def _count_to(self, step: int) -> None:
+        """Count the steps of epochs until `step` of them are counted."""
+        while self._ends[-1] < step:
+            self._ends.append(self._ends[-1] + self.clips_in(len(self._ends) - 1) // self.batch)
 
     def _epoch(self, epoch: int) -> list[Clip]:
         """The clips of one epoch, in the order they are trained on."""

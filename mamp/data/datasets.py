@@ -32,6 +32,7 @@ from mamp.data.lists import (
     subfolders,
 )
 from mamp.data.masks import object_ids, read_mask
+from mamp.data.packed import check_packed
 from mamp.errors import UserError
 
 DAVIS_FPS = 24.0
@@ -71,9 +72,11 @@ class Sequence:
     void: bool = False
     root: int = 0
 
-    def open(self, *, bad_frame: str = "error") -> FrameSource:
+    def open(self, *, bad_frame: str = "error", at_least: int | None = None) -> FrameSource:
         """The frames; see `open_frames`."""
-        return open_frames(self.source, bad_frame=bad_frame, names=self.frame_names or None)
+        return open_frames(
+            self.source, bad_frame=bad_frame, names=self.frame_names or None, at_least=at_least
+        )
 
     def read_given(self, index: int) -> np.ndarray:
         """Label map (H, W) of what is given at frame `index`; the first may be empty where objects come later."""
@@ -92,17 +95,23 @@ class Sequence:
         return (labels > 0).astype(np.uint8) if self.one_object else labels
 
 
-def open_dataset(name: str, root: Path | str, split: str = "val") -> list[Sequence]:
+def open_dataset(
+    name: str, root: Path | str, split: str = "val", *, bad_frame: str = "error"
+) -> list[Sequence]:
     """The sequences of a split: `davis2016`, `davis2017`, `youtubevos`, `longvideos` or `folder`.
 
     root: the data set's root as its authors pack it. split: a list in ImageSets, or a folder of YouTube-VOS
     (`val` is its valid) or the file of a hold-out; for `folder` the names in SPLIT.txt, or everything where there is no such list.
+    bad_frame: how video files of a `folder` are looked into; a file that is cut short is an `error`, or read as far as it goes.
 
     Raises UserError naming the path that is missing, or the splits that are there.
     """
-    if name not in _READERS:
-        raise UserError(f"data set {name} is not known; use one of {', '.join(_READERS)}")
-    sequences = _READERS[name](_existing(Path(root)), split)
+    if name not in (*_READERS, "folder"):
+        raise UserError(f"data set {name} is not known; use one of {', '.join(_READERS)}, folder")
+    if name == "folder":
+        sequences = _folder(_existing(Path(root)), split, bad_frame)
+    else:
+        sequences = _READERS[name](_existing(Path(root)), split)
     if not sequences:
         raise UserError(f"{root} holds no sequences of split {split}; give the root of a {name} data set")
     return sequences
@@ -263,7 +272,7 @@ def _youtube_sequence(base: Path, masks: Path, objects: Mapping[int, Listed], *,
 # ---------------------------------------------------------------- plain folders
 
 
-def _folder(root: Path, split: str) -> list[Sequence]:
+def _folder(root: Path, split: str, bad_frame: str) -> list[Sequence]:
     if (root / "valid_demo" / "JPEGImages").is_dir():
         root = root / "valid_demo"
     sources = _listed(root, split) or video_sources(root)
@@ -274,16 +283,16 @@ def _folder(root: Path, split: str) -> list[Sequence]:
             raise UserError(
                 f"{root} holds {other.name} and {source.name}, whose masks would both be called {_name(source)}; rename one"
             )
-    return [_from_first_mask(source) for source in sources]
+    return [_from_first_mask(source, bad_frame) for source in sources]
 
 
-def _from_first_mask(source: Path) -> Sequence:
+def _from_first_mask(source: Path, bad_frame: str) -> Sequence:
     """A video from its first mask on.
 
     A mask gives the objects that no mask before it shows; it is truth too, unless new objects are all it shows.
     """
     masks = masks_beside(source)
-    names = frame_names(source) if source.is_dir() else tuple(open_frames(source).names)
+    names = frame_names(source) if source.is_dir() else tuple(open_frames(source, bad_frame=bad_frame).names)
     files = {0: masks} if masks.is_file() else mask_files(masks, names)
     start = min(files)
     first_frame: dict[int, int] = {}
@@ -364,6 +373,7 @@ def _listed(root: Path, split: str) -> list[Path]:
 
 
 def _unlabelled(root: Path, split: str | None) -> list[Sequence]:
+    check_packed(root)
     if (root / "ImageSets").is_dir() or (root / "db_info.yaml").is_file():
         chosen = pick(read_splits(root, "any"), split or "train", root)
         images = resolution(root / "JPEGImages")
@@ -418,5 +428,4 @@ _READERS: dict[str, Callable[[Path, str], list[Sequence]]] = {
     "davis2017": _davis2017,
     "youtubevos": _youtubevos,
     "longvideos": _longvideos,
-    "folder": _folder,
 }

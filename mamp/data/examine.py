@@ -15,6 +15,7 @@ from PIL import Image
 from mamp.data.frames import VideoFile, read_image
 from mamp.data.lists import image_files
 from mamp.data.masks import read_mask
+from mamp.data.packed import find_packed
 from mamp.errors import UserError
 
 Level = Literal["fast", "normal", "deep"]
@@ -227,6 +228,10 @@ def _packed(job: Job, record: tuple[int, str], level: Level, found: Finding) -> 
         )
     elif level == "deep" and hashlib.sha256(job.frames.read_bytes()).hexdigest() != record[1]:
         found.add("packed", f"{job.frames} has another checksum than it was packed with")
+    else:
+        clip = find_packed(job.frames)
+        if clip is not None:
+            found.frames, found.size = len(clip), (clip.size[1], clip.size[0])
 
 
 # ---------------------------------------------------------------- masks

@@ -13,7 +13,16 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mamp.data.lists import IMAGE_SUFFIXES, image_files
-from mamp.data.video import DecordReader, PyavReader, Undecodable, index_video, inherited, open_video
+from mamp.data.packed import AGAIN, PackedReader, find_packed
+from mamp.data.video import (
+    DecordReader,
+    PyavReader,
+    Undecodable,
+    VideoIndex,
+    index_video,
+    inherited,
+    open_video,
+)
 from mamp.errors import UserError
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})
@@ -45,7 +54,7 @@ class FrameSource:
         self.path = path
         self.bad: dict[int, str] = {}
         self._policy = bad_frame
-        self._size: tuple[int, int] | None = None
+        self._size: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -90,26 +99,26 @@ class FrameSource:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _decode(self, index: int) -> np.ndarray:
+    def _decode(self, index: int) -> tuple[np.ndarray, tuple[int, ...]]:
+        """The frame, and (height, width) of the picture in the file, which a scaled frame has not."""
         raise NotImplementedError
 
-    def _where(self, index: int) -> str:
+    def where(self, index: int) -> str:
         """How a message names frame `index`."""
         raise NotImplementedError
 
     def _read(self, index: int) -> np.ndarray:
         """Frame `index`, of the size of the frames before it."""
         try:
-            frame = self._decode(index)
+            frame, size = self._decode(index)
         except BadFrame as error:
             self.bad[index] = str(error)
             raise
-        size = frame.shape[:2]
         if self._size is None:
             self._size = size
         elif size != self._size:
             raise UserError(
-                f"{self._where(index)} is {size[1]}x{size[0]} while the video's other frames are {self._size[1]}x{self._size[0]}; "
+                f"{self.where(index)} is {size[1]}x{size[0]} while the video's other frames are {self._size[1]}x{self._size[0]}; "
                 "bring all frames of a video to one size"
             )
         return frame
@@ -123,8 +132,16 @@ class FrameSource:
 class FrameFolder(FrameSource):
     """Images in a folder, in natural order of their names, whatever the first number and the gaps."""
 
-    def __init__(self, path: Path, *, bad_frame: str = "error", names: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        bad_frame: str = "error",
+        names: Sequence[str] | None = None,
+        at_least: int | None = None,
+    ) -> None:
         super().__init__(path, bad_frame=bad_frame)
+        self._at_least = at_least
         files = image_files(path)
         if not files:
             raise UserError(
@@ -141,11 +158,16 @@ class FrameFolder(FrameSource):
             self.names = list(names)
         self._files = [files[name] for name in self.names]
 
-    def _where(self, index: int) -> str:
+    def where(self, index: int) -> str:
+        """Its file."""
         return str(self.path / self._files[index])
 
-    def _decode(self, index: int) -> np.ndarray:
-        return read_image(self.path / self._files[index])
+    def _decode(self, index: int) -> tuple[np.ndarray, tuple[int, ...]]:
+        file = self.path / self._files[index]
+        if self._at_least is not None:
+            return read_scaled(file, self._at_least)
+        frame = read_image(file)
+        return frame, frame.shape[:2]
 
 
 class VideoFile(FrameSource):
@@ -153,8 +175,12 @@ class VideoFile(FrameSource):
 
     def __init__(self, path: Path, *, bad_frame: str = "error", names: Sequence[str] | None = None) -> None:
         super().__init__(path, bad_frame=bad_frame)
-        self._reader: DecordReader | PyavReader | None = None
-        self._index = index_video(path)
+        self._reader: DecordReader | PyavReader | PackedReader | None = None
+        self._packed = find_packed(path)
+        if self._packed is not None:
+            self._index = VideoIndex(len(self._packed), self._packed.fps, None, "", True)
+        else:
+            self._index = index_video(path)
         if bad_frame == "error" and self._index.cut_short:
             raise UserError(f"{path} is cut short: {self._index.cut_short}; fetch the file again, {_OR_ELSE}")
         self.fps = self._index.fps
@@ -184,17 +210,18 @@ class VideoFile(FrameSource):
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_reader": None}
 
-    def _where(self, index: int) -> str:
+    def where(self, index: int) -> str:
+        """The video file and the frame's number."""
         return f"{self.path} frame {self.names[index]}"
 
-    def _decode(self, index: int) -> np.ndarray:
-        number = self._numbers[index]
-        if self._reader is None or inherited(self._reader):
-            in_order = number == self._numbers[0]  # a reader that jumps at once gains nothing from decord
-            self._reader = (
-                open_video(self.path, self._index) if in_order else PyavReader(self.path, self._index)
-            )
+    def _decode(self, index: int) -> tuple[np.ndarray, tuple[int, ...]]:
+        frame = self._picture(index, self._numbers[index])
+        return frame, frame.shape[:2]
+
+    def _picture(self, index: int, number: int) -> np.ndarray:
         try:
+            if self._reader is None or inherited(self._reader):
+                self._reader = self._open(number)
             if isinstance(self._reader, DecordReader):
                 try:
                     return self._reader.frame(number)
@@ -203,23 +230,35 @@ class VideoFile(FrameSource):
                     self._reader = PyavReader(self.path, self._index)
             return self._reader.frame(number)
         except Undecodable as error:
-            raise BadFrame(
-                f"{self._where(index)} cannot be decoded ({error}); fetch the file again, {_OR_ELSE}"
-            ) from None
+            remedy = "fetch the file again" if self._packed is None else AGAIN
+            raise BadFrame(f"{self.where(index)} cannot be decoded ({error}); {remedy}, {_OR_ELSE}") from None
+
+    def _open(self, number: int) -> DecordReader | PyavReader | PackedReader:
+        """The fastest reader of this file, to begin at frame `number`; one that jumps at once gains nothing from decord."""
+        if self._packed is not None:
+            return PackedReader(self._packed)
+        if number == self._numbers[0]:
+            return open_video(self.path, self._index)
+        return PyavReader(self.path, self._index)
 
 
 def open_frames(
-    path: Path | str, *, bad_frame: str = "error", names: Sequence[str] | None = None
+    path: Path | str,
+    *,
+    bad_frame: str = "error",
+    names: Sequence[str] | None = None,
+    at_least: int | None = None,
 ) -> FrameSource:
     """The frames of a folder of images or of a video file.
 
     bad_frame: `error`, `skip` or `repeat` (see FrameSource). names: only these stems, in this order.
+    at_least: JPEG images may be decoded at 1/2, 1/4 or 1/8 of their size, so long as both sides have so many pixels.
 
     Raises UserError when there is nothing there, when it holds no frames, or when one of `names` is missing.
     """
     path = Path(path)
     if path.is_dir():
-        return FrameFolder(path, bad_frame=bad_frame, names=names)
+        return FrameFolder(path, bad_frame=bad_frame, names=names, at_least=at_least)
     if not path.exists():
         raise UserError(f"{path} does not exist; give a folder of images or a video file")
     if path.suffix.lower() in IMAGE_SUFFIXES:
@@ -229,7 +268,8 @@ def open_frames(
 
 # ---------------------------------------------------------------- images
 
-_OR_ELSE = "or set bad_frame to skip or repeat"
+_OR_ELSE = "or set data.bad_frame (training) or evaluate.bad_frame to skip or repeat"
+_ORIENTATION = 0x0112  # EXIF: 5 and more lie on their side
 _REMEDY = f"re-extract it, {_OR_ELSE}"
 
 
@@ -238,10 +278,23 @@ def read_image(path: Path) -> np.ndarray:
 
     Raises BadFrame naming the file and the remedy.
     """
+    return _read_image(path, None)[0]
+
+
+def read_scaled(path: Path, at_least: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """As `read_image`, a JPEG as small as its decoder gives it with both sides >= at_least; and its own (height, width)."""
+    return _read_image(path, at_least)
+
+
+def _read_image(path: Path, at_least: int | None) -> tuple[np.ndarray, tuple[int, int]]:
     try:
         with Image.open(path) as image:
+            width, height = image.size
+            if at_least is not None:
+                image.draft(None, (at_least, at_least))
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            turned = image.getexif().get(_ORIENTATION, 1) >= 5
+            return _to_rgb(ImageOps.exif_transpose(image)), (width, height) if turned else (height, width)
     except (FileNotFoundError, PermissionError) as error:
         raise BadFrame(f"{path} cannot be opened ({error.strerror}); {_REMEDY}") from None
     except Image.DecompressionBombError:

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 import sys
 from collections import OrderedDict
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from mamp.config import DataConfig
 from mamp.data.clips import Clip, ClipPlan
 from mamp.data.datasets import Sequence as Video
 from mamp.data.frames import FrameSource
 from mamp.data.labels import fit_labels, upright, with_object
+from mamp.data.limits import Board, time_limit, watched
 from mamp.errors import UserError
 from mamp.ops.sizes import letterbox, resize
 
 OPEN_VIDEOS = 8  # readers a worker holds open; a decoder of 256-pixel video keeps some 10 MB
 KNOWN_VIDEOS = 256  # videos whose list of frames a worker keeps; making one costs as much as decoding a clip
+LOOK_EVERY = 1.0  # seconds between looks at what workers read, while none has a batch ready
 SPARE_CLIPS = 4  # other clips to try, with bad_frame=skip, before a sample is given up
 
 # What a batch is made of: frames uint8 (B, T, 3, H, W) RGB, labels uint8 (B, T, H, W) or None, per clip its video and
@@ -56,26 +60,36 @@ class ClipLoader:
         size = plan.batch // share[1]
         self.places = range(share[0] * size, (share[0] + 1) * size)
         self.spares = SPARE_CLIPS if data.bad_frame == "skip" else 0
-        self.dataset = ClipDataset(videos, size=loaded_size(data), fit=data.fit, bad_frame=data.bad_frame)
+        self.dataset = ClipDataset(
+            videos,
+            size=loaded_size(data),
+            fit=data.fit,
+            bad_frame=data.bad_frame,
+            scaled_jpeg=data.scaled_jpeg,
+            seconds=data.sample_seconds,
+        )
         self.workers = data.workers
         self.pin = pin
 
     def batches(self, start: int = 0) -> Generator[Arrays, None, None]:
         """The batches of steps start, start + 1, ...; the same ones whatever `start` a run came from.
 
-        Raises UserError as the reader does, in the words of the reader.
+        Raises UserError as the reader does, in the words of the reader, and for a sample that takes too long.
         """
+        context = multiprocessing.get_context(_start_method()) if self.workers else None
+        board = Board(self.workers, context) if self.workers else None
         loader = DataLoader(
             self.dataset,
             batch_sampler=_Samples(self.plan, start, self.places, spares=self.spares),
             num_workers=self.workers,
             collate_fn=_collate,
             pin_memory=self.pin,
-            worker_init_fn=_ignore_signals,
-            multiprocessing_context=_start_method() if self.workers else None,
+            worker_init_fn=None if board is None else partial(_begin, board),
+            multiprocessing_context=context,
+            timeout=LOOK_EVERY if self.workers else 0,
             generator=torch.Generator(),  # else each start takes a number from the global generator
         )
-        for batch in loader:
+        for batch in loader if board is None else watched(loader, board, self.dataset.seconds):
             if isinstance(batch, _Failure):
                 raise UserError(batch.sentence)
             yield batch
@@ -123,24 +137,39 @@ class ClipDataset(Dataset):
     """Sample -> (frames uint8 (T, 3, H, W), labels uint8 (T, H, W) or None, what the clip is made of); holds the last few
     videos. Labels come with videos that have truth."""
 
-    def __init__(self, videos: Sequence[Video], *, size: tuple[int, int], fit: str, bad_frame: str):
+    def __init__(
+        self,
+        videos: Sequence[Video],
+        *,
+        size: tuple[int, int],
+        fit: str,
+        bad_frame: str,
+        scaled_jpeg: bool = False,
+        seconds: float | None = None,
+    ):
         self.videos = videos
         self.size = size
         self.fit = fit
         self.bad_frame = bad_frame
+        self.at_least = max(size) if scaled_jpeg and fit == "crop" else None  # stretching is as published
+        self.seconds = seconds
+        self.note: Callable[[str], None] = _nobody
+        self._reading = ""
         self._known: OrderedDict[int, FrameSource] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_known": OrderedDict()}
+        return {**self.__dict__, "_known": OrderedDict(), "note": _nobody}
 
     def __getitem__(self, sample: Sample) -> Item | _Failure:
         for clip in (sample.clip, *sample.spares):
             try:
-                return self._read(clip, np.random.default_rng(sample.seed))
+                with time_limit(self.seconds, lambda: self._reading):
+                    return self._read(clip, np.random.default_rng(sample.seed))
             except UserError as error:
-                failure = _Failure(
-                    str(error)
-                )  # an exception would arrive with the worker's traceback in its text
+                failure = _Failure(str(error))  # an exception would arrive with the worker's traceback in it
+                self._known.pop(clip.sequence, None)  # it may have been left in the middle of a read
+            finally:
+                self._tell("")
         return failure
 
     def _read(self, clip: Clip, rng: np.random.Generator) -> Item:
@@ -148,20 +177,34 @@ class ClipDataset(Dataset):
         place = (rng.random(), rng.random()) if self.fit == "crop" else None
         labels = None
         if video.truth:
+            self._tell(f"{video.source}, or a mask of it,")
             clip, maps = with_object(clip, video, count=len(source), rng=rng)
             labels = np.stack([fit_labels(m, self.size, fit=self.fit, place=place) for m in maps])
-        frames = np.stack([fit_frame(source[i], self.size, fit=self.fit, place=place) for i in clip.frames])
+        read = [self._frame(source, index) for index in clip.frames]
+        frames = np.stack([fit_frame(frame, self.size, fit=self.fit, place=place) for frame in read])
         about = {
             "sequence": video.name,
             "frames": [source.names[i] for i in clip.frames],
         }
         return frames.transpose(0, 3, 1, 2), labels, about
 
+    def _frame(self, source: FrameSource, index: int) -> np.ndarray:
+        self._tell(source.where(index))
+        return source[index]
+
+    def _tell(self, name: str) -> None:
+        """Put down what is read now, for whoever waits."""
+        self._reading = name
+        self.note(name)
+
     def _source(self, sequence: int) -> FrameSource:
         """The video, known or looked up, its decoder among the last `OPEN_VIDEOS` that stay open."""
         source = self._known.pop(sequence, None)
         if source is None:
-            source = self.videos[sequence].open(bad_frame=self.bad_frame)
+            video = self.videos[sequence]
+            self._tell(str(video.source))
+            at_least = None if video.truth else self.at_least  # masks stay on their pixels
+            source = video.open(bad_frame=self.bad_frame, at_least=at_least)
         self._known[sequence] = source  # the last used comes last
         if len(self._known) > OPEN_VIDEOS:
             self._known[list(self._known)[-1 - OPEN_VIDEOS]].close()
@@ -224,6 +267,18 @@ def _start_method() -> str | None:
     if sys.platform != "linux":
         return None
     return "forkserver" if "decord" in sys.modules else "fork"
+
+
+def _nobody(_: str) -> None:
+    """Who is told what is read where nobody waits."""
+
+
+def _begin(board: Board, worker: int) -> None:
+    """In each worker, before its first sample."""
+    _ignore_signals(worker)
+    board.begin(worker)
+    info: Any = get_worker_info()
+    info.dataset.note = partial(board.note, worker)
 
 
 def _ignore_signals(_: int) -> None:

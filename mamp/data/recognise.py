@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from mamp.data.lists import (
     resolution,
     subfolders,
 )
+from mamp.data.packed import INDEX, UNFINISHED, read_index
 from mamp.errors import UserError
 
 YOUTUBE_SPLITS = ("train", "valid", "test")
@@ -27,7 +27,6 @@ _EVERY = "_all_frames"
 _LONG_VIDEOS = {"blueboy", "dressage", "rat"}
 _PLACES = ("2017", "2016", "480p", "1080p")  # of lists, in ImageSets
 _RESOLUTIONS = ("480p", "Full-Resolution", "1080p")
-_PACKED = "pack.json"
 # videos that the authors' own lists have
 _PUBLISHED: dict[str, dict[str, tuple[int, ...]]] = {
     "DAVIS-2016": {"train": (30,), "val": (20,)},
@@ -208,25 +207,23 @@ def _youtube_job(base: Path, name: str, objects: Mapping[int, Listed], *, every:
 
 def _packed(root: Path) -> list[Part]:
     """A folder that `mamp data pack` wrote."""
-    index = root / _PACKED
-    if not index.is_file() and not (root / ".unfinished").is_dir():
+    index, unfinished = root / INDEX, (root / UNFINISHED).is_dir()
+    if not index.is_file() and not unfinished:
         return []
     part = Part(root, "a packed folder")
-    if (root / ".unfinished").is_dir():
+    if unfinished:
         part.problems.append(("packed", f"{root} is not packed to the end"))
     try:
-        clips = json.loads(index.read_text(encoding="utf-8"))["clips"] if index.is_file() else {}
-        for name, clip in clips.items():
-            file = str(clip["file"])
-            if Path(file).name != file or file == "..":
-                raise ValueError(f"clip {name} lies in {file!r}")
-            part.jobs.append(Job(name, root / file, packed=(int(clip["bytes"]), str(clip["sha256"]))))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        part.problems.append(("list", f"{index} is no index of packed video ({error})"))
+        clips = read_index(index)["clips"] if index.is_file() else {}
+    except UserError as error:
+        part.problems.append(("list", str(error)))
+        clips = {}
+    for name, clip in clips.items():
+        part.jobs.append(Job(name, root / clip["file"], packed=(int(clip["bytes"]), clip["sha256"])))
     known = {job.frames.name for job in part.jobs}
     strangers = [e.name for e in entries(root) if e.suffix.lower() in VIDEO_SUFFIXES and e.name not in known]
     if strangers and known:
-        part.notes.append(f"{len(strangers)} video files are not in {_PACKED}: {', '.join(strangers[:3])}")
+        part.notes.append(f"{len(strangers)} video files are not in {INDEX}: {', '.join(strangers[:3])}")
     return [part]
 
 

@@ -106,7 +106,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: _INHERITED.extend(_OPEN))
 
 
-def inherited(reader: DecordReader | PyavReader) -> bool:
+def inherited(reader: object) -> bool:
     """Whether this process got the open decoder by a fork, so that it can neither be used nor closed here."""
     return any(reader is other for other in _INHERITED)
 
@@ -123,6 +123,28 @@ def open_video(path: Path, index: VideoIndex) -> DecordReader | PyavReader:
     except Undecodable:
         pass
     return PyavReader(path, index)
+
+
+class ToRgb:
+    """Decoded pictures of PyAV -> uint8 (H, W, 3) RGB, on one thread. State: the scaler, made once for a size.
+
+    PyAV's own `to_ndarray` makes a scaler and its threads anew for each frame: several times the work of a small one.
+    """
+
+    def __init__(self) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self._scaler: Any = VideoReformatter()
+        self._options: dict[str, int] = {"threads": 1}
+
+    def __call__(self, frame: Any) -> np.ndarray:
+        """The picture `frame` as it lies in the file, not yet turned upright."""
+        try:
+            picture = self._scaler.reformat(frame, format="rgb24", **self._options)
+        except TypeError:  # an older PyAV, which has no such option and needs none
+            self._options = {}
+            picture = self._scaler.reformat(frame, format="rgb24")
+        return np.asarray(picture.to_ndarray())
 
 
 class DecordReader:
@@ -171,6 +193,9 @@ class PyavReader:
         self._av = av
         self._path = path
         self._index = index
+        self._to_rgb = ToRgb()
+        self._ahead: Iterator[tuple[int, Any]]
+        self._last: tuple[int, Any]  # the frame decoded last
         self._reopen()
         self._asked = 0  # all frames from this one to the last one have gone by
         _OPEN.add(self)
@@ -185,11 +210,13 @@ class PyavReader:
         found, frame = self._last
         if found != number or frame.is_corrupt:
             raise Undecodable("its data are damaged or missing")
-        picture = frame.to_ndarray(format="rgb24")
+        picture = self._to_rgb(frame)
         return np.ascontiguousarray(np.rot90(picture, frame.rotation // 90 % 4))
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the file, and of what refers back to this reader: a cycle would keep the decoder for long."""
+        self._ahead = iter(())
+        self._last = (-1, None)
         self._container.close()
         _OPEN.discard(self)
 
@@ -214,11 +241,12 @@ class PyavReader:
             self._container: Any = self._av.open(file_url(self._path))
         except (self._av.FFmpegError, OSError) as error:
             raise Undecodable(_first_line(error)) from None
+        self._container.streams.video[0].codec_context.thread_count = 1
         self._restart()
 
     def _restart(self) -> None:
         self._ahead = self._decoded()
-        self._last: tuple[int, Any] = (-1, None)  # the frame decoded last
+        self._last = (-1, None)
 
     def _advance(self) -> None:
         self._last = next(self._ahead, (self._index.count, None))

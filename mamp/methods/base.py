@@ -62,6 +62,13 @@ class TrainingTask(nn.Module):
     clip: ClipSpec
     model: nn.Module
 
+    def begin(self) -> str | None:
+        """Set what a new run begins with, if the method's settings name anything but random weights; a line that says so.
+
+        The engine calls it for a new run alone: not when one goes on, and not for the tasks that only measure.
+        """
+        return None
+
     def prepare(self, batch: Batch, generator: torch.Generator) -> Any:
         """Augmentation and colour on the device; all randomness comes from `generator` (a CPU generator).
 

@@ -15,12 +15,12 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     return F.pad(x, (0, -width % multiple, 0, -height % multiple))
 
 
-def resize(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Float (C, H, W) or (N, C, H, W) bilinearly to (H', W'), half-pixel centres, no antialias, as published."""
+def resize(x: Tensor, size: Sequence[int], *, antialias: bool = False) -> Tensor:
+    """Float (C, H, W) or (N, C, H, W) bilinearly to (H', W'), half-pixel centres; no antialias, as published, unless asked for."""
     if tuple(x.shape[-2:]) == tuple(size):
         return x
     batch = x if x.ndim == 4 else x[None]
-    resized = F.interpolate(batch, tuple(size), mode="bilinear", align_corners=False)
+    resized = F.interpolate(batch, tuple(size), mode="bilinear", align_corners=False, antialias=antialias)
     return resized if x.ndim == 4 else resized[0]
 
 

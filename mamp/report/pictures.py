@@ -47,7 +47,7 @@ def sequences_of(evaluations: Sequence[Evaluation], root: Path) -> list[datasets
     ((name, split),) = sets
     if not isinstance(name, str) or not isinstance(split, str):
         raise UserError(f"{evaluations[0].folder / 'run.json'} does not tell the data set; leave --root out")
-    return datasets.open_dataset(name, root, split)
+    return datasets.open_dataset(name, root, split, bad_frame="repeat")
 
 
 def show(

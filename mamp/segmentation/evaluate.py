@@ -68,12 +68,15 @@ def evaluate(
         claim(out, run_info)
         locks.drop(_SETTINGS)
         work = partial(_sequence, make_segmenter=make_segmenter, out=out, bad_frame=bad_frame, maker=maker)
-        records = _share_work(sequences, work, out, locks, quiet=quiet, join=join)
+        total = _frame_count(sequences, bad_frame)
+        records = _share_work(sequences, work, out, locks, total=total, quiet=quiet, join=join)
         if records is None:
             return None
         if not is_told(out, records):
             write_run(out, run_info, records, protocol=protocol, maker=maker)
-        return _score(sequences, out, protocol=protocol, seen=seen, made_by=codes(records))
+        return _score(
+            sequences, out, protocol=protocol, seen=seen, bad_frame=bad_frame, made_by=codes(records)
+        )
 
 
 def _share_work(
@@ -82,17 +85,18 @@ def _share_work(
     out: Path,
     locks: Locks,
     *,
+    total: int,
     quiet: bool,
     join: Callable[[], None] | None,
 ) -> dict[str, Record] | None:
-    """The records of all sequences, once they are finished, to the process that is to score; None to the others."""
+    """The records of all sequences, once they are finished, to the process that is to score; None to the others. total: frames of all."""
     tell = partial(_say, quiet=quiet)
     before = [sequence.name for sequence in sequences if _finished(sequence, out) is not None]
     if before:
         tell(_told_before(before, len(sequences)))
     if join is not None:
         locks.take(_SCORES)
-    with Progress(_frame_count(sequences), unit="frames", quiet=quiet) as progress:
+    with Progress(total, unit="frames", quiet=quiet) as progress:
         share = _Share(sequences, partial(work, progress=progress), out, locks, progress)
         share.run()
         if join is not None:
@@ -209,13 +213,13 @@ def _masks(
             yield source.names[index], labels
 
 
-def _frame_count(sequences: Sequence[datasets.Sequence]) -> int:
+def _frame_count(sequences: Sequence[datasets.Sequence], bad_frame: str) -> int:
     count = 0
     for sequence in sequences:
         if sequence.frame_names:
             count += len(sequence.frame_names)
         else:
-            with sequence.open() as source:
+            with sequence.open(bad_frame=bad_frame) as source:
                 count += len(source)
     return count
 
@@ -226,12 +230,13 @@ def _score(
     *,
     protocol: str,
     seen: tuple[set[str], Path] | None,
+    bad_frame: str,
     made_by: Sequence[str],
 ) -> scoring.Scores | None:
     """Score the masks in OUT and write what is found; None when no sequence has truth."""
     videos, notes = [], []
     for sequence in (s for s in sequences if s.labels in ("sparse", "all")):
-        video, skipped = _video(sequence, out)
+        video, skipped = _video(sequence, out, bad_frame=bad_frame)
         videos.append(video)
         if skipped:
             notes.append(
@@ -258,9 +263,9 @@ def _score(
     return scores
 
 
-def _video(sequence: datasets.Sequence, out: Path) -> tuple[scoring.Video, list[str]]:
+def _video(sequence: datasets.Sequence, out: Path, *, bad_frame: str) -> tuple[scoring.Video, list[str]]:
     """The truth of a sequence by frame name, and the frames that have truth but were skipped as bad."""
-    with sequence.open() as source:
+    with sequence.open(bad_frame=bad_frame) as source:
         names = source.names
     written = {path.stem for path in (out / "masks" / sequence.name).glob("*.png")}
     truth = {names[index]: path for index, path in sorted(sequence.truth.items())}

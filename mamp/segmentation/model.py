@@ -126,6 +126,8 @@ def _own_weights(
     weights: Path | str | None, overrides: Sequence[str], *, dataset: str
 ) -> tuple[torch.nn.Module, configs.Config, stored.Weights] | None:
     """Network, config and weights of a method that needs none of its own: it has others', or takes another method's trunk."""
+    if weights is not None and configs.named_method(overrides) is None:
+        return None  # the weights say whose they are, and which settings there are
     config = configs.load(None, overrides, dataset=dataset)
     package = methods.get(config.method.name)
     if weights is None and hasattr(package, "build_pretrained"):

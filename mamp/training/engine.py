@@ -66,6 +66,8 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
             names = ", ".join(video.name for video in aside)
             tell(f"held aside for validation: {len(aside)} videos ({names})")
         if saved is None:
+            if told := task.begin():
+                tell(told)
             init = begin_with(task.model, config)
         else:
             refuse_other_videos(saved["provenance"]["data"], census, run)
@@ -116,7 +118,7 @@ def _loop(
             signal = ranks.greatest(stop.came)  # all ranks stop at the same step
             logs = last or step == 1 or step % knobs.log_every == 0
             saves = last or step % knobs.checkpoint_every == 0
-            measures = validator.due(step, last=last) and not signal
+            measures = validator.due(step, last=last, epoch=loader.plan.ended(step)) and not signal
             if logs or saves or signal:
                 _warn(trainer.settle(), ranks)
             if logs:
@@ -126,8 +128,7 @@ def _loop(
                 state = {"skipped": trainer.skipped, "memory": peak_memory_mb(trainer.device)}
                 tracker.log({"step": step, "lr": trainer.lr, **means, **speed, **state})
                 progress.note(f"loss {means['loss'] or 0.0:.4f}, {speed['clips_per_s']:.1f} clips/s")
-                for line in compare_loss(knobs, means["loss"], step=step, steps=trainer.steps):
-                    tell(line)
+                _compare(trainer, means["loss"], tell)
                 since, waited, steps = time.perf_counter(), 0.0, 0
             progress.advance()
             score = _measure(trainer, validator, tracker) if measures and ranks.first else None
@@ -151,6 +152,13 @@ def _show(trainer: Trainer, validator: Validator, tracker: Tracker) -> None:
     tracker.picture("step", trainer.preview().permute(1, 2, 0).numpy(), step=trainer.step)
     if (carried := validator.carried(trainer)) is not None:
         tracker.picture("carried", carried, step=trainer.step)
+
+
+def _compare(trainer: Trainer, loss: float | None, tell: Callable[[str], None]) -> None:
+    """The loss beside the one that the recipe expects; a warning is seen where all else is quiet, too."""
+    for line in compare_loss(trainer.config.train, loss, step=trainer.step, steps=trainer.steps):
+        warned = line.startswith("warning") and trainer.ranks.first
+        (say if warned else tell)(line)
 
 
 def _warn(lines: list[str], ranks: Ranks) -> None:
@@ -195,7 +203,7 @@ def _tell_census(census: Census, plan: ClipPlan, config: Config, tell: Callable[
         f"the first epoch has {clips} clips of {frames} frames, {clips // plan.batch} steps"
     )
     unknown = sum(rate is None for rate in census.rates)
-    if unknown and config.data.interval_fps is not None:
+    if unknown and config.data.interval_fps is not None and config.data.sampling != "skip":
         tell(
             f"{unknown} videos do not say their rate: their intervals are counted in stored frames; data.root=PATH@FPS tells it"
         )

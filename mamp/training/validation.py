@@ -72,9 +72,14 @@ class Validator:
         set_random_state(before)
         self._plan = _plan(config, aside, frames=self._plain.clip.frames) if aside else None
 
-    def due(self, step: int, *, last: bool) -> bool:
-        """Whether figures are wanted after `step`."""
-        return bool(self.aside or self.labelled) and (last or step % self.config.validation.every == 0)
+    def due(self, step: int, *, last: bool, epoch: int | None = None) -> bool:
+        """Whether figures are wanted after `step`, with which epoch number `epoch` (from 1) ends, if one does."""
+        knobs = self.config.validation
+        if knobs.epochs is None:
+            turn = step % knobs.every == 0
+        else:
+            turn = epoch is not None and epoch % knobs.epochs == 0
+        return bool(self.aside or self.labelled) and (last or turn)
 
     def measure(self, trainer: Trainer) -> dict[str, float | None]:
         """The figures by name; None for one that is not finite."""

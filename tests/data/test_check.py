@@ -11,9 +11,12 @@ import pytest
 from PIL import Image
 
 from mamp.cli import main
+from mamp.config import Root
+from mamp.config.pack import PackConfig
 from mamp.data.check import Report, check
 from mamp.data.examine import KINDS, numbering
 from mamp.data.masks import write_mask
+from mamp.data.pack import pack
 from mamp.errors import UserError
 
 H, W = 24, 32
@@ -162,20 +165,25 @@ def test_plain_folders_and_videos_are_known(tmp_path: Path) -> None:
 
 
 def test_a_packed_folder_is_compared_with_its_index(tmp_path: Path) -> None:
-    video(tmp_path / "a.mp4")
-    size = (tmp_path / "a.mp4").stat().st_size
-    clips = {"a": {"file": "a.mp4", "bytes": size, "sha256": "0" * 64}}
-    text(tmp_path / "pack.json", json.dumps({"format": "mamp pack 1", "clips": clips}))
-    report = look(tmp_path)
+    for name in ("a", "b", "c"):
+        frames(tmp_path / "frames" / name, range(4))
+    root = tmp_path / "packed"
+    pack(Root(path=tmp_path / "frames"), root, PackConfig(size=32), quiet=True)
+    report = look(root, "deep")
     assert "a packed folder" in report.lines[0] and not report.count
-    assert "another checksum" in only(look(tmp_path, "deep"), "packed")
-    clips["a"]["bytes"] = size + 1
-    clips["b"] = {**clips["a"], "file": "b.mp4"}
-    text(tmp_path / "pack.json", json.dumps({"format": "mamp pack 1", "clips": clips}))
-    report = look(tmp_path)
+    assert report.lines[1].startswith("  3 videos, 12 frames")
+    content = (root / "a.mp4").read_bytes()
+    (root / "a.mp4").write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    assert not look(root).count
+    assert "another checksum" in only(look(root, "deep"), "packed")
+    (root / "a.mp4").write_bytes(content + b"x")
+    (root / "b.mp4").unlink()
+    video(root / "new.mp4")
+    report = look(root)
     assert list(report.problems) == ["absent", "packed"] and "b.mp4" in report.problems["absent"][0]
-    text(tmp_path / "pack.json", "{")
-    assert "is no index of packed video" in only(look(tmp_path), "list")
+    assert "1 video files are not in pack.json: new.mp4" in report.text()
+    text(root / "pack.json", "{")
+    assert "is no index of packed video" in only(look(root), "list")
 
 
 def test_a_folder_of_nothing_known_is_refused(tmp_path: Path) -> None:

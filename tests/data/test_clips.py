@@ -101,6 +101,13 @@ def test_a_step_is_located_in_the_epoch_that_holds_it():
     assert clips_of.steps_for(5) == len(walked)
 
 
+def test_the_steps_that_end_an_epoch_are_known_in_any_order():
+    clips_of = plan([50, 60, 70], batch=4)
+    ends = [clips_of.steps_for(epoch) for epoch in range(1, 5)]
+    assert [clips_of.ended(step) for step in reversed(ends)] == [4, 3, 2, 1]
+    assert [step for step in range(ends[-1]) if clips_of.ended(step)] == ends[:-1]
+
+
 def test_half_an_epoch_is_half_its_steps():
     clips_of = plan([100, 100], sampling="random", clips_per_video=10, batch=2)
     assert clips_of.steps_for(1.5) == 15

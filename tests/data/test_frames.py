@@ -196,7 +196,7 @@ def test_a_truncated_frame_is_named_with_its_length_and_the_remedy(broken: Path)
     with pytest.raises(BadFrame) as error:
         next(stream)
     assert str(error.value) == (
-        f"{broken}/00002.jpg is cut short after {size:,} bytes; re-extract it, or set bad_frame to skip or repeat"
+        f"{broken}/00002.jpg is cut short after {size:,} bytes; re-extract it, or set data.bad_frame (training) or evaluate.bad_frame to skip or repeat"
     )
     assert list(source.bad) == [2]
 

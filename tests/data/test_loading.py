@@ -1,8 +1,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
+import re
+import signal
+import time
 from itertools import islice
+from pathlib import Path
 
 import av
 import numpy as np
@@ -11,10 +16,15 @@ import torch
 from PIL import Image
 
 from mamp.config import DataConfig, Root
+from mamp.config.pack import PackConfig
+from mamp.data import limits, loading
 from mamp.data.census import take_census
 from mamp.data.clips import Clip, ClipPlan
+from mamp.data.datasets import Sequence as Video
 from mamp.data.datasets import training_sequences
+from mamp.data.frames import read_image, read_scaled
 from mamp.data.loading import OPEN_VIDEOS, ClipDataset, ClipLoader, Sample, fit_square
+from mamp.data.pack import pack
 from mamp.errors import UserError
 
 
@@ -117,6 +127,61 @@ def test_load_size_is_what_the_workers_hand_over(videos):
     assert first(loader(videos, load_size=40).batches(), 1)[0][0].shape[-2:] == (40, 40)
 
 
+# ---------------------------------------------------------------- JPEG decoded smaller
+
+
+@pytest.fixture
+def large(tmp_path):
+    """Smooth frames of 400x300, in JPEG but for one."""
+    folder = tmp_path / "large" / "video"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for frame in range(8):
+        pixels = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+        pixels.resize((400, 300), Image.Resampling.BICUBIC).save(
+            folder / f"{frame:05d}.{'png' if frame == 5 else 'jpg'}", quality=95
+        )
+    return tmp_path / "large"
+
+
+def test_jpeg_is_decoded_as_small_as_the_crop_allows(large, monkeypatch):
+    shapes = set()
+    honest = loading.fit_square
+    monkeypatch.setattr(
+        loading, "fit_square", lambda f, *a, **k: shapes.add(f.shape[:2]) or honest(f, *a, **k)
+    )
+    knobs = {"fit": "crop", "load_size": 64, "batch": 1}
+    scaled = first(loader(large, **knobs).batches(), 6)
+    assert shapes == {(75, 100), (300, 400)}, "a PNG has one size only"
+    full = first(loader(large, scaled_jpeg=False, **knobs).batches(), 6)
+    for one, other in zip(scaled, full, strict=True):
+        assert one[2] == other[2]
+        assert (one[0].float() - other[0].float()).abs().mean() < 4
+
+
+def test_stretched_frames_are_decoded_in_full(large):
+    knobs = {"fit": "stretch", "load_size": 64, "batch": 1}
+    assert same(
+        first(loader(large, **knobs).batches(), 4),
+        first(loader(large, scaled_jpeg=False, **knobs).batches(), 4),
+    )
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_scaled_frames_are_upright_and_of_the_size_their_files_tell(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    ramp = np.add.outer(np.arange(300), np.arange(400)).astype(np.float32) * 255 / 700
+    Image.fromarray(ramp.astype(np.uint8)).convert("RGB").save(tmp_path / "1.jpg", exif=exif, quality=95)
+    frame, size = read_scaled(tmp_path / "1.jpg", 100)
+    full = read_image(tmp_path / "1.jpg")
+    assert size == full.shape[:2] and frame.shape[:2] == tuple(side // 2 for side in size)
+    assert np.abs(full[::2, ::2].astype(int) - frame).mean() < 4
+
+
+# ---------------------------------------------------------------- bad frames
+
+
 def cut(path):
     path.write_bytes(path.read_bytes()[:200])
 
@@ -154,9 +219,108 @@ def test_repeat_gives_the_good_frame_before_a_bad_one(videos):
     assert torch.equal(frames[:, 0], frames[:, 1])
 
 
+# ---------------------------------------------------------------- time
+
+
+class Odd(Video):
+    """A video whose reading is no reading."""
+
+    def open(self, *, bad_frame="error", at_least=None):
+        if self.name == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})  # as a decoder that never comes back
+        time.sleep(600)
+
+
+needs_timers = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers")
+
+
+@needs_timers
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_file_that_does_not_answer_is_named(videos, workers):
+    for frame in (videos / "video03").iterdir():
+        frame.unlink()
+        os.mkfifo(frame)
+    with pytest.raises(UserError) as caught:
+        first(loader(videos, workers=workers, sample_seconds=0.5).batches(), 6)
+    assert re.fullmatch(
+        r".*video03/0000\d.jpg takes more than 0.5 s to read; see that its disk answers and the file is sound, "
+        "or raise data.sample_seconds",
+        str(caught.value),
+    )
+
+
+@needs_timers
+def test_skip_takes_another_clip_for_one_that_takes_too_long(videos):
+    for frame in (videos / "video03").iterdir():
+        frame.unlink()
+        os.mkfifo(frame)
+    before = signal.getsignal(signal.SIGALRM)
+    batches = first(loader(videos, bad_frame="skip", sample_seconds=0.3).batches(), 3)
+    assert all(clip["sequence"] != "video03" for _, _, clips in batches for clip in clips)
+    assert signal.getsignal(signal.SIGALRM) is before and signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+@needs_timers
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("stuck", "stuck/source takes more than 0.5 s to read"),
+        ("dies", "a loader process died while it read .*dies/source; see that the file is sound"),
+    ],
+)
+def test_a_worker_that_never_comes_back_is_given_up_and_its_file_named(videos, monkeypatch, name, message):
+    monkeypatch.setattr(limits, "GRACE", 0.2)
+    there = loader(videos, workers=2, sample_seconds=0.5)
+    odd = Odd(name=name, source=videos / name / "source")
+    there.dataset.videos = [odd if video.name == "video03" else video for video in there.dataset.videos]
+    began = time.monotonic()
+    with pytest.raises(UserError, match=message):
+        first(there.batches(), 6)
+    assert time.monotonic() - began < 60
+
+
+# ---------------------------------------------------------------- what is held
+
+
+def held():
+    """Open files and resident bytes of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return len(os.listdir("/proc/self/fd")), pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize("kind", ["frames", "video", "packed"])
+def test_a_long_run_holds_no_more_than_a_short_one(videos, tmp_path_factory, kind):
+    root = videos
+    if kind != "frames":
+        root = tmp_path_factory.mktemp("more") / "packed"
+        pack(Root(path=videos), root, PackConfig(size=32), quiet=True)
+    if kind == "video":
+        (root / "pack.json").unlink()
+    with contextlib.closing(loader(root, batch=2, clips_per_video=3).batches()) as batches:
+        for _ in islice(batches, 150):
+            pass
+        files, memory = held()
+        for _ in islice(batches, 450):
+            pass
+        assert held()[0] <= files
+        assert held()[1] - memory < (30e6 if kind == "video" else 6e6), "FFmpeg's arenas settle slowly"
+
+
+def test_workers_give_batch_after_batch_and_leave_nothing_open(videos):
+    def files():
+        return len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
+
+    first(loader(videos, workers=2).batches(), 2)
+    before = files()
+    assert len(first(loader(videos, workers=2, batch=2).batches(), 200)) == 200
+    assert files() <= before
+
+
 def test_only_the_last_few_videos_stay_open(videos):
     sequences = training_sequences([Root(path=videos)])
-    dataset = ClipDataset(sequences, size=32, fit="stretch", bad_frame="error")
+    dataset = ClipDataset(sequences, size=(32, 32), fit="stretch", bad_frame="error")
     closed = []
     for number in range(12):
         source = dataset._source(number)
@@ -167,7 +331,7 @@ def test_only_the_last_few_videos_stay_open(videos):
 
 def test_a_video_that_was_closed_is_read_again_without_being_looked_up(videos, monkeypatch):
     sequences = training_sequences([Root(path=videos)])
-    dataset = ClipDataset(sequences, size=32, fit="stretch", bad_frame="error")
+    dataset = ClipDataset(sequences, size=(32, 32), fit="stretch", bad_frame="error")
     samples = [Sample(Clip(number, (0, 5)), (0, 0, number)) for number in range(12)]
     before = [dataset[sample][0] for sample in samples]
     monkeypatch.setattr(type(sequences[0]), "open", lambda *_, **__: pytest.fail("looked up twice"))

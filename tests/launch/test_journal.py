@@ -36,8 +36,8 @@ def test_starts_that_brought_nothing_are_counted_from_the_last():
     def starts(*progress: int) -> list[journal.Event]:
         return [{"event": "started", "job": "1", "progress": done} for done in progress]
 
-    assert journal.stalled(starts(), "1", 0) == 0
-    assert journal.stalled(starts(0), "1", 0) == 1
-    assert journal.stalled(starts(0, 0), "1", 5) == 0
-    assert journal.stalled(starts(0, 5, 5), "1", 5) == 2
-    assert journal.stalled(starts(0, 0), "2", 0) == 0
+    assert journal.stalled(starts(), "1", progress=0) == 0
+    assert journal.stalled(starts(0), "1", progress=0) == 1
+    assert journal.stalled(starts(0, 0), "1", progress=5) == 0
+    assert journal.stalled(starts(0, 5, 5), "1", progress=5) == 2
+    assert journal.stalled(starts(0, 0), "2", progress=0) == 0

@@ -16,10 +16,13 @@ class Colours(torch.nn.Module):
         return lab[:, :, ::4, ::4]
 
 
+PLAIN = ["method.propagation.short_side=null", "method.propagation.edge_radius=0"]  # cells as they are
+
+
 def method(*overrides, dataset=""):
     return config.load(
         None,
-        ["method.encoder.similarity=dot", "method.encoder.temperature=0.01", *overrides],
+        ["method.encoder.similarity=dot", "method.encoder.temperature=0.01", *PLAIN, *overrides],
         dataset=dataset,
     ).method
 
@@ -185,11 +188,15 @@ def test_each_frame_is_encoded_once():
     assert len(calls) == 6
 
 
-@pytest.mark.parametrize("scale", [0.5, 1.5])
-def test_probabilities_have_the_size_of_the_frame_at_any_scale(scale):
+@pytest.mark.parametrize(
+    ("short_side", "seen"), [("null", (45, 79)), ("23", (23, 40)), ("90", (68, 118)), ("60", (60, 105))]
+)
+def test_frames_are_seen_at_the_short_side_and_probabilities_have_their_size(short_side, seen):
     propagator = MampPropagator(
-        Colours(), method(f"method.propagation.scale={scale}", "method.encoder.similarity=cosine")
+        Colours(), method(f"method.propagation.short_side={short_side}", "method.encoder.similarity=cosine")
     )
+    assert propagator._scaled((45, 79)) == seen
+    assert propagator._scaled((79, 45)) == seen[::-1]
     frame, masks = scene(0, (45, 79))
     propagator.start(frame, masks)
     frame, masks = scene(1, (45, 79))

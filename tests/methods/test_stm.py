@@ -294,6 +294,21 @@ def test_a_clip_gets_the_same_draws_however_the_batch_is_split():
     assert torch.equal(second.masks[0], whole.masks[1])
 
 
+def gradients(learner, parts):
+    """Of a step whose batch is taken in so many parts, as the engine adds them up."""
+    learner.zero_grad()
+    for part in batch().split(parts):
+        loss, _ = learner(learner.prepare(part, torch.Generator().manual_seed(0)))
+        (loss / parts).backward()
+    return torch.cat([p.grad.flatten() for p in learner.parameters()])
+
+
+def test_a_step_in_parts_or_on_several_ranks_has_the_gradient_of_the_whole():
+    learner = task("data.affine={rotate: 15, flip: 0.5}").train()
+    whole = gradients(learner, 1)
+    assert (gradients(learner, 2) - whole).norm() < 1e-3 * whole.norm()
+
+
 def test_objects_are_numbered_and_those_too_many_are_in_no_channel():
     labels = torch.tensor([[[0, 3, 7, 9]], [[9, 3, 5, 0]]], dtype=torch.uint8)
     assert choose_objects(labels, 5, torch.rand(255)).tolist() == [[[0, 1, 2, 3]], [[3, 1, 255, 0]]]

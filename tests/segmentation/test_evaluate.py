@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -177,6 +178,29 @@ def test_a_skipped_frame_has_no_mask_and_is_told_beside_the_scores(root, make_se
     assert not (root.parent / "out" / "masks" / "bee" / "00003.png").exists()
     assert any("bee" in note and "00003" in note for note in scores.notes)
     assert len(scores.sequences["bee"][1].j) == 4
+
+
+@pytest.mark.parametrize("policy", ["skip", "repeat"])
+def test_a_video_file_that_is_cut_short_goes_by_policy(tmp_path, policy):
+    root = tmp_path / "data"
+    root.mkdir()
+    file = root / "clip.mp4"
+    with av.open(str(file), "w", options={"movflags": "faststart"}) as film:
+        stream = film.add_stream("libx264", rate=6, options={"g": "1"})
+        stream.height, stream.width, stream.pix_fmt = 24, 32, "yuv420p"
+        for t in range(6):
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(scene(t)[0], format="rgb24")))
+        film.mux(stream.encode())
+    with av.open(str(file)) as film:
+        position = sorted(packet.pos for packet in film.demux(video=0) if packet.size)[4]
+    file.write_bytes(file.read_bytes()[:position])
+    write_mask(root / "clip.png", scene(0)[1])
+    with pytest.raises(UserError, match="clip.mp4 is cut short"):
+        run(root, CopySegmenter)
+    sequences = open_dataset("folder", root, bad_frame=policy)
+    options = {"protocol": "folder", "run_info": INFO, "quiet": True, "bad_frame": policy}
+    assert evaluate(sequences, CopySegmenter, tmp_path / "out", **options) is None
+    assert len(list((tmp_path / "out" / "masks" / "clip").iterdir())) == 4
 
 
 def test_a_mask_of_another_size_is_named(root, make_segmenter):

@@ -18,7 +18,8 @@ COMMANDS = {
 METHOD_COMMANDS = {
     "train_stm.sh": (
         ["davis root", "youtube", "train.batch=8"],
-        ["train", "configs/stm_cycle_hybrid.yaml", "data.root=davis root", "data.root=youtube", "train.batch=8"],
+        ["train", "configs/stm_cycle_hybrid.yaml", "data.root=davis root", "data.root=youtube",
+         "validation.dataset=davis2017", "validation.root=davis root", "train.batch=8"],
     ),
     "test_stm.sh": (
         ["root", "out", "--weights", "a b"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +22,14 @@ def slurm(shared: Path) -> Iterator[None]:
     script = shared / "slurm" / "slurm-up.sh"
     if not script.is_file():
         pytest.skip(f"needs {script}, which brings up a SLURM on this machine")
+    import fcntl
+
+    with open(Path(tempfile.gettempdir()) / f"{STATE.name}.tests", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one session at a time: tests push out each other's jobs
+        yield from _up(script)
+
+
+def _up(script: Path) -> Iterator[None]:
     was_up = subprocess.run(["bash", script, "--status"], capture_output=True).returncode == 0
     up = subprocess.run(
         ["bash", script, "--acct", "--nodes", "2", "--cpus", "4"], capture_output=True, text=True, timeout=300

@@ -11,6 +11,8 @@ from cluster_jobs import STAND_IN, TINY, cancel, ended, events, job, signal, unt
 
 from launch import snapshot, submit
 
+pytestmark = pytest.mark.slurm
+
 
 def steps(run: Path) -> list[str]:
     return [line.split()[1].rstrip(",") for line in (run / "log.jsonl").read_text().splitlines()]

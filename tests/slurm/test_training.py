@@ -1,12 +1,14 @@
-"""On a real SLURM: mamp itself, trained by two tasks on two nodes, preempted, and swept."""
+"""On a real SLURM: mamp itself, trained by two tasks on two nodes, preempted, tracked and swept."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import offline
 import pytest
 from cluster_jobs import ended, events, job, signal, until
 from PIL import Image
@@ -14,11 +16,12 @@ from safetensors.numpy import load_file
 
 from launch import status
 
+pytestmark = pytest.mark.slurm
 SETTINGS = """
 method: {encoder: {width: 0.125}}
 data: {size: 32, load_size: 36, sampling: random, workers: 0, intervals: [1], interval_chances: [1.0]}
-train: {batch: 2, steps: 40, log_every: 1, checkpoint_every: 5, lr: 0.01, schedule: constant}
-slurm: {time: 60m, signal_s: 30, cpus_per_task: 1, partition: low, setup: [export OMP_NUM_THREADS=1]}
+train: {batch: 2, steps: 60, log_every: 1, checkpoint_every: 10, lr: 0.01, schedule: constant}
+slurm: {time: 60m, signal_s: 30, cpus_per_task: 1, setup: [export OMP_NUM_THREADS=1]}
 """
 
 
@@ -37,18 +40,18 @@ def trained_on(tmp_path: Path) -> Path:
     return path
 
 
-def logged(run: Path) -> list[int]:
+def logged(run: Path) -> list[dict[str, Any]]:
     log = run / "log.jsonl"
-    return [json.loads(line)["step"] for line in log.read_text().splitlines()] if log.exists() else []
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
 
 def test_two_tasks_preempted_twice_end_as_if_nothing_had_been(sent, trained_on: Path, tmp_path: Path):
-    pytest.importorskip("mamp.training.distributed")  # training by several processes
     calm = sent("train", trained_on, "slurm.nodes=2", run=tmp_path / "calm")
-    assert ended(calm).state == "FINISHED", ended(calm).reason
-    run = sent("train", trained_on, "slurm.nodes=2", run=tmp_path / "run")
+    interrupted = ("slurm.nodes=2", "slurm.partition=low", "tracking.mode=offline")
+    run = sent("train", trained_on, *interrupted, run=tmp_path / "run")
     until(lambda: len(logged(run)) > 3)
     signal(run)
+    assert ended(calm).state == "FINISHED", ended(calm).reason
     until(lambda: len(events(run, "started")) == 2)
     before = len(logged(run))
     until(lambda: len(logged(run)) > before + 3)
@@ -56,10 +59,24 @@ def test_two_tasks_preempted_twice_end_as_if_nothing_had_been(sent, trained_on: 
     subprocess.run(hog, check=True, capture_output=True)
     end = ended(run)
     assert (end.state, end.starts, len(events(run, "requeued"))) == ("FINISHED", 3, 2), end.reason
-    assert logged(run) == list(range(1, 41))
+
     weights, undisturbed = (load_file(folder / "weights.safetensors") for folder in (run, calm))
     assert weights.keys() == undisturbed.keys()
     assert all(np.array_equal(weights[name], undisturbed[name]) for name in weights)
+    losses = [(line["step"], line["loss"]) for line in logged(run)]
+    assert [step for step, _ in losses] == list(range(1, 61))
+    assert losses == [(line["step"], line["loss"]) for line in logged(calm)]
+    assert_one_run_in_wandb(run, losses)
+
+
+def assert_one_run_in_wandb(run: Path, losses: list[tuple[int, float]]) -> None:
+    """Every start has the same id, and the newest folder is the whole curve."""
+    folders = offline.folders(run)
+    assert len(folders) == 3
+    assert {offline.begun_as(folder).run_id for folder in folders} == {
+        (run / "wandb" / "id").read_text().strip()
+    }
+    assert [(row["_step"], row["loss"]) for row in offline.history(folders[-1]) if "loss" in row] == losses
 
 
 def test_a_sweep_of_four_points_one_of_which_fails(sent, trained_on: Path, tmp_path: Path, capsys):
@@ -73,10 +90,5 @@ def test_a_sweep_of_four_points_one_of_which_fails(sent, trained_on: Path, tmp_p
     capsys.readouterr()
     assert status.main([str(run), "--wait"]) == 1
     shown = capsys.readouterr().out
-    assert sorted(point.state for point in status.read(runs)) == [
-        "FAILED",
-        "FINISHED",
-        "FINISHED",
-        "FINISHED",
-    ]
+    assert sorted(point.state for point in status.read(runs)) == ["FAILED", *["FINISHED"] * 3]
     assert "none holds no frames or video files" in shown

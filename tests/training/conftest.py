@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -27,7 +29,7 @@ def videos(tmp_path_factory):
     return root
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def arguments(videos):
     """What the small runs of these tests are told: 12 steps, three in an epoch, a checkpoint every 3."""
     return [
@@ -37,15 +39,23 @@ def arguments(videos):
     ]  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def settings(arguments):
     """settings(key=value, ...) -> Config; a later value replaces an earlier one."""
     return lambda *more: config.load(None, [*arguments, *more])
 
 
-@pytest.fixture
-def undisturbed(tmp_path, settings, fake_method):
-    """A run from the first step to the last."""
-    run = tmp_path / "undisturbed"
-    train(settings(), run, quiet=True)
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, settings):
+    """A run from the first step to the last; tests read it only."""
+    run = tmp_path_factory.mktemp("finished") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(methods.METHODS, "mamp", "fake_task")
+        train(settings(), run, quiet=True)
     return run
+
+
+@pytest.fixture
+def undisturbed(tmp_path, finished, fake_method):
+    """The same run, one test's own."""
+    return shutil.copytree(finished, tmp_path / "undisturbed")

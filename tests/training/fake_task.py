@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -27,7 +28,10 @@ class FakeTask(TrainingTask):
 
     def prepare(self, batch, generator):
         place = {"first": batch.first, "total": batch.total}
-        return augment(batch.frames, self.knobs, size=32, generator=generator, **place)
+        frames = augment(batch.frames, self.knobs, size=32, generator=generator, **place)
+        if folder := os.environ.get("FAKE_DRAWS"):  # a step is known by its generator
+            torch.save(frames, Path(folder) / f"{generator.initial_seed()}-{batch.first}.pt")
+        return frames
 
     def forward(self, prepared):
         self.steps += 1
@@ -39,8 +43,10 @@ class FakeTask(TrainingTask):
         noise = random.random() + np.random.rand()
         guess = self.model(prepared[:, 0]) + self.bias[:, None, None]
         loss = (guess - prepared[:, 1, :, 1:-1, 1:-1]).square().mean() * (1 + 0.1 * noise)
-        if f"{self.steps}" in os.environ.get("FAKE_NAN_AT", "").split():
-            loss = self.model(prepared[:, 0] * float("nan")).mean()
+        if f"{self.steps}" in os.environ.get("FAKE_NAN_AT", "").split() and rank == os.environ.get(
+            "FAKE_RANK", rank
+        ):
+            loss = self.model(prepared[:, 0] * float("nan")).mean() + self.bias.sum()
         return loss, {"noise": torch.tensor(noise)}
 
     def preview(self, prepared):
@@ -73,16 +79,9 @@ def build_task(config):
 build_propagator = FakePropagator
 
 
-def main(arguments):
-    """RUN key=value ...: train in a process of its own; the exit status of `mamp train`."""
+def main(run, *overrides):
+    """The exit status of `mamp train` on this method."""
     from mamp import cli, methods
 
     methods.METHODS["mamp"] = "fake_task"
-    run, *overrides = arguments
     return cli.main(["train", os.devnull, "--run", run, "--device", "cpu", "--quiet", *overrides])
-
-
-if __name__ == "__main__":
-    import sys
-
-    sys.exit(main(sys.argv[1:]))

@@ -31,7 +31,7 @@ def test_a_killed_run_goes_on_and_ends_bit_for_bit_as_an_undisturbed_one(
     run = tmp_path / "killed"
     overrides = [*arguments, f"data.workers={workers}"]
     [(status, _)] = finish(
-        start("fake_task.py", run, *overrides, FAKE_SIGNAL="SIGKILL", FAKE_SIGNAL_AFTER="8")
+        start("fake_task", tmp_path, run, *overrides, FAKE_SIGNAL="SIGKILL", FAKE_SIGNAL_AFTER="8")
     )
     assert status == -signal.SIGKILL
     assert last_state(run)["step"] == 6
@@ -43,7 +43,9 @@ def test_a_killed_run_goes_on_and_ends_bit_for_bit_as_an_undisturbed_one(
 
 @pytest.mark.parametrize(("name", "expected"), [("SIGTERM", 130), ("SIGUSR2", 75)])
 def test_the_exit_status_says_whether_to_try_again(tmp_path, arguments, name, expected):
-    processes = start("fake_task.py", tmp_path, *arguments, FAKE_SIGNAL=name, FAKE_SIGNAL_AFTER="2")
+    processes = start(
+        "fake_task", tmp_path, tmp_path / "run", *arguments, FAKE_SIGNAL=name, FAKE_SIGNAL_AFTER="2"
+    )
     [(status, told)] = finish(processes)
     assert status == expected and f"interrupted by {name}: step 2 is saved" in told
 
@@ -65,10 +67,13 @@ def test_a_signal_saves_the_step_at_hand_and_interrupts(
     assert curve(run) == curve(undisturbed)
 
 
-def test_signal_handlers_are_given_back(undisturbed):
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
+def test_signal_handlers_and_torch_are_left_as_they_were(tmp_path, settings):
+    signals = signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2
+    before = [signal.getsignal(number) for number in signals]
+    train(settings("train.steps=1"), tmp_path, quiet=True)
+    assert [signal.getsignal(number) for number in signals] == before
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.utils.deterministic.fill_uninitialized_memory
 
 
 @pytest.mark.parametrize("damage", ["cut", "bit", "empty"])
@@ -253,11 +258,6 @@ def test_bf16_trains_in_32_bit_weights(tmp_path, settings):
     train(settings("train.amp=bf16", "train.steps=2"), tmp_path, device="cpu", quiet=True)
     assert all(value.dtype != torch.bfloat16 for value in weights(tmp_path).values())
     assert json.loads((tmp_path / "code.json").read_text())["precision"] == "bfloat16"
-
-
-def test_torch_is_left_as_it_was(undisturbed):
-    assert not torch.are_deterministic_algorithms_enabled()
-    assert torch.utils.deterministic.fill_uninitialized_memory
 
 
 # ---------------------------------------------------------------- a user's mistakes

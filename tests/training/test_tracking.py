@@ -4,7 +4,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import types
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import offline
 import pytest
+from runs import finish, start
 
 from mamp.training.engine import train
 from mamp.training.tracking import Tracker, run_id
@@ -26,24 +26,13 @@ def _here(monkeypatch):
         monkeypatch.delenv(name)
 
 
-def in_a_process(run, arguments, **environment):
-    paths = os.pathsep.join((str(Path(__file__).parent), str(Path(__file__).parents[2])))
-    return subprocess.run(
-        [sys.executable, Path(__file__).with_name("fake_task.py"), run, *arguments],
-        env={**os.environ, "PYTHONPATH": paths, **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
 def test_a_run_that_was_killed_goes_on_as_the_same_run_with_curves_and_pictures(tmp_path, arguments):
     run = tmp_path / "run"
     asked = [*arguments, *OFFLINE]
-    killed = in_a_process(run, asked, FAKE_SIGNAL="SIGKILL", FAKE_SIGNAL_AFTER="8")
-    assert killed.returncode == -signal.SIGKILL
-    told = in_a_process(run, asked)
-    assert told.returncode == 0, told.stderr
+    killed = start("fake_task", tmp_path, run, *asked, FAKE_SIGNAL="SIGKILL", FAKE_SIGNAL_AFTER="8")
+    assert finish(killed)[0][0] == -signal.SIGKILL
+    [(status, told)] = finish(start("fake_task", tmp_path, run, *asked))
+    assert status == 0, told
 
     first, second = offline.folders(run)
     assert first.name.endswith(run_id(run)) and second.name.endswith(run_id(run))

@@ -166,6 +166,12 @@ def test_a_recipe_tells_the_loss_one_should_see(tmp_path, settings, capsys):
     assert f"after 1 of the steps: {seen[12]:.4g}" in told[2] and len(told) == 3
 
 
+def test_a_loss_far_from_the_recipe_s_is_warned_of_even_when_quiet(tmp_path, settings, capsys):
+    knobs = "train.expect_loss={0.5: 0.5, 1: 100}", "train.expect_within=0.95"
+    train(settings("train.steps=4", *knobs), tmp_path, quiet=True)
+    assert capsys.readouterr().err.count("this recipe expects") == 1
+
+
 def test_a_part_of_the_steps_is_between_nothing_and_all(settings):
     with pytest.raises(UserError, match=r"train\.expect_loss.*wants parts"):
         settings("train.expect_loss={10: 0.3}")

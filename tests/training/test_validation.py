@@ -88,6 +88,12 @@ def test_figures_are_logged_every_so_often_and_at_the_end(tmp_path, settings, la
     assert Image.open(tmp_path / "previews" / "carried-00000012.png").width > 1000
 
 
+@pytest.mark.usefixtures("fake_method")
+def test_it_can_be_told_in_epochs(tmp_path, settings):
+    train(settings("validation.share=0.25", "validation.epochs=2", "train.steps=8"), tmp_path, quiet=True)
+    assert [line["step"] for line in measured(tmp_path)] == [6, 8]  # six videos, two clips to a step
+
+
 def trainer_of(config):
     task = methods.get("mamp").build_task(config)
     return Trainer(task, config, Ranks(Place(), CPU), steps=1, provenance={})

@@ -63,8 +63,8 @@ class MampPropagator(LabelCarrier):
 
     def _features(self, index: int, frame: Tensor) -> Tensor:
         """Features (C, h, w) of a new frame; shows it to the motion source."""
-        if self.knobs.scale != 1:
-            frame = resize(frame, self._scaled(frame.shape[-2:]))
+        size = self._scaled(frame.shape[-2:])
+        frame = resize(frame, size, antialias=size < frame.shape[-2:])
         # padded after normalising, as published: the network's 0 is a mid grey
         self.features = self._encode(self._fit(rgb_to_lab(frame, self.encoder.lab)))
         if self.motion is not None:
@@ -121,7 +121,12 @@ class MampPropagator(LabelCarrier):
     # -- between the frame and the feature grid
 
     def _scaled(self, size: tuple[int, ...]) -> tuple[int, int]:
-        return round(size[0] * self.knobs.scale), round(size[1] * self.knobs.scale)
+        """The size at which the network sees frames of `size`."""
+        factor = self._factor(size)
+        return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+    def _factor(self, size: tuple[int, ...]) -> float:
+        return min((self.knobs.short_side or min(size)) / min(size), self.knobs.enlarge)
 
     def _fit(self, x: Tensor) -> Tensor:
         """(C, H, W) padded to the multiple, every n-th row and column kept."""
@@ -129,8 +134,8 @@ class MampPropagator(LabelCarrier):
 
     def _to_grid(self, labels: Tensor) -> Tensor:
         """(K+1, H, W), background first -> (K+1, h, w): the pixel at each cell's centre, as published; soft labels keep small objects."""
-        if self.knobs.scale != 1:
-            labels = F.interpolate(labels[None], self._scaled(labels.shape[-2:]), mode="nearest-exact")[0]
+        if (size := self._scaled(labels.shape[-2:])) != labels.shape[-2:]:
+            labels = F.interpolate(labels[None], size, mode="nearest-exact")[0]
         cells = self._fit(labels[1:])[:, ::STRIDE, ::STRIDE]
         if self.knobs.labels == "soft":
             padded = pad_to_multiple(labels[1:], self.knobs.pad)
@@ -144,15 +149,14 @@ class MampPropagator(LabelCarrier):
         padded = [-(-side // self.knobs.pad) * self.knobs.pad for side in (height, width)]
         centred = self.knobs.upsample == "centred"
         full = magnify(scores, self.cell, padded) if centred else resize(scores, padded)
-        full = full[:, :height, :width]
-        if self.knobs.scale != 1:
-            full = resize(full, size)
-        return normalised(full)
+        return normalised(resize(full[:, :height, :width], size))
 
     def _fitted(self, probabilities: Tensor, frame: Tensor) -> Tensor:
         """Fitted to the frame's edges, which a cell of four pixels does not know."""
         if not self.knobs.edge_radius:
             return probabilities
         image = frame.to(self.device, torch.float32)
-        fitted = guided_filter(image, probabilities, radius=self.knobs.edge_radius, eps=self.knobs.edge_eps)
+        cell = self.cell / self._factor(frame.shape[-2:])  # in pixels of the video
+        radius = max(1, round(self.knobs.edge_radius * cell))
+        fitted = guided_filter(image, probabilities, radius=radius, eps=self.knobs.edge_eps)
         return normalised(fitted.clamp(0, 1))

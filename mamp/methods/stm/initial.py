@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -51,7 +50,6 @@ def initialise(model: Stm, source: str, *, colour: str) -> int:
             f"method.training.init={source} has no entry that fits this network; leave it out, or set method.network to fit"
         )
     model.load_state_dict(fitting, strict=False)
-    print(f"{len(fitting)} of the network's {len(own)} entries begin as in {source}", file=sys.stderr)
     return len(fitting)
 
 

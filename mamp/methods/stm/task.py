@@ -48,9 +48,16 @@ class StmTask(TrainingTask):
         assert isinstance(method, StmConfig)
         self.knobs, self.affine, self.colour = method.training, config.data.affine, method.network.colour
         self.model = Stm(method.network)
-        if self.knobs.init is not None:
-            initialise(self.model, self.knobs.init, colour=self.colour)
         self.clip = ClipSpec(frames=self.knobs.frames, masks=True, size=config.data.box)
+
+    def begin(self) -> str | None:
+        """The trunks begin as `method.training.init` says."""
+        if self.knobs.init is None:
+            return None
+        taken = initialise(self.model, self.knobs.init, colour=self.colour)
+        return (
+            f"{taken} of the network's {len(self.model.state_dict())} entries begin as in {self.knobs.init}"
+        )
 
     def train(self, mode: bool = True) -> StmTask:
         """As usual, but batch norms stay in evaluation with `method.training.freeze_norm`."""
