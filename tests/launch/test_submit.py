@@ -148,7 +148,6 @@ def test_a_dry_run_prints_what_would_be_sent_and_sends_nothing(
     assert not (tmp_path / "run").exists()
 
 
-<<<<<<< HEAD
 def test_a_sweep_over_presets_and_layers_of_the_probe_is_an_evaluation_each(
     scheduler: Path, repository: Path, tmp_path: Path, capsys
 ):
@@ -172,12 +171,12 @@ def test_a_sweep_over_presets_and_layers_of_the_probe_is_an_evaluation_each(
     ]  # fmt: skip
     assert all("method.encoder=timm:test_vit" in line and "method.name=probe" in line for line in told)
     assert not scripts(scheduler)
-=======
+
+
 def test_a_dry_run_of_shared_work_shows_the_job_behind_it(scheduler: Path, recipe: Path, capsys):
     assert send("evaluate", recipe, "davis2017", "/davis", "slurm.array=3", "--dry-run") == 0
     out = capsys.readouterr().out
     assert out.index("#SBATCH --array=0-2%3") < out.index("#SBATCH --dependency=afterany:JOB")
->>>>>>> main
 
 
 def test_a_run_in_the_queue_is_left_alone(scheduler: Path, recipe: Path, tmp_path: Path, capsys):
