@@ -51,7 +51,8 @@ class Model:
         """What masks depend on, as JSON for `evaluate`: the config, and the weights' checksum and provenance."""
         info: dict[str, Any] = {"config": self.config.model_dump(mode="json")}
         if hasattr(self.config.method, "label"):
-            info["name"] = self.config.method.label()
+            untrained = self.weights is not None and self.weights.provenance.get("untrained")
+            info["name"] = self.config.method.label() + (" untrained" if untrained else "")
         if self.weights is not None:
             info["weights"] = {"sha256": checksum(self.weights.state), "provenance": self.weights.provenance}
         return info

@@ -15,7 +15,7 @@ COMMANDS = {
 }
 
 
-STM_COMMANDS = {
+METHOD_COMMANDS = {
     "train_stm.sh": (
         ["davis root", "youtube", "train.batch=8"],
         ["train", "configs/stm_cycle_hybrid.yaml", "data.root=davis root", "data.root=youtube",
@@ -26,6 +26,11 @@ STM_COMMANDS = {
         ["evaluate", "davis2017", "root", "--split", "val", "--out", "out", "method.name=stm", "method.preset=published",
          "--weights", "a b"],
     ),
+    "probe.sh": (
+        ["root", "out", "timm:a", "method.preset=crw", "--processes", "2"],
+        ["evaluate", "davis2017", "root", "--split", "val", "--out", "out", "method.name=probe", "method.encoder=timm:a",
+         "method.preset=crw", "--processes", "2"],
+    ),
     "demo_stm.sh": (
         ["video", "mask.png", "out", "--weights", "w", "--overlay-style", "erf"],
         ["segment", "video", "--mask", "mask.png", "--out", "out", "--overlay", "out/overlay.mp4", "method.name=stm",
@@ -34,11 +39,11 @@ STM_COMMANDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", STM_COMMANDS)
-def test_a_script_of_stm_is_one_command(name, tmp_path, repository):
+@pytest.mark.parametrize("name", METHOD_COMMANDS)
+def test_a_script_of_a_method_is_one_command(name, tmp_path, repository):
     (tmp_path / "_env.sh").write_text(STUB)
     script = shutil.copy(repository / "scripts" / name, tmp_path / name)
-    arguments, expected = STM_COMMANDS[name]
+    arguments, expected = METHOD_COMMANDS[name]
     done = subprocess.run(
         ["bash", script, *arguments], capture_output=True, text=True, check=True, env={"root": "."}
     )
