@@ -25,13 +25,6 @@ from mamp.segmentation.segment import given_masks
 from mamp.segmentation.segmenter import Segmenter
 from mamp.segmentation.stream import Given, Timing, carry, decode_ahead
 
-CHOSEN_LATER = (
-    "preset",
-    "propagation",
-    "motion",
-    "training",
-)  # not kept with weights, or a preset could not set them
-
 
 @dataclass(frozen=True)
 class Model:
@@ -106,8 +99,7 @@ def load(
     if weights is None:
         weights = stored.default_for(configs.load(None, overrides).method.name)
     found = stored.read(weights)
-    network = {key: value for key, value in found.method.items() if key not in CHOSEN_LATER}
-    config = configs.load(None, overrides, dataset=dataset, base={"method": network})
+    config = configs.load(None, overrides, dataset=dataset, base={"method": found.method})
     return Model(_network(found, config), config, where, found)
 
 
