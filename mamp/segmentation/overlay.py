@@ -87,11 +87,8 @@ STYLES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "segmentation": tint,
     "mask": first_object,
 }
-OVERLAY_STYLES = (
-    *STYLES,
-    "heatmap",
-    "erf",
-)  # the last two are drawn from what a segmenter knows besides labels
+# the last two are drawn from what a segmenter knows besides labels
+OVERLAY_STYLES = (*STYLES, "heatmap", "erf")
 
 
 class Film:
