@@ -76,14 +76,17 @@ def load_model(weights: Weights, method: Any) -> nn.Module:
 
     Raises UserError when the weights are of another method, width or form.
     """
-    kept = weights.method.get("name")
-    if kept != method.name:
-        raise UserError(
-            f"{weights.path} holds weights of method {kept}, not {method.name}; set method.name={kept}"
-        )
+    expect_method(weights, method.name)
     model = methods.get(method.name).build_model(method)
     fill(model, weights, remedy="leave the network to the weights")
     return fold_batch_norms(model)
+
+
+def expect_method(weights: Weights, name: str) -> None:
+    """UserError when the weights are of another method than `name`."""
+    kept = weights.method.get("name")
+    if kept != name:
+        raise UserError(f"{weights.path} holds weights of method {kept}, not {name}; set method.name={kept}")
 
 
 def fill(model: nn.Module, weights: Weights, *, remedy: str) -> None:
