@@ -164,7 +164,8 @@ def _from_colours(path: Path, pixels: np.ndarray) -> np.ndarray:
     if strangers or greys > _MOST_GREYS:
         raise UserError(
             f"mask {path} is a colour image with {len(colours):,} colours, {len(strangers):,} of them not in the DAVIS palette: "
-            "it looks like a photograph; give a PNG whose pixels are object numbers"
+            "it is a photograph, or painted in other colours; give a PNG whose pixels are object numbers, or paint in the DAVIS colours "
+            "(128,0,0 is object 1, 0,128,0 is 2)"
         )
     ids = np.array([_ID_OF_COLOUR[int(c)] for c in colours], dtype=np.uint8)
     return ids[inverse.reshape(codes.shape)]
