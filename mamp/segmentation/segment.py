@@ -73,7 +73,7 @@ def _refuse_at_once(video: Path, masks: Path, out: Path, *, overlay: Path | None
     for kind, place in (("the video", video), ("the masks", masks if masks.is_dir() else masks.parent)):
         if out.resolve() == place.resolve():
             raise UserError(
-                f"--out {out} is the folder of {kind}, whose files would be replaced; choose another --out"
+                f"--out {out} is or holds {kind}, whose files would be replaced; choose another --out"
             )
     if overlay is not None and overlay.resolve() == video.resolve():
         raise UserError(
