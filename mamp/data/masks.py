@@ -22,7 +22,7 @@ PALETTE = np.array([*_FIRST_COLOURS, *((i, i, i) for i in range(len(_FIRST_COLOU
 _LARGEST_PALETTE_ID = 254  # 255 is void in DAVIS
 _MOST_GREYS = 64  # a colour image with more distinct greys than this is a photograph, not a mask
 _MANY = 64  # ids in a mask above which it may be a photograph
-_MANY_SOFT = 16  # ids in a mask that is mostly 255 above which it is one object with soft edges
+_MANY_SOFT = 8  # ids in a mask that is mostly 255 above which it is one object with soft edges
 _TINY = 4096  # pixels of an image that is too small to be told from a photograph
 _LEAST_FLAT = (
     0.5  # part of neighbouring pixels that are equal: over 0.9 in masks of any kind, under 0.4 in photographs
