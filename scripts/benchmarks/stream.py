@@ -63,7 +63,7 @@ def follow(frames: int, *, memory: str, objects: int) -> dict[str, Any]:
     """Resident bytes and bytes of memory frames at each mark of a stream of so many frames."""
     method = config.load(
         None, ["method.encoder.width=0.125", "method.encoder.features=8", f"method.propagation.memory={memory}",
-               "method.propagation.budget_mb=1", "method.propagation.short_side=null", "method.propagation.radius=8"]
+               "method.propagation.budget_mb=0.2", "method.propagation.short_side=null", "method.propagation.radius=8"]
     ).method  # fmt: skip
     segmenter = Segmenter(fold_batch_norms(build_model(method)), method)
     marks = sorted({max(10, round(part * frames)) for part in MARKS})
