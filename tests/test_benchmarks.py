@@ -37,7 +37,7 @@ def test_the_stream_benchmark_tells_of_flat_memory(repository: Path, tmp_path: P
         check=True,
     )
     figures = json.loads(file.read_text())
-    assert figures["frames"] == 900 and figures["last_over_first"] < 1.1
+    assert figures["frames"] == 270 and figures["last_over_first"] < 1.1
     assert figures["at"][-1]["memory_frames"] <= 2e5
 
 

@@ -41,11 +41,11 @@ def main() -> None:
     parser.add_argument("--memory", default="recent", help="method.propagation.memory")
     parser.add_argument("--objects", type=int, default=3, help="objects that are followed")
     parser.add_argument(
-        "--quick", action="store_true", help="half a minute of video: only to see that it runs"
+        "--quick", action="store_true", help="nine seconds of video: only to see that it runs"
     )
     parser.add_argument("--json", type=Path, help="where the figures go")
     args = parser.parse_args()
-    frames = round((0.5 if args.quick else args.minutes) * 60 * args.fps)
+    frames = round((0.15 if args.quick else args.minutes) * 60 * args.fps)
     figures = {
         "processor": platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
