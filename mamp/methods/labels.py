@@ -32,9 +32,10 @@ def with_background(masks: Tensor) -> Tensor:
 def normalised(scores: Tensor) -> Tensor:
     """(K+1, ...) divided by the sum; where the sum is 0 it is background."""
     total = scores.sum(0, keepdim=True)
-    background = torch.zeros_like(scores)
-    background[0] = 1
-    return torch.where(total > 0, scores / total.clamp(min=1e-12), background)
+    nobody = ~(total > 0)
+    result = (scores / total.clamp(min=1e-12)).masked_fill_(nobody, 0)  # in place: these are the largest tensors of a step
+    result[0].masked_fill_(nobody[0], 1)
+    return result
 
 
 def impose(probabilities: Tensor, masks: Tensor, channels: list[int]) -> Tensor:

@@ -190,7 +190,7 @@ def ours(first: torch.Tensor, masks: torch.Tensor, cell: int, size: tuple[int, i
     encoder = Given()
     propagator = ProbePropagator(encoder, method, device=first.device)
     encoder.features = first
-    frame = torch.zeros(3, *size, device=first.device)
+    frame = torch.zeros(1, 1, 1, device=first.device).expand(3, *size)  # never looked at
     propagator.start(frame, masks)
 
     def step(features: torch.Tensor) -> torch.Tensor:
