@@ -143,7 +143,10 @@ def test_an_out_that_cannot_be_written_is_refused_before_a_frame_is_read(clip, m
     frames, masks, out = clip
     out.write_text("a file where the folder should be")
     for place in (out, out / "below"):
-        with pytest.raises(UserError, match="out.*(cannot be written to|is a file where a folder should be).*; choose another"):
+        with pytest.raises(
+            UserError,
+            match="out.*(cannot be written to|is a file where a folder should be).*; choose another",
+        ):
             segment(frames, masks / "00000.png", place, make_segmenter, quiet=True)
     assert calls == []
 
