@@ -28,7 +28,12 @@ from mamp.training.engine import train
 SIZE = (128, 192)  # H, W of the rendered clips
 TRAINING: dict[str, Any] = {"clips": 48, "frames": 16, "seed": 1}
 UNSEEN: dict[str, Any] = {"clips": 6, "frames": 25, "seed": 2}
-ROWS = {"copy": "first mask copied", "untrained": "untrained network", "trained": "trained network"}
+ROWS = {
+    "copy": "first mask copied",
+    "untrained": "untrained network",
+    "trained": "trained network",
+    "shipped": "weights that come with mamp",
+}
 FIGURES = ("J&F-Mean", "J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F-Decay")
 
 
@@ -42,10 +47,10 @@ def demo(
 ) -> dict[str, dict[str, float | None]]:
     """Train by configs/mamp_demo.yaml on rendered clips and score on others; what OUT/summary.json holds.
 
-    That is {"copy", "untrained", "trained"} -> {"J&F-Mean", "J-Mean", ..}, printed as a table with where to look:
+    That is {"copy", "untrained", "trained", "shipped"} -> {"J&F-Mean", "J-Mean", ..}, printed as a table with where to look:
     OUT/overlay.mp4, OUT/sheet.png, and masks and scores in OUT/scored/ROW. video, mask: a video of the reader's
-    own (a file or a folder of images) and the PNG of its first mask; the network just trained carries the mask
-    through it, into OUT/own. device: auto, cpu, cuda or mps. A demo that was stopped goes on from where it was.
+    own (a file or a folder of images) and the PNG of its first mask; the network just trained and the one that comes
+    with mamp carry the mask through it, into OUT/own/ROW. device: auto, cpu, cuda or mps. A demo that was stopped goes on from where it was.
 
     Raises UserError when OUT cannot be written or video and mask do not fit, before anything is trained.
     """
@@ -61,7 +66,13 @@ def demo(
     config = configs.load(recipe(), base={"data": {"root": [{"path": str(clips)}]}})
     _tell("training on frames alone: there are no masks to see", quiet=quiet)
     trained = load(train(config, out / "run", device=device, quiet=quiet), device=device)
-    models = {"copy": choose(None, "copy"), "untrained": _untrained(config, device), "trained": trained}
+    shipped = load(None, device=device)
+    models = {
+        "copy": choose(None, "copy"),
+        "untrained": _untrained(config, device),
+        "trained": trained,
+        "shipped": shipped,
+    }
     sequences = open_dataset("davis2017", clips, "val")
     summary = {}
     for row, model in models.items():
@@ -71,9 +82,10 @@ def demo(
     _draw(sequences, out)
     _print(summary, out)
     if video is not None and mask is not None:
-        own = out / "own"
-        segment(video, mask, own / "masks", trained.segmenter, overlay=own / "overlay.mp4", quiet=quiet)
-        print(f"your video: {own / 'overlay.mp4'}, masks in {own / 'masks'}")
+        for row, made in (("trained", trained), ("shipped", shipped)):
+            own = out / "own" / row
+            segment(video, mask, own / "masks", made.segmenter, overlay=own / "overlay.mp4", quiet=quiet)
+            print(f"your video, {ROWS[row]}: {own / 'overlay.mp4'}, masks in {own / 'masks'}")
     return summary
 
 

@@ -67,6 +67,17 @@ def test_the_stm_benchmark_writes_its_figures(repository: Path, tmp_path: Path):
     assert figures["late over early memory"] <= 1.01
 
 
+def test_the_probe_benchmark_finds_the_same_label_maps_as_the_published_way(repository: Path, tmp_path: Path):
+    file = tmp_path / "figures.json"
+    script = repository / "scripts" / "benchmarks" / "probe.py"
+    words = [sys.executable, script, "--quick", "--only", "s8", "--json", file]
+    result = subprocess.run(words, capture_output=True, text=True, check=True)
+    figures = json.loads(file.read_text())["s8"]
+    assert figures["different_pixels"] == 0 and figures["pixels"] == 5 * 96 * 128
+    assert {"seconds", "cpu_seconds", "peak_mb"} <= figures["ours"].keys() == figures["published way"].keys()
+    assert "pixels differ" in result.stdout
+
+
 def test_the_training_benchmark_writes_its_figures(repository: Path, tmp_path: Path):
     file = tmp_path / "figures.json"
     script = repository / "scripts" / "benchmarks" / "training.py"

@@ -42,11 +42,11 @@ def own_video(tmp_path: Path) -> tuple[Path, Path]:
     return folder, mask
 
 
-def test_three_rows_are_scored_drawn_and_printed(small, tmp_path, capsys, own_video):
+def test_four_rows_are_scored_drawn_and_printed(small, tmp_path, capsys, own_video):
     out = tmp_path / "out"
     summary = demos.demo(out, video=own_video[0], mask=own_video[1], device="cpu", quiet=True)
     assert json.loads((out / "summary.json").read_text()) == summary
-    assert list(summary) == ["copy", "untrained", "trained"]
+    assert list(summary) == ["copy", "untrained", "trained", "shipped"]
     for row, means in summary.items():
         assert list(means) == list(demos.FIGURES)
         assert 0 <= means["J&F-Mean"] <= 1
@@ -57,9 +57,10 @@ def test_three_rows_are_scored_drawn_and_printed(small, tmp_path, capsys, own_vi
     assert "first mask copied" in printed
     assert str(out / "overlay.mp4") in printed
     assert (out / "overlay.mp4").stat().st_size > 1000
-    assert Image.open(out / "sheet.png").width > 4 * 64
-    assert len(list((out / "own" / "masks").glob("*.png"))) == 3
-    assert (out / "own" / "overlay.mp4").is_file()
+    assert Image.open(out / "sheet.png").width > 5 * 64
+    for row in ("trained", "shipped"):
+        assert len(list((out / "own" / row / "masks").glob("*.png"))) == 3
+        assert (out / "own" / row / "overlay.mp4").is_file()
 
 
 def test_training_sees_no_mask_and_no_clip_that_is_scored(small, tmp_path):

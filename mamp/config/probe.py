@@ -21,13 +21,13 @@ class ProbeNetwork(Section):
     )
     layer: int | str | None = Field(
         None,
-        description="module whose output is read, by name, or the number of a block; null: the stage below of a convolutional network, the last LayerNorm of a transformer",
+        description="module whose output is read, by name, or the number of a block; null: the stage below of a network in stages, the last LayerNorm of a transformer, the output of a user's own network",
     )
     stage: int = Field(
         3,
         ge=1,
         le=8,
-        description="stage that layer=null means where a network has stages layer1, layer2, ...",
+        description="stage that layer=null means where a network has stages layer1, layer2, ... or stages.0, stages.1, ...",
     )
     final_norm: bool = Field(
         True,
@@ -37,7 +37,7 @@ class ProbeNetwork(Section):
         8,
         ge=4,
         le=32,
-        description="pixels a cell of a staged network covers at most: later strides become 1; null: as built; a transformer has its patch",
+        description="pixels a cell of a ResNet covers at most: later strides become 1; null: as built; other networks are as built",
     )
     padding: Literal["zeros", "reflect"] = Field(
         "zeros",
@@ -107,9 +107,9 @@ class ProbePropagation(Section):
         "bilinear",
         description="scores to the frame: bilinear; bilinear to whole patches, then nearest (dino); nearest; bilinear by aligned corners",
     )
-    stretch: Literal["off", "on", "dino"] = Field(
-        "off",
-        description="each channel to [0, 1] after upsampling, for the output only; dino: and a channel of one positive value wins",
+    stretch: Literal["none", "channels", "dino"] = Field(
+        "none",
+        description="each channel to [0, 1] after upsampling, for the output only; dino: there a channel of one positive value wins",
     )
     tile: int = Field(
         8, ge=4, le=128, description="side of the query tile, in cells; changes speed, not results"
@@ -164,7 +164,7 @@ def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[str
 
 _CRW = {
     "context": 20, "repeats": "padded", "free_first": True, "radius": 12, "window": "open_disc", "top_k": 10,
-    "ties": "cut", "temperature": 0.05, "first_labels": "bilinear", "upsample": "bilinear", "stretch": "off",
+    "ties": "cut", "temperature": 0.05, "first_labels": "bilinear", "upsample": "bilinear", "stretch": "none",
 }  # fmt: skip
 _DINO = {
     "context": 7, "repeats": "none", "radius": 12, "window": "square", "top_k": 5, "ties": "kept", "temperature": 0.1,
@@ -179,7 +179,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "": {
             "input": {"rule": "dinov3", "short": 960, "resize": "pillow"},
             "propagation": {
-                **_DINO, "window": "disc", "temperature": 0.2, "first_labels": "nearest_exact", "upsample": "nearest", "stretch": "on",
+                **_DINO, "window": "disc", "temperature": 0.2, "first_labels": "nearest_exact", "upsample": "nearest", "stretch": "channels",
             },
         }
     },
@@ -188,7 +188,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "": {
             "input": {"rule": "short", "short": 480, "resize": "opencv"},
             "propagation": {
-                **_CRW, "repeats": "twice", "free_first": False, "temperature": 0.07, "first_labels": "nearest_twice", "stretch": "on",
+                **_CRW, "repeats": "twice", "free_first": False, "temperature": 0.07, "first_labels": "nearest_twice", "stretch": "channels",
             },
         }
     },

@@ -320,12 +320,12 @@ def _best_in_windows(
         for left in range(0, columns, step):
             some = slice(top, top + max(1, step // columns)), slice(left, left + step)
             chosen = tiles[some]
-            blocks = [_blocks_of(key, chosen, top, left, radius) for key in keys]
+            products = [chosen @ _blocks_of(key, chosen, top, left, radius) for key in keys]
             hidden = None
             if ones is not None:
                 hidden = _blocks_of(ones, chosen, top, left, radius) == 0
             scores[some], places[some] = _topk_tiles(
-                chosen, blocks, hidden, radius=radius, k=k, offsets=offsets
+                products, hidden, tile=tile, radius=radius, k=k, offsets=offsets
             )
     scores = untile(scores[None], height, width)[0].flatten(1).T  # (h*w, k)
     places = untile(places[None], height, width)[0].flatten(1).T
@@ -344,24 +344,23 @@ def _blocks_of(x: Tensor, tiles: Tensor, top: int, left: int, radius: int) -> Te
 
 
 def _topk_tiles(
-    tiles: Tensor, blocks: list[Tensor], hidden: Tensor | None, *, radius: int, k: int, offsets: Tensor
+    scores: list[Tensor], hidden: Tensor | None, *, tile: int, radius: int, k: int, offsets: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Best k scores of some tiles, descending, and their places (memory, row offset, column offset) as one number.
+    """Best k of scores M of (rows, columns, t*t, (t+2r)^2), descending, and their places (memory, row offset, column offset) as one number.
 
     Cells at the same offset in all memories are a group, by its best. The best k cells lie in the best k groups, so one
     selection among the offsets and one among M * k cells do for a selection in every memory.
     """
-    tile, window = math.isqrt(tiles.shape[2]), (2 * radius + 1) ** 2
-    scores = [tiles @ block for block in blocks]  # M of (rows, columns, t*t, (t+2r)^2)
+    window = (2 * radius + 1) ** 2
     best = reduce(torch.maximum, scores)
     if hidden is not None:
         best = best.masked_fill(hidden, -math.inf)
     candidates = _windows(best, tile, radius)
     if len(offsets) < window:
         candidates = candidates[..., offsets]
-    groups = candidates.topk(min(k, len(offsets)), dim=-1, sorted=len(blocks) == 1)
+    groups = candidates.topk(min(k, len(offsets)), dim=-1, sorted=len(scores) == 1)
     chosen = offsets[groups.indices]
-    if len(blocks) == 1:
+    if len(scores) == 1:
         return groups.values, chosen
     places = _in_block(chosen, tile, radius)
     cells = torch.stack([s.gather(-1, places) for s in scores], dim=-2)  # (rows, columns, t*t, M, k)

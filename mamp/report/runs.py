@@ -63,6 +63,7 @@ class Evaluation:
         found = {
             "data": " ".join(str(self.info[key]) for key in ("dataset", "split") if self.info.get(key)),
             "protocol": self.info.get("protocol"),
+            "name": self.info.get("name"),
             "method": method.get("name") or self.info.get("baseline"),
             "preset": method.get("preset"),
             "weights": "untrained" if made.get("untrained") else str(weights.get("sha256") or "")[:12],

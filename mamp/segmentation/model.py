@@ -25,13 +25,6 @@ from mamp.segmentation.segment import given_masks
 from mamp.segmentation.segmenter import Segmenter
 from mamp.segmentation.stream import Given, Timing, carry, decode_ahead
 
-CHOSEN_LATER = (
-    "preset",
-    "propagation",
-    "motion",
-    "training",
-)  # not kept with weights, or a preset could not set them
-
 
 @dataclass(frozen=True)
 class Model:
@@ -51,7 +44,8 @@ class Model:
         """What masks depend on, as JSON for `evaluate`: the config, and the weights' checksum and provenance."""
         info: dict[str, Any] = {"config": self.config.model_dump(mode="json")}
         if hasattr(self.config.method, "label"):
-            info["name"] = self.config.method.label()
+            untrained = self.weights is not None and self.weights.provenance.get("untrained")
+            info["name"] = self.config.method.label() + (" untrained" if untrained else "")
         if self.weights is not None:
             info["weights"] = {"sha256": checksum(self.weights.state), "provenance": self.weights.provenance}
         return info
@@ -105,8 +99,7 @@ def load(
     if weights is None:
         weights = stored.default_for(configs.load(None, overrides).method.name)
     found = stored.read(weights)
-    network = {key: value for key, value in found.method.items() if key not in CHOSEN_LATER}
-    config = configs.load(None, overrides, dataset=dataset, base={"method": network})
+    config = configs.load(None, overrides, dataset=dataset, base={"method": found.method})
     return Model(_network(found, config), config, where, found)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,14 @@ from mamp.ops.folding import fold_batch_norms
 from mamp.ops.reading import read_pickle
 
 SHIPPED = Path(__file__).parent
+# of a method's config, what is no property of weights: how they propagate is chosen where they are used
+CHOSEN_LATER = ("preset", "propagation", "motion", "training")
 DEFAULTS = {"mamp": "mamp-small"}  # method -> the shipped weights that serve where none are named
 
 
 @dataclass(frozen=True)
 class Weights:
-    """state: name -> tensor. method: the method's config as a mapping. provenance: how they were made."""
+    """state: name -> tensor. method: what a config says of the network alone. provenance: how they were made."""
 
     path: Path
     state: dict[str, Tensor]
@@ -64,7 +66,9 @@ def read(source: Path | str) -> Weights:
     Raises UserError when there is no such file, or it is not one of these.
     """
     path = _find(source)
-    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
+    found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
+    network = {key: value for key, value in found.method.items() if key not in CHOSEN_LATER}
+    return replace(found, method=network)
 
 
 def load_model(weights: Weights, method: Any) -> nn.Module:

@@ -148,6 +148,31 @@ def test_a_dry_run_prints_what_would_be_sent_and_sends_nothing(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_sweep_over_presets_and_layers_of_the_probe_is_an_evaluation_each(
+    scheduler: Path, repository: Path, tmp_path: Path, capsys
+):
+    recipe, changes = (
+        repository / "configs" / "probe.yaml",
+        ["method.preset=dino,crw", "method.network.layer=-1,-2"],
+    )
+    words = [
+        "evaluate",
+        recipe,
+        "davis2017",
+        "/data",
+        "--run",
+        tmp_path / "run",
+        "method.encoder=timm:test_vit",
+    ]
+    assert send(*words, *changes, "--dry-run") == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if ": mamp evaluate" in line]
+    assert [line.split(":")[0].split("/")[-1] for line in told] == [
+        "preset=dino,layer=-1", "preset=dino,layer=-2", "preset=crw,layer=-1", "preset=crw,layer=-2",
+    ]  # fmt: skip
+    assert all("method.encoder=timm:test_vit" in line and "method.name=probe" in line for line in told)
+    assert not scripts(scheduler)
+
+
 def test_a_dry_run_of_shared_work_shows_the_job_behind_it(scheduler: Path, recipe: Path, capsys):
     assert send("evaluate", recipe, "davis2017", "/davis", "slurm.array=3", "--dry-run") == 0
     out = capsys.readouterr().out

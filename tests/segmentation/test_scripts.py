@@ -15,7 +15,7 @@ COMMANDS = {
 }
 
 
-STM_COMMANDS = {
+METHOD_COMMANDS = {
     "train_stm.sh": (
         ["davis root", "youtube", "train.batch=8"],
         ["train", "configs/stm_cycle_hybrid.yaml", "data.root=davis root", "data.root=youtube",
@@ -26,13 +26,16 @@ STM_COMMANDS = {
         ["evaluate", "davis2017", "root", "--split", "val", "--out", "out", "method.name=stm", "method.preset=published",
          "--weights", "a b"],
     ),
+    "probe.sh": (
+        ["root", "out", "timm:a", "method.preset=crw", "--processes", "2"],
+        ["evaluate", "davis2017", "root", "--split", "val", "--out", "out", "method.name=probe", "method.encoder=timm:a",
+         "method.preset=crw", "--processes", "2"],
+    ),
     "demo_stm.sh": (
         ["video", "mask.png", "out", "--weights", "w", "--overlay-style", "erf"],
         ["segment", "video", "--mask", "mask.png", "--out", "out", "--overlay", "out/overlay.mp4", "method.name=stm",
          "method.preset=published", "method.propagation.correction_written=true", "--weights", "w", "--overlay-style", "erf"],
     ),
-}  # fmt: skip
-AFB_COMMANDS = {
     "train_afb_urr.sh": (
         ["davis root", "train.init=w"],
         ["train", "configs/afb_urr_davis.yaml", "data.root=davis root", "validation.dataset=davis2017",
@@ -49,14 +52,13 @@ AFB_COMMANDS = {
          "method.name=afb_urr", "--weights", "w"],
     ),
 }  # fmt: skip
-SUPERVISED = {**STM_COMMANDS, **AFB_COMMANDS}
 
 
-@pytest.mark.parametrize("name", SUPERVISED)
-def test_a_script_of_a_supervised_method_is_one_command(name, tmp_path, repository):
+@pytest.mark.parametrize("name", METHOD_COMMANDS)
+def test_a_script_of_a_method_is_one_command(name, tmp_path, repository):
     (tmp_path / "_env.sh").write_text(STUB)
     script = shutil.copy(repository / "scripts" / name, tmp_path / name)
-    arguments, expected = SUPERVISED[name]
+    arguments, expected = METHOD_COMMANDS[name]
     done = subprocess.run(
         ["bash", script, *arguments], capture_output=True, text=True, check=True, env={"root": "."}
     )

@@ -15,7 +15,7 @@ from mamp import methods
 from mamp.config import METHOD_CONFIGS, Config, ProbeConfig
 from mamp.errors import UserError
 from mamp.methods.base import TrainingTask
-from mamp.methods.probe.encoders import build_encoder
+from mamp.methods.probe.encoders import build_encoder, wrap
 from mamp.methods.probe.propagator import ProbePropagator as build_propagator
 
 __all__ = ["build_model", "build_pretrained", "build_propagator", "build_task", "from_published", "on_trunk"]
@@ -44,13 +44,14 @@ def build_pretrained(method: ProbeConfig) -> nn.Module:
 def on_trunk(network: nn.Module, trunk: Any, method: ProbeConfig) -> nn.Module:
     """The encoder that a network of another method of ours has; trunk: that method's config.
 
-    Raises UserError for a method without a trunk.
+    Raises UserError for a method without a trunk, and for a layer that it does not have.
     """
     build = getattr(methods.get(trunk.name), "build_trunk", None)
     if build is None:
         able = [name for name in methods.METHODS if hasattr(methods.get(name), "build_trunk")]
         raise UserError(f"method {trunk.name} has no trunk to probe; use one of {', '.join(able)}")
-    return build(network, trunk)
+    found = build(network, trunk)
+    return wrap(found, method.network, own=not hasattr(found, "layer1"))
 
 
 def build_task(config: Config) -> TrainingTask:

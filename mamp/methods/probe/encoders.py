@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mamp.config import ProbeConfig
+from mamp.config import ProbeConfig, ProbeNetwork
 from mamp.errors import UserError
 from mamp.methods.probe.positions import fit_positions
 
@@ -32,12 +32,12 @@ class Encoder(nn.Module):
     images come in whole patches. Class and register tokens come first and are dropped.
     """
 
-    normalises = False  # images come with mean and deviation taken out
-
     def __init__(self, network: nn.Module, *, layer: str, norm: str = "", positions: str = "size") -> None:
         super().__init__()
         self.network, self.layer, self.norm, self.positions = network, layer, norm, positions
         self.patch = patch_side(network)
+        # a trunk of ours takes RGB in [0, 1]; for others mean and deviation are taken out before
+        self.normalises = bool(getattr(network, "normalises", False))
 
     @torch.compiler.disable
     def forward(self, images: Tensor) -> Tensor:
@@ -81,7 +81,8 @@ class Encoder(nn.Module):
             )
         if output.ndim == 4:
             first, last = (_skew(output.shape[a:b], size) for a, b in ((2, 4), (1, 3)))
-            return output if first <= last else output.movedim(-1, 1)
+            output = output if first <= last else output.movedim(-1, 1)
+            return output.flatten(0, 1)[None]  # MAMP's trunk sees an image in several views
         height, width = size[0] // self.patch, size[1] // self.patch
         extra = output.shape[1] - height * width
         if extra < 0 or self.patch == 1:
@@ -109,9 +110,17 @@ def build_encoder(method: ProbeConfig, *, pretrained: bool) -> Encoder:
         network = _timm(name, wanted)
     else:
         network = _users_own(method.encoder, source, name)
-    layer = find_layer(network, knobs.layer, stage=knobs.stage, own=not library)
     if pretrained and knobs.weights is not None and named is None:
-        load_state(network, Path(knobs.weights), layer)
+        load_state(network, Path(knobs.weights), find_layer(network, knobs, own=not library))
+    return wrap(network, knobs, own=not library)
+
+
+def wrap(network: nn.Module, knobs: ProbeNetwork, *, own: bool) -> Encoder:
+    """The network, read and changed as `knobs` say; own: layer=null means its output.
+
+    Raises UserError when there is no such layer.
+    """
+    layer = find_layer(network, knobs, own=own)
     _change_strides(network, knobs.stage_stride)
     if knobs.padding == "reflect":
         _reflect(network)
@@ -197,41 +206,34 @@ def _users_own(spec: str, source: str, name: str) -> nn.Module:
     return network
 
 
-def find_layer(network: nn.Module, layer: int | str | None, *, stage: int, own: bool) -> str:
-    """The name of the module to read; "" is the network's output, which null means for a user's own (`own`)."""
-    names = dict(network.named_modules())
+def find_layer(network: nn.Module, knobs: ProbeNetwork, *, own: bool) -> str:
+    """The name of the module to read; "" is the network's output, which layer=null means where `own`."""
+    layer, names = knobs.layer, dict(network.named_modules())
+    numbered = blocks(network)
+    choice = f"use one of {', '.join(layers(network))}"
     if isinstance(layer, int):
-        numbered = blocks(network)
-        if not -len(numbered) <= layer < len(numbered):
-            raise UserError(
-                f"method.network.layer={layer} is no block; this encoder has blocks 0 to {len(numbered) - 1}"
-                if numbered
-                else f"method.network.layer={layer}: this encoder has no numbered blocks; use one of {', '.join(layers(network))}"
-            )
-        return numbered[layer]
+        if -len(numbered) <= layer < len(numbered):
+            return numbered[layer]
+        there = f"has blocks 0 to {len(numbered) - 1}" if numbered else f"has no numbered blocks; {choice}"
+        raise UserError(f"method.network.layer={layer} is no block; this encoder {there}")
     if layer is not None:
         if layer not in names or not layer:
-            raise UserError(
-                f"method.network.layer={layer} is no layer of this encoder; use one of {', '.join(layers(network))}"
-            )
+            raise UserError(f"method.network.layer={layer} is no layer of this encoder; {choice}")
         return layer
     if own:
         return ""
-    if "layer1" in names:
-        if f"layer{stage}" not in names:
+    for pattern, first in (("layer{}", 1), ("stages.{}", 0)):
+        if pattern.format(first) in names:
+            if (stage := pattern.format(knobs.stage - 1 + first)) in names:
+                return stage
             raise UserError(
-                f"method.network.stage={stage}: this encoder has no layer{stage}; use one of {', '.join(layers(network))}"
+                f"method.network.stage={knobs.stage}: this encoder has no {stage}; set method.network.stage lower, or method.network.layer: {choice}"
             )
-        return f"layer{stage}"
     if norm := final_norm(network):
         return norm
-    numbered = blocks(network) or [
-        n for n in names if n.startswith(("stages.", "features.")) and n.count(".") == 1
-    ]
+    numbered = numbered or [n for n in names if n.startswith("features.") and n.count(".") == 1]
     if not numbered:
-        raise UserError(
-            f"this encoder's layers are not known by name; set method.network.layer to one of {', '.join(layers(network))}"
-        )
+        raise UserError(f"this encoder's layers are not known by name; set method.network.layer: {choice}")
     return numbered[-1]
 
 
@@ -258,7 +260,7 @@ def blocks(network: nn.Module) -> list[str]:
 
 def final_norm(network: nn.Module) -> str:
     """The name of a transformer's last LayerNorm, or ""."""
-    for name in ("norm", "encoder.ln", "ln_post", "fc_norm"):
+    for name in ("norm", "encoder.ln", "ln_post"):
         try:
             module = network.get_submodule(name)
         except AttributeError:
@@ -269,7 +271,10 @@ def final_norm(network: nn.Module) -> str:
 
 
 def patch_side(network: nn.Module) -> int:
-    """Pixels of a transformer's patch: its first convolution has no overlap; 1 for other networks."""
+    """Pixels of a transformer's patch: what it says as `patch`, or its first convolution without overlap; 1 for other networks."""
+    told = getattr(network, "patch", None)
+    if isinstance(told, int):
+        return told
     if not blocks(network):
         return 1
     for module in network.modules():

@@ -38,7 +38,7 @@ def to_frame(scores: Tensor, size: tuple[int, ...], *, how: str, stretch: str, c
         full = resize(scores, (scores.shape[-2] * cell, scores.shape[-1] * cell))
     else:
         full = resize(scores, (height, width))
-    if stretch != "off":
+    if stretch != "none":
         full = stretched(full, constant=2.0 if stretch == "dino" else 0.0)
     if how == "patch":
         full = pillow_nearest(full, (height, width))

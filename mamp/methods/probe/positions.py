@@ -22,27 +22,31 @@ def fit_positions(network: nn.Module, grid: tuple[int, int], *, how: str) -> Non
     if learnt is None:
         learnt = getattr(holder, name).detach().clone()
         holder._learnt_positions = learnt
+        holder._learnt_grid = _own_grid(network)
     present = getattr(holder, name)
     if getattr(holder, "_fitted_grid", None) != grid or present.device != learnt.device:
-        resampled = resample(learnt.to(present.device), grid, how=how)
+        resampled = resample(learnt.to(present.device), grid, how=how, learnt=holder._learnt_grid)  # type: ignore[arg-type]
         setattr(holder, name, nn.Parameter(resampled, requires_grad=False))
         holder._fitted_grid = grid  # type: ignore[assignment]
         holder._learnt_positions = learnt.to(present.device)
         _tell_size(network, grid)
 
 
-def resample(positions: Tensor, grid: tuple[int, int], *, how: str) -> Tensor:
-    """(1, N, D) of a square grid, class and register positions first, to (1, N', D) of grid (h, w)."""
+def resample(
+    positions: Tensor, grid: tuple[int, int], *, how: str, learnt: tuple[int, int] | None = None
+) -> Tensor:
+    """(1, N, D), class and register positions first, to (1, N', D) of grid (h, w); learnt: their own grid, None is square."""
     side = math.isqrt(positions.shape[1])
-    first = positions.shape[1] - side * side
-    if grid == (side, side):
+    own = learnt or (side, side)
+    first = positions.shape[1] - own[0] * own[1]
+    if grid == own:
         return positions
-    square = positions[:, first:].float().transpose(1, 2).unflatten(2, (side, side))
+    old = positions[:, first:].float().transpose(1, 2).unflatten(2, own)  # (1, D, h0, w0)
     if how == "scale":
-        factor = [(cells + 0.1) / side for cells in grid]
-        found = F.interpolate(square, scale_factor=factor, mode="bicubic")[..., : grid[0], : grid[1]]
+        factor = [(new + 0.1) / cells for new, cells in zip(grid, own, strict=True)]
+        found = F.interpolate(old, scale_factor=factor, mode="bicubic")[..., : grid[0], : grid[1]]
     else:
-        found = F.interpolate(square, size=grid, mode="bicubic", antialias=True)
+        found = F.interpolate(old, size=grid, mode="bicubic", antialias=True)
     tokens = found.flatten(2).transpose(1, 2).to(positions.dtype)  # (1, h*w, D)
     return torch.cat((positions[:, :first], tokens), dim=1)
 
@@ -58,6 +62,12 @@ def _positions(network: nn.Module) -> tuple[nn.Module | None, str]:
     if dynamic and isinstance(held, Tensor) and held.ndim == 3:
         return network, "pos_embed"
     return None, ""
+
+
+def _own_grid(network: nn.Module) -> tuple[int, int] | None:
+    """The grid (h, w) that the network was made for, where it says so."""
+    size = getattr(getattr(network, "patch_embed", None), "grid_size", None)
+    return None if size is None else (int(size[0]), int(size[1]))
 
 
 def _tell_size(network: nn.Module, grid: tuple[int, int]) -> None:

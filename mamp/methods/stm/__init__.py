@@ -11,8 +11,9 @@ from mamp.methods.stm.network import Stm
 from mamp.methods.stm.propagator import StmPropagator as build_propagator
 from mamp.methods.stm.published import from_published
 from mamp.methods.stm.task import StmTask as build_task
+from mamp.methods.stm.trunk import StmTrunk as build_trunk
 
-__all__ = ["build_model", "build_propagator", "build_task", "from_published"]
+__all__ = ["build_model", "build_propagator", "build_task", "build_trunk", "from_published"]
 
 
 def build_model(method: StmConfig) -> Stm:
