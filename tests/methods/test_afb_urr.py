@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mamp import config
-from mamp.methods import afb_urr, probe
+from mamp.methods import afb_urr
 from mamp.methods.afb_urr.bank import FeatureBank
 from mamp.methods.afb_urr.fitting import Tall
 from mamp.methods.afb_urr.losses import segmentation_loss
@@ -368,9 +368,3 @@ def test_stms_weights_begin_the_trunks(tmp_path):
     torch.save(source.state_dict(), tmp_path / "stm.pth")
     initialise(model, str(tmp_path / "stm.pth"), colour="rgb")
     assert torch.equal(model.query_encoder.res4[0].conv1.weight, source.query_encoder.res4[0].conv1.weight)
-
-
-def test_the_probe_reads_its_query_encoder():
-    method = settings().method
-    trunk = probe.on_trunk(afb_urr.build_model(method).eval(), method, config.ProbeConfig())
-    assert trunk(torch.rand(1, 3, 32, 48)).shape == (1, 16, 4, 6)
