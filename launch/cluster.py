@@ -133,5 +133,6 @@ def _ask(*command: str) -> str:
     except (OSError, subprocess.SubprocessError) as error:
         raise UserError(f"{command[0]} does not answer ({error}); try again") from None
     if ran.returncode and "Invalid job id" not in ran.stderr:  # so it calls a job that is long over
-        raise UserError(f"{command[0]}: {ran.stderr.strip().splitlines()[-1:] or ran.returncode}; try again")
+        told = ran.stderr.strip().splitlines() or [f"status {ran.returncode}"]
+        raise UserError(f"{command[0]}: {told[-1]}; try again")
     return ran.stdout

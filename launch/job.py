@@ -22,7 +22,6 @@ from launch import journal
 
 # the code kept with the run comes before the working directory's
 START = "import runpy, sys; sys.path[0] = sys.argv.pop(1); runpy.run_module('mamp', run_name='__main__', alter_sys=True)"
-TRY_AGAIN = 75  # how `mamp` ends when a signal made it save
 POLL_S = 0.1
 
 

@@ -9,7 +9,7 @@ from typing import Any
 def add(commands: Any) -> None:
     """Put the command into the parser."""
     config = commands.add_parser("config", help="every knob of a method: key, default, meaning")
-    config.add_argument("method", metavar="METHOD", help="mamp")
+    config.add_argument("method", metavar="METHOD", help="mamp, stm or probe")
     config.set_defaults(function=_run)
 
 

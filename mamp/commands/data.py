@@ -121,6 +121,7 @@ def _pack(args: argparse.Namespace) -> None:
     from mamp.config import DataConfig
     from mamp.config.pack import PackConfig
     from mamp.data.pack import pack
+    from mamp.files import MB
 
     if args.processes is not None and args.processes < 1:
         raise UserError(f"--processes is {args.processes}; give 1 or more")
@@ -143,9 +144,9 @@ def _pack(args: argparse.Namespace) -> None:
         f"{args.out}: {done.clips} clips, {done.frames} frames, {done.redone} clips packed now, all of them read back"
     )
     print(
-        f"before: {done.bytes_before / 1e6:.1f} MB, {done.speed_before:.0f} frames/s read at random by one process"
+        f"before: {done.bytes_before / MB:.1f} MB, {done.speed_before:.0f} frames/s read at random by one process"
     )
-    print(f"after: {done.bytes_after / 1e6:.1f} MB, {done.speed_after:.0f} frames/s")
+    print(f"after: {done.bytes_after / MB:.1f} MB, {done.speed_after:.0f} frames/s")
 
 
 def _add_holdout(kinds: Any) -> None:

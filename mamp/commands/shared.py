@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-OVERRIDES = "settings over the preset and the config file, for example method.propagation.top_k=10; `mamp config mamp` lists them"
+OVERRIDES = "settings over the preset and the config file, for example method.propagation.top_k=10; `mamp config METHOD` lists them"
 
 
 def common(parser: argparse.ArgumentParser, run: Any) -> None:
     """--device and --quiet; `run` is what the command calls."""
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default %(default)s)")
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default %(default)s)"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
     parser.set_defaults(function=run)
 

@@ -51,7 +51,7 @@ class LabelCarrier:
     State: the memory frames that the memory rule can still read, and the pending frame. The rule bounds it.
     backfill: a late object is also looked for in the memory frames. free_first: the first frame is read once without a window.
 
-    A method gives `_features`, `_to_grid` and `_to_frame`, and may give `_fitted`, `_remembered`, `_moved` and `_forget`.
+    A method gives `_features`, `_to_grid` and `_to_frame`, and may give `_fitted`, `_remembered`, `_moved`, `_forget` and `_make_room`.
     """
 
     def __init__(
@@ -175,6 +175,7 @@ class LabelCarrier:
         counts.update(read)
         chosen = sorted(counts)
         moved: dict[int, tuple[Tensor, Tensor]] = {}
+        # a frame that is named twice is moved twice, as published: the recorded flow requests count it
         for i in sorted([*read, *(i for i in chosen if not counts[i])]):
             moved[i] = self._moved(index, i, self.memory[i].features, self.memory[i].labels)
         keys = [moved[i][0] for i in chosen]  # M of (C, h, w)

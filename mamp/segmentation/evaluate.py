@@ -22,11 +22,8 @@ from mamp.progress import Progress, say
 from mamp.segmentation.record import Maker, Record, claim, codes, digest, is_told, record_file, write_run
 from mamp.segmentation.stream import Given, Steps, Timing, carry, decode_ahead
 
-_SETTINGS, _SCORES, _SEQUENCES = (
-    0,
-    1,
-    2,
-)  # locks: to look at run.json, to score, and from there on one a sequence
+# locks: to look at run.json, to score, and from there on one a sequence
+_SETTINGS, _SCORES, _SEQUENCES = 0, 1, 2
 _NAMED = 10  # sequences that are named in a message
 
 

@@ -104,11 +104,8 @@ STYLES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "mask": first_object,
     "rim": rimmed,
 }
-OVERLAY_STYLES = (
-    *STYLES,
-    "heatmap",
-    "erf",
-)  # the last two are drawn from what a segmenter knows besides labels
+# the last two are drawn from what a segmenter knows besides labels
+OVERLAY_STYLES = (*STYLES, "heatmap", "erf")
 
 
 class Film:

@@ -80,3 +80,10 @@ def test_an_evaluation_shows_its_sequences_and_score(tmp_path: Path, scheduler: 
 def test_a_folder_without_runs_is_named(tmp_path: Path, capsys):
     assert status.main([str(tmp_path)]) == 2
     assert "holds no run that was submitted" in capsys.readouterr().err
+
+
+def test_a_queue_that_cannot_be_asked_is_told_in_its_own_words(run: Path, tmp_path: Path, capsys):
+    words = "slurm_load_jobs error: Unable to contact slurm controller"
+    (tmp_path / "programs" / "squeue").write_text(f"#!/bin/sh\necho '{words}' >&2\nexit 1\n")
+    assert status.main([str(run)]) == 2
+    assert capsys.readouterr().err == f"launch: squeue: {words}; try again\n"

@@ -68,6 +68,6 @@ def test_a_blurred_step_moves_to_the_edge_of_the_image():
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
-def test_a_grey_image_says_nothing_and_a_flat_map_stays(value: float):
+def test_a_flat_map_stays_flat_whatever_the_image(value: float):
     maps = torch.full((1, 12, 9), value)
     torch.testing.assert_close(guided_filter(torch.rand(3, 12, 9), maps, radius=3, eps=1e-4), maps)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -53,9 +51,6 @@ def test_jobs_share_an_evaluation_one_behind_them_scores_and_a_last_one_scores_a
 
 
 def test_packing_makes_what_training_reads(sent, recipe: Path, footage: Path, tmp_path: Path):
-    known = subprocess.run([sys.executable, "-m", "mamp", "data", "pack", "--help"], capture_output=True)
-    if known.returncode:
-        pytest.skip("this mamp has no `mamp data pack`")
     run = sent("pack", recipe, footage, "--size", "32", run=tmp_path / "run")
     end = ended(run)
     assert (end.state, end.step) == ("FINISHED", "4"), end.reason
