@@ -99,6 +99,8 @@ def load(
     if weights is None:
         weights = stored.default_for(configs.load(None, overrides).method.name)
     found = stored.read(weights)
+    if (named := configs.named_method(overrides)) is not None:
+        stored.expect_method(found, named)
     config = configs.load(None, overrides, dataset=dataset, base={"method": found.method})
     return Model(_network(found, config), config, where, found)
 

@@ -76,19 +76,23 @@ def load_model(weights: Weights, method: Any) -> nn.Module:
 
     Raises UserError when the weights are of another method, width or form.
     """
-    kept = weights.method.get("name")
-    if kept != method.name:
-        raise UserError(
-            f"{weights.path} holds weights of method {kept}, not {method.name}; set method.name={kept}"
-        )
+    expect_method(weights, method.name)
     model = methods.get(method.name).build_model(method)
     fill(model, weights, remedy="leave the network to the weights")
     return fold_batch_norms(model)
 
 
+def expect_method(weights: Weights, name: str) -> None:
+    """UserError when the weights are of another method than `name`."""
+    kept = weights.method.get("name")
+    if kept != name:
+        raise UserError(f"{weights.path} holds weights of method {kept}, not {name}; set method.name={kept}")
+
+
 def fill(model: nn.Module, weights: Weights, *, remedy: str) -> None:
     """Put the weights into `model`; UserError that ends in `remedy` when they are of another width or form."""
-    own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    entries = model.state_dict()
+    own = {name: tuple(value.shape) for name, value in entries.items()}
     found = {name: tuple(value.shape) for name, value in weights.state.items()}
     for name in sorted(own.keys() | found.keys()):
         if own.get(name) != found.get(name):
@@ -96,9 +100,7 @@ def fill(model: nn.Module, weights: Weights, *, remedy: str) -> None:
                 f"{weights.path} does not fit this network: {name} is {found.get(name, 'absent')} there and "
                 f"{own.get(name, 'absent')} here ({_network(weights)}); {remedy}"
             )
-    model.load_state_dict(
-        {name: value.to(model.state_dict()[name].dtype) for name, value in weights.state.items()}
-    )
+    model.load_state_dict({name: value.to(entries[name].dtype) for name, value in weights.state.items()})
 
 
 def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:

@@ -153,7 +153,15 @@ def test_hard_labels_are_remembered_as_label_maps():
 
 def test_mamps_own_propagator_is_the_preset_mamp_where_they_agree():
     torch.manual_seed(0)
-    own = config.load(None, ["method.encoder.width=0.125", "method.encoder.features=8"]).method
+    plain = ["short_side=null", "edge_radius=0", "radius=16"]  # the probe sees frames as they are
+    own = config.load(
+        None,
+        [
+            "method.encoder.width=0.125",
+            "method.encoder.features=8",
+            *(f"method.propagation.{k}" for k in plain),
+        ],
+    ).method
     network = methods.get("mamp").build_model(own).eval()
     frames = list(clip(6))  # masks in whole cells, so that both read the same first labels
     knobs = method("method.preset=mamp", "method.encoder=mamp")

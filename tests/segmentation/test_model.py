@@ -199,3 +199,8 @@ def test_a_compiled_network_gives_the_same_masks(stored):
         segmenter.step(frame, mask)
         labels.append(segmenter.step(second))
     np.testing.assert_array_equal(*labels)
+
+
+def test_weights_of_another_method_than_is_named_are_refused(stored):
+    with pytest.raises(UserError, match=r"holds weights of method mamp, not stm; set method\.name=mamp"):
+        mamp.load(stored, device="cpu", overrides=["method=stm"])
