@@ -143,7 +143,7 @@ class FeatureBank:
 
     # -- learning
 
-    def absorb(self, keys: Tensor, values: Tensor, index: int) -> None:
+    def absorb(self, keys: Tensor, values: Tensor, *, index: int) -> None:
         """Take in frame number `index`: keys (K+1, C, n) and values (K+1, V, n); an object seen for the first time begins its bank.
 
         Indices grow from call to call.
