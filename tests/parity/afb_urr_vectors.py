@@ -184,10 +184,9 @@ def _late(case: Case, inputs: Arrays) -> dict[str, object]:
     ids = [int(i) for i in inputs["in.late_object_ids"]]
     starts = [int(t) for t in inputs["in.late_mask_frames"]]
     offset, objects = min(starts), max(ids)
-    given = {
-        t: (one_hot(mask * i, objects), i)
-        for mask, i, t in zip((inputs["in.late_masks"] > 0).astype(np.uint8), ids, starts, strict=True)
-    }
+    given = {}
+    for labels, i, t in zip(inputs["in.late_masks"], ids, starts, strict=True):
+        given[t] = one_hot(np.where(labels == i, labels, 0), objects), i
     frames = images(inputs["in.late_frames"][offset:])
     fit = Tall(tuple(inputs["in.late_frames"].shape[1:3]), height)
     rows = torch.zeros(objects + 1, *fit.inner)
