@@ -51,7 +51,7 @@ def pick(splits: Splits, split: str, root: Path) -> dict[str, tuple[str, ...]]:
         there = (
             f"it has {', '.join(sorted(splits))}"
             if splits
-            else "it has neither lists in ImageSets nor db_info.yaml"
+            else "it has neither lists in ImageSets nor db_info.yaml; give the root of the data set (frames of your own: data set folder)"
         )
         raise UserError(f"{root} has no split {split}; {there}")
     if not splits[split]:

@@ -21,7 +21,8 @@ PALETTE = np.array([*_FIRST_COLOURS, *((i, i, i) for i in range(len(_FIRST_COLOU
 
 _LARGEST_PALETTE_ID = 254  # 255 is void in DAVIS
 _MOST_GREYS = 64  # a colour image with more distinct greys than this is a photograph, not a mask
-_MANY = 64  # ids in a mask above which it is looked at whether it is one at all
+_MANY = 64  # ids in a mask above which it may be a photograph
+_MANY_SOFT = 8  # ids in a mask that is mostly 255 above which it is one object with soft edges
 _TINY = 4096  # pixels of an image that is too small to be told from a photograph
 _LEAST_FLAT = (
     0.5  # part of neighbouring pixels that are equal: over 0.9 in masks of any kind, under 0.4 in photographs
@@ -139,11 +140,9 @@ def _refuse_picture(path: Path, labels: np.ndarray) -> None:
     """UserError for greys that are no ids: a photograph, or the soft edges of one white object."""
     counts = np.bincount(labels.reshape(-1), minlength=256)
     many = int((counts > 0).sum())
-    if many <= _MANY:
-        return
-    if (labels[:, 1:] == labels[:, :-1]).mean() < _LEAST_FLAT:
+    if many > _MANY and (labels[:, 1:] == labels[:, :-1]).mean() < _LEAST_FLAT:
         looks = "a photograph"
-    elif counts[255] > counts[1:255].sum():
+    elif many > _MANY_SOFT and counts[255] > counts[1:255].sum():
         looks = "a white object with soft edges"
     else:
         return
@@ -164,7 +163,8 @@ def _from_colours(path: Path, pixels: np.ndarray) -> np.ndarray:
     if strangers or greys > _MOST_GREYS:
         raise UserError(
             f"mask {path} is a colour image with {len(colours):,} colours, {len(strangers):,} of them not in the DAVIS palette: "
-            "it looks like a photograph; give a PNG whose pixels are object numbers"
+            "it is a photograph, or painted in other colours; give a PNG whose pixels are object numbers, or paint in the DAVIS colours "
+            "(128,0,0 is object 1, 0,128,0 is 2)"
         )
     ids = np.array([_ID_OF_COLOUR[int(c)] for c in colours], dtype=np.uint8)
     return ids[inverse.reshape(codes.shape)]

@@ -17,7 +17,7 @@ def pick_device(name: str) -> torch.device:
         return torch.device(next(kind for kind, present in there.items() if present))
     kind, _, number = name.partition(":")
     if kind not in there or (number and not number.isdigit()):
-        raise UserError(f"device {name} is not known; use auto, cpu, cuda or mps")
+        raise UserError(f"device {name} is not known; use auto, cpu, cuda, cuda:N or mps")
     if not there[kind] or (kind == "cuda" and number and int(number) >= torch.cuda.device_count()):
         raise UserError(f"device {name} is not on this machine; use auto or cpu")
     return torch.device(name)

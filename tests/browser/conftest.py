@@ -31,7 +31,7 @@ def report(tmp_path_factory) -> Path:
     return base / "page.html"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # ended with these tests: a page that plays costs the later ones time
 def browser(tmp_path_factory) -> Iterator[Browser]:
     program = find_chromium()
     if program is None:

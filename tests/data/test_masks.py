@@ -206,9 +206,11 @@ def test_a_grey_photograph_is_no_mask(tmp_path: Path, palette: bool) -> None:
         read_mask(tmp_path / "a.png")
 
 
-def test_a_white_object_with_soft_edges_is_no_mask(tmp_path: Path) -> None:
+@pytest.mark.parametrize("edge", [3.0, 1.0])  # the narrow one has some fifty greys
+@pytest.mark.parametrize("radius", [60, 20])
+def test_a_white_object_with_soft_edges_is_no_mask(tmp_path: Path, edge: float, radius: int) -> None:
     y, x = np.mgrid[:200, :300]
-    soft = np.clip(255 * (60 - np.hypot(y - 100, x - 150)) / 3 + 128, 0, 255).astype(np.uint8)
+    soft = np.clip(255 * (radius - np.hypot(y - 100, x - 150)) / edge + 128, 0, 255).astype(np.uint8)
     Image.fromarray(soft).save(tmp_path / "a.png")
     with pytest.raises(UserError, match="looks like a white object with soft edges"):
         read_mask(tmp_path / "a.png")

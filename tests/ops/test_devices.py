@@ -14,7 +14,7 @@ def test_auto_is_a_device_of_this_machine():
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", ""])
 def test_a_device_that_is_not_known_is_refused(name):
-    with pytest.raises(UserError, match="is not known; use auto, cpu, cuda or mps"):
+    with pytest.raises(UserError, match="is not known; use auto, cpu, cuda, cuda:N or mps"):
         pick_device(name)
 
 
