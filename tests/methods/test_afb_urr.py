@@ -296,7 +296,7 @@ def test_a_few_steps_lower_the_loss():
         loss, _ = learner(ready)
         loss.backward()
         optimiser.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert losses[-1] < 0.9 * losses[0]
 
 

@@ -90,7 +90,7 @@ class AfbUrr(nn.Module):
 
     def look(self, frames: Tensor) -> Query:
         """Normalised frames (B, 3, H, W), encoded once for all objects."""
-        half = self.query_encoder.half(self.query_encoder.conv1(frames))
+        half = self.query_encoder.shallow(self.query_encoder.conv1(frames))
         deepest, eighth, quarter = self.query_encoder.deeper(half)
         key, value = self.head(deepest)
         refine3, refine2 = self.decoder.refine3, self.decoder.refine2

@@ -51,9 +51,9 @@ class Trunk(nn.Module):
 
     def stages(self, stem: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Output of the first convolution -> features at 1/16, 1/8, 1/4."""
-        return self.deeper(self.half(stem))
+        return self.deeper(self.shallow(stem))
 
-    def half(self, stem: Tensor) -> Tensor:
+    def shallow(self, stem: Tensor) -> Tensor:
         """Output of the first convolution -> features at 1/2."""
         return self.relu(self.bn1(stem))
 
