@@ -104,9 +104,9 @@ def fill(model: nn.Module, weights: Weights, *, remedy: str) -> None:
 
 
 def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:
-    """Read a published checkpoint (a dict with `state_dict`, or the bare dict) and write it as a file of ours."""
+    """Read a published checkpoint (a dict with `state_dict` or `model`, or the bare dict) and write it as a file of ours."""
     loaded = read_pickle(source)
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
+    state = loaded.get("state_dict", loaded.get("model", loaded)) if isinstance(loaded, dict) else loaded
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{source} holds no state dict; give a published checkpoint of {method}")
     state = {name.removeprefix("module."): value for name, value in state.items()}

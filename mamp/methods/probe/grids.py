@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mamp.methods.labels import normalised
-from mamp.methods.probe.frames import pillow_nearest
+from mamp.ops.pillow import pillow_nearest
 from mamp.ops.sizes import resize
 
 
