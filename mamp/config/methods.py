@@ -6,13 +6,16 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from mamp.config import mamp, probe, stm
+from mamp.config import mamp, probe, ssm, stm
 from mamp.config.section import Section
 
-Method = Annotated[mamp.MampConfig | stm.StmConfig | probe.ProbeConfig, Field(discriminator="name")]
+Method = Annotated[
+    mamp.MampConfig | stm.StmConfig | ssm.SsmConfig | probe.ProbeConfig, Field(discriminator="name")
+]
 METHOD_CONFIGS: dict[str, type[Section]] = {
     "mamp": mamp.MampConfig,
     "stm": stm.StmConfig,
+    "ssm": ssm.SsmConfig,
     "probe": probe.ProbeConfig,
 }
 
@@ -20,5 +23,6 @@ METHOD_CONFIGS: dict[str, type[Section]] = {
 PRESETS: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
     "mamp": mamp.PRESETS,
     "stm": stm.PRESETS,
+    "ssm": ssm.PRESETS,
     "probe": probe.PRESETS,
 }

@@ -19,7 +19,12 @@ from types import ModuleType
 
 from mamp.errors import UserError
 
-METHODS = {"mamp": "mamp.methods.mamp", "stm": "mamp.methods.stm", "probe": "mamp.methods.probe"}
+METHODS = {
+    "mamp": "mamp.methods.mamp",
+    "stm": "mamp.methods.stm",
+    "ssm": "mamp.methods.ssm",
+    "probe": "mamp.methods.probe",
+}
 
 
 def get(name: str) -> ModuleType:
