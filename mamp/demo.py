@@ -32,7 +32,7 @@ ROWS = {
     "copy": "first mask copied",
     "untrained": "untrained network",
     "trained": "trained network",
-    "shipped": "weights that come with mamp",
+    "shipped": "shipped weights",
 }
 FIGURES = ("J&F-Mean", "J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F-Decay")
 

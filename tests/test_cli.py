@@ -139,9 +139,9 @@ def test_a_folder_that_cannot_be_written_is_refused(world, tmp_path, capsys):
 def test_masks_are_never_written_over_the_frames_or_the_given_masks(world, tmp_path, capsys):
     before = {path.name: path.read_bytes() for path in (world / "frames").iterdir()}
     assert segment(world, world / "frames") == 2
-    refused(capsys, "folder of the video")
+    refused(capsys, "is or holds the video, whose files would be replaced")
     assert segment(world, world) == 2
-    refused(capsys, "folder of the masks")
+    refused(capsys, "is or holds the masks, whose files would be replaced")
     assert {path.name: path.read_bytes() for path in (world / "frames").iterdir()} == before
 
 

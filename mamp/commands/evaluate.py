@@ -112,18 +112,19 @@ def _helpers(args: argparse.Namespace) -> Iterator[Callable[[], None] | None]:
         own = {"processes": 1, "quiet": True, "device": _device(args.device, number)}
         alone = argparse.Namespace(**{**vars(args), **own})
         helpers.append(context.Process(target=_help, args=(alone, threads)))
-    for helper in helpers:
-        helper.start()
+
+    def join() -> None:
+        for helper in helpers:
+            helper.join()
+
     try:
-
-        def join() -> None:
-            for helper in helpers:
-                helper.join()
-
+        for helper in helpers:
+            helper.start()
         yield join
     finally:
         for helper in helpers:
-            helper.terminate()
+            if helper.pid is not None:
+                helper.terminate()
         torch.set_num_threads(before)
 
 

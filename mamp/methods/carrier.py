@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mamp.methods.labels import append_empty, drop, impose, normalised, with_background
@@ -50,8 +51,9 @@ class LabelCarrier:
 
     State: the memory frames that the memory rule can still read, and the pending frame. The rule bounds it.
     backfill: a late object is also looked for in the memory frames. free_first: the first frame is read once without a window.
+    hard: memory keeps a finished frame's label map instead of its scores.
 
-    A method gives `_features`, `_to_grid` and `_to_frame`, and may give `_fitted`, `_remembered`, `_moved`, `_forget` and `_make_room`.
+    A method gives `_features`, `_to_grid` and `_to_frame`, and may give `_fitted`, `_moved`, `_forget` and `_make_room`.
     """
 
     def __init__(
@@ -62,9 +64,10 @@ class LabelCarrier:
         device: torch.device | str,
         backfill: bool = False,
         free_first: bool = False,
+        hard: bool = False,
     ) -> None:
         self.rule, self.reading, self.device = rule, reading, torch.device(device)
-        self.backfill, self.free_first = backfill, free_first
+        self.backfill, self.free_first, self.hard = backfill, free_first, hard
         self.memory: dict[int, Remembered] = {}
         self.given: list[int] = []
         self.pending: Pending | None = None
@@ -72,7 +75,7 @@ class LabelCarrier:
 
     def start(self, frame: Tensor, masks: Tensor) -> None:
         """First frame float (3, H, W) RGB in [0, 1] with its masks (K, H, W) in {0, 1}."""
-        index, features = self._see(frame)
+        index, features = self._see(self._here(frame))
         probabilities = with_background(masks.to(self.device, torch.float32))
         self.pending = Pending(index, features, probabilities, self._to_grid(probabilities))
         self.given.append(index)
@@ -80,6 +83,7 @@ class LabelCarrier:
     def step(self, frame: Tensor) -> Tensor:
         """Probabilities (K+1, H, W) of the next frame, background first, summing to 1."""
         self._commit()
+        frame = self._here(frame)
         index, features = self._see(frame)
         scores = self._read(index, features)  # (K+1, h, w)
         probabilities = self._fitted(self._to_frame(scores, frame.shape[-2:]), frame)
@@ -141,10 +145,6 @@ class LabelCarrier:
         """Probabilities (K+1, H, W) in the light of the frame (3, H, W) itself."""
         return probabilities
 
-    def _remembered(self, pending: Pending) -> Tensor:
-        """The labels (K+1, h, w) that memory keeps of a finished frame."""
-        return pending.scores
-
     def _moved(self, query: int, memory: int, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """A memory frame's features and labels, brought to where the query's are."""
         return features, labels
@@ -163,9 +163,12 @@ class LabelCarrier:
         return self.pending
 
     def _see(self, frame: Tensor) -> tuple[int, Tensor]:
-        """Index and features (C, h, w) of a new frame."""
+        """Index and features (C, h, w) of a new frame, on the device."""
         index, self.next_index = self.next_index, self.next_index + 1
-        return index, self._features(index, frame.to(self.device, torch.float32))
+        return index, self._features(index, frame)
+
+    def _here(self, frame: Tensor) -> Tensor:
+        return frame.to(self.device, torch.float32)
 
     def _read(self, index: int, features: Tensor) -> Tensor:
         """Scores (K+1, h, w) of the query from the memory frames; sums may be below 1 near borders."""
@@ -207,6 +210,13 @@ class LabelCarrier:
         pending = self._pending()
         self.memory[pending.index] = Remembered(pending.features, self._remembered(pending))
         self._drop_unread(pending.index, objects=len(pending.scores) - 1)
+
+    def _remembered(self, pending: Pending) -> Tensor:
+        """The labels (K+1, h, w) that memory keeps of a finished frame: its scores, or its label map."""
+        if not self.hard:
+            return pending.scores
+        winner = pending.probabilities.argmax(dim=0)  # first index wins ties
+        return self._to_grid(F.one_hot(winner, len(pending.scores)).movedim(-1, 0).float())
 
     def _drop_unread(self, last: int, *, objects: int) -> None:
         """Drop what no query after frame `last` can read, with the labels of so many objects."""

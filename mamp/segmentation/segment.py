@@ -40,7 +40,8 @@ def segment(
     that every frame has one. overlay: an mp4 of the masks over the frames, whole or not at all.
 
     Raises UserError before anything is written when a mask has another size than the frames, none has an object, a name
-    is no frame's, OUT holds masks of other frames, or cannot be written; finished masks stay when a later frame is bad.
+    is no frame's, OUT holds masks of other frames, or cannot be written, or the
+    method cannot draw the overlay; finished masks stay when a later frame is bad.
     """
     _refuse_at_once(video, masks, out, overlay=overlay, overlay_style=overlay_style)
     timing = Timing()
@@ -48,6 +49,9 @@ def segment(
         source = stack.enter_context(open_frames(video, bad_frame=bad_frame))
         given = given_masks(masks, source.names)
         _refuse_strangers(out, source.names)
+        segmenter: Any = make_segmenter()
+        if overlay is not None and overlay_style == "erf":
+            segmenter.refuse_receptive_field()
         make_folder(out)
         remove_leftovers(out)
         film = stack.enter_context(Film(overlay, fps=source.fps)) if overlay is not None else None
@@ -55,7 +59,6 @@ def segment(
         progress.begin(video.name)
         frames = stack.enter_context(closing(decode_ahead(source.stream(), timing)))
         began = time.perf_counter()
-        segmenter = make_segmenter()
         for index, frame, labels in carry(frames, given, segmenter, names=source.names):
             with timing.writing():
                 write_mask(out / f"{source.names[index]}.png", labels)

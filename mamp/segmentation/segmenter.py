@@ -42,6 +42,7 @@ class Segmenter:
         """(K+1, H, W) of the last frame as predicted, before a mask given for it; background first, then the ids held
         when it was predicted. None where nothing was predicted."""
         model.to(self.device).eval()
+        self._method = method
         self._build = lambda: methods.get(method.name).build_propagator(
             model, method, motion=motion, device=self.device, dtype=dtype
         )
@@ -96,12 +97,16 @@ class Segmenter:
 
         Raises UserError for a method without gradient correction.
         """
+        self.refuse_receptive_field()
         if self._propagator is None:
             return np.zeros((0, *(self._size or (0, 0))), np.float32)
-        find = getattr(self._propagator, "receptive_field", None)
-        if find is None:
+        found: Tensor = self._propagator.receptive_field()  # type: ignore[attr-defined]
+        return found.float().cpu().numpy()
+
+    def refuse_receptive_field(self) -> None:
+        """UserError for a method without gradient correction."""
+        if not hasattr(methods.get(self._method.name).build_propagator, "receptive_field"):
             raise UserError("an ERF is the gradient of STM's correction; use weights of method stm for it")
-        return find().float().cpu().numpy()
 
     @torch.inference_mode()
     def remove(self, ids: list[int]) -> None:

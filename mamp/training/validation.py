@@ -67,10 +67,11 @@ class Validator:
         self.aside = list(aside)
         self.labelled = _labelled(config)
         self._batches: list[Batch] = []
-        before = random_state()
-        self._plain = methods.get(config.method.name).build_task(_without_augmentation(config))
-        set_random_state(before)
-        self._plan = _plan(config, aside, frames=self._plain.clip.frames) if aside else None
+        if aside:
+            before = random_state()
+            self._plain = methods.get(config.method.name).build_task(_without_augmentation(config))
+            set_random_state(before)
+            self._plan = _plan(config, aside, frames=self._plain.clip.frames)
 
     def due(self, step: int, *, last: bool, epoch: int | None = None) -> bool:
         """Whether figures are wanted after `step`, with which epoch number `epoch` (from 1) ends, if one does."""
@@ -132,7 +133,7 @@ class Validator:
 
     def _clips(self) -> list[Batch]:
         """The same clips each time, in batches of train.batch; decoded once and kept, 8 bits a value."""
-        if not self._batches and self._plan is not None:
+        if not self._batches and self.aside:
             count, most = self.config.validation.clips, self.config.train.batch
             data = self.config.data.model_copy(update={"workers": 0})
             with contextlib.closing(ClipLoader(self.aside, self._plan, data).batches()) as batches:

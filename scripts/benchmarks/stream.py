@@ -41,11 +41,11 @@ def main() -> None:
     parser.add_argument("--memory", default="recent", help="method.propagation.memory")
     parser.add_argument("--objects", type=int, default=3, help="objects that are followed")
     parser.add_argument(
-        "--quick", action="store_true", help="half a minute of video: only to see that it runs"
+        "--quick", action="store_true", help="nine seconds of video: only to see that it runs"
     )
     parser.add_argument("--json", type=Path, help="where the figures go")
     args = parser.parse_args()
-    frames = round((0.5 if args.quick else args.minutes) * 60 * args.fps)
+    frames = round((0.15 if args.quick else args.minutes) * 60 * args.fps)
     figures = {
         "processor": platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
@@ -63,7 +63,7 @@ def follow(frames: int, *, memory: str, objects: int) -> dict[str, Any]:
     """Resident bytes and bytes of memory frames at each mark of a stream of so many frames."""
     method = config.load(
         None, ["method.encoder.width=0.125", "method.encoder.features=8", f"method.propagation.memory={memory}",
-               "method.propagation.budget_mb=1", "method.propagation.short_side=null", "method.propagation.radius=8"]
+               "method.propagation.budget_mb=0.2", "method.propagation.short_side=null", "method.propagation.radius=8"]
     ).method  # fmt: skip
     segmenter = Segmenter(fold_batch_norms(build_model(method)), method)
     marks = sorted({max(10, round(part * frames)) for part in MARKS})

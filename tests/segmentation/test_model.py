@@ -151,7 +151,11 @@ def live_tensors() -> tuple[int, int]:
 
 @pytest.mark.parametrize("knobs", [(), ("memory=budget", "budget_mb=0.02")])
 def test_a_camera_that_never_ends_is_served_frame_by_frame_without_growth(stored, knobs):
-    model = mamp.load(stored, device="cpu", overrides=[f"method.propagation.{knob}" for knob in knobs])
+    model = mamp.load(
+        stored,
+        device="cpu",
+        overrides=[f"method.propagation.{knob}" for knob in ("short_side=null", "radius=4", *knobs)],
+    )
     taken = []
 
     def camera():

@@ -26,7 +26,7 @@ def until(condition: Callable[[], object], *, seconds: float = 300) -> None:
         time.sleep(0.1)
 
 
-def ended(run: Path, *, seconds: float = 300) -> Status:
+def ended(run: Path, *, seconds: float = 600) -> Status:
     """The run's status once nothing can happen to it any more."""
     until(lambda: not read([run])[0].live, seconds=seconds)
     return read([run])[0]

@@ -12,7 +12,7 @@ from mamp.config import MampConfig
 from mamp.errors import UserError
 from mamp.files import MB
 from mamp.methods.base import Motion
-from mamp.methods.carrier import LabelCarrier, Pending, Reading
+from mamp.methods.carrier import LabelCarrier, Reading
 from mamp.methods.labels import magnify, normalised, with_background, with_small_ones
 from mamp.methods.mamp.encoder import STRIDE
 from mamp.methods.mamp.trunk import encode_views
@@ -50,7 +50,7 @@ class MampPropagator(LabelCarrier):
             max_bytes=knobs.max_mb * MB,
         )
         rule = RULES[knobs.memory](knobs.memory_length)
-        super().__init__(rule, reading, device=device, backfill=knobs.backfill)
+        super().__init__(rule, reading, device=device, backfill=knobs.backfill, hard=knobs.labels == "hard")
         self.model, self.dtype = model, dtype
         self.motion = motion or build_motion(
             method.motion, features=lambda: self.features, device=self.device, dtype=dtype
@@ -86,13 +86,6 @@ class MampPropagator(LabelCarrier):
             return features, labels
         flow = clean_flow(flow.to(self.device))[None]
         return warp(features[None], flow)[0], warp(labels[None], flow)[0]
-
-    def _remembered(self, pending: Pending) -> Tensor:
-        """Scores, or the label map."""
-        if self.knobs.labels == "soft":
-            return pending.scores
-        winner = pending.probabilities.argmax(dim=0)  # first index wins ties
-        return self._to_grid(F.one_hot(winner, len(pending.scores)).movedim(-1, 0).float())
 
     def _forget(self, index: int) -> None:
         if self.motion is not None:
@@ -155,8 +148,7 @@ class MampPropagator(LabelCarrier):
         """Fitted to the frame's edges, which a cell of four pixels does not know."""
         if not self.knobs.edge_radius:
             return probabilities
-        image = frame.to(self.device, torch.float32)
         cell = self.cell / self._factor(frame.shape[-2:])  # in pixels of the video
         radius = max(1, round(self.knobs.edge_radius * cell))
-        fitted = guided_filter(image, probabilities, radius=radius, eps=self.knobs.edge_eps)
+        fitted = guided_filter(frame, probabilities, radius=radius, eps=self.knobs.edge_eps)
         return normalised(fitted.clamp(0, 1))

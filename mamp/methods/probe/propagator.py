@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mamp.config import ProbeConfig
 from mamp.files import MB
 from mamp.methods.base import Motion
-from mamp.methods.carrier import LabelCarrier, Pending, Reading
+from mamp.methods.carrier import LabelCarrier, Reading
 from mamp.methods.labels import with_background, with_small_ones
 from mamp.methods.memory import MemoryRule, PaddedRule, RecentRule, TwiceRule
 from mamp.methods.probe.frames import input_size, normalise, prepare, whole_patches
@@ -49,7 +49,14 @@ class ProbePropagator(LabelCarrier):
             ties=knobs.ties,
         )
         rule = RULES[knobs.repeats](knobs.context)
-        super().__init__(rule, reading, device=device, backfill=knobs.backfill, free_first=knobs.free_first)
+        super().__init__(
+            rule,
+            reading,
+            device=device,
+            backfill=knobs.backfill,
+            free_first=knobs.free_first,
+            hard=knobs.labels == "hard",
+        )
         self.model, self.dtype, self.method, self.knobs = model, dtype, method, knobs
         self.input, self.grid, self.cell = (0, 0), (0, 0), 1  # of the latest frame
 
@@ -83,13 +90,6 @@ class ProbePropagator(LabelCarrier):
     def _to_frame(self, scores: Tensor, size: tuple[int, ...]) -> Tensor:
         """(K+1, h, w) -> probabilities (K+1, H, W)."""
         return to_frame(scores, size, how=self.knobs.upsample, stretch=self.knobs.stretch, cell=self.cell)
-
-    def _remembered(self, pending: Pending) -> Tensor:
-        """Scores, or the label map."""
-        if self.knobs.labels == "soft":
-            return pending.scores
-        winner = pending.probabilities.argmax(dim=0)
-        return self._to_grid(F.one_hot(winner, len(pending.scores)).movedim(-1, 0).float())
 
 
 def _tell_once(line: str) -> None:
