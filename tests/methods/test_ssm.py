@@ -296,7 +296,9 @@ def test_the_loss_reaches_every_part_of_the_network():
     learner = task("method.training.dropout=0").train()
     loss, scalars = learner(learner.prepare(batch(), seeded()))
     loss.backward()
-    assert float(loss) == pytest.approx(float(scalars["mask"] + 0.1 * scalars["structure"]), rel=1e-5)
+    assert float(loss.detach()) == pytest.approx(
+        float(scalars["mask"] + 0.1 * scalars["structure"]), rel=1e-5
+    )
     still = [name for name, p in learner.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert not still
     assert learner.model.encoder.conv1.weight.grad[:, 3].abs().sum() > 0
@@ -312,7 +314,7 @@ def test_a_few_steps_on_one_batch_lower_the_loss():
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < 0.8 * losses[0]
 
 

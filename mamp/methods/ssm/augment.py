@@ -9,10 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamp.methods.ssm.crops import Box, crop, find_box
+from mamp.methods.ssm.crops import Box, crop, find_box, fit
 from mamp.ops.sizes import resize
 
-STEPS = 32  # to a pixel, that OpenCV rounds places to
 LEAST_SPREAD = 5.0  # pixels
 SHIFT, STRETCH = 0.2, 1.4  # a blob moves by up to so many spreads, and grows or shrinks by up to this factor
 
@@ -39,16 +38,16 @@ def cut_moved(
         together = together.flip(-1)
     together = turn(together, move.degrees)
     soft, around = together[:-1], together[-1] > 0.5
-    hard = torch.cat((soft[:3], (soft[3:] > 0.5).to(frame.dtype)))
     box = find_box(around, move.margins)
-    fitted = resize(crop(hard, box), size)
-    return fitted[:3], (fitted[3:] > 0.5).to(frame.dtype), box
+    image = fit(crop(soft[:3], box), size)
+    fitted = resize(crop((soft[3:] > 0.5).to(frame.dtype), box), size)
+    return image, (fitted > 0.5).to(frame.dtype), box
 
 
 def turn(pixels: Tensor, degrees: float) -> Tensor:
     """(C, H, W) clockwise about its centre, on a canvas that holds all of it; bilinear, 0 outside.
 
-    The centre is (W/2, H/2) in pixel indices, and places are rounded as OpenCV rounds them, as published.
+    The centre is (W/2, H/2) in pixel indices, as published.
     """
     height, width = pixels.shape[-2:]
     cosine, sine = math.cos(math.radians(-degrees)), math.sin(math.radians(-degrees))
@@ -57,8 +56,8 @@ def turn(pixels: Tensor, degrees: float) -> Tensor:
     device = pixels.device
     x = torch.arange(wide, dtype=pixels.dtype, device=device)[None, :] - wide / 2
     y = torch.arange(high, dtype=pixels.dtype, device=device)[:, None] - high / 2
-    from_x = ((cosine * x - sine * y + width / 2) * STEPS).round() / STEPS  # (h, w): the rotation backwards
-    from_y = ((sine * x + cosine * y + height / 2) * STEPS).round() / STEPS
+    from_x = cosine * x - sine * y + width / 2  # (h, w): the rotation backwards
+    from_y = sine * x + cosine * y + height / 2
     grid = torch.stack(((2 * from_x + 1) / width - 1, (2 * from_y + 1) / height - 1), dim=-1)
     return F.grid_sample(
         pixels[None], grid[None], mode="bilinear", padding_mode="zeros", align_corners=False

@@ -41,12 +41,14 @@ class Reference:
     whole: Tensor | None
 
     def __getitem__(self, objects: slice | list[int]) -> Reference:
-        return Reference(*(None if x is None else x[objects] for x in self._parts()))
+        parts: list[Any] = [None if x is None else x[objects] for x in self._parts()]
+        return Reference(*parts)
 
     def joined(self, other: Reference) -> Reference:
         """These objects, then those of `other`."""
         pairs = zip(self._parts(), other._parts(), strict=True)
-        return Reference(*(None if a is None or b is None else torch.cat((a, b)) for a, b in pairs))
+        parts: list[Any] = [None if a is None or b is None else torch.cat((a, b)) for a, b in pairs]
+        return Reference(*parts)
 
     @property
     def nbytes(self) -> int:
