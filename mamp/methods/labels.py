@@ -33,7 +33,9 @@ def normalised(scores: Tensor) -> Tensor:
     """(K+1, ...) divided by the sum; where the sum is 0 it is background."""
     total = scores.sum(0, keepdim=True)
     nobody = ~(total > 0)
-    result = (scores / total.clamp(min=1e-12)).masked_fill_(nobody, 0)  # in place: these are the largest tensors of a step
+    result = (scores / total.clamp(min=1e-12)).masked_fill_(
+        nobody, 0
+    )  # in place: these are the largest tensors of a step
     result[0].masked_fill_(nobody[0], 1)
     return result
 

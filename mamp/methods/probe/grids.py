@@ -39,7 +39,9 @@ def to_frame(scores: Tensor, size: tuple[int, ...], *, how: str, stretch: str, c
     else:
         full = resize(scores, (height, width))
     if stretch != "none":
-        full = stretched_(full.clone() if full is scores else full, constant=2.0 if stretch == "dino" else 0.0)
+        full = stretched_(
+            full.clone() if full is scores else full, constant=2.0 if stretch == "dino" else 0.0
+        )
     if how == "patch":
         full = pillow_nearest(full, (height, width))
     return normalised(full)
