@@ -29,13 +29,11 @@ def with_background(masks: Tensor) -> Tensor:
     return torch.cat((1 - masks.sum(0, keepdim=True), masks))
 
 
-def normalised(scores: Tensor) -> Tensor:
-    """(K+1, ...) divided by the sum; where the sum is 0 it is background."""
+def normalised(scores: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """(K+1, ...) divided by the sum; where the sum is 0 it is background. out: where the result goes, `scores` itself for one."""
     total = scores.sum(0, keepdim=True)
     nobody = ~(total > 0)
-    result = (scores / total.clamp(min=1e-12)).masked_fill_(
-        nobody, 0
-    )  # in place: these are the largest tensors of a step
+    result = torch.div(scores, total.clamp(min=1e-12), out=out).masked_fill_(nobody, 0)
     result[0].masked_fill_(nobody[0], 1)
     return result
 

@@ -44,7 +44,7 @@ def to_frame(scores: Tensor, size: tuple[int, ...], *, how: str, stretch: str, c
         )
     if how == "patch":
         full = pillow_nearest(full, (height, width))
-    return normalised(full)
+    return normalised(full, out=full)
 
 
 def stretched_(scores: Tensor, *, constant: float) -> Tensor:
