@@ -26,12 +26,17 @@ KEPT_MB = 1000.0  # of segmenters to go on from
 
 @dataclass
 class Status:
-    """What the page shows of a run. done, total: frames that it writes. replayed: frames stepped before the first of these."""
+    """What the page shows of a run.
+
+    at: the frame at work. last: the one finished last, of the `done` of `total` that were asked for; None before. replayed:
+    frames stepped before these. seconds: since it began.
+    """
 
     running: bool = False
     direction: str = ""
     start: int = 0
     at: int = 0
+    last: int | None = None
     done: int = 0
     total: int = 0
     replayed: int = 0
@@ -158,7 +163,7 @@ class Engine:
                         self.status.replayed += 1
                     else:
                         self.project.write(i, labels, kind=direction, unsure=unsure)
-                        self.status.done += 1
+                        self.status.done, self.status.last = self.status.done + 1, i
                     if forward:
                         self._kept.keep(i, segmenter)
                 self._changed()

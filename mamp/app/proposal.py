@@ -6,6 +6,7 @@ Nothing is learnt from masks: cells are compared by the features that carry labe
 from __future__ import annotations
 
 import heapq
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,6 +92,14 @@ class Proposer:
             full = guided_filter(image, full, radius=radius, eps=1e-4).clamp(0, 1)
         found = F.interpolate(full[None], size, mode="bilinear", align_corners=False)[0, 0] > 0.5
         mask: np.ndarray = found.cpu().numpy()
+        reach = CELL * size[0] / image.shape[1]
+        rows, columns = np.ogrid[: size[0], : size[1]]
+        for points, value in (
+            (wish.inside, True),
+            (wish.outside, False),
+        ):  # a click is right about its own place
+            for x, y in points[:MOST]:
+                mask[(columns + 0.5 - x) ** 2 + (rows + 0.5 - y) ** 2 < reach**2] = value
         if wish.box is not None:
             left, top, right, bottom = (round(v) for v in wish.box)
             inside = np.zeros_like(mask)
@@ -115,7 +124,7 @@ def seeds(
         on |= _likely(features, off, box)
     for cells, points in ((on, wish.inside), (off, wish.outside)):
         for x, y in points[:MOST]:
-            row, column = int(y * scale[0]), int(x * scale[1])
+            row, column = math.floor(y * scale[0]), math.floor(x * scale[1])
             if 0 <= row < grid[0] and 0 <= column < grid[1]:
                 cells[row, column] = True
     if not on.any():

@@ -53,6 +53,8 @@ class Studio:
         if video.is_dir() and folder.resolve() == video.resolve():
             raise UserError(f"--out {folder} is the video itself; choose another folder")
         project = Project(folder, source)
+        if not project.objects:
+            project.add_object()
         self.close()
         self._source, self.project = source, project
         self.view = View(_another(source))

@@ -34,7 +34,7 @@ def find_chromium() -> str | None:
 
 
 class Browser:
-    """One tab. State: the process, its two pipes, what arrived and was not read, console errors, requested addresses."""
+    """One tab at a time. State: the process, its two pipes, what arrived and was not read, console errors, requested addresses."""
 
     def __init__(self, program: str, profile: Path):
         ours_in, theirs_out = os.pipe()
@@ -53,10 +53,7 @@ class Browser:
         self._session: str | None = None
         self.errors: list[str] = []
         self.requests: list[str] = []
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.call(f"{domain}.enable")
+        self.tab()
 
     def __enter__(self) -> Browser:
         return self
@@ -66,6 +63,27 @@ class Browser:
         self._process.wait()
         os.close(self._in)
         os.close(self._out)
+
+    def tab(self) -> str | None:
+        """A new tab is the one that is driven from now on; the one before it, for `back_to`."""
+        before, self._session = self._session, None
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+        return before
+
+    def switch(self, tab: str | None) -> str | None:
+        """Another tab is the one that is driven; the one before it."""
+        before, self._session = self._session, tab
+        self.call("Page.bringToFront")
+        return before
+
+    def close(self, tab: str | None) -> None:
+        """Close a tab that is not driven."""
+        driven, self._session = self._session, tab
+        self.call("Page.close")
+        self._session = driven
 
     def open(self, path: Path, *, width: int = 1280, height: int = 900, dark: bool = False) -> None:
         """Load a file and wait until it is loaded; what went wrong since is in `errors`."""

@@ -49,7 +49,6 @@ const picture = (kind, index) => `/api/${kind}/${index}?key=${encodeURIComponent
 
 async function attempt(work) {
   try {
-    say("");
     return await work();
   } catch (error) {
     if (error instanceof Told) say(error.message);
@@ -97,8 +96,9 @@ function receive(told) {
     for (const [i, kept] of masks) if (state.frames[i].made !== kept.made && !unsaved.has(i)) masks.delete(i), surface.outdate(i);
     surface.colours = new Map(state.objects.map((o) => [o.id, o.colour]));
     if (!state.objects.some((o) => o.id === chosen)) choose(state.objects[0]?.id || 0);
-    if (follow && run.running && run.done && run.at !== at) go(run.at, true);
+    if (follow && run.last !== null && run.last !== at) go(run.last, true);
     else if (!masks.has(at)) show();
+    if (!run.running) follow = false;
     render();
   }
   banners();
@@ -112,6 +112,8 @@ function begin() {
   timeline.set(video.count, width / height);
   images.clear();
   masks.clear();
+  unshelve();
+  if (unsaved.size) setTimeout(save);
   const drawn = state.frames.findIndex((f) => f.kind);
   go(Math.min(Math.max(drawn, 0), video.count - 1));
   const name = state.video.split(/[\\/]/).pop();
@@ -255,7 +257,38 @@ async function save() {
     }
   }
   sending = false;
+  if (state?.video) shelve();
   render();
+}
+
+// Strokes that cannot be sent are kept by the browser, so that the page may be closed: as runs, [label, count, ...] of each frame.
+const shelf = () => `mamp ${state.video} ${state.folder}`;
+
+function shelve() {
+  try {
+    if (!unsaved.size) return localStorage.removeItem(shelf());
+    const runs = [...unsaved].map(([index, labels]) => {
+      const found = [];
+      for (let i = 0, j; i < labels.length; i = j) {
+        for (j = i; j < labels.length && labels[j] === labels[i]; ) j++;
+        found.push(labels[i], j - i);
+      }
+      return [index, found];
+    });
+    localStorage.setItem(shelf(), JSON.stringify(runs));
+  } catch { /* it is full, or forbidden: the strokes stay in the page */ }
+}
+
+function unshelve() {
+  let runs = [];
+  try { runs = JSON.parse(localStorage.getItem(shelf()) || "[]"); } catch { /* nothing of use */ }
+  const ids = new Set([0, ...state.objects.map((o) => o.id)]);
+  for (const [index, found] of runs) {
+    const labels = new Uint8Array(video.width * video.height);
+    let at = 0;
+    for (let i = 0; i < found.length; i += 2) labels.fill(ids.has(found[i]) ? found[i] : 0, at, (at += found[i + 1]));
+    if (at === labels.length && index < video.count) unsaved.set(index, labels);
+  }
 }
 
 async function addObject() {
