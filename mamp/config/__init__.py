@@ -6,6 +6,7 @@ set at hand), a YAML file, `key=value` arguments. The resolved whole is saved wi
 
 from __future__ import annotations
 
+from mamp.config.afb_urr import AfbConfig, AfbNetwork, AfbPropagation, AfbTraining
 from mamp.config.data import Affine, Augment, DataConfig, Expected, Root
 from mamp.config.evaluate import EvaluateConfig
 from mamp.config.mamp import MampConfig, MampEncoder, MampPropagation, MampTraining
@@ -14,6 +15,7 @@ from mamp.config.motion import MotionConfig
 from mamp.config.probe import ProbeConfig, ProbeInput, ProbeNetwork, ProbePropagation
 from mamp.config.reading import dump, load, method_knobs, named_method
 from mamp.config.slurm import SlurmConfig
+from mamp.config.ssm import SsmConfig, SsmNetwork, SsmPropagation, SsmTraining
 from mamp.config.stm import StmConfig, StmNetwork, StmPropagation, StmTraining
 from mamp.config.tracking import TrackingConfig
 from mamp.config.train import TrainConfig
@@ -23,6 +25,10 @@ from mamp.config.whole import Config
 __all__ = [
     "METHOD_CONFIGS",
     "PRESETS",
+    "AfbConfig",
+    "AfbNetwork",
+    "AfbPropagation",
+    "AfbTraining",
     "Affine",
     "Augment",
     "Config",
@@ -41,6 +47,10 @@ __all__ = [
     "Root",
     "SlurmConfig",
     "TrackingConfig",
+    "SsmConfig",
+    "SsmNetwork",
+    "SsmPropagation",
+    "SsmTraining",
     "StmConfig",
     "StmNetwork",
     "StmPropagation",

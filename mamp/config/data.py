@@ -123,9 +123,9 @@ class DataConfig(Section):
         le=2048,
         description="side of the square the workers hand over, which the device crops from; null: size",
     )
-    sampling: Literal["published", "random", "skip"] = Field(
+    sampling: Literal["published", "random", "skip", "reference"] = Field(
         "published",
-        description="clips of an epoch: disjoint groups of each video as published, a random start for each video, or each next frame up to max_skip after the one before (STM)",
+        description="clips of an epoch: disjoint groups of each video as published, a random start for each video, each next frame up to max_skip after the one before (STM), or every frame with the one before it, after a reference from anywhere in its video (SSM-VOS)",
     )
     max_skip: tuple[int, ...] = Field(
         (5,),
@@ -142,7 +142,7 @@ class DataConfig(Section):
     repeat: tuple[int, ...] = Field(
         (1,),
         min_length=1,
-        description="skip sampling: how often an epoch holds the videos of a root; one for all roots, or one for each",
+        description="skip and reference sampling: how often an epoch holds the videos of a root; one for all roots, or one for each",
     )
     clips_per_video: int = Field(
         1, ge=1, description="random sampling: clips drawn from each video in an epoch"

@@ -30,13 +30,15 @@ class TrainConfig(Section):
         (0.9, 0.999), description="Adam's averages, each from 0 to below 1"
     )
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay (AdamW); 0 is Adam")
-    schedule: Literal["constant", "halving", "cosine"] = Field(
+    schedule: Literal["constant", "halving", "cosine", "steps"] = Field(
         "halving", description="how the learning rate falls"
     )
     milestones: tuple[int, ...] = Field(
         (400_000, 600_000, 800_000, 1_000_000),
         description="halving: the rate halves once more than this many clips were seen",
     )
+    decay: float = Field(0.9, gt=0, le=1, description="steps: what the rate is multiplied by")
+    decay_every: int = Field(9501, ge=1, description="steps: after so many steps, each time (SSM-VOS)")
     warmup: int = Field(0, ge=0, description="steps over which the rate rises to lr")
     clip_norm: float | None = Field(None, gt=0, description="largest norm of the gradient; null: not clipped")
     max_skipped: int = Field(

@@ -16,10 +16,14 @@ from mamp.errors import UserError
 
 @dataclass(frozen=True)
 class Clip:
-    """One training sample: `frames` are indices into sequence number `sequence`, in time order."""
+    """One training sample: `frames` are indices into sequence number `sequence`, in time order.
+
+    reference: the first of them is one by itself, from anywhere; only the others are in time order.
+    """
 
     sequence: int
     frames: tuple[int, ...]
+    reference: bool = False
 
 
 def own_steps(intervals: Sequence[int], interval_fps: float | None, fps: float | None) -> tuple[int, ...]:
@@ -133,6 +137,8 @@ class ClipPlan:
             copies = (self.curriculum.repeat(root) for root in self.roots)
             long = (count >= self.frames for count in self.counts)
             return self.clips_per_video * sum(n for n, fits in zip(copies, long, strict=True) if fits)
+        if self.sampling == "reference":
+            return sum(n * self.curriculum.repeat(r) for n, r in zip(self.counts, self.roots, strict=True))
         videos, steps = _shuffle_and_choose(len(self.counts), self.steps, self._rng(epoch), self.chances)
         return sum(
             -(-self.counts[video] // step) // self.frames for video, step in zip(videos, steps, strict=True)
@@ -171,6 +177,8 @@ class ClipPlan:
             clips = [Clip(video, tuple(frames)) for video, *frames in rows]
         elif self.sampling == "skip":
             clips = self._skipping_clips(epoch, rng)
+        elif self.sampling == "reference":
+            clips = self._referring_clips(rng)
         else:
             clips = self._random_clips(rng)
         return [clips[i] for i in rng.permutation(len(clips))]
@@ -202,6 +210,15 @@ class ClipPlan:
                     room = count - (self.frames - len(chosen)) - chosen[-1]  # the last place for the next one
                     chosen.append(chosen[-1] + int(rng.randint(1, min(most, room) + 1)))
                 clips.append(Clip(video, tuple(chosen)))
+        return clips
+
+    def _referring_clips(self, rng: np.random.RandomState) -> list[Clip]:
+        """A clip for each frame of each copy of each video: any frame, then those before it, the first one repeated, and it."""
+        clips = []
+        for video, (count, root) in enumerate(zip(self.counts, self.roots, strict=True)):
+            for end in np.tile(np.arange(count), self.curriculum.repeat(root)).tolist():
+                run = (max(0, end - back) for back in reversed(range(self.frames - 1)))
+                clips.append(Clip(video, (int(rng.randint(count)), *run), reference=True))
         return clips
 
     def _rng(self, epoch: int) -> np.random.RandomState:

@@ -22,7 +22,8 @@ def with_object(
 ) -> tuple[Clip, list[np.ndarray]]:
     """The clip and its label maps uint8 (H, W); drawn again while its first frame shows no object.
 
-    count: frames of the video. At first the clip moves as it is; then its frames follow one another closely, too.
+    count: frames of the video. At first the clip moves as it is; then its frames follow one another closely, too. The others
+    stay where they are when the first one is a reference by itself.
 
     Raises UserError when no object is found.
     """
@@ -31,11 +32,12 @@ def with_object(
     for attempt in range(1 + TRIES):
         labels = training_labels(video, first)
         if ((labels > 0) & (labels != UNLABELLED)).any():
-            moved = dataclasses.replace(clip, frames=tuple(first + gap for gap in gaps))
+            rest = clip.frames[1:] if clip.reference else [first + gap for gap in gaps[1:]]
+            moved = dataclasses.replace(clip, frames=(first, *rest))
             return moved, [labels, *(training_labels(video, frame) for frame in moved.frames[1:])]
         if attempt >= TRIES // 4:
             gaps = list(range(len(gaps)))
-        first = int(rng.integers(count - gaps[-1]))
+        first = int(rng.integers(count if clip.reference else count - gaps[-1]))
     raise UserError(
         f"{video.name}: no mask of {1 + TRIES} frames looked at shows an object; leave this video out"
     )

@@ -19,7 +19,13 @@ from types import ModuleType
 
 from mamp.errors import UserError
 
-METHODS = {"mamp": "mamp.methods.mamp", "stm": "mamp.methods.stm", "probe": "mamp.methods.probe"}
+METHODS = {
+    "mamp": "mamp.methods.mamp",
+    "stm": "mamp.methods.stm",
+    "afb_urr": "mamp.methods.afb_urr",
+    "ssm": "mamp.methods.ssm",
+    "probe": "mamp.methods.probe",
+}
 
 
 def get(name: str) -> ModuleType:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from mamp.config import ProbeInput
-from mamp.ops.sizes import resize
+from mamp.ops.pillow import pillow_bicubic
+from mamp.ops.sizes import opencv_bilinear, resize
 
 
 def input_size(size: tuple[int, int], knobs: ProbeInput, *, patch: int = 1) -> tuple[int, int]:
@@ -53,54 +52,12 @@ def prepare(frame: Tensor, size: tuple[int, int], knobs: ProbeInput) -> Tensor:
         return frame
     if knobs.resize == "float":
         return resize(frame, size)
-    whole = (frame * 255).round()
     if knobs.resize == "opencv":
-        return opencv_bilinear(whole.to(torch.int32), size).float() / 255
-    pixels = whole.to("cpu", torch.uint8).permute(1, 2, 0).numpy()
-    resized = np.array(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BICUBIC))
-    return torch.from_numpy(resized).to(frame.device).permute(2, 0, 1).float() / 255
+        return opencv_bilinear((frame * 255).round().to(torch.int32), size).float() / 255
+    return pillow_bicubic(frame, size)
 
 
 def normalise(frame: Tensor, knobs: ProbeInput) -> Tensor:
     """(..., 3, H, W) in [0, 1], less the mean, by the deviation."""
     mean, std = (frame.new_tensor(v).view(3, 1, 1) for v in (knobs.mean, knobs.std))
     return (frame - mean) / std
-
-
-def opencv_bilinear(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """int32 (C, H, W) of 0 to 255 -> (C, H', W'), equal to cv2.resize of uint8 with INTER_LINEAR.
-
-    Weights are whole 2048ths, and the sum of two rows is rounded as OpenCV's vector code does it.
-    """
-    height, width = (
-        [torch.from_numpy(v).to(pixels.device) for v in _linear(before, after, clamped=clamped)]
-        for before, after, clamped in zip(pixels.shape[-2:], size, (False, True), strict=True)
-    )
-    (top, bottom, b0, b1), (left, right, a0, a1) = height, width
-    rows = pixels[..., left] * a0 + pixels[..., right] * a1  # (C, H, W')
-    above, below = rows[:, top] >> 4, rows[:, bottom] >> 4
-    return (((b0[:, None] * above) >> 16) + ((b1[:, None] * below) >> 16) + 2) >> 2
-
-
-def _linear(before: int, after: int, *, clamped: bool) -> tuple[np.ndarray, ...]:
-    """For each new cell the two old ones and their weights in 2048ths; `clamped`: an edge cell has weight at the edge alone."""
-    places = ((np.arange(after) + 0.5) * (1 / (after / before)) - 0.5).astype(np.float32)
-    low = np.floor(places).astype(np.int64)
-    part = places - low.astype(np.float32)
-    if clamped:
-        part[(low < 0) | (low >= before - 1)] = 0
-    weights = [np.rint(p * np.float32(2048)).astype(np.int32) for p in (np.float32(1) - part, part)]
-    ends = [np.clip(low + step, 0, before - 1) for step in (0, 1)]
-    return ends[0], ends[1], weights[0], weights[1]
-
-
-def nearest_places(before: int, after: int) -> Tensor:
-    """Which of `before` cells Pillow's nearest takes for each of `after`: its own running sum of doubles."""
-    step = before / after
-    return torch.from_numpy(np.cumsum(np.r_[step * 0.5, np.full(after - 1, step)]).astype(np.int64))
-
-
-def pillow_nearest(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """(..., H, W) -> (..., H', W') as Pillow's NEAREST."""
-    rows, columns = (nearest_places(n, m).to(x.device) for n, m in zip(x.shape[-2:], size, strict=True))
-    return x[..., rows, :][..., columns]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mamp.errors import UserError
-from mamp.methods.stm.network import Stm
 from mamp.ops.reading import read_pickle
 
 IMAGENET = "imagenet"
@@ -27,11 +27,11 @@ MAMP = (
 )
 
 
-def initialise(model: Stm, source: str, *, colour: str) -> int:
-    """Begin `model` at `source`; how many of its entries were set.
+def initialise(model: nn.Module, source: str, *, colour: str) -> int:
+    """Begin `model`, which has trunks of ours and says its `backbone`, at `source`; how many of its entries were set.
 
     source: `imagenet` has torchvision download its weights of the backbone; else a file: torchvision's state dict, STM
-    weights of ours (the whole network), or MAMP weights of ours, whose first three stages have ResNet-18's block shapes.
+    or AFB-URR weights of ours (the whole network), or MAMP weights of ours, whose first three stages have ResNet-18's block shapes.
     Where a shape differs the entry stays random; MAMP's stem is taken only with `colour` lab.
     Raises UserError when the file cannot be read or nothing in it fits.
     """
@@ -66,9 +66,9 @@ def _as_trunk(state: Mapping[str, Tensor], colour: str) -> dict[str, Tensor]:
     return found
 
 
-def _read(source: str, model: Stm) -> Mapping[str, Tensor]:
+def _read(source: str, model: nn.Module) -> Mapping[str, Tensor]:
     if source == IMAGENET:
-        return _download(model.backbone)
+        return _download(str(model.backbone))
     path = Path(source)
     if path.is_dir() and (path / "weights.safetensors").is_file():
         path /= "weights.safetensors"
@@ -106,3 +106,11 @@ def _download(backbone: str) -> Mapping[str, Tensor]:
             f"ImageNet weights of {backbone} cannot be downloaded ({error}); fetch {weights.url} where there is a network, "
             "and pass method.training.init=FILE"
         ) from None
+
+
+def read_state(source: str, model: Any) -> Mapping[str, Tensor]:
+    """The state dict that `method.training.init` names: torchvision's of `model.backbone`, downloaded, or a file's.
+
+    Raises UserError when it cannot be had.
+    """
+    return _read(source, model)
