@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from app_world import FRAMES, QUICK, SIZE, SMALL
 from PIL import Image
 
 from mamp import config, weights
@@ -15,16 +16,6 @@ from mamp.app.project import Project
 from mamp.data.frames import open_frames
 from mamp.methods.mamp import build_model
 from mamp.segmentation.model import Model, load
-
-SIZE = (40, 56)
-FRAMES = 7
-SMALL = {"name": "mamp", "encoder": {"width": 0.125, "features": 8}}
-QUICK = [
-    "method.propagation.short_side=null",
-    "method.propagation.radius=4",
-    "method.propagation.memory_length=2",
-    "method.propagation.edge_radius=0",
-]
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from conftest import FRAMES, QUICK, SIZE  # type: ignore[import-not-found]
+from app_world import FRAMES, QUICK, SIZE
 
 from mamp.app.engine import Engine, Kept, unsureness
 from mamp.cli import main

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import FRAMES, SIZE  # type: ignore[import-not-found]
+from app_world import FRAMES, SIZE
 from PIL import Image
 
 pytest.importorskip("starlette", reason="needs starlette, of the extra app")

@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import FRAMES, SIZE  # type: ignore[import-not-found]
+from app_world import FRAMES, SIZE
 from PIL import Image
 
 from mamp.app.project import Project

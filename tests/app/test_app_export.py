@@ -7,7 +7,7 @@ import json
 import av
 import numpy as np
 import pytest
-from conftest import FRAMES, SIZE  # type: ignore[import-not-found]
+from app_world import FRAMES, SIZE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
