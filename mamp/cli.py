@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mamp import __version__
-from mamp.commands import config, data, demo, evaluate, export, report, score, segment, train, weights
+from mamp.commands import app, config, data, demo, evaluate, export, report, score, segment, train, weights
 from mamp.errors import TryAgain, UserError
 
 
@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, help="versions of mamp and what it stands on")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    for module in (demo, train, segment, evaluate, score, report, export, data, weights, config):
+    for module in (demo, train, segment, app, evaluate, score, report, export, data, weights, config):
         module.add(commands)
     return parser
 

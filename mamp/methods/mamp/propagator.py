@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -58,6 +59,12 @@ class MampPropagator(LabelCarrier):
         self.method, self.knobs, self.encoder = method, knobs, method.encoder
         self.cell = STRIDE * knobs.subsample  # padded pixels a feature cell stands for
         self.features = torch.empty(0)  # of the latest frame
+
+    def twin(self) -> MampPropagator:
+        """Another one that goes on from here by itself; NotImplementedError with a motion source, which has a state of its own."""
+        if self.motion is not None:
+            raise NotImplementedError
+        return cast("MampPropagator", super().twin())
 
     # -- one frame
 
