@@ -84,7 +84,7 @@ class Graph:
 
     def output(self, name: str, value: Value, shape: Sequence[int | str]) -> None:
         """`value` as a named output."""
-        self.nodes.append(helper.make_node("Identity", [value.name], [name]))
+        self.nodes.append(helper.make_node("Identity", [value.name], [name], name=self._fresh("n")))
         self.outputs.append(helper.make_tensor_value_info(name, TYPES[value.dtype], shape))
 
     def constant(self, value: Any, dtype: str | None = None) -> Value:
@@ -114,7 +114,9 @@ class Graph:
         first = next((value.dtype for value in values if value is not None), "float32")
         outputs = [Value(self, self._fresh("v"), dtype or first) for dtype in dtypes]
         names = ["" if value is None else value.name for value in values]
-        self.nodes.append(helper.make_node(op, names, [value.name for value in outputs], **attributes))
+        # with a name: optimisers call what they add after it
+        node = helper.make_node(op, names, [v.name for v in outputs], name=self._fresh("n"), **attributes)
+        self.nodes.append(node)
         return tuple(outputs)
 
     def cast(self, value: Value, dtype: str) -> Value:
@@ -129,7 +131,7 @@ class Graph:
         results = body(inner, number)
         for value in (going, *results):
             name = self._fresh("out")
-            inner.nodes.append(helper.make_node("Identity", [value.name], [name]))
+            inner.nodes.append(helper.make_node("Identity", [value.name], [name], name=self._fresh("n")))
             inner.outputs.append(helper.make_tensor_value_info(name, TYPES[value.dtype], None))
         dtypes = [value.dtype for value in results]
         return self.several("Loop", times, None, dtypes=dtypes, body=inner._proto())

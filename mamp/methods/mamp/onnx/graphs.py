@@ -24,6 +24,7 @@ from mamp.methods.mamp.onnx.graph import Graph, Value
 from mamp.methods.mamp.onnx.guided import guided_filter
 from mamp.methods.mamp.onnx.readout import topk_readout
 from mamp.ops.colour import CHROMA
+from mamp.ops.folding import fold_batch_norms
 
 FEATURES = ["channels", "rows", "columns"]
 LABELS = ["labels", "rows", "columns"]
@@ -31,7 +32,7 @@ IMAGE: list[int | str] = ["height", "width", 3]
 
 
 def encoder(model: nn.Module, method: MampConfig, *, metadata: dict[str, str]) -> onnx.ModelProto:
-    """A frame's features; `model` is an `Encoder` with its batch norms folded."""
+    """A frame's features; `model` is an `Encoder`."""
     g, knobs = Graph("encoder"), method.propagation
     frame = _frame(g)
     if knobs.short_side is not None:
@@ -43,7 +44,7 @@ def encoder(model: nn.Module, method: MampConfig, *, metadata: dict[str, str]) -
     if knobs.views == "hidden":
         kept = 1.5 * (1 - np.eye(3, dtype=np.float32)[list(CHROMA)])  # (views, 3)
         views = views * kept[:, :, None, None]
-    features = network(g, model, views)  # (views, C, h, w)
+    features = network(g, fold_batch_norms(model), views)  # (views, C, h, w)
     if method.encoder.similarity == "cosine":
         features = features / g("Max", g("ReduceL2", features, [1]), 1e-12)
     count = len(CHROMA) if knobs.views == "hidden" else 1
@@ -53,7 +54,7 @@ def encoder(model: nn.Module, method: MampConfig, *, metadata: dict[str, str]) -
 
 
 def network(g: Graph, module: nn.Module, x: Value) -> Value:
-    """The layers of the encoder, in evaluation mode; TypeError for a layer that is not known here."""
+    """The layers of the encoder, batch norms folded; TypeError for a layer that is not known here."""
     if isinstance(module, nn.Conv2d):
         held = [
             p.detach().cpu().float().contiguous().numpy()
@@ -163,8 +164,8 @@ def _to_grid(g: Graph, numbers: Value, last: Value, method: MampConfig) -> Value
     cells = parts.every(g, padded, cell)  # the pixel at each cell's centre
     if knobs.labels == "soft":
         whole = parts.filled(g, padded, parts.up_to(g, parts.sides(g, padded), cell))
-        touched = g("MaxPool", g("Unsqueeze", whole, [0]), kernel_shape=[cell, cell], strides=[cell, cell])
-        cells = _with_small_ones(g, cells, g("Squeeze", touched, [0]))
+        touched = g("MaxPool", g("Unsqueeze", whole, [1]), kernel_shape=[cell, cell], strides=[cell, cell])
+        cells = _with_small_ones(g, cells, g("Squeeze", touched, [1]))
     return parts.with_background(g, cells)
 
 
