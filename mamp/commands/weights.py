@@ -12,7 +12,9 @@ from mamp.commands.shared import overrides
 
 def add(commands: Any) -> None:
     """Put the command into the parser."""
-    weights = commands.add_parser("weights", help="look at weights, convert published ones, copy them")
+    weights = commands.add_parser(
+        "weights", help="look at weights, convert published ones, copy them, write them as ONNX"
+    )
     kinds = weights.add_subparsers(dest="kind", required=True, metavar="KIND")
     info = kinds.add_parser("info", help="method, size and provenance of weights")
     info.add_argument("source", metavar="WEIGHTS", help="a file, a run folder, or a shipped name")

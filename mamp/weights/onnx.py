@@ -16,14 +16,14 @@ from mamp.files import make_folder, whole, write_json
 def write(out: Path, network: nn.Module, method: Any, *, weights: Mapping[str, Any]) -> list[Path]:
     """Write OUT/NAME.onnx for every graph of the method, and OUT/mamp.json; the files, in the order of their writing.
 
-    method: the network's config. weights: what is told of them, sha256 and provenance. Every file is whole or absent, and the JSON file is there only when all are.
+    method: the network's config. weights: what is told of them, sha256 and provenance. Every file is whole or absent, and
+    the JSON file is there only when all are.
 
     Raises UserError for a method or settings without an ONNX form, where onnx is not installed, or where OUT cannot be written.
     """
     package = methods.get(method.name)
     if not hasattr(package, "to_onnx"):
-        able = [name for name in methods.METHODS if hasattr(methods.get(name), "to_onnx")]
-        raise UserError(f"method {method.name} has no ONNX form; give weights of method {' or '.join(able)}")
+        raise UserError(f"method {method.name} has no ONNX form; give weights of method mamp")
     try:
         import onnx  # noqa: F401
     except ImportError:

@@ -17,10 +17,12 @@ import mamp
 from mamp import config, weights
 from mamp.cli import main
 from mamp.data.synthetic import render_clip
+from mamp.errors import UserError
 from mamp.methods.mamp import build_model, build_propagator
 from mamp.ops.colour import rgb_to_lab
 from mamp.ops.correlation import topk_readout
 from mamp.ops.guided import guided_filter
+from mamp.weights.onnx import write
 
 onnx = pytest.importorskip("onnx", reason="needs onnx, of the extra onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime, of the extra onnx")
@@ -86,7 +88,7 @@ def test_the_lines_of_the_documentation_carry_the_same_masks_without_torch(
 
 
 def test_a_corrected_mask_is_remembered_as_the_documentation_says(graphs, clip):
-    frames, labels = clip
+    frames, labels = clip[0][:8], clip[1]
     encoder, start, step = (session(str(graphs / f"{n}.onnx")) for n in ("encoder", "mask", "step"))
     first, memory, found = [], deque(maxlen=7), []
     for number, image in enumerate(frames):
@@ -252,12 +254,18 @@ def test_the_guided_filter_is_that_of_torch():
     [
         (["method.propagation.memory=budget"], "memory=budget is not told to tools; set method.propagation.memory=recent"),
         (["method.motion.source=coarse"], "source=coarse has no ONNX form; set method.motion.source=none"),
-        (["method=probe"], "method probe has no ONNX form; give weights of method mamp"),
     ],
 )  # fmt: skip
 def test_what_has_no_onnx_form_is_one_sentence(tmp_path, capsys, overrides, message):
     assert main(["weights", "onnx", "mamp-small", str(tmp_path / "out"), *overrides]) == 2
     assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_method_without_an_onnx_form_is_named(tmp_path):
+    stm = config.load(None, ["method.name=stm"]).method
+    with pytest.raises(UserError, match="method stm has no ONNX form; give weights of method mamp"):
+        write(tmp_path / "out", torch.nn.Identity(), stm, weights={})
     assert not (tmp_path / "out").exists()
 
 
