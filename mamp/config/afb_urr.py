@@ -87,10 +87,6 @@ class AfbTraining(Section):
         2, ge=1, le=254, description="objects of a clip; of more, so many are drawn and others are background"
     )
     uncertainty: float = Field(0.5, ge=0, description="weight of the uncertainty term")
-    per_frame: bool = Field(
-        True,
-        description="data.affine is drawn for each frame, the first only cropped, as published; else once for a clip",
-    )
     freeze_norm: bool = Field(
         True,
         description="batch norms keep their running statistics, as published; meant for ImageNet weights",
