@@ -72,6 +72,12 @@ class AfbPropagation(Section):
         "keep",
         description="a late mask gives its object a bank and leaves the others alone, or all banks begin anew from its frame, as published",
     )
+    least: float | None = Field(
+        None,
+        gt=0,
+        lt=0.5,
+        description="an object's own probability is cut to this and one less it before objects compete: 1e-7 as published; null: never",
+    )
     max_mb: int = Field(
         64,
         ge=1,
@@ -118,7 +124,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "": {
             "propagation": {
                 "fit": "published", "height": None, "budget": 300_000, "update_rate": 0.1, "merge_above": 0.95,
-                "evict": "whole", "late": "rebuild",
+                "evict": "whole", "late": "rebuild", "least": 1e-7,
             },
         },
         "youtubevos": {"propagation": {"height": 495, "update_rate": 0.05}},

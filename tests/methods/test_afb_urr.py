@@ -172,10 +172,11 @@ def test_rough_masks_sum_to_one_over_objects():
     assert torch.allclose(found.sum(1), torch.ones(2, 4, 5))
 
 
-def test_scores_are_bounded():
-    found = scores(torch.tensor([0.0, 0.5, 1.0]))
-    assert found.isfinite().all()
-    assert found[1] == 0
+def test_scores_are_log_odds_and_bounded_as_published():
+    logits = torch.tensor([[80.0, 1.0, -80.0], [-80.0, 1.0, 80.0]])[None, None]  # surely not, perhaps, surely
+    assert scores(logits).flatten().tolist() == [-160, 0, 160]
+    bounded = scores(logits, least=1e-7).flatten()
+    assert bounded.tolist() == pytest.approx([-16.118, 0, 15.942], abs=1e-3)
 
 
 # ---------------------------------------------------------------- per frame

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mamp.data.labels import UNLABELLED
-from mamp.methods.afb_urr.network import own_probabilities, uncertainty
+from mamp.methods.afb_urr.network import own_probabilities, scores, uncertainty
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -17,8 +17,7 @@ def segmentation_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     short of the cut, and a gradient beyond it, without which training from scratch ends with all objects certain everywhere.
     The second is the mean over frames of the root mean square of the pixels' uncertainty.
     """
-    odds = logits[:, :, 1] - logits[:, :, 0]
-    ce = F.cross_entropy(odds, labels.long(), ignore_index=UNLABELLED, reduction="sum")
+    ce = F.cross_entropy(scores(logits), labels.long(), ignore_index=UNLABELLED, reduction="sum")
     doubt = uncertainty(own_probabilities(logits).softmax(dim=1)).flatten(1)  # (B, H*W)
     labelled = (labels != UNLABELLED).sum().clamp(min=1)
     return ce / labelled, (doubt.norm(dim=1) / doubt.shape[1] ** 0.5).mean()

@@ -125,9 +125,14 @@ def uncertainty(probabilities: Tensor) -> Tensor:
     return torch.exp(1 - best / (second + 1e-8))
 
 
-def scores(probabilities: Tensor, *, least: float = 1e-7) -> Tensor:
-    """Log odds of each object's own probability; a softmax over objects makes them probabilities that sum to 1."""
-    p = probabilities.clamp(least, 1 - least)
+def scores(logits: Tensor, *, least: float | None = None) -> Tensor:
+    """Log odds (B, K+1, H, W) of each object's own probability; a softmax over objects makes them probabilities that sum to 1.
+
+    logits: (B, K+1, 2, H, W). least: probabilities are cut to it and to 1 - least, as published; None: the logits' difference.
+    """
+    if least is None:
+        return logits[:, :, 1] - logits[:, :, 0]
+    p = own_probabilities(logits).clamp(least, 1 - least)
     return torch.log(p / (1 - p))
 
 

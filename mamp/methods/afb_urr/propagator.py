@@ -13,7 +13,7 @@ from mamp.config.afb_urr import AfbConfig
 from mamp.files import MB
 from mamp.methods.afb_urr.bank import FeatureBank, Report
 from mamp.methods.afb_urr.fitting import make_fit
-from mamp.methods.afb_urr.network import AfbUrr, own_probabilities, scores
+from mamp.methods.afb_urr.network import AfbUrr, scores
 from mamp.methods.base import Motion
 from mamp.methods.labels import append_empty, drop, impose
 from mamp.methods.stm.fitting import Fit, normalise
@@ -83,8 +83,7 @@ class AfbPropagator:
             seen = self._seen(frame)
             query = self.model.look(seen[None])
             logits = self.model.decode(query, self.bank.read(query.key[0])[None])
-            found = own_probabilities(logits)[0]  # (K+1, N)
-            found = scores(self._fit().from_network(found))
+            found = self._fit().from_network(scores(logits, least=self.knobs.least)[0])  # (K+1, I)
         for k, shown in enumerate(self.shown, start=1):
             if not shown:
                 found[k] = -CERTAIN

@@ -12,7 +12,7 @@ from mamp.data.affine import DRAWS, augment_masked
 from mamp.data.labels import UNLABELLED
 from mamp.data.loading import loaded_size
 from mamp.methods.afb_urr.losses import segmentation_loss
-from mamp.methods.afb_urr.network import AfbUrr
+from mamp.methods.afb_urr.network import AfbUrr, scores
 from mamp.methods.base import Batch, ClipSpec, TrainingTask
 from mamp.methods.stm.fitting import normalise
 from mamp.methods.stm.initial import initialise
@@ -103,8 +103,7 @@ class AfbTask(TrainingTask):
         from mamp.data.masks import PALETTE
 
         frames, labels = prepared.frames[0], prepared.labels[0]
-        logits = self.carry(frames, labels[0], prepared.objects[0])
-        found = (logits[:, :, 1] - logits[:, :, 0]).argmax(1)  # (T-1, H, W)
+        found = scores(self.carry(frames, labels[0], prepared.objects[0])).argmax(1)  # (T-1, H, W)
         guess = torch.cat((labels[:1].long(), found))
         palette = torch.from_numpy(PALETTE.copy()).to(frames.device).float() / 255
         grey = frames.mean(1, keepdim=True)
