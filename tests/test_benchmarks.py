@@ -77,6 +77,16 @@ def test_the_stm_benchmark_writes_its_figures(repository: Path, tmp_path: Path):
     assert figures["late over early memory"] <= 1.01
 
 
+def test_the_table_of_methods_has_a_row_for_each(repository: Path, tmp_path: Path):
+    file = tmp_path / "figures.json"
+    script = repository / "scripts" / "benchmarks" / "methods.py"
+    words = [sys.executable, script, "--quick", "--only", "mamp", "probe, ResNet-18", "--json", file]
+    subprocess.run(words, check=True, capture_output=True)
+    rows = json.loads(file.read_text())["rows"]
+    assert rows.keys() == {"mamp", "probe, ResNet-18"}
+    assert all(min(row[key] for key in ("parameters", "seconds", "peak_mb")) > 0 for row in rows.values())
+
+
 def test_the_probe_benchmark_finds_the_same_label_maps_as_the_published_way(repository: Path, tmp_path: Path):
     file = tmp_path / "figures.json"
     script = repository / "scripts" / "benchmarks" / "probe.py"

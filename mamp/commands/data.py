@@ -25,6 +25,8 @@ def add(commands: Any) -> None:
     _add_pack(kinds)
     _add_holdout(kinds)
     _add_static(kinds)
+    _add_merge(kinds)
+    _add_index(kinds)
 
 
 def _add_check(kinds: Any) -> None:
@@ -226,3 +228,62 @@ def _static(args: argparse.Namespace) -> None:
         args.name, args.source, args.out, workers=workers, bad_frame=args.bad_frame, quiet=args.quiet
     ):
         print(done)
+
+
+def _add_merge(kinds: Any) -> None:
+    merge = kinds.add_parser(
+        "merge", help="a folder of grey masks for each object -> palette masks of all objects of a frame"
+    )
+    merge.add_argument("source", type=Path, metavar="SRC", help="SRC/VIDEO/ID/FRAME.png, or SRC/ID/FRAME.png")
+    merge.add_argument("out", type=Path, metavar="OUT", help="OUT/VIDEO/FRAME.png, or OUT/FRAME.png")
+    merge.add_argument(
+        "--mode",
+        choices=("soft", "hard"),
+        default="soft",
+        help="background is the product of what no object takes, or the least of it (default %(default)s)",
+    )
+    merge.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    merge.set_defaults(function=_merge)
+
+
+def _merge(args: argparse.Namespace) -> None:
+    from mamp.data.merge import merge_folders
+
+    done = merge_folders(args.source, args.out, how=args.mode, quiet=args.quiet)
+    print(f"{args.out}: {done.frames} masks of {done.videos} video{'s' * (done.videos != 1)}")
+
+
+def _add_index(kinds: Any) -> None:
+    index = kinds.add_parser(
+        "index",
+        help="the objects and frames of a split as a JSON list of SSM-VOS's program; or what such a list holds",
+    )
+    index.add_argument(
+        "dataset",
+        metavar="DATASET",
+        help="davis2016, davis2017 or youtubevos; or a list that is there, FILE.json",
+    )
+    index.add_argument("root", type=Path, nargs="?", metavar="ROOT", help="the data set's root")
+    index.add_argument(
+        "--split", default="val", help="a list in ImageSets, or a folder (default %(default)s)"
+    )
+    index.add_argument("--out", type=Path, metavar="FILE.json", help="where the list goes")
+    index.set_defaults(function=_index)
+
+
+def _index(args: argparse.Namespace) -> None:
+    from mamp.data.index import describe, make_index, missing_files, read_index, write_index
+
+    if args.root is None:
+        records = read_index(Path(args.dataset))
+        print(f"{args.dataset}: {describe(records)}")
+        if absent := missing_files(records):
+            raise UserError(
+                f"{args.dataset} lists {len(absent)} files that are not there, first {absent[0]}; make it anew with --out"
+            )
+        return
+    if args.out is None:
+        raise UserError("mamp data index wants --out FILE.json beside DATASET and ROOT; add it")
+    records = make_index(args.dataset, args.root, args.split)
+    write_index(records, args.out)
+    print(f"{args.out}: {describe(records)}")

@@ -15,6 +15,7 @@ from mamp.config.motion import MotionConfig
 from mamp.config.probe import ProbeConfig, ProbeInput, ProbeNetwork, ProbePropagation
 from mamp.config.reading import dump, load, method_knobs, named_method
 from mamp.config.slurm import SlurmConfig
+from mamp.config.ssm import SsmConfig, SsmNetwork, SsmPropagation, SsmTraining
 from mamp.config.stm import StmConfig, StmNetwork, StmPropagation, StmTraining
 from mamp.config.tracking import TrackingConfig
 from mamp.config.train import TrainConfig
@@ -47,6 +48,10 @@ __all__ = [
     "Root",
     "SlurmConfig",
     "TrackingConfig",
+    "SsmConfig",
+    "SsmNetwork",
+    "SsmPropagation",
+    "SsmTraining",
     "StmConfig",
     "StmNetwork",
     "StmPropagation",

@@ -169,9 +169,9 @@ class DataConfig(Section):
         le=2048,
         description="side of the square the workers hand over, which the device crops from; null: size",
     )
-    sampling: Literal["published", "random", "skip", "shuffled", "stills"] = Field(
+    sampling: Literal["published", "random", "skip", "reference", "shuffled", "stills"] = Field(
         "published",
-        description="clips of an epoch: disjoint groups of each video as published, a random start for each video, each next frame up to max_skip after the one before (STM), any frames of each video in any order (AFB-URR), or a clip of each picture alone, which data.moves moves",
+        description="clips of an epoch: disjoint groups of each video as published, a random start for each video, each next frame up to max_skip after the one before (STM), every frame with the one before it, after a reference from anywhere in its video (SSM-VOS), any frames of each video in any order (AFB-URR), or a clip of each picture alone, which data.moves moves",
     )
     max_skip: tuple[int, ...] = Field(
         (5,),
@@ -188,7 +188,7 @@ class DataConfig(Section):
     repeat: tuple[int, ...] = Field(
         (1,),
         min_length=1,
-        description="skip, shuffled and stills: how often an epoch holds the videos, or pictures, of a root; one for all roots, or one for each",
+        description="skip, reference, shuffled and stills: how often an epoch holds the videos, or pictures, of a root; one for all roots, or one for each",
     )
     clips_per_video: int = Field(
         1, ge=1, description="random sampling: clips drawn from each video in an epoch"

@@ -30,7 +30,7 @@ class TrainConfig(Section):
         (0.9, 0.999), description="Adam's averages, each from 0 to below 1"
     )
     weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay (AdamW); 0 is Adam")
-    schedule: Literal["constant", "halving", "cosine"] = Field(
+    schedule: Literal["constant", "halving", "cosine", "steps"] = Field(
         "halving", description="how the learning rate falls"
     )
     milestones: tuple[int, ...] = Field(
@@ -42,6 +42,8 @@ class TrainConfig(Section):
         ge=1,
         description="halving: the run is cut into so many equal parts, each at half the rate of the one before; null: milestones",
     )
+    decay: float = Field(0.9, gt=0, le=1, description="steps: what the rate is multiplied by")
+    decay_every: int = Field(9501, ge=1, description="steps: after so many steps, each time (SSM-VOS)")
     warmup: int = Field(0, ge=0, description="steps over which the rate rises to lr")
     clip_norm: float | None = Field(None, gt=0, description="largest norm of the gradient; null: not clipped")
     max_skipped: int = Field(

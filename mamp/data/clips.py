@@ -16,10 +16,14 @@ from mamp.errors import UserError
 
 @dataclass(frozen=True)
 class Clip:
-    """One training sample: `frames` are indices into sequence number `sequence`, in the order they are learnt from."""
+    """One training sample: `frames` are indices into sequence number `sequence`, in the order they are learnt from.
+
+    reference: the first of them is one by itself, from anywhere; the others stay where they are.
+    """
 
     sequence: int
     frames: tuple[int, ...]
+    reference: bool = False
 
 
 def own_steps(intervals: Sequence[int], interval_fps: float | None, fps: float | None) -> tuple[int, ...]:
@@ -136,6 +140,8 @@ class ClipPlan:
             copies = (self.curriculum.repeat(root) for root in self.roots)
             long = (count >= self.frames for count in self.counts)
             return self.clips_per_video * sum(n for n, fits in zip(copies, long, strict=True) if fits)
+        if self.sampling == "reference":
+            return sum(n * self.curriculum.repeat(r) for n, r in zip(self.counts, self.roots, strict=True))
         videos, steps = _shuffle_and_choose(len(self.counts), self.steps, self._rng(epoch), self.chances)
         return sum(
             -(-self.counts[video] // step) // self.frames for video, step in zip(videos, steps, strict=True)
@@ -178,6 +184,8 @@ class ClipPlan:
             clips = self._shuffled_clips(rng)
         elif self.sampling == "stills":
             clips = self._stills()
+        elif self.sampling == "reference":
+            clips = self._referring_clips(rng)
         else:
             clips = self._random_clips(rng)
         return [clips[i] for i in rng.permutation(len(clips))]
@@ -231,6 +239,15 @@ class ClipPlan:
         for video, (count, root) in enumerate(zip(self.counts, self.roots, strict=True)):
             for _ in range(self.curriculum.repeat(root) if count >= self.frames else 0):
                 yield video, count, root
+
+    def _referring_clips(self, rng: np.random.RandomState) -> list[Clip]:
+        """A clip for each frame of each copy of each video: any frame, then those before it, the first one repeated, and it."""
+        clips = []
+        for video, (count, root) in enumerate(zip(self.counts, self.roots, strict=True)):
+            for end in np.tile(np.arange(count), self.curriculum.repeat(root)).tolist():
+                run = (max(0, end - back) for back in reversed(range(self.frames - 1)))
+                clips.append(Clip(video, (int(rng.randint(count)), *run), reference=True))
+        return clips
 
     def _rng(self, epoch: int) -> np.random.RandomState:
         """The legacy generator, whose `shuffle` and `choice` the published order is made of, for one epoch."""

@@ -22,7 +22,8 @@ def with_object(
 ) -> tuple[Clip, list[np.ndarray]]:
     """The clip and its label maps uint8 (H, W); drawn again while its first frame shows no object.
 
-    count: frames of the video. At first the clip moves as it is; then its frames follow one another closely, too.
+    count: frames of the video. At first the clip moves as it is; then its frames follow one another closely, too. The others
+    stay where they are when the first one is a reference by itself.
 
     Raises UserError when no object is found.
     """
@@ -33,17 +34,19 @@ def with_object(
             maps = {frame: training_labels(video, frame) for frame in set(frames[1:]) - {frames[0]}}
             maps[frames[0]] = labels
             return dataclasses.replace(clip, frames=frames), [maps[frame] for frame in frames]
-        frames = _elsewhere(clip.frames, count, closely=attempt >= TRIES // 4, rng=rng)
+        frames = _elsewhere(clip, count, closely=attempt >= TRIES // 4, rng=rng)
     raise UserError(
         f"{video.name}: no mask of {1 + TRIES} frames looked at shows an object; leave this video out"
     )
 
 
-def _elsewhere(
-    frames: tuple[int, ...], count: int, *, closely: bool, rng: np.random.Generator
-) -> tuple[int, ...]:
-    """Other frames of a video of `count`: a still stays one, shuffled ones are shuffled, others keep their gaps or follow `closely`."""
+def _elsewhere(clip: Clip, count: int, *, closely: bool, rng: np.random.Generator) -> tuple[int, ...]:
+    """Other frames of a video of `count`: of a reference it alone, a still stays one, shuffled ones are shuffled, others keep their
+    gaps or follow `closely`."""
+    frames = clip.frames
     gaps = [frame - frames[0] for frame in frames]
+    if clip.reference:
+        return (int(rng.integers(count)), *frames[1:])
     if len(frames) > 1 and len(set(frames)) == 1:
         return (int(rng.integers(count)),) * len(frames)
     if gaps != sorted(gaps):

@@ -23,6 +23,7 @@ METHODS = {
     "mamp": "mamp.methods.mamp",
     "stm": "mamp.methods.stm",
     "afb_urr": "mamp.methods.afb_urr",
+    "ssm": "mamp.methods.ssm",
     "probe": "mamp.methods.probe",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -15,6 +16,16 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     return F.pad(x, (0, -width % multiple, 0, -height % multiple))
 
 
+def short_side_factor(size: Sequence[int], short_side: int | None, *, enlarge: float = 1.0) -> float:
+    """What (H, W) is multiplied by so that its shorter side is `short_side`, `enlarge` at most; None leaves it."""
+    return min((short_side or min(size)) / min(size), enlarge)
+
+
+def scaled(size: Sequence[int], factor: float) -> tuple[int, int]:
+    """(H, W) times the factor, in whole pixels, one at least."""
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
 def resize(x: Tensor, size: Sequence[int], *, antialias: bool = False) -> Tensor:
     """Float (C, H, W) or (N, C, H, W) bilinearly to (H', W'), half-pixel centres; no antialias, as published, unless asked for."""
     if tuple(x.shape[-2:]) == tuple(size):
@@ -22,6 +33,33 @@ def resize(x: Tensor, size: Sequence[int], *, antialias: bool = False) -> Tensor
     batch = x if x.ndim == 4 else x[None]
     resized = F.interpolate(batch, tuple(size), mode="bilinear", align_corners=False, antialias=antialias)
     return resized if x.ndim == 4 else resized[0]
+
+
+def opencv_bilinear(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """int32 (C, H, W) of 0 to 255 -> (C, H', W'), equal to cv2.resize of uint8 with INTER_LINEAR.
+
+    Weights are whole 2048ths, and the sum of two rows is rounded as OpenCV's vector code does it.
+    """
+    height, width = (
+        [torch.from_numpy(v).to(pixels.device) for v in _linear(before, after, clamped=clamped)]
+        for before, after, clamped in zip(pixels.shape[-2:], size, (False, True), strict=True)
+    )
+    (top, bottom, b0, b1), (left, right, a0, a1) = height, width
+    rows = pixels[..., left] * a0 + pixels[..., right] * a1  # (C, H, W')
+    above, below = rows[:, top] >> 4, rows[:, bottom] >> 4
+    return (((b0[:, None] * above) >> 16) + ((b1[:, None] * below) >> 16) + 2) >> 2
+
+
+def _linear(before: int, after: int, *, clamped: bool) -> tuple[np.ndarray, ...]:
+    """For each new cell the two old ones and their weights in 2048ths; `clamped`: an edge cell has weight at the edge alone."""
+    places = ((np.arange(after) + 0.5) * (1 / (after / before)) - 0.5).astype(np.float32)
+    low = np.floor(places).astype(np.int64)
+    part = places - low.astype(np.float32)
+    if clamped:
+        part[(low < 0) | (low >= before - 1)] = 0
+    weights = [np.rint(p * np.float32(2048)).astype(np.int32) for p in (np.float32(1) - part, part)]
+    ends = [np.clip(low + step, 0, before - 1) for step in (0, 1)]
+    return ends[0], ends[1], weights[0], weights[1]
 
 
 def letterbox(

@@ -1,101 +1,16 @@
 from __future__ import annotations
 
 import json
-import pickle
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
-from PIL import Image
+from layouts import numbers, write_frames, write_masks, write_text, write_video
 
 from mamp.config import Root
 from mamp.data.datasets import open_dataset, training_sequences
-from mamp.data.masks import object_ids, write_mask
+from mamp.data.masks import object_ids
 from mamp.errors import UserError
-
-H, W = 16, 24
-
-
-def write_frames(folder: Path, names: Sequence[str]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        Image.new("RGB", (W, H), (40, 80, 120)).save(folder / f"{name}.jpg")
-    return folder
-
-
-def write_masks(folder: Path, ids: Mapping[str, Sequence[int]]) -> None:
-    """One column of pixels for each id."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, numbers in ids.items():
-        labels = np.zeros((H, W), np.uint8)
-        labels[:, : len(numbers)] = numbers
-        Image.fromarray(labels).save(folder / f"{name}.png") if 255 in numbers else write_mask(
-            folder / f"{name}.png", labels
-        )
-
-
-def write_text(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text)
-
-
-def write_video(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w") as file:
-        stream = file.add_stream("mpeg4", rate=10)
-        stream.height, stream.width, stream.pix_fmt = H, W, "yuv420p"
-        for _ in range(5):
-            file.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((H, W, 3), np.uint8), format="rgb24")))
-        file.mux(stream.encode())
-
-
-def numbers(count: int, step: int = 1, start: int = 0) -> list[str]:
-    return [f"{start + step * i:05d}" for i in range(count)]
-
-
-@pytest.fixture
-def davis2017(tmp_path: Path) -> Path:
-    root = tmp_path / "DAVIS"
-    for name, count in (("bear", 4), ("dog", 5), ("goat", 3)):
-        write_frames(root / "JPEGImages/480p" / name, numbers(count))
-    write_masks(root / "Annotations/480p/bear", dict.fromkeys(numbers(4), (1,)))
-    write_masks(root / "Annotations/480p/dog", dict.fromkeys(numbers(5), (1, 2, 255)))
-    write_masks(root / "Annotations/480p/goat", {"00000": (1, 2, 3)})
-    write_text(root / "ImageSets/2017/train.txt", "bear\n")
-    write_text(root / "ImageSets/2017/val.txt", "dog\r\ngoat\r\n\r\n")
-    write_text(root / "ImageSets/2017/test-dev.txt", "goat\n")
-    return root
-
-
-@pytest.fixture
-def davis2016(tmp_path: Path) -> Path:
-    root = tmp_path / "DAVIS2016"
-    lines = []
-    for name in ("bear", "dog"):
-        write_frames(root / "JPEGImages/480p" / name, numbers(4))
-        write_masks(root / "Annotations/480p" / name, dict.fromkeys(numbers(4), (255,)))
-        lines += [f"/JPEGImages/480p/{name}/{n}.jpg /Annotations/480p/{name}/{n}.png" for n in numbers(3)]
-    write_text(root / "ImageSets/480p/val.txt", "\n".join(lines[3:] + lines[:3]))
-    write_text(root / "ImageSets/480p/tune.txt", "\n".join(lines[:3]))
-    return root
-
-
-@pytest.fixture
-def youtube(tmp_path: Path) -> Path:
-    """Object 1 begins at the first listed frame, object 2 at the third; frame 00002 is listed for none."""
-    root = tmp_path / "YouTubeVOS"
-    objects = {
-        "1": {"category": "cat", "frames": ["00005", "00010", "00015", "00020"]},
-        "2": {"category": "dog", "frames": ["00020", "00015"]},
-    }
-    write_text(root / "valid/meta.json", json.dumps({"videos": {"0a1b": {"objects": objects}}}))
-    write_frames(root / "valid/JPEGImages/0a1b", ["00002", *numbers(4, 5, 5)])
-    write_frames(root / "valid_all_frames/JPEGImages/0a1b", numbers(23))
-    write_masks(root / "valid/Annotations/0a1b", {"00005": (1,), "00015": (1, 2)})
-    return root
-
 
 # ---------------------------------------------------------------- DAVIS
 
@@ -360,95 +275,3 @@ def test_a_folder_may_have_lists_and_needs_masks(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="empty holds no sequences"):
         open_dataset("folder", tmp_path / "empty")
-
-
-# ---------------------------------------------------------------- training
-
-
-def test_training_takes_the_train_list_of_davis_and_no_labels(davis2017: Path) -> None:
-    (bear,) = training_sequences([Root(path=davis2017)])
-    assert (bear.name, bear.fps, bear.labels, dict(bear.given), dict(bear.truth)) == (
-        "bear",
-        24,
-        "none",
-        {},
-        {},
-    )
-    assert [s.name for s in training_sequences([Root(path=davis2017, split="val")])] == ["dog", "goat"]
-    (davis2017 / "ImageSets/2017/train.txt").unlink()
-    with pytest.raises(UserError, match="has no split train; it has test-dev, val"):
-        training_sequences([Root(path=davis2017)])
-
-
-def test_training_needs_no_masks(davis2016: Path) -> None:
-    for folder in (davis2016 / "Annotations/480p").iterdir():
-        for file in folder.iterdir():
-            file.unlink()
-    assert [s.name for s in training_sequences([Root(path=davis2016, split="val")])] == ["dog", "bear"]
-
-
-def test_training_prefers_all_frames_of_youtube_and_never_takes_valid_unasked(youtube: Path) -> None:
-    with pytest.raises(UserError, match="YouTubeVOS holds no frames or video files"):
-        training_sequences([Root(path=youtube)])
-    write_frames(youtube / "train/JPEGImages/aa", numbers(3, 5))
-    write_text(youtube / "train/meta.json", "{}")
-    assert [(s.name, s.fps, len(s.frame_names)) for s in training_sequences([Root(path=youtube)])] == [
-        ("aa", 6, 3)
-    ]
-    write_frames(youtube / "train_all_frames/JPEGImages/aa", numbers(11))
-    assert [(s.fps, len(s.frame_names)) for s in training_sequences([Root(path=youtube)])] == [(30, 11)]
-
-
-def test_training_reads_listed_folders_plain_folders_and_video_files(tmp_path: Path) -> None:
-    for name in ("a", "b", "c"):
-        write_frames(tmp_path / "clips/JPEGImages" / name, numbers(3))
-    write_text(tmp_path / "clips/train.txt", "a\nc\n")
-    write_frames(tmp_path / "folders/x", numbers(2))
-    write_video(tmp_path / "videos/y.mp4")
-    (tmp_path / "videos/y.csv").write_text("about y")
-    roots = [
-        Root(path=tmp_path / "clips", fps=8),
-        Root(path=tmp_path / "folders"),
-        Root(path=tmp_path / "videos"),
-    ]
-    found = training_sequences(roots)
-    assert [(s.name, s.fps, len(s.frame_names)) for s in found] == [
-        ("a", 8, 3),
-        ("c", 8, 3),
-        ("x", None, 2),
-        ("y", None, 0),
-    ]
-    assert len(found[-1].open()) == 5
-    write_text(tmp_path / "clips/other.txt", "b\nz\n")
-    with pytest.raises(UserError, match=r"other.txt names z, which is not there \(1 of 2\)"):
-        training_sequences([Root(path=tmp_path / "clips", split="other")])
-
-
-def test_names_are_unique_among_roots(tmp_path: Path) -> None:
-    for root in ("one", "two", "far/two"):
-        write_frames(tmp_path / root / "x", numbers(2))
-    found = training_sequences([Root(path=tmp_path / root) for root in ("one", "two", "far/two")])
-    assert [s.name for s in found] == ["x", "two/x", "two-2/x"]
-
-
-def test_a_root_that_is_missing_or_empty_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="nowhere does not exist"):
-        training_sequences([Root(path=tmp_path / "nowhere")])
-    with pytest.raises(UserError, match=f"{tmp_path} holds no frames or video files"):
-        training_sequences([Root(path=tmp_path)])
-
-
-def test_a_sequence_can_be_handed_to_another_process(davis2017: Path) -> None:
-    dog = open_dataset("davis2017", davis2017)[0]
-    assert pickle.loads(pickle.dumps(dog)) == dog
-
-
-def test_two_videos_whose_masks_would_have_one_name_are_refused(tmp_path: Path) -> None:
-    write_video(tmp_path / "a.mp4")
-    write_video(tmp_path / "a.avi")
-    write_masks(tmp_path, {"a": (1,)})
-    with pytest.raises(
-        UserError, match=r"holds a.avi and a.mp4, whose masks would both be called a; rename one"
-    ):
-        open_dataset("folder", tmp_path)
-    assert [s.name for s in training_sequences([Root(path=tmp_path)])] == ["a", f"{tmp_path.name}/a"]

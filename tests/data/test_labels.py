@@ -116,6 +116,30 @@ def test_a_clip_fits_the_shortest_video():
         assert plan([3], [0], max_skip=(9,)).epoch(epoch)[0].frames == (0, 1, 2)
 
 
+def test_every_frame_comes_once_behind_a_reference_from_anywhere():
+    census = Census(counts=(1, 7), rates=(None, None), digest="", roots=(0, 1))
+    data = DataConfig(sampling="reference", repeat=(1, 2), root=("a", "b"))
+    plan = ClipPlan(census, data, frames=3, batch=1, seed=0)
+    clips = plan.epoch(0)
+    assert len(clips) == plan.clips_in(0) == 1 + 2 * 7
+    assert sorted(clip.frames[1:] for clip in clips if clip.sequence)[::2] == [
+        (0, 0), (0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 6),
+    ]  # fmt: skip
+    assert len({clip.frames[0] for clip in clips if clip.sequence}) > 3
+
+
+def test_a_reference_is_drawn_again_until_it_shows_an_object_and_the_frames_stay(tmp_path):
+    root = world(tmp_path, videos=("a",), empty=range(4, 8))
+    data = DataConfig(root=(config.Root(path=root),), sampling="reference", workers=0)
+    videos = training_sequences(data.root, masks=True)
+    plan = ClipPlan(take_census(videos), data, frames=3, batch=8, seed=0)
+    assert max(clip.frames[0] for clip in plan.epoch(0)) >= 4
+    _, labels, about = next(ClipLoader(videos, plan, data).batches())
+    assert all(names["frames"][0] < "00004" for names in about)
+    assert sorted(names["frames"][2] for names in about) == [f"{t:05d}" for t in range(8)]
+    assert (labels[:, 0] > 0).flatten(1).any(1).all()
+
+
 def test_a_number_for_each_root_wants_as_many_roots(tmp_path):
     roots = tuple(config.Root(path=tmp_path) for _ in range(3))
     with pytest.raises(ValueError, match="one for each of the 3"):

@@ -10,7 +10,7 @@ from torch import nn
 from mamp.methods.mamp.encoder import Encoder
 from mamp.ops.colour import rgb_to_lab
 from mamp.ops.folding import fold_batch_norms
-from mamp.ops.sizes import pad_to_multiple, resize
+from mamp.ops.sizes import opencv_bilinear, pad_to_multiple, resize
 from mamp.ops.warping import clean_flow, warp
 
 
@@ -77,3 +77,11 @@ def test_folded_network_gives_the_same_features_without_batch_norms():
     x = torch.randn(1, 3, 21, 34)
     with torch.inference_mode():
         torch.testing.assert_close(folded(x), model.eval()(x), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(7, 40), (23, 31), (64, 9), (13, 17)])
+def test_whole_numbers_are_resized_as_opencv_does(size):
+    cv2 = pytest.importorskip("cv2", reason="the extra opencv is not installed")
+    pixels = np.random.default_rng(0).integers(0, 256, (13, 17, 3), dtype=np.uint8)
+    found = opencv_bilinear(torch.from_numpy(pixels).permute(2, 0, 1).int(), size)
+    np.testing.assert_array_equal(found.permute(1, 2, 0).numpy(), cv2.resize(pixels, size[::-1]))

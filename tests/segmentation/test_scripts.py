@@ -16,6 +16,21 @@ COMMANDS = {
 
 
 METHOD_COMMANDS = {
+    "train_ssm.sh": (
+        ["youtube", "davis root", "train.batch=8"],
+        ["train", "configs/ssm_youtube.yaml", "data.root=youtube",
+         "validation.dataset=davis2017", "validation.root=davis root", "train.batch=8"],
+    ),
+    "test_ssm.sh": (
+        ["root", "out", "--weights", "a b"],
+        ["evaluate", "davis2017", "root", "--split", "val", "--out", "out", "method.name=ssm", "method.preset=published",
+         "--weights", "a b"],
+    ),
+    "demo_ssm.sh": (
+        ["video", "mask.png", "out", "--weights", "w", "method.propagation.merge=hard"],
+        ["segment", "video", "--mask", "mask.png", "--out", "out", "--overlay", "out/overlay.mp4", "method.name=ssm",
+         "method.preset=published", "--weights", "w", "method.propagation.merge=hard"],
+    ),
     "train_stm.sh": (
         ["davis root", "youtube", "train.batch=8"],
         ["train", "configs/stm_cycle_hybrid.yaml", "data.root=davis root", "data.root=youtube",

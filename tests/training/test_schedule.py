@@ -42,3 +42,8 @@ def test_cosine_falls_from_the_full_rate_to_almost_nothing():
 def test_constant_stays():
     train = TrainConfig(steps=100, schedule="constant", lr=0.3)
     assert {learning_rate(train, step, 100) for step in (0, 50, 99)} == {0.3}
+
+
+def test_steps_are_equally_long():
+    train = TrainConfig(steps=100, schedule="steps", lr=1.0, decay=0.5, decay_every=3)
+    assert [learning_rate(train, step, 100) for step in range(7)] == [1, 1, 1, 0.5, 0.5, 0.5, 0.25]

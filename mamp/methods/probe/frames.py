@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from mamp.config import ProbeInput
 from mamp.ops.pillow import pillow_bicubic
-from mamp.ops.sizes import resize
+from mamp.ops.sizes import opencv_bilinear, resize
 
 
 def input_size(size: tuple[int, int], knobs: ProbeInput, *, patch: int = 1) -> tuple[int, int]:
@@ -62,30 +61,3 @@ def normalise(frame: Tensor, knobs: ProbeInput) -> Tensor:
     """(..., 3, H, W) in [0, 1], less the mean, by the deviation."""
     mean, std = (frame.new_tensor(v).view(3, 1, 1) for v in (knobs.mean, knobs.std))
     return (frame - mean) / std
-
-
-def opencv_bilinear(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """int32 (C, H, W) of 0 to 255 -> (C, H', W'), equal to cv2.resize of uint8 with INTER_LINEAR.
-
-    Weights are whole 2048ths, and the sum of two rows is rounded as OpenCV's vector code does it.
-    """
-    height, width = (
-        [torch.from_numpy(v).to(pixels.device) for v in _linear(before, after, clamped=clamped)]
-        for before, after, clamped in zip(pixels.shape[-2:], size, (False, True), strict=True)
-    )
-    (top, bottom, b0, b1), (left, right, a0, a1) = height, width
-    rows = pixels[..., left] * a0 + pixels[..., right] * a1  # (C, H, W')
-    above, below = rows[:, top] >> 4, rows[:, bottom] >> 4
-    return (((b0[:, None] * above) >> 16) + ((b1[:, None] * below) >> 16) + 2) >> 2
-
-
-def _linear(before: int, after: int, *, clamped: bool) -> tuple[np.ndarray, ...]:
-    """For each new cell the two old ones and their weights in 2048ths; `clamped`: an edge cell has weight at the edge alone."""
-    places = ((np.arange(after) + 0.5) * (1 / (after / before)) - 0.5).astype(np.float32)
-    low = np.floor(places).astype(np.int64)
-    part = places - low.astype(np.float32)
-    if clamped:
-        part[(low < 0) | (low >= before - 1)] = 0
-    weights = [np.rint(p * np.float32(2048)).astype(np.int32) for p in (np.float32(1) - part, part)]
-    ends = [np.clip(low + step, 0, before - 1) for step in (0, 1)]
-    return ends[0], ends[1], weights[0], weights[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -105,3 +106,11 @@ def _download(backbone: str) -> Mapping[str, Tensor]:
             f"ImageNet weights of {backbone} cannot be downloaded ({error}); fetch {weights.url} where there is a network, "
             "and pass method.training.init=FILE"
         ) from None
+
+
+def read_state(source: str, model: Any) -> Mapping[str, Tensor]:
+    """The state dict that `method.training.init` names: torchvision's of `model.backbone`, downloaded, or a file's.
+
+    Raises UserError when it cannot be had.
+    """
+    return _read(source, model)

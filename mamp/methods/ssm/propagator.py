@@ -1,0 +1,166 @@
+"""What happens per frame: cut every object out around where it was, compare it with its reference, merge the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mamp.config.ssm import SsmConfig
+from mamp.methods.base import Motion
+from mamp.methods.labels import normalised
+from mamp.methods.ssm.crops import Box, cut, find_box, paste
+from mamp.methods.ssm.network import Reference, Ssm
+
+
+@dataclass
+class Pending:
+    """The frame just stepped (3, H, W), and where each object is in it, bool (K, H, W)."""
+
+    frame: Tensor
+    masks: Tensor
+
+
+class SsmPropagator:
+    """Carries K masks through one video, each by itself.
+
+    State: one reference for each object, encoded once, and the pending frame. motion is not used.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        method: SsmConfig,
+        *,
+        motion: Motion | None = None,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        assert isinstance(model, Ssm)
+        self.model, self.knobs = model, method.propagation
+        self.device, self.dtype = torch.device(device), dtype
+        self.reference: Reference | None = None
+        self.pending: Pending | None = None
+
+    def start(self, frame: Tensor, masks: Tensor) -> None:
+        """First frame float (3, H, W) RGB in [0, 1] with its masks (K, H, W) in {0, 1}."""
+        with self._computing():
+            given = self._as_masks(masks)
+            self.pending = Pending(frame.to(self.device, torch.float32), given)
+            self.reference = self._refer(given)
+
+    def step(self, frame: Tensor) -> Tensor:
+        """Probabilities (K+1, H, W) of the next frame, background first, summing to 1."""
+        with self._computing():
+            assert self.reference is not None
+            frame, before = frame.to(self.device, torch.float32), self._pending().masks
+            size = int(frame.shape[-2]), int(frame.shape[-1])
+            boxes = [self._box(mask) for mask in before]
+            found = torch.cat(
+                [
+                    self._find(frame, before[part], self.reference[part], boxes[part])
+                    for part in self._parts(len(before))
+                ]
+            )
+            pasted = torch.stack([paste(p, box, size) for p, box in zip(found, boxes, strict=True)])
+            # outside of its box an object is in neither channel, and not there
+            self.pending = Pending(frame, pasted[:, 1] > pasted[:, 0])
+            return normalised(merge(pasted[:, 1], how=self.knobs.merge))
+
+    def correct(self, masks: Tensor, objects: list[int]) -> None:
+        """`masks` (len(objects), H, W) in {0, 1} replace the pending frame's masks of these objects (0-based).
+
+        With `method.propagation.reference` at last this frame is what they are compared with from now on.
+        """
+        with self._computing():
+            assert self.reference is not None
+            pending, given = self._pending(), self._as_masks(masks)
+            pending.masks = pending.masks.clone()
+            pending.masks[objects] = given
+            if self.knobs.reference == "last":
+                kept = [k for k in range(len(pending.masks)) if k not in objects]
+                now = [*kept, *objects]
+                joined = self.reference[kept].joined(self._refer(given))
+                self.reference = joined[[now.index(k) for k in range(len(now))]]
+
+    def add(self, masks: Tensor) -> None:
+        """New objects (N, H, W) in {0, 1} appear at the pending frame, which is their reference; the others do not change."""
+        with self._computing():
+            assert self.reference is not None
+            pending, given = self._pending(), self._as_masks(masks)
+            pending.masks = torch.cat((pending.masks, given))
+            self.reference = self.reference.joined(self._refer(given))
+
+    def remove(self, objects: list[int]) -> None:
+        """Forget these objects (0-based); later ones move up."""
+        with self._computing():
+            assert self.reference is not None
+            pending = self._pending()
+            stay = [k for k in range(len(pending.masks)) if k not in objects]
+            pending.masks, self.reference = pending.masks[stay], self.reference[stay]
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the references."""
+        return 0 if self.reference is None else self.reference.nbytes
+
+    # -- one frame
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None),
+        ):
+            yield
+
+    def _pending(self) -> Pending:
+        if self.pending is None:
+            raise RuntimeError("start() comes before anything else")
+        return self.pending
+
+    def _as_masks(self, masks: Tensor) -> Tensor:
+        return masks.to(self.device) > 0.5
+
+    def _parts(self, objects: int) -> list[slice]:
+        """So many objects, as they go through the network."""
+        return [slice(k, min(k + self.knobs.batch, objects)) for k in range(0, objects, self.knobs.batch)]
+
+    def _box(self, mask: Tensor) -> Box:
+        return find_box(mask, [self.knobs.margin] * 4)
+
+    def _refer(self, masks: Tensor) -> Reference:
+        """The objects of these masks (N, H, W), as they are in the pending frame."""
+        frame = self._pending().frame
+        boxes, found = [self._box(mask) for mask in masks], None
+        for part in self._parts(len(masks)):
+            more = self.model.refer(*self._cut(frame, masks[part], boxes[part]))
+            found = more if found is None else found.joined(more)
+        assert found is not None
+        return found
+
+    def _find(self, frame: Tensor, before: Tensor, reference: Reference, boxes: list[Box]) -> Tensor:
+        """Probabilities (N, 2, *input_size) of these objects, not it and it, in their crops of the frame."""
+        seen = self.model.look(*self._cut(frame, before, boxes))
+        logits, _ = self.model(reference, seen, self.knobs.input_size)
+        return logits.softmax(dim=1)
+
+    def _cut(self, frame: Tensor, masks: Tensor, boxes: list[Box]) -> tuple[Tensor, Tensor]:
+        """What the network sees of each object: crops (N, 3, *input_size) and masks (N, 1, *input_size)."""
+        size = self.knobs.input_size
+        pairs = [cut(frame, mask, box, size) for mask, box in zip(masks, boxes, strict=True)]
+        images, own = (torch.stack(x) for x in zip(*pairs, strict=True))
+        return images, own
+
+
+def merge(scores: Tensor, *, how: str) -> Tensor:
+    """Scores (K+1, H, W), background first, of one frame's objects (K, H, W) in [0, 1]; the largest wins.
+
+    how: background is `soft`, the product of all 1 - p, or `hard`, the least of them.
+    """
+    absent = 1 - scores
+    background = absent.prod(0) if how == "soft" else absent.amin(0)
+    return torch.cat((background[None], scores))
