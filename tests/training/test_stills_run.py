@@ -11,6 +11,7 @@ from mamp.data.synthetic import render_clip
 from mamp.training.engine import train
 
 NETWORKS = {
+    "ssm": "{backbone: resnet18, width: 0.125, top_k: 4, decoder: 8, context: centred}",
     "stm": "{backbone: resnet18, width: 0.125, key: 8, value: 8, decoder: 8}",
     "afb_urr": "{backbone: resnet18, width: 0.125, key: 8, value: 8, decoder: 8, local: 4}",
 }
