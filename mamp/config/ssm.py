@@ -91,7 +91,7 @@ class SsmTraining(Section):
     )
     init: str | None = Field(
         None,
-        description="where the trunk begins: imagenet (torchvision downloads it) or a file with torchvision's state dict; null: random",
+        description="where the trunk begins: imagenet (torchvision downloads it), a file with torchvision's state dict, or a run of MAMP of the same width (its stem, which sees Lab, is not taken); null: random",
     )
 
     @model_validator(mode="after")
