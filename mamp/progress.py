@@ -53,6 +53,13 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(words)
 
+    def tell(self, line: str) -> None:
+        """A line of its own, which stays."""
+        if self._bar is not None:
+            self._bar.write(line, file=sys.stderr)
+        elif not self._quiet:
+            say(line)
+
     def skip(self, count: int) -> None:
         """So many were finished earlier."""
         self._done += count

@@ -25,9 +25,9 @@ def add(commands: Any) -> None:
     )
     segment.add_argument(
         "--overlay-style",
-        choices=("blend", "contour", "segmentation", "mask", "heatmap", "erf"),
+        choices=("blend", "contour", "segmentation", "mask", "rim", "heatmap", "erf"),
         default="blend",
-        help="how the film shows masks: ours; as STM-Cycle's program drew them; or, of method stm, what the correction goes by",
+        help="how the film shows masks: ours; as the programs of STM-Cycle and AFB-URR (rim) drew them; or, of method stm, what the correction goes by",
     )
     weights(segment)
     overrides(segment)

@@ -6,6 +6,7 @@ set at hand), a YAML file, `key=value` arguments. The resolved whole is saved wi
 
 from __future__ import annotations
 
+from mamp.config.afb_urr import AfbConfig, AfbNetwork, AfbPropagation, AfbTraining
 from mamp.config.data import Affine, Augment, DataConfig, Expected, Root
 from mamp.config.evaluate import EvaluateConfig
 from mamp.config.mamp import MampConfig, MampEncoder, MampPropagation, MampTraining
@@ -24,6 +25,10 @@ from mamp.config.whole import Config
 __all__ = [
     "METHOD_CONFIGS",
     "PRESETS",
+    "AfbConfig",
+    "AfbNetwork",
+    "AfbPropagation",
+    "AfbTraining",
     "Affine",
     "Augment",
     "Config",

@@ -115,7 +115,7 @@ class ProbePropagation(Section):
         8, ge=4, le=128, description="side of the query tile, in cells; changes speed, not results"
     )
     max_mb: int = Field(
-        16, ge=1, description="bound on the correlation's working memory, in MB; changes speed, not results"
+        8, ge=1, description="bound on the correlation's working memory, in MB; changes speed, not results"
     )
 
 

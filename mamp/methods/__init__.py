@@ -22,6 +22,7 @@ from mamp.errors import UserError
 METHODS = {
     "mamp": "mamp.methods.mamp",
     "stm": "mamp.methods.stm",
+    "afb_urr": "mamp.methods.afb_urr",
     "ssm": "mamp.methods.ssm",
     "probe": "mamp.methods.probe",
 }

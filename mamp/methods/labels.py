@@ -29,12 +29,13 @@ def with_background(masks: Tensor) -> Tensor:
     return torch.cat((1 - masks.sum(0, keepdim=True), masks))
 
 
-def normalised(scores: Tensor) -> Tensor:
-    """(K+1, ...) divided by the sum; where the sum is 0 it is background."""
+def normalised(scores: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """(K+1, ...) divided by the sum; where the sum is 0 it is background. out: where the result goes, `scores` itself for one."""
     total = scores.sum(0, keepdim=True)
-    background = torch.zeros_like(scores)
-    background[0] = 1
-    return torch.where(total > 0, scores / total.clamp(min=1e-12), background)
+    nobody = ~(total > 0)
+    result = torch.div(scores, total.clamp(min=1e-12), out=out).masked_fill_(nobody, 0)
+    result[0].masked_fill_(nobody[0], 1)
+    return result
 
 
 def impose(probabilities: Tensor, masks: Tensor, channels: list[int]) -> Tensor:

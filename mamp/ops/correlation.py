@@ -255,10 +255,16 @@ def _best(
 
     The third, int64 (h*w, k), is how often each entry is there; None where everything is there once.
     """
-    query = query.float() / temperature
     near = [m for m, count in enumerate(part.counts) if count]
     windows = partial(
-        _best_in_windows, query, part=part, k=k, outside=outside, tile=tile, max_bytes=max_bytes
+        _best_in_windows,
+        query,
+        part=part,
+        k=k,
+        temperature=temperature,
+        outside=outside,
+        tile=tile,
+        max_bytes=max_bytes,
     )
     if len(near) == len(keys) and max(part.counts) == 1 and not part.free:
         return *windows(keys), None
@@ -271,7 +277,9 @@ def _best(
         copies = torch.tensor(part.counts, device=query.device)[memory]
         found.append((scores, memory * frame + places % frame, copies))
     for m in part.free:
-        scores, places = _best_in_frame(query, keys[m], k=k, radius=part.radius, max_bytes=max_bytes)
+        scores, places = _best_in_frame(
+            query, keys[m], k=k, temperature=temperature, radius=part.radius, max_bytes=max_bytes
+        )
         found.append((scores, m * frame + places, torch.ones_like(places)))
     scores, places, copies = (torch.cat(parts, dim=1) for parts in zip(*found, strict=True))
     best = scores.topk(min(k, scores.shape[1]), dim=1)
@@ -279,13 +287,13 @@ def _best(
 
 
 def _best_in_frame(
-    query: Tensor, key: Tensor, *, k: int, radius: int, max_bytes: int
+    query: Tensor, key: Tensor, *, k: int, temperature: float, radius: int, max_bytes: int
 ) -> tuple[Tensor, Tensor]:
     """Best k of all cells of one memory: scores (h*w, k), descending, and places in that memory padded by r."""
     width = query.shape[-1]
-    queries, table = query.flatten(1).T, key.flatten(1).float()  # (h*w, C), (C, h*w)
+    queries, table = query.flatten(1).T.float(), key.flatten(1).float()  # (h*w, C), (C, h*w)
     step = max(1, max_bytes // (8 * table.shape[1]))
-    best = [(q @ table).topk(min(k, table.shape[1]), dim=1) for q in queries.split(step)]
+    best = [(q / temperature @ table).topk(min(k, table.shape[1]), dim=1) for q in queries.split(step)]
     cell = torch.cat([b.indices for b in best])
     places = (cell // width + radius) * (width + 2 * radius) + cell % width + radius
     return torch.cat([b.values for b in best]), places
@@ -297,6 +305,7 @@ def _best_in_windows(
     *,
     part: Part,
     k: int,
+    temperature: float,
     outside: str,
     tile: int,
     max_bytes: int,
@@ -307,7 +316,7 @@ def _best_in_windows(
     offsets = window_offsets(radius, part.shape).to(query.device)
     window, block = len(offsets), (tile + 2 * radius) ** 2
     k = min(k, memories * window)
-    tiles = query_tiles(query[None], tile)[0]  # (ny, nx, t*t, C)
+    tiles = query_tiles(query[None].float(), tile)[0]  # (ny, nx, t*t, C)
     rows, columns, cells, channels = tiles.shape
     ones = torch.ones_like(query[:1]) if outside == "masked" else None
     scores = tiles.new_empty(rows, columns, cells, k)
@@ -319,7 +328,7 @@ def _best_in_windows(
     for top in range(0, rows, max(1, step // columns)):
         for left in range(0, columns, step):
             some = slice(top, top + max(1, step // columns)), slice(left, left + step)
-            chosen = tiles[some]
+            chosen = tiles[some] / temperature
             products = [chosen @ _blocks_of(key, chosen, top, left, radius) for key in keys]
             hidden = None
             if ones is not None:

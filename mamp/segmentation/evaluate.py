@@ -191,6 +191,8 @@ def _sequence(
             size = size or f"{labels.shape[1]}x{labels.shape[0]}"
             progress.advance()
     timing.seconds = time.perf_counter() - began
+    if report := getattr(segmenter, "report", None):
+        progress.tell(f"{sequence.name}: {report}")
     record = maker.record(timing, size)
     record.write(record_file(out, sequence.name))
     return record

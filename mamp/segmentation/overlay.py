@@ -58,6 +58,22 @@ def first_object(frame: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return tint(frame, (labels == 1).astype(np.uint8))
 
 
+def rimmed(frame: np.ndarray, labels: np.ndarray, *, opacity: float = 0.6) -> np.ndarray:
+    """The frame with objects in their colours, each in a black line one pixel wide around it: the published picture of AFB-URR.
+
+    As published the smallest label of the picture stays unpainted, whatever it is, and a later object covers earlier lines.
+    """
+    painted = ((1 - opacity) * frame + opacity * colours(labels)).astype(np.uint8)
+    result = frame.copy()
+    for label in np.unique(labels)[1:]:
+        inside = labels == label
+        result[inside] = painted[inside]
+        grown = np.pad(inside, 1)
+        grown = grown[1:-1, 1:-1] | grown[:-2, 1:-1] | grown[2:, 1:-1] | grown[1:-1, :-2] | grown[1:-1, 2:]
+        result[grown & ~inside] = 0
+    return result
+
+
 def heatmap(frame: np.ndarray, fields: np.ndarray) -> np.ndarray:
     """Half frame, half a map from blue (least of the picture) to red (most): the published `heatmap` picture of STM-Cycle.
 
@@ -86,6 +102,7 @@ STYLES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "contour": contour,
     "segmentation": tint,
     "mask": first_object,
+    "rim": rimmed,
 }
 # the last two are drawn from what a segmenter knows besides labels
 OVERLAY_STYLES = (*STYLES, "heatmap", "erf")

@@ -66,6 +66,8 @@ def segment(
                     film.write(_picture(overlay_style, frame, labels, segmenter))
             progress.advance()
         timing.seconds = time.perf_counter() - began
+        if report := getattr(segmenter, "report", None):
+            progress.tell(f"{video.name}: {report}")
     return timing
 
 

@@ -91,6 +91,12 @@ class Segmenter:
             labels = self._apply(image, labels, given, replace=replace)
         return labels
 
+    @property
+    def report(self) -> str | None:
+        """What the method has to say of its memory in this video; None for those that say nothing."""
+        tell = getattr(self._propagator, "report", None)
+        return None if tell is None else str(tell())
+
     def receptive_field(self) -> np.ndarray:
         """Cycle-ERF of the frame just stepped, float32 (K, H, W), 0 or more, in the order of `ids`: what of it the given masks
         are found again by.

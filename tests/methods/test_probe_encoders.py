@@ -325,16 +325,17 @@ def test_the_trunk_of_stm_is_read_like_a_resnet(knobs, grid):
     assert shape(encoder, 50, 83) == (1, *grid)
 
 
-def test_the_keys_of_stm_are_those_that_it_compares():
-    method_of_trunk = trunk("stm", *SMALL_STM)
-    network = methods.get("stm").build_model(method_of_trunk).eval()
+@pytest.mark.parametrize("name", ["stm", "afb_urr"])
+def test_the_keys_of_a_memory_are_those_that_it_compares(name):
+    method_of_trunk = trunk(name, *SMALL_STM)
+    network = methods.get(name).build_model(method_of_trunk).eval()
     images = torch.rand(1, 3, 32, 48)
     knobs = ["method.network.layer=key", "method.network.stage_stride=null"]
     from mamp.methods.stm.fitting import normalise
 
     with torch.inference_mode():
         want = network.look(normalise(images, "rgb")).key
-        got = probe.on_trunk(network, method_of_trunk, method("stm", *knobs))(images)
+        got = probe.on_trunk(network, method_of_trunk, method(name, *knobs))(images)
     torch.testing.assert_close(got, want)
 
 

@@ -4,9 +4,24 @@ import pytest
 from PIL import Image
 from scenes import scene
 
+from mamp.cli import build_parser
 from mamp.data.masks import PALETTE
 from mamp.errors import UserError
-from mamp.segmentation.overlay import Film, blend, colours, contact_sheet, contour, write_picture
+from mamp.segmentation.overlay import (
+    OVERLAY_STYLES,
+    Film,
+    blend,
+    colours,
+    contact_sheet,
+    contour,
+    write_picture,
+)
+
+
+@pytest.mark.parametrize("style", OVERLAY_STYLES)
+def test_the_command_line_knows_every_style(style):
+    words = ["segment", "video", "--mask", "mask.png", "--out", "out", "--overlay-style", style]
+    assert build_parser().parse_args(words).overlay_style == style
 
 
 def test_background_is_left_alone_and_objects_take_their_colours():

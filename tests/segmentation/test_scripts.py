@@ -51,6 +51,21 @@ METHOD_COMMANDS = {
         ["segment", "video", "--mask", "mask.png", "--out", "out", "--overlay", "out/overlay.mp4", "method.name=stm",
          "method.preset=published", "method.propagation.correction_written=true", "--weights", "w", "--overlay-style", "erf"],
     ),
+    "train_afb_urr.sh": (
+        ["davis root", "train.init=w"],
+        ["train", "configs/afb_urr_davis.yaml", "data.root=davis root", "validation.dataset=davis2017",
+         "validation.root=davis root", "train.init=w"],
+    ),
+    "test_afb_urr.sh": (
+        ["root", "out", "--weights", "a b"],
+        ["evaluate", "davis2017", "root", "--split", "val", "--out", "out", "method.name=afb_urr", "method.preset=published",
+         "--weights", "a b"],
+    ),
+    "demo_afb_urr.sh": (
+        ["video", "mask.png", "out", "--weights", "w"],
+        ["segment", "video", "--mask", "mask.png", "--out", "out", "--overlay", "out/overlay.mp4", "--overlay-style", "rim",
+         "method.name=afb_urr", "--weights", "w"],
+    ),
 }  # fmt: skip
 
 
@@ -63,7 +78,7 @@ def test_a_script_of_a_method_is_one_command(name, tmp_path, repository):
         ["bash", script, *arguments], capture_output=True, text=True, check=True, env={"root": "."}
     )
     assert [word.removeprefix("./") for word in done.stdout.splitlines()] == ["mamp", *expected]
-    short = subprocess.run(["bash", script, "one"], capture_output=True, text=True)
+    short = subprocess.run(["bash", script], capture_output=True, text=True)
     assert short.returncode == 2
     assert f"scripts/{name}" in short.stderr
 

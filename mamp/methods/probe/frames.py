@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from mamp.config import ProbeInput
+from mamp.ops.pillow import pillow_bicubic
 from mamp.ops.sizes import opencv_bilinear, resize
 
 
@@ -53,27 +52,12 @@ def prepare(frame: Tensor, size: tuple[int, int], knobs: ProbeInput) -> Tensor:
         return frame
     if knobs.resize == "float":
         return resize(frame, size)
-    whole = (frame * 255).round()
     if knobs.resize == "opencv":
-        return opencv_bilinear(whole.to(torch.int32), size).float() / 255
-    pixels = whole.to("cpu", torch.uint8).permute(1, 2, 0).numpy()
-    resized = np.array(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BICUBIC))
-    return torch.from_numpy(resized).to(frame.device).permute(2, 0, 1).float() / 255
+        return opencv_bilinear((frame * 255).round().to(torch.int32), size).float() / 255
+    return pillow_bicubic(frame, size)
 
 
 def normalise(frame: Tensor, knobs: ProbeInput) -> Tensor:
     """(..., 3, H, W) in [0, 1], less the mean, by the deviation."""
     mean, std = (frame.new_tensor(v).view(3, 1, 1) for v in (knobs.mean, knobs.std))
     return (frame - mean) / std
-
-
-def nearest_places(before: int, after: int) -> Tensor:
-    """Which of `before` cells Pillow's nearest takes for each of `after`: its own running sum of doubles."""
-    step = before / after
-    return torch.from_numpy(np.cumsum(np.r_[step * 0.5, np.full(after - 1, step)]).astype(np.int64))
-
-
-def pillow_nearest(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """(..., H, W) -> (..., H', W') as Pillow's NEAREST."""
-    rows, columns = (nearest_places(n, m).to(x.device) for n, m in zip(x.shape[-2:], size, strict=True))
-    return x[..., rows, :][..., columns]

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mamp.methods.labels import normalised
-from mamp.methods.probe.frames import pillow_nearest
+from mamp.ops.pillow import pillow_nearest
 from mamp.ops.sizes import resize
 
 
@@ -39,19 +39,21 @@ def to_frame(scores: Tensor, size: tuple[int, ...], *, how: str, stretch: str, c
     else:
         full = resize(scores, (height, width))
     if stretch != "none":
-        full = stretched(full, constant=2.0 if stretch == "dino" else 0.0)
+        full = stretched_(
+            full.clone() if full is scores else full, constant=2.0 if stretch == "dino" else 0.0
+        )
     if how == "patch":
         full = pillow_nearest(full, (height, width))
-    return normalised(full)
+    return normalised(full, out=full)
 
 
-def stretched(scores: Tensor, *, constant: float) -> Tensor:
-    """Each channel of (K+1, H, W) to [0, 1]; one that is the same everywhere becomes `constant`, or stays 0.
+def stretched_(scores: Tensor, *, constant: float) -> Tensor:
+    """Each channel of (K+1, H, W) to [0, 1], in place; one that is the same everywhere becomes `constant`, or stays 0.
 
     DINO's script divides 0 by 0 there, and what is no number wins its maximum: any constant above 1 does the same.
     """
     low = scores.amin(dim=(-2, -1), keepdim=True)
     high = scores.amax(dim=(-2, -1), keepdim=True)
     span = high - low
-    result = torch.where(span > 0, (scores - low) / span.clamp(min=1e-30), torch.full_like(scores, constant))
-    return torch.where(high > 0, result, scores)
+    everywhere = torch.where((span == 0) & (high > 0), constant, 0.0)
+    return scores.sub_(low).div_(span.clamp(min=1e-30)).add_(everywhere)

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mamp.errors import UserError
-from mamp.methods.stm.network import Stm
 from mamp.ops.reading import read_pickle
 
 IMAGENET = "imagenet"
@@ -27,11 +26,11 @@ MAMP = (  # our label-free encoder's names -> torchvision's
 )
 
 
-def initialise(model: Stm, source: str, *, colour: str) -> int:
-    """Begin `model` at `source`; how many of its entries were set.
+def initialise(model: nn.Module, source: str, *, colour: str) -> int:
+    """Begin `model`, which has trunks of ours and says its `backbone`, at `source`; how many of its entries were set.
 
     source: `imagenet` has torchvision download its weights of the backbone; else a file: torchvision's state dict, STM
-    weights of ours (the whole network), or MAMP weights of ours, whose first three stages have ResNet-18's block shapes.
+    or AFB-URR weights of ours (the whole network), or MAMP weights of ours, whose first three stages have ResNet-18's block shapes.
     Where a shape differs the entry stays random; MAMP's stem is taken only with `colour` lab.
     Raises UserError when the file cannot be read or nothing in it fits.
     """
@@ -74,9 +73,9 @@ def _renamed(state: Mapping[str, Tensor], patterns: tuple[tuple[str, str], ...])
     return found
 
 
-def _read(source: str, model: Stm) -> Mapping[str, Tensor]:
+def _read(source: str, model: nn.Module) -> Mapping[str, Tensor]:
     if source == IMAGENET:
-        return _download(model.backbone)
+        return _download(str(model.backbone))
     path = Path(source)
     if path.is_dir() and (path / "weights.safetensors").is_file():
         path /= "weights.safetensors"

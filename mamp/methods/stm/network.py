@@ -51,7 +51,15 @@ class Trunk(nn.Module):
 
     def stages(self, stem: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Output of the first convolution -> features at 1/16, 1/8, 1/4."""
-        quarter = self.res2(self.maxpool(self.relu(self.bn1(stem))))
+        return self.deeper(self.shallow(stem))
+
+    def shallow(self, stem: Tensor) -> Tensor:
+        """Output of the first convolution -> features at 1/2."""
+        return self.relu(self.bn1(stem))
+
+    def deeper(self, half: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features at 1/2 -> at 1/16, 1/8, 1/4."""
+        quarter = self.res2(self.maxpool(half))
         eighth = self.res3(quarter)
         return self.res4(eighth), eighth, quarter
 

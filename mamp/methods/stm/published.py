@@ -70,6 +70,16 @@ def _network(state: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dict[st
         raise UserError(
             f"this is no STM checkpoint: it has no entry that means {missing}; give a published STM or STM-Cycle one"
         ) from None
+    backbone = backbone_of(ours, base=base, deepest=deepest, method="STM")
+    second = "others" if "Encoder_M.conv1_o.weight" in state else "rest"
+    return {"backbone": backbone, "width": base / 64, "second": second, **shapes}
+
+
+def backbone_of(ours: Mapping[str, Tensor], *, base: int, deepest: int, method: str) -> str:
+    """Which trunk entries named as ours are of. base: channels of its stem; deepest: of its last stage.
+
+    Raises UserError, calling the checkpoint one of `method`, when it is none.
+    """
     wide = deepest // (4 * base) == Bottleneck.expansion
     stages = [r"res2\.(\d+)\.", r"res3\.(\d+)\.", r"res4\.(\d+)\."]
     counts = tuple(
@@ -79,10 +89,9 @@ def _network(state: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dict[st
     found = [name for name, (block, n) in BLOCKS.items() if n == counts and (block is Bottleneck) == wide]
     if not found:
         raise UserError(
-            f"this STM checkpoint has trunks of {counts} blocks, which is none of {', '.join(BLOCKS)}"
+            f"this {method} checkpoint has trunks of {counts} blocks, which is none of {', '.join(BLOCKS)}"
         )
-    second = "others" if "Encoder_M.conv1_o.weight" in state else "rest"
-    return {"backbone": found[0], "width": base / 64, "second": second, **shapes}
+    return found[0]
 
 
 _SHAPES = {

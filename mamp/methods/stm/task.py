@@ -174,16 +174,16 @@ class StmTask(TrainingTask):
         return (picture.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
 
 
-def choose_objects(labels: Tensor, most: int, draw: Tensor) -> Tensor:
+def choose_objects(labels: Tensor, most: int, draw: Tensor, *, others: int = UNLABELLED) -> Tensor:
     """uint8 (T, H, W) with the first frame's objects numbered from 1 on, at most `most` of them, drawn at random.
 
-    Others become unlabelled (255), in no channel, as published. draw: (255,) random numbers.
+    Others become `others`: unlabelled (255), in no channel, as STM-Cycle publishes it, or background. draw: (255,) random numbers.
     """
     ids = [int(i) for i in labels[0].unique() if i not in (0, UNLABELLED)]
     if len(ids) > most:
         ids = sorted(ids[int(n)] for n in draw[: len(ids)].argsort()[:most])
-    table = torch.full((256,), UNLABELLED, dtype=torch.uint8)
-    table[0] = 0
+    table = torch.full((256,), others, dtype=torch.uint8)
+    table[0], table[UNLABELLED] = 0, UNLABELLED
     for number, i in enumerate(ids, start=1):
         table[i] = number
     return table.to(labels.device)[labels.long()]

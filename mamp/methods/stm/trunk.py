@@ -6,11 +6,11 @@ from torch import Tensor, nn
 
 from mamp.config.stm import StmConfig
 from mamp.methods.stm.fitting import normalise
-from mamp.methods.stm.network import Stm
+from mamp.methods.stm.network import Stm, Trunk
 
 
-class StmTrunk(nn.Module):
-    """RGB (1, 3, H, W) in [0, 1] -> keys (1, C, h, w) at stride 16, by which STM compares frames.
+class KeyTrunk(nn.Module):
+    """RGB (1, 3, H, W) in [0, 1] -> keys (1, C, h, w) at stride 16, by which a space-time memory compares frames.
 
     The stages of the trunk are layer1, layer2 and layer3, so that they are read, and their strides changed, like a ResNet's.
     """
@@ -18,15 +18,21 @@ class StmTrunk(nn.Module):
     normalises = True  # images come in [0, 1]
     patch = 1
 
-    def __init__(self, network: Stm, method: StmConfig) -> None:
+    def __init__(self, encoder: Trunk, key: nn.Module, *, colour: str) -> None:
         super().__init__()
-        encoder = network.query_encoder
-        self.colour = method.network.colour
+        self.colour = colour
         self.stem = nn.Sequential(encoder.conv1, encoder.bn1, encoder.relu, encoder.maxpool)
         self.layer1, self.layer2, self.layer3 = encoder.res2, encoder.res3, encoder.res4
-        self.key = network.query_head.key
+        self.key = key
 
     def forward(self, images: Tensor) -> Tensor:
         """Keys, not normalised."""
         stem = self.stem(normalise(images, self.colour))
         return self.key(self.layer3(self.layer2(self.layer1(stem))))
+
+
+class StmTrunk(KeyTrunk):
+    """STM's."""
+
+    def __init__(self, network: Stm, method: StmConfig) -> None:
+        super().__init__(network.query_encoder, network.query_head.key, colour=method.network.colour)

@@ -1,0 +1,223 @@
+"""The adaptive feature bank: what each object has looked like, within a budget (AFB-URR, section 3.2)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mamp.files import MB
+
+READ = 1e-3  # weight from which on a query cell counts as having read a bank's cell
+MOST_USED = 1e5
+
+
+@dataclass
+class Cells:
+    """One object's bank: keys (C, n), values (V, n), and of each cell the frame it came with and how much it was read, (n,)."""
+
+    keys: Tensor
+    values: Tensor
+    born: Tensor
+    used: Tensor
+
+    def __len__(self) -> int:
+        return self.keys.shape[1]
+
+    def pick(self, cells: Tensor) -> Cells:
+        """Those cells, in that order; indices (m,) or a choice bool (n,)."""
+        return Cells(self.keys[:, cells], self.values[:, cells], self.born[cells], self.used[cells])
+
+    def followed_by(self, other: Cells) -> Cells:
+        """Both, the other's last."""
+        names = ("keys", "values", "born", "used")
+        return Cells(*(torch.cat((getattr(self, name), getattr(other, name)), dim=-1) for name in names))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all four."""
+        return sum(x.nbytes for x in (self.keys, self.values, self.born, self.used))
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a video used its banks. budget: cells each object may have. peak: the fullest bank as a part of it.
+    evicted: cells that were dropped; stored: all that ever were in a bank."""
+
+    objects: int
+    budget: int
+    peak: float
+    evicted: int
+    stored: int
+
+    def __str__(self) -> str:
+        share = self.evicted / max(1, self.stored)
+        return (
+            f"{self.objects} objects with the background, {self.budget} cells each, {self.peak:.1%} full at most, "
+            f"{self.evicted} of {self.stored} cells replaced ({share:.1%})"
+        )
+
+
+class FeatureBank:
+    """The banks of a video's objects, the background first.
+
+    State: `cells`, one bank for each object, None until it has been seen; at most `budget` cells in all, shared equally
+    (`whole`: as published, see `_begin` and `_evict`). Working memory of an operation: about `max_bytes`.
+    """
+
+    def __init__(
+        self,
+        *,
+        budget: int,
+        update_rate: float,
+        merge_above: float,
+        whole: bool = False,
+        max_bytes: int = 64 * MB,
+    ) -> None:
+        self.budget, self.rate, self.merge_above = budget, update_rate, merge_above
+        self.whole, self.max_bytes = whole, max_bytes
+        self.cells: list[Cells | None] = []
+        self.peak, self.evicted, self.stored = 0.0, 0, 0
+
+    @property
+    def share(self) -> float:
+        """Cells each object may have."""
+        count = max(1, len(self.cells))
+        if self.whole and count == 2:
+            return 0.8 * (self.budget // 2)  # as published
+        return max(1, self.budget // count)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Cells of each object's bank."""
+        return [0 if cells is None else len(cells) for cells in self.cells]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all banks."""
+        return sum(cells.nbytes for cells in self.cells if cells is not None)
+
+    def report(self) -> Report:
+        """How the banks were used up to now."""
+        return Report(len(self.cells), int(self.share), self.peak, self.evicted, self.stored)
+
+    def widen(self, count: int) -> None:
+        """`count` more objects, not seen yet; the others' shares shrink with their next update."""
+        self.cells += [None] * count
+
+    def select(self, objects: list[int]) -> None:
+        """Keep these objects only, in this order."""
+        self.cells = [self.cells[k] for k in objects]
+
+    def forget(self) -> None:
+        """All objects are as if never seen."""
+        self.cells = [None] * len(self.cells)
+
+    # -- reading
+
+    def read(self, query: Tensor) -> Tensor:
+        """What each of the K+1 objects reads, float32 (K+1, V, h, w), in a frame's key (C, h, w); what was read is noted."""
+        height, width = query.shape[-2:]
+        cells = [c for c in self.cells if c is not None]
+        assert len(cells) == len(self.cells), "every object has been seen"
+        with torch.autocast(query.device.type, enabled=False):
+            flat = query.float().flatten(1)  # (C, q)
+            return torch.stack([self._read(c, flat) for c in cells]).unflatten(-1, (height, width))
+
+    def _read(self, cells: Cells, query: Tensor) -> Tensor:
+        """softmax over the bank of <key, query> / sqrt(C), times the values: (C, q) -> (V, q)."""
+        found, counts = [], torch.zeros_like(cells.used)
+        for part in query.split(self._columns(len(cells), copies=3), dim=1):
+            weights = (cells.keys.T @ part / math.sqrt(len(part))).softmax(dim=0)  # (n, q)
+            counts += (weights > READ).sum(dim=1)
+            found.append(cells.values @ weights)
+        cells.used = cells.used + (counts + 1).log()
+        return torch.cat(found, dim=1)
+
+    def _columns(self, rows: int, *, copies: int) -> int:
+        """How many columns of `rows` numbers fit, `copies` times."""
+        return max(1, self.max_bytes // (4 * copies * max(1, rows)))
+
+    # -- learning
+
+    def absorb(self, keys: Tensor, values: Tensor, *, index: int) -> None:
+        """Take in frame number `index`: keys (K+1, C, n) and values (K+1, V, n); an object seen for the first time begins its bank.
+
+        Indices grow from call to call.
+        """
+        for k, (key, value) in enumerate(zip(keys.float(), values.float(), strict=True)):
+            old, new = self.cells[k], _fresh(key, value, index)
+            cells = self._update(old, new, index) if old else self._begin(new)  # one may have been emptied
+            self.cells[k], self.peak = cells, max(self.peak, len(cells) / self.share)
+
+    def _begin(self, cells: Cells) -> Cells:
+        """A bank of one frame; evenly thinned where its share is smaller (published: never)."""
+        if not self.whole and len(cells) > self.share:
+            places = torch.linspace(0, len(cells) - 1, int(self.share), device=cells.keys.device)
+            cells = cells.pick(places.round().long())
+        self.stored += len(cells)
+        return cells
+
+    def _update(self, cells: Cells, new: Cells, index: int) -> Cells:
+        """Merge what is similar, append the rest, and evict so that there is room."""
+        likeness, nearest = self._nearest(cells.keys, new.keys)  # (m,), (m,)
+        merged = likeness > self.merge_above
+        self._merge(cells, new.pick(merged), nearest[merged])
+        fresh = new.pick(~merged)
+        if len(fresh) > self.share:  # the newest looks alone fill it: those least like anything known
+            least = likeness[~merged].argsort(stable=True)[: int(self.share)]
+            fresh = fresh.pick(least.sort().values)
+        if self.share < len(cells) + len(fresh):
+            kept = self._evict(cells, len(fresh), index)
+            self.evicted += len(cells) - len(kept)
+            cells = cells.pick(kept)
+        self.stored += len(fresh)
+        joined = cells.followed_by(fresh)
+        joined.used = joined.used.clamp(0, MOST_USED)
+        return joined
+
+    def _nearest(self, ours: Tensor, theirs: Tensor) -> tuple[Tensor, Tensor]:
+        """Of keys (C, m) the cosine to the most similar of (C, n), and its place, (m,) each."""
+        unit, columns = F.normalize(ours, dim=0).T, self._columns(ours.shape[1], copies=2)
+        parts = [(unit @ part).max(dim=0) for part in F.normalize(theirs, dim=0).split(columns, dim=1)]
+        return torch.cat([p.values for p in parts]), torch.cat([p.indices for p in parts])
+
+    def _merge(self, cells: Cells, new: Cells, place: Tensor) -> None:
+        """Turn the bank's cells towards new ones at `place` (m,), their lengths kept.
+
+        The mean of unit vectors is no unit vector, so that lengths shrink a little, as published.
+        """
+        if not len(place):
+            return
+        counts = torch.bincount(place, minlength=len(cells))
+        for name in ("keys", "values"):
+            old, coming = getattr(cells, name), F.normalize(getattr(new, name), dim=0)
+            unit = F.normalize(old, dim=0)
+            mean = torch.zeros_like(old).index_add(1, place, coming) / counts.clamp(min=1)
+            turned = old.norm(dim=0) * ((1 - self.rate) * unit + self.rate * mean)
+            setattr(cells, name, torch.where(counts > 0, turned, old))
+
+    def _evict(self, cells: Cells, coming: int, index: int) -> Tensor:
+        """Which cells stay so that `coming` more fit: indices, in order. Use is counted per frame of a cell's life.
+
+        As many of the least used go as needed, of equals the later ones. `whole`: all up to a whole number of uses, the
+        lowest that makes room, as published.
+        """
+        often = cells.used / (index - cells.born)
+        if not self.whole:
+            order = often.argsort(descending=True, stable=True)
+            return order[: int(self.share) - coming].sort().values
+        kept = torch.arange(len(cells), device=often.device)
+        while True:
+            kept = kept[often[kept] > int(often[kept].min()) + 1]
+            if not len(kept) or self.share - len(kept) - coming >= 0:
+                return kept
+
+
+def _fresh(keys: Tensor, values: Tensor, index: int) -> Cells:
+    """Cells that nothing has read."""
+    none = keys.new_zeros(keys.shape[1])
+    return Cells(keys, values, none + index, none.clone())

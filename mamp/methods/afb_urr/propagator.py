@@ -1,0 +1,172 @@
+"""What happens per frame: the last one goes into the banks with its masks, the next one reads them and is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mamp.config.afb_urr import AfbConfig
+from mamp.files import MB
+from mamp.methods.afb_urr.bank import FeatureBank, Report
+from mamp.methods.afb_urr.fitting import make_fit
+from mamp.methods.afb_urr.network import AfbUrr, scores
+from mamp.methods.base import Motion
+from mamp.methods.labels import append_empty, drop, impose
+from mamp.methods.stm.fitting import Fit, normalise
+
+CERTAIN = 1000.0  # score of a given mask, as published
+
+
+@dataclass
+class Pending:
+    """The frame just stepped: as the network sees it (3, N), its scores and soft labels (K+1, I).
+
+    anew: the banks begin with this frame.
+    """
+
+    index: int
+    frame: Tensor
+    scores: Tensor
+    labels: Tensor
+    anew: bool = False
+
+
+class AfbPropagator:
+    """Carries K masks through one video by a feature bank for each object and one for the background.
+
+    State: the banks, within their budget; the pending frame; and `shown`, which objects have had a mask. motion is not used.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        method: AfbConfig,
+        *,
+        motion: Motion | None = None,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        assert isinstance(model, AfbUrr)
+        self.model, self.knobs, self.colour = model, method.propagation, method.network.colour
+        self.device, self.dtype = torch.device(device), dtype
+        knobs = self.knobs
+        self.bank = FeatureBank(
+            budget=knobs.budget,
+            update_rate=knobs.update_rate,
+            merge_above=knobs.merge_above,
+            whole=knobs.evict == "whole",
+            max_bytes=knobs.max_mb * MB,
+        )
+        self.pending: Pending | None = None
+        self.fit: Fit | None = None
+        self.shown: list[bool] = []  # without the background
+        self.next_index = 0
+
+    @torch.no_grad()
+    def start(self, frame: Tensor, masks: Tensor) -> None:
+        """First frame float (3, H, W) RGB in [0, 1] with its masks (K, H, W) in {0, 1}; one that is empty comes later."""
+        self.fit = make_fit((int(frame.shape[-2]), int(frame.shape[-1])), self.knobs)
+        labels = self.fit.masks(masks.to(self.device, torch.float32))
+        self.shown = [bool(mask.any()) for mask in masks]
+        self.bank.widen(len(labels))
+        self.pending = Pending(self._next(), self._seen(frame), CERTAIN * (2 * labels - 1), labels)
+
+    @torch.no_grad()
+    def step(self, frame: Tensor) -> Tensor:
+        """Probabilities (K+1, H, W) of the next frame, background first, summing to 1."""
+        with self._computing():
+            self._remember()
+            seen = self._seen(frame)
+            query = self.model.look(seen[None])
+            found = self.model.decode(query, self.bank.read(query.key[0])[None])[0]  # (K+1, N)
+            found = scores(self._fit().from_network(found))
+        for k, shown in enumerate(self.shown, start=1):
+            if not shown:
+                found[k] = -CERTAIN
+        self.pending = Pending(self._next(), seen, found, found.softmax(dim=0))
+        return self._fit().to_frame(self.pending.labels)
+
+    @torch.no_grad()
+    def correct(self, masks: Tensor, objects: list[int]) -> None:
+        """`masks` (len(objects), H, W) in {0, 1} replace the pending frame's masks of these objects (0-based)."""
+        pending = self._pending()
+        given = self._fit().masks(masks.to(self.device, torch.float32))[1:]
+        for k, mask in zip(objects, given, strict=True):
+            self.shown[k] = self.shown[k] or bool(mask.any())
+        if self.knobs.late == "keep":
+            pending.labels = impose(pending.labels, given, [k + 1 for k in objects])
+            return
+        for k, mask in zip(objects, given, strict=True):
+            inside = mask > 0.5
+            pending.scores[:, inside] = -CERTAIN
+            pending.scores[k + 1] = torch.where(inside, CERTAIN, -CERTAIN)
+        pending.labels, pending.anew = pending.scores.softmax(dim=0), True
+
+    @torch.no_grad()
+    def add(self, masks: Tensor) -> None:
+        """New objects (N, H, W) in {0, 1} appear at the pending frame; they win over what was predicted.
+
+        Each begins its own bank with this frame.
+        """
+        pending, known, count = self._pending(), len(self.shown), len(masks)
+        pending.labels = append_empty(pending.labels, count)
+        absent = pending.scores.new_full((count, *pending.scores.shape[1:]), -CERTAIN)
+        pending.scores = torch.cat((pending.scores, absent))
+        self.shown += [False] * count
+        self.bank.widen(count)
+        self.correct(masks, list(range(known, known + count)))
+
+    @torch.no_grad()
+    def remove(self, objects: list[int]) -> None:
+        """Forget these objects (0-based); what was theirs becomes background, later ones move up."""
+        pending = self._pending()
+        stay = [k for k in range(len(self.shown)) if k not in objects]
+        channels = [0, *(k + 1 for k in stay)]
+        pending.labels, pending.scores = drop(pending.labels, objects), pending.scores[channels]
+        self.bank.select(channels)
+        self.shown = [self.shown[k] for k in stay]
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the banks."""
+        return self.bank.nbytes
+
+    def report(self) -> Report:
+        """How the banks were used."""
+        return self.bank.report()
+
+    # -- one frame
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        """Mixed precision as asked."""
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
+            yield
+
+    def _pending(self) -> Pending:
+        if self.pending is None:
+            raise RuntimeError("start() comes before anything else")
+        return self.pending
+
+    def _fit(self) -> Fit:
+        assert self.fit is not None
+        return self.fit
+
+    def _next(self) -> int:
+        index, self.next_index = self.next_index, self.next_index + 1
+        return index
+
+    def _seen(self, frame: Tensor) -> Tensor:
+        return normalise(self._fit().frame(frame.to(self.device, torch.float32)), self.colour)
+
+    def _remember(self) -> None:
+        """Put the pending frame into the banks."""
+        pending = self._pending()
+        keys, values = self.model.memorise(pending.frame, self._fit().to_network(pending.labels))
+        if pending.anew:
+            self.bank.forget()
+        self.bank.absorb(keys, values, index=pending.index)

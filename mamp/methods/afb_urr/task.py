@@ -1,0 +1,133 @@
+"""What is learnt: to find the first frame's objects in each other frame of a clip, from the first frame alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mamp.config import AfbConfig, Config
+from mamp.data.affine import DRAWS, augment_masked
+from mamp.data.labels import UNLABELLED
+from mamp.data.loading import loaded_size
+from mamp.methods.afb_urr.losses import segmentation_loss
+from mamp.methods.afb_urr.network import AfbUrr
+from mamp.methods.base import Batch, ClipSpec, TrainingTask
+from mamp.methods.stm.fitting import normalise
+from mamp.methods.stm.initial import initialise
+from mamp.methods.stm.task import choose_objects, one_hot
+from mamp.ops.readout import memory_read
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """frames: normalised (B, T, 3, H, W). labels: uint8 (B, T, H, W), 0 to K, 255 where there is none. objects: K of each clip."""
+
+    frames: Tensor
+    labels: Tensor
+    objects: list[int]
+
+
+class AfbTask(TrainingTask):
+    """Clips with the published losses; the bank holds the first frame and is not updated."""
+
+    model: AfbUrr
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        method = config.method
+        assert isinstance(method, AfbConfig)
+        self.knobs, self.affine, self.colour = method.training, config.data.affine, method.network.colour
+        self.model = AfbUrr(method.network)
+        self.clip = ClipSpec(frames=self.knobs.frames, masks=True, size=loaded_size(config.data))
+
+    def begin(self) -> str | None:
+        """The trunks begin as `method.training.init` says."""
+        if self.knobs.init is None:
+            return None
+        taken = initialise(self.model, self.knobs.init, colour=self.colour)
+        return (
+            f"{taken} of the network's {len(self.model.state_dict())} entries begin as in {self.knobs.init}"
+        )
+
+    def train(self, mode: bool = True) -> AfbTask:
+        """As usual, but batch norms stay in evaluation with `method.training.freeze_norm`."""
+        super().train(mode)
+        if self.knobs.freeze_norm:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
+
+    def prepare(self, batch: Batch, generator: torch.Generator) -> Prepared:
+        """Objects drawn and numbered, augmentation, normalisation."""
+        assert batch.labels is not None
+        clips, length = batch.frames.shape[:2]
+        total, most = batch.total or batch.first + clips, self.knobs.max_objects
+        drawn = torch.rand(total, 255 + length * DRAWS, generator=generator)[
+            batch.first : batch.first + clips
+        ]
+        labels = torch.stack(
+            [
+                choose_objects(clip, most, row[:255], others=0)
+                for clip, row in zip(batch.labels, drawn, strict=True)
+            ]
+        )
+        counts = [max(1, int(clip.masked_fill(clip == UNLABELLED, 0).max())) for clip in labels]
+        draw = drawn[:, 255:].unflatten(1, (length, DRAWS))  # (B, T, DRAWS)
+        if self.knobs.per_frame:
+            frames, maps = augment_masked(
+                batch.frames.flatten(0, 1)[:, None],
+                labels.flatten(0, 1)[:, None],
+                self.affine,
+                draw=first_only_cropped(draw).flatten(0, 1),
+            )
+            frames, maps = frames.reshape(batch.frames.shape), maps.reshape(labels.shape)
+        else:
+            frames, maps = augment_masked(batch.frames, labels, self.affine, draw=draw[:, 0])
+        return Prepared(normalise(frames, self.colour), maps, counts)
+
+    def forward(self, prepared: Prepared) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cross entropy and the uncertainty term; clips whose first frame has lost its objects count nothing."""
+        parts = []
+        for frames, labels, objects in zip(prepared.frames, prepared.labels, prepared.objects, strict=True):
+            ce, doubt = segmentation_loss(self.carry(frames, labels[0], objects), labels[1:])
+            shown = bool(((labels[0] > 0) & (labels[0] != UNLABELLED)).any())
+            parts.append(torch.stack((ce, doubt)) * shown)
+        ce, doubt = torch.stack(parts).mean(0)
+        loss = ce + self.knobs.uncertainty * doubt
+        return loss, {"loss": loss.detach(), "segmentation": ce.detach(), "uncertainty": doubt.detach()}
+
+    def carry(self, frames: Tensor, first: Tensor, objects: int) -> Tensor:
+        """Each object's own probability (T-1, K+1, H, W) in the later frames of a normalised clip (T, 3, H, W) with the first
+        frame's label map (H, W)."""
+        keys, values = self.model.memorise(frames[0], one_hot(first[None], objects)[0])
+        query = self.model.look(frames[1:])
+        count, channels, height, width = query.key.shape
+        cells = query.key.movedim(0, 1).reshape(1, channels, count * height, width)
+        read = memory_read(cells.expand(objects + 1, -1, -1, -1), [keys], [values])  # (K+1, V, (T-1)*h, w)
+        return self.model.decode(query, read.unflatten(2, (count, height)).movedim(2, 0))
+
+    @torch.no_grad()
+    def preview(self, prepared: Prepared) -> Tensor:
+        """First clip: its frames with the true masks, below them with the predicted ones; uint8 (3, 2H, TW)."""
+        from mamp.data.masks import PALETTE
+
+        frames, labels = prepared.frames[0], prepared.labels[0]
+        found = self.carry(frames, labels[0], prepared.objects[0]).argmax(1)  # (T-1, H, W)
+        guess = torch.cat((labels[:1].long(), found))
+        palette = torch.from_numpy(PALETTE.copy()).to(frames.device).float() / 255
+        grey = frames.mean(1, keepdim=True)
+        grey = (grey - grey.amin()) / (grey.amax() - grey.amin()).clamp(min=1e-6)
+        rows = [0.5 * grey + 0.5 * palette[maps].movedim(-1, 1) for maps in (labels.long(), guess)]
+        picture = torch.cat([torch.cat(list(row), dim=-1) for row in rows], dim=-2)
+        return (picture.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+
+
+def first_only_cropped(draw: Tensor) -> Tensor:
+    """Draws (B, T, DRAWS) of `augment_masked`, with those of the first frame such that it is cropped and no more."""
+    draw = draw.clone()
+    draw[:, 0, 4:9] = 0.5  # neither scaled, sheared, turned nor brightened
+    draw[:, 0, 9] = 1  # nor flipped
+    return draw

@@ -1,0 +1,84 @@
+"""AFB-URR through the commands that people use."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mamp import config, weights
+from mamp.cli import main
+from mamp.data.masks import read_mask, write_mask
+from mamp.data.synthetic import render_clip
+from mamp.methods.afb_urr import build_model
+from mamp.segmentation.overlay import rimmed
+
+NETWORK = {"backbone": "resnet18", "width": 0.125, "key": 8, "value": 8, "decoder": 8, "local": 4}
+METHOD = {"name": "afb_urr", "network": NETWORK}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    root = tmp_path_factory.mktemp("afb")
+    clip = render_clip(0, frames=5, size=(48, 64), objects=2)
+    (root / "JPEGImages" / "clip").mkdir(parents=True)
+    (root / "Annotations" / "clip").mkdir(parents=True)
+    for t, (frame, labels) in enumerate(zip(clip.frames, clip.labels, strict=True)):
+        Image.fromarray(frame).save(root / "JPEGImages" / "clip" / f"{t:05d}.png")
+        write_mask(root / "Annotations" / "clip" / f"{t:05d}.png", labels)
+    torch.manual_seed(0)
+    state = build_model(config.load(None, base={"method": METHOD}).method).state_dict()
+    weights.save(root / "afb.safetensors", state, method=METHOD, provenance={})
+    return root
+
+
+def run(*words):
+    return main([str(word) for word in words])
+
+
+@pytest.mark.parametrize("preset", ["tuned", "published"])
+def test_segment_writes_a_mask_for_every_frame_and_tells_of_the_banks(world, tmp_path, preset, capsys):
+    source, mask = world / "JPEGImages" / "clip", world / "Annotations" / "clip" / "00000.png"
+    words = [
+        "segment",
+        source,
+        "--mask",
+        mask,
+        "--out",
+        tmp_path / "masks",
+        "--weights",
+        world / "afb.safetensors",
+    ]
+    words += ["--overlay", tmp_path / "film.mp4", "--overlay-style", "rim", "--device", "cpu"]
+    assert run(*words, f"method.preset={preset}", "method.propagation.budget=60") in (0, None)
+    assert len(list((tmp_path / "masks").glob("*.png"))) == 5
+    assert set(np.unique(read_mask(tmp_path / "masks" / "00004.png"))) <= {0, 1, 2}
+    assert "clip: 3 objects with the background, 20 cells each" in capsys.readouterr().err
+
+
+def test_training_and_evaluating_go_through(world, tmp_path):
+    network = "method.network={backbone: resnet18, width: 0.125, key: 8, value: 8, decoder: 8, local: 4}"
+    knobs = [
+        "train.steps=2",
+        "train.batch=2",
+        "data.box=[32, 48]",
+        "data.repeat=[2]",
+        "train.warmup=0",
+        network,
+    ]
+    recipe = Path(__file__).parents[2] / "configs" / "afb_urr_cpu.yaml"
+    place = ["--device", "cpu", "--quiet"]
+    run("train", recipe, "--run", tmp_path / "run", f"data.root={world}", *place, *knobs)
+    run("evaluate", "folder", world, "--out", tmp_path / "out", "--weights", tmp_path / "run", *place)
+    assert (tmp_path / "out" / "scores.json").is_file()
+    assert len(list((tmp_path / "out" / "masks" / "clip").glob("*.png"))) == 5
+
+
+def test_the_published_picture_has_a_black_line_around_all_but_the_smallest_label():
+    frame = np.full((3, 5, 3), 100, np.uint8)
+    labels = np.array([[0, 0, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0, 0]], np.uint8)
+    found = rimmed(frame, labels)
+    assert found[1, 2].tolist() == [116, 40, 40]
+    assert (found == 0).all(-1).sum() == 4
+    assert found[0, 0].tolist() == [100, 100, 100]
