@@ -46,7 +46,9 @@ def test_a_run_that_was_killed_goes_on_with_every_step_once(tmp_path, arguments)
     events = read(run)
     assert len(list((run / "tensorboard").iterdir())) == 1
     logged = [(line["step"], line["loss"]) for line in lines(run)]
-    assert [(e.step, e.value) for e in events.Scalars("loss")] == [(step, pytest.approx(loss)) for step, loss in logged]
+    assert [(e.step, e.value) for e in events.Scalars("loss")] == [
+        (step, pytest.approx(loss)) for step, loss in logged
+    ]
     assert {"lr", "grad_norm", "clips_per_s"} <= set(events.Tags()["scalars"])
     assert [event.step for event in events.Images("preview")] == [4, 8, 12]
     assert "config/text_summary" in events.Tags()["tensors"]
