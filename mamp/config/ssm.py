@@ -63,7 +63,10 @@ class SsmPropagation(Section):
         description="which of the masks given for an object it is compared with; the first, as published, or the last",
     )
     batch: int = Field(
-        8, ge=1, le=256, description="objects that go through the network as one; changes memory, not results"
+        8,
+        ge=1,
+        le=256,
+        description="most objects that go through the network as one, fewer on the CPU where their crops are large; changes memory, not results",
     )
 
 

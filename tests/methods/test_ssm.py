@@ -180,6 +180,19 @@ def test_objects_together_get_what_each_gets_alone():
             assert differs.float().mean() < 0.002  # where both channels are all but equal
 
 
+@pytest.mark.parametrize(("fitting", "parts"), [(3, [3]), (2, [2, 1]), (0.5, [1, 1, 1])])
+def test_on_the_cpu_so_many_objects_go_together_as_crops_fit(monkeypatch, fitting, parts):
+    seen = []
+    look = Ssm.look
+    monkeypatch.setattr(Ssm, "look", lambda self, f, m: seen.append(len(f)) or look(self, f, m))
+    monkeypatch.setattr("mamp.methods.ssm.propagator.CPU_PIXELS", int(fitting * 64 * 80))
+    carry = propagator()
+    first, second = frames(2)
+    carry.start(first, masks((4, 4), (20, 30), (24, 8)))
+    carry.step(second)
+    assert seen == parts
+
+
 def test_each_reference_is_encoded_once(monkeypatch):
     seen = []
     refer = Ssm.refer
