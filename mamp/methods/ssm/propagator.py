@@ -15,8 +15,8 @@ from mamp.methods.labels import normalised
 from mamp.methods.ssm.crops import Box, cut, find_box, paste
 from mamp.methods.ssm.network import Reference, Ssm
 
-# Pixels of crops that go through the network at once on the CPU. With twice as many the work waits for new pages of memory:
-# five objects at 512x512 take 4.4 times the seconds of one if they go one by one, 5 in pairs, 6 all at once (ResNet-50).
+# Pixels of crops that go through the network at once on the CPU. With more the work waits for new pages of memory: five
+# objects at 512x512 take 5 times the seconds of one if they go one by one, and 6 times if together (ResNet-50).
 CPU_PIXELS = 512 * 512
 
 
