@@ -126,3 +126,18 @@ def test_the_loader_soak_tells_of_flat_memory(repository: Path, tmp_path: Path):
     assert figures.keys() == {"frames", "packed", "video files"}
     for kind in figures.values():
         assert [mark["step"] for mark in kind["at"]] == [10, 20, 30, 40] and kind["last_over_first"] < 1.1
+
+
+def test_the_ssm_benchmark_writes_its_figures(repository: Path, tmp_path: Path):
+    file = tmp_path / "figures.json"
+    script = repository / "scripts" / "benchmarks" / "ssm.py"
+    result = subprocess.run(
+        [sys.executable, script, "--quick", "--objects", "3", "--cpu-time", "--json", file],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    figures = json.loads(file.read_text())
+    assert {"seconds a frame, one object", "3 objects over one"} <= figures.keys()
+    assert all(value > 0 for value in figures.values())
+    assert "crops 64x64" in result.stdout

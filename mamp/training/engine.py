@@ -18,6 +18,7 @@ from mamp.ops.devices import peak_memory_mb
 from mamp.progress import Progress, say
 from mamp.provenance import describe_code
 from mamp.training import checkpoints, distributed, signals
+from mamp.training.board import require_tensorboard
 from mamp.training.distributed import Ranks
 from mamp.training.expectation import compare_loss
 from mamp.training.folder import RunFolder
@@ -182,6 +183,8 @@ def _refuse_at_once(config: Config, ranks: Ranks) -> None:
         raise UserError(
             "there is no training video: data.root is empty; pass data.root=PATH, once for each place"
         )
+    if config.tracking.tensorboard:
+        require_tensorboard()
     ranks.share(config.train.batch, config.train.accumulate)
 
 
