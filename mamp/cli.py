@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mamp import __version__
-from mamp.commands import config, data, demo, evaluate, export, report, score, segment, train, weights
+from mamp.commands import app, config, data, demo, evaluate, export, report, score, segment, train, weights
 from mamp.errors import TryAgain, UserError
 
 
@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, help="versions of mamp and what it stands on")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    for module in (demo, train, segment, evaluate, score, report, export, data, weights, config):
+    for module in (demo, train, segment, app, evaluate, score, report, export, data, weights, config):
         module.add(commands)
     return parser
 
@@ -73,7 +73,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     # argparse takes the positionals of a sub-command in one run only; settings after an option are left over
     args, surplus = parser.parse_known_args(arguments)
     if surplus and not (hasattr(args, "overrides") and all("=" in s and s[0] != "-" for s in surplus)):
-        parser.error(f"unrecognized arguments: {' '.join(surplus)}")
+        raise UserError(
+            f"mamp {args.command} does not take {' '.join(surplus)}; see mamp {args.command} --help"
+        )
     if surplus:
         args.overrides += surplus
     return args

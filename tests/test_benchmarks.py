@@ -41,6 +41,16 @@ def test_the_stream_benchmark_tells_of_flat_memory(repository: Path, tmp_path: P
     assert figures["at"][-1]["memory_frames"] <= 2e5
 
 
+def test_the_bank_benchmark_tells_of_a_budget_that_is_kept(repository: Path, tmp_path: Path):
+    file = tmp_path / "figures.json"
+    script = repository / "scripts" / "benchmarks" / "bank.py"
+    subprocess.run([sys.executable, script, "--quick", "--json", file], capture_output=True, check=True)
+    figures = json.loads(file.read_text())
+    assert len(figures["at"]) == 10 and figures["memory_ratio"] < 1.1
+    assert 0.9 * figures["budget"] < figures["most_cells"] <= figures["budget"]
+    assert figures["usage"]["evicted"] > figures["budget"]
+
+
 def test_the_augmentation_benchmark_writes_its_figures(repository: Path, tmp_path: Path):
     file = tmp_path / "figures.json"
     script = repository / "scripts" / "benchmarks" / "augmentation.py"
@@ -65,6 +75,16 @@ def test_the_stm_benchmark_writes_its_figures(repository: Path, tmp_path: Path):
     figures = json.loads(file.read_text())
     assert {"seconds a frame", "frame over floor", "seconds a correction loop"} <= figures.keys()
     assert figures["late over early memory"] <= 1.01
+
+
+def test_the_table_of_methods_has_a_row_for_each(repository: Path, tmp_path: Path):
+    file = tmp_path / "figures.json"
+    script = repository / "scripts" / "benchmarks" / "methods.py"
+    words = [sys.executable, script, "--quick", "--only", "mamp", "probe, ResNet-18", "--json", file]
+    subprocess.run(words, check=True, capture_output=True)
+    rows = json.loads(file.read_text())["rows"]
+    assert rows.keys() == {"mamp", "probe, ResNet-18"}
+    assert all(min(row[key] for key in ("parameters", "seconds", "peak_mb")) > 0 for row in rows.values())
 
 
 def test_the_probe_benchmark_finds_the_same_label_maps_as_the_published_way(repository: Path, tmp_path: Path):

@@ -35,10 +35,11 @@ ALLOWED = {
     "mamp.segmentation": {*WEIGHTS, "mamp.progress", "mamp.provenance"},
     "mamp.training": {*WEIGHTS, "mamp.progress", "mamp.provenance", "mamp.segmentation"},
     "launch": {*ROOT, "mamp.layers", "mamp.provenance"},  # what it starts are processes
+    "mamp.app": {*WEIGHTS, "mamp.progress", "mamp.segmentation"},
     "mamp.report": {*ROOT, "mamp.progress", "mamp.scoring", "mamp.data", "mamp.segmentation.overlay"},
 }
 VERSION = "mamp.__version__"  # all that may be had from mamp itself, which gathers what stands above
-NO_METHOD_BY_NAME = {"mamp.segmentation", "mamp.training"}
+NO_METHOD_BY_NAME = {"mamp.segmentation", "mamp.training", "mamp.app"}
 HEAVY = {"torch", "torchvision", "kornia", "decord", "av", "cv2", "wandb", "numpy", "PIL"}
 LIGHT = ["mamp", "mamp.cli", "mamp.config", "mamp.layers", "mamp.errors", "launch.submit", "launch.status"]
 

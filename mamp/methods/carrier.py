@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -126,6 +129,19 @@ class LabelCarrier:
     def memory_bytes(self) -> int:
         """Bytes of the memory frames' features and labels."""
         return sum(t.nbytes for entry in self.memory.values() for t in (entry.features, entry.labels))
+
+    def twin(self) -> LabelCarrier:
+        """Another one that goes on from here by itself; tensors are shared, since none is changed once it is remembered."""
+        other = copy.copy(self)
+        other.rule, other.given = copy.deepcopy(self.rule), list(self.given)
+        other.memory = {index: replace(entry) for index, entry in self.memory.items()}
+        other.pending = self.pending and replace(self.pending)
+        return other
+
+    def tensors(self) -> Iterator[Tensor]:
+        """All that is held of frames; twins have most of them in common."""
+        held: list[Any] = [*self.memory.values(), *([self.pending] if self.pending else [])]
+        yield from (value for entry in held for value in vars(entry).values() if isinstance(value, Tensor))
 
     # -- what a method gives
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -63,14 +64,20 @@ class Segmenter:
 
     @torch.inference_mode()
     def step(
-        self, frame: np.ndarray | Tensor, mask: np.ndarray | Tensor | None = None, *, replace: bool = False
+        self,
+        frame: np.ndarray | Tensor,
+        mask: np.ndarray | Tensor | None = None,
+        *,
+        replace: bool = False,
+        whole: bool = False,
     ) -> np.ndarray:
         """The label map (H, W) of the next frame: uint8, or uint16 once a mask needed it; 0 is background.
 
         frame: uint8 (H, W, 3) RGB array, or (3, H, W) tensor, uint8 or float in [0, 1]; one size in a video.
         mask: integer (H, W) label map for this frame, ids 1 to 65535. New ids are added and known ids corrected; they
         have exactly these pixels, and other objects stay as predicted elsewhere. With `replace`, ids absent from the
-        mask are removed, and the mask is returned as given. Before the first mask with an object every frame is
+        mask are removed, and the mask is returned as given. With `whole` so too, but they are followed on: they are hidden in
+        this frame, or were wrongly found there. Before the first mask with an object every frame is
         background, and the method does not see it.
 
         Raises UserError for a frame or mask of another size or kind; nothing has changed then.
@@ -88,14 +95,31 @@ class Segmenter:
             self._dtype = np.promote_types(self._dtype, given.dtype)
         labels = self._predict(image)
         if given is not None:
-            labels = self._apply(image, labels, given, replace=replace)
+            labels = self._apply(image, labels, given, replace=replace, whole=whole)
         return labels
 
+    def twin(self) -> Segmenter | None:
+        """Another one that goes on from this frame by itself, sharing what is remembered; None where the method has no twins."""
+        other = copy.copy(self)
+        other._ids = list(self._ids)
+        if self._propagator is not None:
+            make = getattr(self._propagator, "twin", None)
+            try:
+                other._propagator = make() if make else None
+            except NotImplementedError:
+                return None
+        return None if self._propagator is not None and other._propagator is None else other
+
+    def tensors(self) -> list[Tensor]:
+        """What is held of frames; twins have most of it in common. Empty for a method without twins."""
+        held = [] if self.probabilities is None else [self.probabilities]
+        return [*held, *getattr(self._propagator, "tensors", list)()]
+
     @property
-    def report(self) -> str | None:
-        """What the method has to say of its memory in this video; None for those that say nothing."""
+    def report(self) -> Any:
+        """What the method has to say of its memory in this video, a dataclass with words; None for those that say nothing."""
         tell = getattr(self._propagator, "report", None)
-        return None if tell is None else str(tell())
+        return None if tell is None else tell()
 
     def receptive_field(self) -> np.ndarray:
         """Cycle-ERF of the frame just stepped, float32 (K, H, W), 0 or more, in the order of `ids`: what of it the given masks
@@ -140,14 +164,16 @@ class Segmenter:
         rows = best.to(torch.uint8 if len(self._ids) < 256 else torch.int32).cpu().numpy()
         return np.array([0, *self._ids], self._dtype)[rows]
 
-    def _apply(self, image: Tensor, labels: np.ndarray, given: np.ndarray, *, replace: bool) -> np.ndarray:
+    def _apply(
+        self, image: Tensor, labels: np.ndarray, given: np.ndarray, *, replace: bool, whole: bool
+    ) -> np.ndarray:
         """Tell the propagator of a given mask; the frame's label map with the mask in it."""
         ids = [int(i) for i in np.unique(given) if i]
         if replace:
             self.remove([i for i in self._ids if i not in ids])
-        known = [i for i in ids if i in self._ids]
+        known = list(self._ids) if whole else [i for i in ids if i in self._ids]
         new = [i for i in ids if i not in self._ids]
-        if not replace and known:
+        if not (replace or whole) and known:
             labels = self._without(known)
         if known:
             assert self._propagator is not None
@@ -159,7 +185,9 @@ class Segmenter:
             self._propagator.start(image, self._masks(given, new))
         self._ids += new
         return (
-            given.astype(self._dtype) if replace else np.where(given > 0, given, labels).astype(self._dtype)
+            given.astype(self._dtype)
+            if replace or whole
+            else np.where(given > 0, given, labels).astype(self._dtype)
         )
 
     def _without(self, ids: list[int]) -> np.ndarray:

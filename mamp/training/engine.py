@@ -206,7 +206,7 @@ def _tell_census(census: Census, plan: ClipPlan, config: Config, tell: Callable[
         f"the first epoch has {clips} clips of {frames} frames, {clips // plan.batch} steps"
     )
     unknown = sum(rate is None for rate in census.rates)
-    if unknown and config.data.interval_fps is not None and config.data.sampling not in ("skip", "reference"):
+    if unknown and config.data.interval_fps is not None and config.data.sampling in ("published", "random"):
         tell(
             f"{unknown} videos do not say their rate: their intervals are counted in stored frames; data.root=PATH@FPS tells it"
         )

@@ -33,6 +33,8 @@ import torch.nn.functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from machine import told  # noqa: E402
+
 from mamp import config  # noqa: E402
 from mamp.methods.probe.grids import to_frame, to_grid  # noqa: E402
 from mamp.methods.probe.propagator import ProbePropagator  # noqa: E402
@@ -261,12 +263,6 @@ def start_of_peak(device: torch.device) -> float:
 def peak(device: torch.device) -> float:
     """Most bytes held since then."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else told("VmHWM")
-
-
-def told(name: str) -> float:
-    """Bytes that Linux tells of this process."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024.0 * next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -27,6 +26,8 @@ import torch
 import torch.nn.functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from machine import peak, processor  # noqa: E402
 
 from mamp import config  # noqa: E402
 from mamp.data.synthetic import render_clip  # noqa: E402
@@ -91,15 +92,6 @@ def machine(device: torch.device, amp: str) -> Figures:
         "hardware": name, "threads": torch.get_num_threads(), "torch": torch.__version__,
         "step in": str(amp_dtype(amp, device) or torch.float32), "plain encoder in": "torch.float32",
     }  # fmt: skip
-
-
-def processor() -> str:
-    """The processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 # ---------------------------------------------------------------- time
@@ -316,17 +308,6 @@ def peaks(counts: list[int], *, quick: bool) -> list[int]:
         done = count
         found.append(peak())
     return found
-
-
-def peak() -> int:
-    """Most bytes this process held at once; getrusage would count what its parent held before it began."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def print_table(height: int, figures: Figures) -> None:

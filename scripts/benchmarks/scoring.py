@@ -29,6 +29,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from machine import processor  # noqa: E402
+
 from mamp.data.masks import read_mask, write_mask  # noqa: E402
 from mamp.files import MB  # noqa: E402
 from mamp.scoring import Scores, score, score_sequence  # noqa: E402
@@ -95,13 +97,6 @@ def machine(folder: Path, *, real: bool) -> dict[str, object]:
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
-
-
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next(
-        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine()
-    )
 
 
 # ---------------------------------------------------------------- what is measured

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 import time
 from collections.abc import Iterator
@@ -21,6 +20,8 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from machine import processor, told  # noqa: E402
 
 from mamp import config  # noqa: E402
 from mamp.files import MB  # noqa: E402
@@ -47,7 +48,7 @@ def main() -> None:
     args = parser.parse_args()
     frames = round((0.15 if args.quick else args.minutes) * 60 * args.fps)
     figures = {
-        "processor": platform.processor() or platform.machine(),
+        "processor": processor(),
         "threads": torch.get_num_threads(),
         "frames": frames,
         "objects": args.objects,
@@ -71,7 +72,7 @@ def follow(frames: int, *, memory: str, objects: int) -> dict[str, Any]:
     for index, frame in enumerate(camera(), start=1):
         segmenter.step(frame, first_mask(objects) if index == 1 else None)
         if index in marks:
-            resident, held = resident_bytes(), segmenter.memory_bytes
+            resident, held = told("VmRSS"), segmenter.memory_bytes
             found.append({"frame": index, "resident": resident, "memory_frames": held})
             print(
                 f"frame {index:7d}: process {resident / MB:7.1f} MB, memory frames {held / MB:.2f} MB",
@@ -101,12 +102,6 @@ def first_mask(objects: int) -> np.ndarray:
     """uint8 (H, W): bars side by side."""
     columns = np.arange(SIZE[1]) * (objects + 1) // SIZE[1]
     return np.broadcast_to(columns.astype(np.uint8), SIZE).copy()
-
-
-def resident_bytes() -> int:
-    """What this process holds now (Linux)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def find_chromium() -> str | None:
 
 
 class Browser:
-    """One tab. State: the process, its two pipes, what arrived and was not read, console errors, requested addresses."""
+    """One tab at a time. State: the process, its two pipes, what arrived and was not read, console errors, requested addresses."""
 
     def __init__(self, program: str, profile: Path):
         ours_in, theirs_out = os.pipe()
@@ -53,10 +53,7 @@ class Browser:
         self._session: str | None = None
         self.errors: list[str] = []
         self.requests: list[str] = []
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.call(f"{domain}.enable")
+        self.tab()
 
     def __enter__(self) -> Browser:
         return self
@@ -67,21 +64,64 @@ class Browser:
         os.close(self._in)
         os.close(self._out)
 
+    def tab(self) -> str | None:
+        """A new tab is the one that is driven from now on; the one before it, for `back_to`."""
+        before, self._session = self._session, None
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(f"{domain}.enable")
+        return before
+
+    def switch(self, tab: str | None) -> str | None:
+        """Another tab is the one that is driven; the one before it."""
+        before, self._session = self._session, tab
+        self.call("Page.bringToFront")
+        return before
+
+    def close(self, tab: str | None) -> None:
+        """Close a tab that is not driven."""
+        driven, self._session = self._session, tab
+        self.call("Page.close")
+        self._session = driven
+
     def open(self, path: Path, *, width: int = 1280, height: int = 900, dark: bool = False) -> None:
         """Load a file and wait until it is loaded; what went wrong since is in `errors`."""
+        self.visit(path.resolve().as_uri(), width=width, height=height, dark=dark)
+
+    def visit(self, url: str, *, width: int = 1280, height: int = 900, dark: bool = False) -> None:
+        """Load an address and wait until it is loaded; what went wrong since is in `errors`."""
         self.errors, self.requests = [], []
-        mobile = width < 600
+        self.resize(width, height)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self.call("Page.navigate", url=url)
+        self.wait(f"document.readyState === 'complete' && location.href.startsWith({url.split(':')[0]!r})")
+
+    def resize(self, width: int, height: int) -> None:
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
             height=height,
             deviceScaleFactor=1,
-            mobile=mobile,
+            mobile=width < 600,
         )
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self.call("Page.navigate", url=path.resolve().as_uri())
-        self.wait("document.readyState === 'complete' && location.protocol === 'file:'")
+
+    def drag(self, *points: tuple[float, float], button: str = "left", modifiers: int = 0) -> None:
+        """The mouse goes down at the first point, by way of the others, and up at the last; one point is a click."""
+        common = {"button": button, "clickCount": 1, "modifiers": modifiers}
+        (x, y), last = points[0], points[-1]
+        self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, modifiers=modifiers)
+        self.call("Input.dispatchMouseEvent", type="mousePressed", x=x, y=y, **common)
+        for x, y in points[1:]:
+            self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, buttons=1, **common)
+        self.call("Input.dispatchMouseEvent", type="mouseReleased", x=last[0], y=last[1], **common)
+
+    def press(self, key: str, *, modifiers: int = 0) -> None:
+        """A key, as a page's listeners see it."""
+        text = {"text": key} if len(key) == 1 and not modifiers & 6 else {}
+        self.call("Input.dispatchKeyEvent", type="keyDown", key=key, modifiers=modifiers, **text)
+        self.call("Input.dispatchKeyEvent", type="keyUp", key=key, modifiers=modifiers)
 
     def run(self, script: str) -> Any:
         """The value of an expression of JavaScript; promises are waited for."""

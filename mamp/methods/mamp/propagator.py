@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +22,7 @@ from mamp.motion import build_motion
 from mamp.motion.source import FAR, NEAR
 from mamp.ops.colour import rgb_to_lab
 from mamp.ops.guided import guided_filter
-from mamp.ops.sizes import pad_to_multiple, resize
+from mamp.ops.sizes import pad_to_multiple, resize, scaled, short_side_factor
 from mamp.ops.warping import clean_flow, warp
 
 
@@ -58,6 +59,12 @@ class MampPropagator(LabelCarrier):
         self.method, self.knobs, self.encoder = method, knobs, method.encoder
         self.cell = STRIDE * knobs.subsample  # padded pixels a feature cell stands for
         self.features = torch.empty(0)  # of the latest frame
+
+    def twin(self) -> MampPropagator:
+        """Another one that goes on from here by itself; NotImplementedError with a motion source, which has a state of its own."""
+        if self.motion is not None:
+            raise NotImplementedError
+        return cast("MampPropagator", super().twin())
 
     # -- one frame
 
@@ -115,11 +122,10 @@ class MampPropagator(LabelCarrier):
 
     def _scaled(self, size: tuple[int, ...]) -> tuple[int, int]:
         """The size at which the network sees frames of `size`."""
-        factor = self._factor(size)
-        return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+        return scaled(size, self._factor(size))
 
     def _factor(self, size: tuple[int, ...]) -> float:
-        return min((self.knobs.short_side or min(size)) / min(size), self.knobs.enlarge)
+        return short_side_factor(size, self.knobs.short_side, enlarge=self.knobs.enlarge)
 
     def _fit(self, x: Tensor) -> Tensor:
         """(C, H, W) padded to the multiple, every n-th row and column kept."""

@@ -1,0 +1,245 @@
+"""Carrying the drawn masks through the video, in a thread of its own, by the same `Segmenter` as `mamp segment`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mamp.app.project import Project
+from mamp.data.frames import FrameSource
+from mamp.errors import UserError
+from mamp.files import MB
+from mamp.segmentation.segmenter import Segmenter
+from mamp.segmentation.stream import Timing, decode_ahead
+
+Direction = Literal["forward", "backward"]
+KEPT_MB = 1000.0  # of segmenters to go on from
+
+
+@dataclass
+class Status:
+    """What the page shows of a run.
+
+    at: the frame at work. last: the one finished last, of the `done` of `total` that were asked for; None before. replayed:
+    frames stepped before these. seconds: since it began.
+    """
+
+    running: bool = False
+    direction: str = ""
+    start: int = 0
+    at: int = 0
+    last: int | None = None
+    done: int = 0
+    total: int = 0
+    replayed: int = 0
+    seconds: float = 0.0
+    error: str = ""
+
+
+class Engine:
+    """Runs one job at a time. State: the thread, its `status`, and segmenters kept after frames that it has passed.
+
+    A forward run is what `mamp segment` does with the drawn masks: it begins at the first of them, and what it computes
+    before the frame asked for is not computed again while a segmenter of that frame is kept. A backward run begins at the
+    nearest drawn frame at or after the one asked for. Both take drawn masks on their way, as whole truth of their frames,
+    and leave locked frames as they are.
+
+    source: the thread's own, as it is not shared. kept_mb: most that kept segmenters hold. changed: called after each change.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        source: FrameSource,
+        make_segmenter: Callable[[], Segmenter],
+        *,
+        kept_mb: float = KEPT_MB,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.project, self._source, self._make, self._changed = project, source, make_segmenter, changed
+        self.status = Status()
+        self._kept = Kept(round(kept_mb * MB))
+        self._guard = threading.RLock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, index: int, direction: Direction) -> None:
+        """Compute frame `index` and all after it (backward: before it), as far as they are not drawn or locked.
+
+        Raises UserError when a run is on, or no drawn frame is there to begin with.
+        """
+        with self._guard:
+            if self.status.running:
+                raise UserError("frames are being computed; stop that first")
+            begin = self._begin(index, direction)
+            count = len(self.project.names)
+            total = count - index if direction == "forward" else index + 1
+            self._stop.clear()
+            self.status = Status(True, direction, index, at=index, total=total)
+            self._thread = threading.Thread(target=self._work, args=(index, begin, direction), daemon=True)
+            self._thread.start()
+        self._changed()
+
+    def stop(self) -> None:
+        """End the run after the frame at work; what it has written stays."""
+        self._stop.set()
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Until the run has ended."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+
+    def edit(self, index: int, change: Callable[[], None]) -> None:
+        """Make a `change` to the drawn mask of frame `index`; a run that has passed it ends, as it was on the way of the old one."""
+        with self._guard:
+            change()
+            self._kept.drop_from(index)
+            status = self.status
+            if status.running and status.direction == "forward" and index <= status.at:
+                self._kept.closed = True
+                self.stop()
+            elif status.running and status.direction == "backward" and index >= status.at:
+                self.stop()
+        self._changed()
+
+    # -- in the thread
+
+    def _begin(self, index: int, direction: Direction) -> int:
+        """The drawn frame with an object that a run begins at."""
+        forward = direction == "forward"
+        drawn = self.project.drawn()
+        for frame in drawn if forward else (i for i in drawn if i >= index):
+            if forward and frame > index:
+                break
+            given = self.project.given(frame)
+            if given is not None and given.any():
+                return frame
+        where = "or an earlier one" if forward else "or a later one"
+        raise UserError(f"no object is drawn on this frame {where}; draw one first")
+
+    def _work(self, index: int, begin: int, direction: Direction) -> None:
+        error = ""
+        try:
+            self._run(index, begin, direction)
+        except UserError as mistake:
+            error = str(mistake)
+        except MemoryError:
+            error = "the machine's memory is full; close other programs, or make the frames smaller"
+        except Exception as defect:
+            error = f"a defect ended the run ({type(defect).__name__}: {defect}); what was finished stays"
+            raise
+        finally:
+            with self._guard:
+                self.status.running, self.status.error = False, error
+                self._kept.closed = False
+            self._changed()
+
+    def _run(self, index: int, begin: int, direction: Direction) -> None:
+        forward = direction == "forward"
+        segmenter, first = self._make(), begin
+        if forward and (kept := self._kept.before(index)) is not None:
+            segmenter, first = kept[1], kept[0] + 1
+        order: Iterable[int] = range(first, len(self.project.names)) if forward else range(first, -1, -1)
+        began = time.perf_counter()
+        with closing(decode_ahead(self._frames(order, forward=forward), Timing())) as frames:
+            for i, frame in frames:
+                with self._guard:
+                    given, self.status.at = self.project.given(i), i
+                labels = segmenter.step(frame, given, whole=True)
+                unsure = unsureness(segmenter.probabilities) if segmenter.probabilities is not None else None
+                with self._guard:
+                    if self._stop.is_set():
+                        return
+                    self.status.seconds = time.perf_counter() - began
+                    if (i < index) if forward else (i > index):
+                        self.status.replayed += 1
+                    else:
+                        self.project.write(i, labels, kind=direction, unsure=unsure)
+                        self.status.done, self.status.last = self.status.done + 1, i
+                    if forward:
+                        self._kept.keep(i, segmenter)
+                self._changed()
+
+    def _frames(self, order: Iterable[int], *, forward: bool) -> Iterator[tuple[int, np.ndarray]]:
+        if forward:
+            yield from self._source.stream(next(iter(order)))
+        else:
+            yield from ((i, self._source[i]) for i in order)
+
+    def told(self) -> dict[str, Any]:
+        """The status as JSON."""
+        with self._guard:
+            return asdict(self.status)
+
+
+class Kept:
+    """Segmenters as they were after frames of a forward run, to go on from; `limit` bytes at most. State: these.
+
+    When they grow beyond the limit every second one goes, the newest never. closed: nothing is kept.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.closed = limit, False
+        self._held: dict[int, Segmenter] = {}
+        self._every = 1
+
+    def keep(self, index: int, segmenter: Segmenter) -> None:
+        """Keep a twin of the segmenter that has just stepped frame `index`, if it can have one."""
+        twin = None if self.closed else segmenter.twin()
+        if twin is None:
+            return
+        twin.probabilities = None  # nobody asks a kept one
+        for last in [i for i in self._held if i < index and i % self._every]:
+            del self._held[last]
+        self._held[index] = twin
+        while len(self._held) > 1 and self.bytes > self.limit:
+            self._every *= 2
+            self._held = {i: s for i, s in self._held.items() if i == index or i % self._every == 0}
+            if self._every > index:
+                self._held = {index: twin}
+
+    def before(self, index: int) -> tuple[int, Segmenter] | None:
+        """The latest one of a frame before `index`, as a twin of its own."""
+        found = max((i for i in self._held if i < index), default=None)
+        if found is None:
+            return None
+        twin = self._held[found].twin()
+        return None if twin is None else (found, twin)
+
+    def drop_from(self, index: int) -> None:
+        """Frame `index` and all after it are not as they were."""
+        self._held = {i: s for i, s in self._held.items() if i < index}
+
+    @property
+    def bytes(self) -> int:
+        """What they hold, what they share counted once."""
+        sizes = {t.data_ptr(): t.nbytes for segmenter in self._held.values() for t in segmenter.tensors()}
+        return sum(sizes.values())
+
+
+def unsureness(probabilities: Tensor) -> float:
+    """How unsure a frame's labels are, 0 (sure) to 1: that of the object that is worst.
+
+    probabilities: (K+1, H, W), background first. The margin of a pixel is the difference of its two most probable labels; an
+    object's unsureness is what its pixels, and those where it comes second, lack of a margin of 1, over its area; 1 where
+    nothing of it is left.
+    """
+    best, labels = torch.topk(probabilities, 2, dim=0)  # (2, H, W)
+    lack = 1 - (best[0] - best[1])
+    worst = 0.0
+    for k in range(1, len(probabilities)):
+        area = float((labels[0] == k).sum())
+        near = ((labels[0] == k) | (labels[1] == k)) & (lack > _SURE)
+        worst = max(worst, min(1.0, float(lack[near].sum()) / max(area, 1.0)) if area else 1.0)
+    return worst
+
+
+_SURE = 0.02  # what any pixel lacks; over a whole frame it would outweigh a small object

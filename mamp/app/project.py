@@ -1,0 +1,314 @@
+"""One's work on a video: a folder of palette PNGs and a small JSON, saved as it goes.
+
+FOLDER/project.json     objects, and what is known of each frame
+FOLDER/drawn/NAME.png   masks that a person drew: what `mamp segment --mask` takes
+FOLDER/masks/NAME.png   the mask of every frame that has one
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mamp.data.frames import FrameSource
+from mamp.data.masks import read_mask, write_mask
+from mamp.errors import UserError
+from mamp.files import Locks, make_folder, remove_leftovers, write_text
+
+LARGEST_ID = 254  # of a palette PNG
+NAME_LENGTH = 60  # of an object
+KINDS = ("", "drawn", "forward", "backward")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What is known of one frame.
+
+    kind: where its mask comes from; "" has none. locked: nothing changes the mask. stale: it was computed before a drawn
+    mask that it would have used was changed. unsure: see `mamp.app.engine.unsureness`; None where nothing was computed.
+    """
+
+    kind: str = ""
+    locked: bool = False
+    stale: bool = False
+    unsure: float | None = None
+
+
+@dataclass(frozen=True)
+class Object:
+    """Something that is followed: its id, by which the palette gives its colour, and a name of the person's own."""
+
+    id: int
+    name: str
+
+
+class Project:
+    """The masks of one video and what is known of them. One process has it at a time; its threads may share it.
+
+    State: the frames and objects as they are in project.json, and the open lock.
+    A file is whole or absent; masks are written before what is said of them, and what a killed process left is taken up.
+
+    Raises UserError when another process has the folder, or it belongs to another video.
+    """
+
+    def __init__(self, folder: Path, source: FrameSource) -> None:
+        make_folder(folder)
+        self.folder, self.video, self.names, self.fps = folder, source.path, source.names, source.fps
+        self.size: tuple[int, int] = (
+            source[0].shape[0],
+            source[0].shape[1],
+        )  # the first frame is decoded anyway
+        self.revisions = [0] * len(self.names)  # of each frame's mask since the project was opened
+        self._objects: list[Object] = []
+        self._frames: list[Frame] = []
+        self._guard = threading.RLock()
+        self._locks = Locks(folder / ".lock")
+        if not self._locks.take(0):
+            self._locks.__exit__()
+            raise UserError(
+                f"{folder} is open in another `mamp app`; use that one, or give another folder with --out"
+            )
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        self._locks.__exit__()
+
+    # -- what is known
+
+    def frame(self, index: int) -> Frame:
+        """What is known of frame `index`."""
+        return self._frames[index]
+
+    def frames(self) -> list[Frame]:
+        """What is known of all frames, in order."""
+        with self._guard:
+            return list(self._frames)
+
+    @property
+    def objects(self) -> list[Object]:
+        """The objects, by id."""
+        with self._guard:
+            return list(self._objects)
+
+    def drawn(self) -> list[int]:
+        """The frames whose masks a person drew, ascending."""
+        return [i for i, frame in enumerate(self.frames()) if frame.kind == "drawn"]
+
+    def mask(self, index: int) -> np.ndarray:
+        """The label map uint8 (H, W) of frame `index`; all background where it has none."""
+        with self._guard:
+            if not self._frames[index].kind:
+                return np.zeros(self.size, np.uint8)
+            return read_mask(self._file("masks", index), size=self.size)
+
+    def given(self, index: int) -> np.ndarray | None:
+        """The label map that a person drew for frame `index`, or None."""
+        with self._guard:
+            if self._frames[index].kind != "drawn":
+                return None
+            return read_mask(self._file("drawn", index), size=self.size)
+
+    # -- what a person does
+
+    def draw(self, index: int, labels: np.ndarray) -> None:
+        """`labels` uint8 (H, W) is the mask of frame `index` from now on; other frames that it would change become stale.
+
+        Raises UserError for a locked frame, another size, and ids of no object.
+        """
+        with self._guard:
+            self._refuse_locked(index)
+            if labels.shape != self.size or labels.dtype != np.uint8:
+                raise UserError(f"the mask is {labels.dtype} {labels.shape}; give uint8 {self.size}")
+            strangers = set(np.unique(labels).tolist()) - {0} - {o.id for o in self._objects}
+            if strangers:
+                raise UserError(f"the mask has id {min(strangers)}, which is no object; add the object first")
+            write_mask(self._file("drawn", index), labels)
+            write_mask(self._file("masks", index), labels)
+            self._frames[index] = Frame("drawn")
+            self.revisions[index] += 1
+            self._outdate(index)
+            self._save()
+
+    def forget(self, index: int) -> None:
+        """The drawn mask of frame `index` guides other frames no more; it stays until it is computed anew."""
+        with self._guard:
+            self._refuse_locked(index)
+            if self._frames[index].kind == "drawn":
+                self._file("drawn", index).unlink(missing_ok=True)
+                self._frames[index] = Frame("forward", stale=True)
+                self._outdate(index)
+                self._save()
+
+    def lock(self, indices: Sequence[int], *, locked: bool) -> None:
+        """Frames that have a mask keep it whatever is computed, or do so no more."""
+        with self._guard:
+            for index in indices:
+                if self._frames[index].kind:
+                    self._frames[index] = replace(self._frames[index], locked=locked)
+            self._save()
+
+    def add_object(self, name: str = "") -> Object:
+        """A new object with the least id that is free; UserError when 254 are there."""
+        with self._guard:
+            taken = {o.id for o in self._objects}
+            free = next((i for i in range(1, LARGEST_ID + 1) if i not in taken), None)
+            if free is None:
+                raise UserError(f"a project has at most {LARGEST_ID} objects; remove one first")
+            made = Object(free, _name(name) or f"object {free}")
+            self._objects = sorted([*self._objects, made], key=lambda o: o.id)
+            self._save()
+            return made
+
+    def rename(self, number: int, name: str) -> None:
+        """Call object `number` so; an empty name is refused."""
+        with self._guard:
+            self._known(number)
+            if not _name(name):
+                raise UserError("an object needs a name; type one")
+            self._objects = [Object(o.id, _name(name)) if o.id == number else o for o in self._objects]
+            self._save()
+
+    def remove_object(self, number: int) -> None:
+        """Take object `number` out of every mask, locked ones too: it is gone."""
+        with self._guard:
+            self._known(number)
+            for index, frame in enumerate(self._frames):
+                for kind in ("masks", "drawn")[: 2 if frame.kind == "drawn" else bool(frame.kind)]:
+                    labels = read_mask(self._file(kind, index))
+                    if (labels == number).any():
+                        write_mask(self._file(kind, index), np.where(labels == number, 0, labels))
+            self._objects = [o for o in self._objects if o.id != number]
+            self.revisions = [revision + 1 for revision in self.revisions]
+            self._frames = [
+                replace(f, stale=True) if f.kind not in ("", "drawn") and not f.locked else f
+                for f in self._frames
+            ]
+            self._save()
+
+    # -- what the machine does
+
+    def write(self, index: int, labels: np.ndarray, *, kind: str, unsure: float | None) -> bool:
+        """Keep a computed mask; False, and nothing is changed, where a person drew or locked the frame's own."""
+        with self._guard:
+            before = self._frames[index]
+            if before.kind == "drawn" or before.locked:
+                return False
+            write_mask(self._file("masks", index), labels)
+            self._frames[index] = Frame(kind, unsure=unsure)
+            self.revisions[index] += 1
+            self._save()
+            return True
+
+    # -- files
+
+    def _file(self, kind: str, index: int) -> Path:
+        return self.folder / kind / f"{self.names[index]}.png"
+
+    def _open(self) -> None:
+        for kind in ("masks", "drawn"):
+            make_folder(self.folder / kind)
+            remove_leftovers(self.folder / kind)
+        remove_leftovers(self.folder)
+        told = self._read()
+        self._objects = [Object(o["id"], o["name"]) for o in told.get("objects", [])]
+        known = told.get("frames", {})
+        self._frames = [self._found(index, known.get(name, {})) for index, name in enumerate(self.names)]
+        self._adopt_ids()
+        self._save()
+
+    def _read(self) -> dict[str, Any]:
+        path = self.folder / "project.json"
+        if not path.exists():
+            return {}
+        try:
+            told = json.loads(path.read_text(encoding="utf-8"))
+            size, names = tuple(told["size"]), (told["count"], told["first"], told["last"])
+            objects = [(int(o["id"]), str(o["name"])) for o in told["objects"]]
+            assert isinstance(told["frames"], dict) and all(0 < i <= LARGEST_ID for i, _ in objects)
+        except (OSError, ValueError, KeyError, TypeError, AssertionError):
+            raise UserError(
+                f"{path} is damaged; move it away, and the masks beside it are taken up without the objects' names"
+            ) from None
+        if size != self.size or names != (len(self.names), self.names[0], self.names[-1]):
+            raise UserError(
+                f"{self.folder} is the work on another video, {told.get('video')}; give another folder with --out"
+            )
+        return told
+
+    def _found(self, index: int, told: dict[str, Any]) -> Frame:
+        """What is told of a frame, as far as its files bear it out."""
+        drawn, mask = self._file("drawn", index), self._file("masks", index)
+        if drawn.exists():
+            # the drawn file is written first: it is what a killed process was about to make the mask
+            if told.get("kind") != "drawn" or not mask.exists():
+                write_mask(mask, read_mask(drawn, size=self.size))
+            return Frame("drawn", locked=bool(told.get("locked")))
+        if not mask.exists():
+            return Frame()
+        kind = told.get("kind")
+        unsure = told.get("unsure")
+        return Frame(
+            kind if kind in ("forward", "backward") else "forward",
+            locked=bool(told.get("locked")),
+            stale=bool(told.get("stale")),
+            unsure=float(unsure) if isinstance(unsure, (int, float)) else None,
+        )
+
+    def _adopt_ids(self) -> None:
+        """Objects for ids that are in drawn masks and in no list: of a folder whose project.json was lost."""
+        if self._objects:
+            return
+        ids: set[int] = set()
+        for index in [i for i, frame in enumerate(self._frames) if frame.kind]:
+            ids |= set(np.unique(self.mask(index)).tolist())
+        self._objects = [Object(i, f"object {i}") for i in sorted(ids) if 0 < i <= LARGEST_ID]
+
+    def _save(self) -> None:
+        told = {
+            "video": str(self.video.resolve()),
+            "count": len(self.names),
+            "first": self.names[0],
+            "last": self.names[-1],
+            "size": self.size,
+            "objects": [asdict(o) for o in self._objects],
+            "frames": {
+                self.names[i]: {
+                    key: value
+                    for key, value in asdict(frame).items()
+                    if value is not None and value is not False
+                }
+                for i, frame in enumerate(self._frames)
+                if frame.kind
+            },
+        }
+        write_text(self.folder / "project.json", json.dumps(told) + "\n")
+
+    def _outdate(self, index: int) -> None:
+        """Computed frames that the drawn mask of frame `index` takes part in."""
+        for i, frame in enumerate(self._frames):
+            if not frame.locked and frame.kind == ("forward" if i > index else "backward"):
+                self._frames[i] = replace(frame, stale=True)
+
+    def _refuse_locked(self, index: int) -> None:
+        if self._frames[index].locked:
+            raise UserError(f"frame {self.names[index]} is locked; unlock it to change it")
+
+    def _known(self, number: int) -> None:
+        if number not in {o.id for o in self._objects}:
+            raise UserError(f"there is no object {number}")
+
+
+def _name(name: str) -> str:
+    """A name as it is kept: one line, no control characters, not too long."""
+    return "".join(c for c in str(name) if c.isprintable()).strip()[:NAME_LENGTH]

@@ -1,0 +1,278 @@
+"""A first mask from a few clicks or a box: nearest features grown over the frame, then fitted to its edges.
+
+Nothing is learnt from masks: cells are compared by the features that carry labels, and by colour.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mamp import methods
+from mamp.errors import UserError
+from mamp.ops.colour import rgb_to_lab
+from mamp.ops.guided import guided_filter
+
+SIDE = 360  # short side, in pixels, at which the frame is looked at
+CELL = 4  # pixels of that frame to a cell
+MOST = 200  # points
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person showed: points (x, y) on the object and beside it, or a box (left, top, right, bottom), in pixels of the frame."""
+
+    inside: tuple[tuple[float, float], ...] = ()
+    outside: tuple[tuple[float, float], ...] = ()
+    box: tuple[float, float, float, float] | None = None
+
+
+class Proposer:
+    """Masks from clicks. State: the features of the frame asked about last.
+
+    network, method: as a `Segmenter` takes them.
+    """
+
+    def __init__(self, network: torch.nn.Module, method: Any, device: torch.device) -> None:
+        self._device = device
+        build = getattr(methods.get(method.name), "build_trunk", None)
+        self._trunk = network if build is None else build(network, method)
+        self._trunk.to(device).eval()
+        self._seen: tuple[int, Tensor, Tensor] | None = None
+
+    @torch.inference_mode()
+    def mask(self, index: int, frame: np.ndarray, wish: Wish) -> np.ndarray:
+        """bool (H, W): what `wish` says of `frame`, uint8 (H, W, 3), which is number `index` of its video.
+
+        Raises UserError for a wish that shows nothing.
+        """
+        image, features = self._look(index, frame)
+        size, grid = frame.shape[:2], (int(features.shape[1]), int(features.shape[2]))
+        on, off = seeds(wish, size=(size[0], size[1]), grid=grid, features=features)
+        belief = grow(features, on, off)  # (h, w)
+        return self._fit(belief, image, wish, on=on, size=(size[0], size[1]))
+
+    def _look(self, index: int, frame: np.ndarray) -> tuple[Tensor, Tensor]:
+        """The frame scaled down, float (3, H', W'), and its cells' features (C, h, w) of unit length with colour beside."""
+        if self._seen is not None and self._seen[0] == index:
+            return self._seen[1:]
+        image = torch.from_numpy(frame).to(self._device).permute(2, 0, 1).float() / 255
+        scale = min(1.0, SIDE / min(image.shape[1:]))
+        patch = max(CELL, int(getattr(self._trunk, "patch", 1)))
+        height, width = (max(1, round(side * scale / patch)) * patch for side in image.shape[1:])
+        image = F.interpolate(image[None], (height, width), mode="bilinear", antialias=scale < 1)[0]
+        grid = (height // CELL, width // CELL)
+        features = self._trunk(self._input(image)[None])[0].float()
+        features = F.normalize(
+            F.interpolate(features[None], grid, mode="bilinear", align_corners=False)[0], dim=0
+        )
+        lab = F.adaptive_avg_pool2d(rgb_to_lab(image, "exact"), grid)
+        self._seen = (index, image, torch.cat((features, _COLOUR * lab)))
+        return self._seen[1:]
+
+    def _input(self, image: Tensor) -> Tensor:
+        if getattr(self._trunk, "normalises", False):
+            return image
+        mean, deviation = (torch.tensor(v, device=image.device)[:, None, None] for v in _IMAGENET)
+        return (image - mean) / deviation
+
+    def _fit(
+        self, belief: Tensor, image: Tensor, wish: Wish, *, on: np.ndarray, size: tuple[int, int]
+    ) -> np.ndarray:
+        """bool (H, W) of a belief (h, w): along the image's edges, only what hangs together with the seeds, within the box."""
+        full = F.interpolate(belief[None, None], image.shape[1:], mode="bilinear", align_corners=False)[0]
+        for radius in (2 * CELL, CELL):
+            full = guided_filter(image, full, radius=radius, eps=1e-4).clamp(0, 1)
+        found = F.interpolate(full[None], size, mode="bilinear", align_corners=False)[0, 0] > 0.5
+        mask: np.ndarray = found.cpu().numpy()
+        reach = CELL * size[0] / image.shape[1]
+        rows, columns = np.ogrid[: size[0], : size[1]]
+        for points, value in (
+            (wish.inside, True),
+            (wish.outside, False),
+        ):  # a click is right about its own place
+            for x, y in points[:MOST]:
+                mask[(columns + 0.5 - x) ** 2 + (rows + 0.5 - y) ** 2 < reach**2] = value
+        if wish.box is not None:
+            left, top, right, bottom = (round(v) for v in wish.box)
+            inside = np.zeros_like(mask)
+            inside[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = True
+            mask &= inside
+        cells = F.interpolate(torch.from_numpy(on)[None, None].float(), size, mode="nearest-exact")[0, 0] > 0
+        return connected(mask, cells.numpy())
+
+
+def seeds(
+    wish: Wish, *, size: tuple[int, int], grid: tuple[int, int], features: Tensor
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cells that are surely on the object and surely beside it, bool (h, w) each. UserError when none is on it."""
+    on, off = np.zeros(grid, bool), np.zeros(grid, bool)
+    scale = grid[0] / size[0], grid[1] / size[1]
+    if wish.box is not None:
+        left, right = sorted(float(np.clip(v * scale[1], 0, grid[1])) for v in wish.box[::2])
+        top, bottom = sorted(float(np.clip(v * scale[0], 0, grid[0])) for v in wish.box[1::2])
+        off[:] = True
+        box = np.s_[int(top) : max(int(top) + 1, round(bottom)), int(left) : max(int(left) + 1, round(right))]
+        off[box] = False
+        on |= _likely(features, off, box)
+    for cells, points in ((on, wish.inside), (off, wish.outside)):
+        for x, y in points[:MOST]:
+            row, column = math.floor(y * scale[0]), math.floor(x * scale[1])
+            if 0 <= row < grid[0] and 0 <= column < grid[1]:
+                cells[row, column] = True
+    if not on.any():
+        raise UserError("nothing is shown of the object; click on it, or draw a box around it")
+    off &= ~on
+    if wish.box is None:  # an object that was clicked on seldom reaches the frame's border all around
+        border = np.zeros(grid, bool)
+        border[[0, -1]] = border[:, [0, -1]] = True
+        far = _distance_to(on) > min(grid) / 4
+        off |= border & far
+    return on, off
+
+
+def _likely(features: Tensor, off: np.ndarray, box: tuple[slice, slice]) -> np.ndarray:
+    """bool (h, w): the cells of a box that look least like what is around it, the middle first."""
+    rows, columns = box
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    reach_y, reach_x = max(2, height // 3), max(2, width // 3)
+    ring = np.zeros_like(off)
+    ring[
+        max(0, rows.start - reach_y) : rows.stop + reach_y,
+        max(0, columns.start - reach_x) : columns.stop + reach_x,
+    ] = True
+    ring &= off
+    inside = features[:, rows, columns].flatten(1)  # (C, n)
+    y, x = np.mgrid[-1 : 1 : height * 1j if height > 1 else 1j, -1 : 1 : width * 1j if width > 1 else 1j]
+    middle = torch.from_numpy(np.exp(-1.5 * (x**2 + y**2))).flatten().to(features)
+    if ring.any():
+        around = features[:, torch.from_numpy(ring)]  # (C, m)
+        step = max(1, around.shape[1] // 2000)
+        unlike = (
+            torch.cdist(inside.T, around.T[::step])
+            .topk(min(5, around.T[::step].shape[0]), largest=False)[0]
+            .mean(1)
+        )
+        middle = middle * unlike
+    count = max(1, round(_CORE * len(middle)))
+    chosen = torch.zeros_like(middle, dtype=torch.bool)
+    chosen[middle.topk(count)[1]] = True
+    result = np.zeros_like(off)
+    result[box] = chosen.reshape(height, width).cpu().numpy()
+    return result
+
+
+def grow(features: Tensor, on: np.ndarray, off: np.ndarray) -> Tensor:
+    """Belief (h, w) in [0, 1] that a cell is the object's: by how far it is from the seeds, over the frame and in features."""
+    device = features.device
+    ways = _steps(features.cpu().numpy())
+    near_on, near_off = _geodesic(ways, on), _geodesic(ways, off)
+    like_on, like_off = (_nearest(features, torch.from_numpy(s).to(device)) for s in (on, off))
+    path_on, path_off = (torch.from_numpy(d).to(features) for d in (near_on, near_off))
+    logit = _PATH * (path_off - path_on) + _LIKE * (like_off - like_on)
+    belief = torch.sigmoid(logit)
+    belief[torch.from_numpy(on).to(device)] = 1
+    belief[torch.from_numpy(off).to(device)] = 0
+    return belief
+
+
+def _nearest(features: Tensor, chosen: Tensor) -> Tensor:
+    """(h, w): the distance of each cell's features to the nearest of the chosen cells'; the largest there is where none is."""
+    if not chosen.any():
+        return torch.full(features.shape[1:], 1.0, device=features.device)
+    keys = features[:, chosen].T
+    keys = keys[:: max(1, len(keys) // 2000)]
+    count = min(3, len(keys))
+    distances = torch.cdist(features.flatten(1).T[None], keys[None])[0].topk(count, largest=False)[0].mean(1)
+    return distances.reshape(features.shape[1:]).clamp(max=1.0)
+
+
+def _steps(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What a step to the cell below, and to the one on the right, costs: (h-1, w) and (h, w-1)."""
+    down = np.linalg.norm(features[:, 1:] - features[:, :-1], axis=0)
+    right = np.linalg.norm(features[:, :, 1:] - features[:, :, :-1], axis=0)
+    return down + _STEP, right + _STEP
+
+
+def _geodesic(ways: tuple[np.ndarray, np.ndarray], start: np.ndarray) -> np.ndarray:
+    """float32 (h, w): the cheapest way from any of the cells `start` (Dijkstra); at most `_FAR`."""
+    down, right = (way.tolist() for way in ways)
+    height, width = start.shape
+    cost = [[_FAR] * width for _ in range(height)]
+    queue: list[tuple[float, int, int]] = []
+    for y, x in zip(*(axis.tolist() for axis in np.nonzero(start)), strict=True):
+        cost[y][x] = 0.0
+        queue.append((0.0, y, x))
+    while queue:
+        so_far, y, x = heapq.heappop(queue)
+        if so_far > cost[y][x]:
+            continue
+        around = []
+        if y:
+            around.append((so_far + down[y - 1][x], y - 1, x))
+        if y + 1 < height:
+            around.append((so_far + down[y][x], y + 1, x))
+        if x:
+            around.append((so_far + right[y][x - 1], y, x - 1))
+        if x + 1 < width:
+            around.append((so_far + right[y][x], y, x + 1))
+        for entry in around:
+            if entry[0] < cost[entry[1]][entry[2]]:
+                cost[entry[1]][entry[2]] = entry[0]
+                heapq.heappush(queue, entry)
+    return np.array(cost, np.float32)
+
+
+def _distance_to(cells: np.ndarray) -> np.ndarray:
+    """float (h, w): the distance to the nearest of the cells, in cells."""
+    y, x = np.nonzero(cells)
+    rows, columns = np.indices(cells.shape)
+    nearest = np.full(cells.shape, np.inf)
+    for row, column in zip(y, x, strict=True):
+        nearest = np.minimum(nearest, np.hypot(rows - row, columns - column))
+    return nearest
+
+
+def connected(mask: np.ndarray, touched: np.ndarray) -> np.ndarray:
+    """bool (H, W): the parts of `mask` that hang together with a pixel of `touched`; rows are joined as runs."""
+    parents: list[int] = []
+    runs: list[list[tuple[int, int, int]]] = []
+
+    def root(i: int) -> int:
+        while parents[i] != i:
+            parents[i] = parents[parents[i]]
+            i = parents[i]
+        return i
+
+    for row in mask:
+        edges = np.flatnonzero(np.diff(np.concatenate(([0], row.view(np.int8), [0])))).reshape(-1, 2).tolist()
+        here = []
+        for left, right in edges:
+            parents.append(number := len(parents))
+            here.append((left, right, number))
+            for above_left, above_right, above in runs[-1] if runs else ():
+                if above_left < right and left < above_right:
+                    parents[root(number)] = root(above)
+        runs.append(here)
+    kept = {root(n) for y, row in enumerate(runs) for left, right, n in row if touched[y, left:right].any()}
+    result = np.zeros_like(mask)
+    for y, here in enumerate(runs):
+        for left, right, number in here:
+            if root(number) in kept:
+                result[y, left:right] = True
+    return result
+
+
+_COLOUR = 0.5  # weight of Lab beside features of unit length
+_CORE = 0.3  # part of a box that is taken for the object
+_STEP = 0.02  # what a step costs beside the difference of the cells
+_PATH, _LIKE = 2.0, 4.0
+_FAR = 1e3
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

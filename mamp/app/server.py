@@ -1,0 +1,346 @@
+"""The routes of the page: what its script asks for, checked, and handed to the `Studio`.
+
+Frames are named by their number in the project's own list; no path comes from a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import time
+from collections.abc import Awaitable, Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from mamp.app.export import KINDS, sequence_name
+from mamp.app.gate import Gate, TooLarge, body
+from mamp.app.project import Project
+from mamp.app.proposal import MOST, Wish
+from mamp.app.studio import Studio
+from mamp.data.frames import VIDEO_SUFFIXES
+from mamp.errors import UserError
+from mamp.files import MB, make_folder, whole
+
+PAGE = {
+    "app.js": "text/javascript",
+    "draw.js": "text/javascript",
+    "timeline.js": "text/javascript",
+    "app.css": "text/css",
+}
+PATIENCE = 20.0  # seconds that a question for news waits at most
+LARGEST_JSON = 65536
+LARGEST_VIDEO = 4000 * MB
+_SPARE = 500 * MB  # left free on the disk beside a dropped video
+
+
+class Refused(Exception):
+    """The request cannot be met; status and words."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.status = status
+
+
+def build(studio: Studio, *, key: str, hosts: set[str]) -> Gate:
+    """The ASGI application. key: of this run. hosts: names, with port, that it may be asked by."""
+    routes = Routes(studio)
+    table: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
+        ("GET", "/", routes.index),
+        ("GET", "/page/{name}", routes.page),
+        ("GET", "/api/state", routes.state),
+        ("GET", "/api/frames/{index:int}", routes.frame),
+        ("GET", "/api/thumbs/{index:int}", routes.thumb),
+        ("GET", "/api/masks/{index:int}", routes.mask),
+        ("PUT", "/api/masks/{index:int}", routes.draw),
+        ("DELETE", "/api/drawn/{index:int}", routes.forget),
+        ("POST", "/api/propose/{index:int}", routes.propose),
+        ("POST", "/api/lock", routes.lock),
+        ("POST", "/api/objects", routes.add_object),
+        ("PATCH", "/api/objects/{number:int}", routes.rename),
+        ("DELETE", "/api/objects/{number:int}", routes.remove_object),
+        ("POST", "/api/run", routes.run),
+        ("POST", "/api/stop", routes.stop),
+        ("POST", "/api/export", routes.export),
+        ("GET", "/api/export/{kind}", routes.download),
+        ("POST", "/api/take", routes.take),
+        ("PUT", "/api/video", routes.drop),
+    ]
+    app = Starlette(routes=[Route(path, _told(do), methods=[method]) for method, path, do in table])
+    return Gate(app, hosts=hosts, key=key)
+
+
+def _told(do: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    """Mistakes as JSON with one sentence."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await do(request)
+        except Refused as refused:
+            return JSONResponse({"error": str(refused)}, refused.status)
+        except TooLarge:
+            return JSONResponse({"error": "the request is too large"}, 413)
+        except UserError as mistake:
+            return JSONResponse({"error": str(mistake)}, 400)
+
+    return answer
+
+
+class Routes:
+    """The handlers. State: the studio."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+
+    # -- what the page looks at
+
+    async def index(self, request: Request) -> Response:
+        """The page."""
+        return Response(_page("index.html"), media_type="text/html")
+
+    async def page(self, request: Request) -> Response:
+        """Its script and style."""
+        name = request.path_params["name"]
+        if name not in PAGE:
+            raise Refused(404, "there is no such file")
+        return Response(_page(name), media_type=PAGE[name])
+
+    async def state(self, request: Request) -> Response:
+        """All there is to show, once it is newer than `since`."""
+        since, tab = _whole(request.query_params.get("since", "0")), request.query_params.get("tab", "")[:64]
+        held = self._studio.holds(tab)
+        deadline = time.monotonic() + min(PATIENCE, float(_whole(request.query_params.get("wait", "0"))))
+        while self._studio.version <= since and time.monotonic() < deadline:
+            if self._studio.holds(tab) != held:
+                break
+            await asyncio.sleep(0.04)
+        told = await run_in_threadpool(self._studio.told, tab)
+        if since:
+            told.pop("names", None)  # they do not change
+        return JSONResponse(told)
+
+    async def frame(self, request: Request) -> Response:
+        """A frame as a JPEG."""
+        return await self._jpeg(request, thumb=False)
+
+    async def thumb(self, request: Request) -> Response:
+        """A small one."""
+        return await self._jpeg(request, thumb=True)
+
+    async def mask(self, request: Request) -> Response:
+        """A frame's label map, a byte for each pixel, row by row."""
+        index = self._index(request)
+        labels = await run_in_threadpool(self._project.mask, index)
+        return Response(labels.astype(np.uint8).tobytes(), media_type="application/octet-stream")
+
+    async def propose(self, request: Request) -> Response:
+        """A mask of 0 and 1 from clicks or a box, a byte for each pixel."""
+        index = self._index(request)
+        told = await _json(request)
+        wish = Wish(_points(told.get("inside")), _points(told.get("outside")), _box(told.get("box")))
+        mask = await run_in_threadpool(self._studio.propose, index, wish)
+        return Response(mask.astype(np.uint8).tobytes(), media_type="application/octet-stream")
+
+    # -- what it changes
+
+    async def draw(self, request: Request) -> Response:
+        """The label map that a person drew for a frame, a byte for each pixel."""
+        self._yours(request)
+        index, (height, width) = self._index(request), self._project.size
+        data = await body(request, height * width)
+        if len(data) != height * width:
+            raise Refused(400, f"the mask has {len(data)} bytes for {width}x{height} pixels")
+        labels = np.frombuffer(data, np.uint8).reshape(height, width)
+        await self._edit(index, lambda: self._project.draw(index, labels))
+        self._studio.changed()
+        return JSONResponse({"made": self._project.revisions[index]})
+
+    async def forget(self, request: Request) -> Response:
+        """A drawn mask guides no more."""
+        self._yours(request)
+        index = self._index(request)
+        await self._edit(index, lambda: self._project.forget(index))
+        return self._done()
+
+    async def lock(self, request: Request) -> Response:
+        """Frames `from` to `to`, both included, are locked or not."""
+        self._yours(request)
+        told = await _json(request)
+        first, last = self._number(told.get("from")), self._number(told.get("to"))
+        locked = bool(told.get("locked"))
+        await run_in_threadpool(self._project.lock, range(first, last + 1), locked=locked)
+        return self._done()
+
+    async def add_object(self, request: Request) -> Response:
+        """A new object; its id."""
+        self._yours(request)
+        made = self._project.add_object(str((await _json(request)).get("name", "")))
+        self._studio.changed()
+        return JSONResponse({"id": made.id})
+
+    async def rename(self, request: Request) -> Response:
+        """Another name for an object."""
+        self._yours(request)
+        self._project.rename(request.path_params["number"], str((await _json(request)).get("name", "")))
+        return self._done()
+
+    async def remove_object(self, request: Request) -> Response:
+        """An object goes from all masks."""
+        self._yours(request)
+        number, engine = request.path_params["number"], self._studio.engine
+        assert engine is not None
+        await run_in_threadpool(engine.stop)
+        await run_in_threadpool(engine.wait, 60)
+        await self._edit(0, lambda: self._project.remove_object(number))
+        return self._done()
+
+    async def run(self, request: Request) -> Response:
+        """Compute from a frame on, forward or backward."""
+        self._yours(request)
+        told = await _json(request)
+        direction = told.get("direction")
+        if direction not in ("forward", "backward"):
+            raise Refused(400, "direction is forward or backward")
+        index, engine = self._number(told.get("frame")), self._studio.engine
+        assert engine is not None
+        await run_in_threadpool(engine.start, index, direction)
+        return self._done()
+
+    async def stop(self, request: Request) -> Response:
+        """End the run."""
+        self._yours(request)
+        if self._studio.engine is not None:
+            self._studio.engine.stop()
+        return self._done()
+
+    async def export(self, request: Request) -> Response:
+        """Begin to write an export."""
+        self._yours(request)
+        kind = str((await _json(request)).get("kind"))
+        if kind not in KINDS:
+            raise Refused(400, f"export {kind[:20]} is not known")
+        assert self._project is not None
+        await run_in_threadpool(self._studio.export, kind)
+        return self._done()
+
+    async def download(self, request: Request) -> Response:
+        """A film or a JSON that was exported."""
+        suffix = {"film": ".mp4", "coco": ".json"}.get(request.path_params["kind"])
+        file = self._project.folder / "export" / f"{sequence_name(self._project)}{suffix}"
+        if suffix is None or not file.is_file():
+            raise Refused(404, "it is not exported yet")
+        return FileResponse(file, filename=file.name)
+
+    async def take(self, request: Request) -> Response:
+        """This tab draws from now on."""
+        self._studio.take(request.headers.get("x-mamp-tab", "")[:64])
+        return self._done()
+
+    async def drop(self, request: Request) -> Response:
+        """A video file that was dropped on the page; the name's ending is all that is taken of its name."""
+        self._yours(request)
+        if self._studio.project is not None:
+            raise Refused(409, "a video is open already; start `mamp app` again for another one")
+        suffix = Path(request.query_params.get("name", "")).suffix.lower()
+        if suffix not in VIDEO_SUFFIXES:
+            raise Refused(400, f"this is no video file; drop one of {', '.join(sorted(VIDEO_SUFFIXES))}")
+        folder = self._studio.uploads
+        await run_in_threadpool(make_folder, folder)
+        most = min(LARGEST_VIDEO, self._studio.room(folder) - _SPARE)
+        with whole(folder / f"video{suffix}") as partial, partial.open("wb") as file:
+            size = 0
+            async for part in request.stream():
+                size += len(part)
+                if size > most:
+                    raise Refused(
+                        413,
+                        f"the video is larger than {most // MB} MB; start `mamp app VIDEO` with its file instead",
+                    )
+                await run_in_threadpool(file.write, part)
+        await run_in_threadpool(self._studio.open, folder / f"video{suffix}")
+        return self._done()
+
+    # -- checks
+
+    @property
+    def _project(self) -> Project:
+        if self._studio.project is None:
+            raise Refused(409, "no video is open; start `mamp app VIDEO`, or drop one on the page")
+        return self._studio.project
+
+    def _index(self, request: Request) -> int:
+        return self._number(request.path_params["index"])
+
+    def _number(self, value: Any) -> int:
+        """A frame's number in the project's list."""
+        if type(value) is not int or not 0 <= value < len(self._project.names):
+            raise Refused(404, f"there is no such frame; they are 0 to {len(self._project.names) - 1}")
+        return value
+
+    def _yours(self, request: Request) -> None:
+        if not self._studio.holds(request.headers.get("x-mamp-tab", "")[:64]):
+            raise Refused(423, "the video is open in another tab, which draws; take over to draw here")
+
+    async def _edit(self, index: int, change: Callable[[], None]) -> None:
+        assert self._studio.engine is not None
+        await run_in_threadpool(self._studio.engine.edit, index, change)
+
+    async def _jpeg(self, request: Request, *, thumb: bool) -> Response:
+        index, view = self._index(request), self._studio.view
+        assert view is not None
+        made = await run_in_threadpool(view.jpeg, index, thumb=thumb)
+        return Response(made, media_type="image/jpeg")
+
+    def _done(self) -> Response:
+        self._studio.changed()
+        return JSONResponse({"version": self._studio.version})
+
+
+def _page(name: str) -> bytes:
+    return (files("mamp.app") / "page" / name).read_bytes()
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
+
+
+async def _json(request: Request) -> dict[str, Any]:
+    try:
+        told = json.loads(await body(request, LARGEST_JSON) or b"{}")
+    except (ValueError, RecursionError):
+        raise Refused(400, "the request is no JSON") from None
+    if not isinstance(told, dict):
+        raise Refused(400, "the request is no JSON object")
+    return told
+
+
+def _numbers(value: Any, count: int) -> tuple[float, ...]:
+    """So many finite numbers."""
+    if not isinstance(value, list) or len(value) != count:
+        raise Refused(400, f"{count} numbers are needed")
+    if not all(type(v) in (int, float) and math.isfinite(v) and abs(v) < 1e6 for v in value):
+        raise Refused(400, f"{count} numbers are needed")
+    return tuple(float(v) for v in value)
+
+
+def _points(value: Any) -> tuple[tuple[float, float], ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or len(value) > MOST:
+        raise Refused(400, f"points are a list of [x, y], {MOST} at most")
+    return tuple((x, y) for x, y in (_numbers(point, 2) for point in value))
+
+
+def _box(value: Any) -> tuple[float, float, float, float] | None:
+    if value is None:
+        return None
+    left, top, right, bottom = _numbers(value, 4)
+    return min(left, right), min(top, bottom), max(left, right), max(top, bottom)

@@ -1,0 +1,195 @@
+"""One video at work: its project, what shows and what computes it, and which tab of the browser may change it."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mamp.app.engine import KEPT_MB, Engine
+from mamp.app.export import export
+from mamp.app.project import Frame, Project
+from mamp.app.proposal import Proposer, Wish
+from mamp.app.view import View
+from mamp.data.frames import FrameSource, open_frames
+from mamp.data.masks import PALETTE
+from mamp.errors import UserError
+from mamp.segmentation.model import Model
+
+ABSENT = 8.0  # seconds without a word from the tab that may draw, after which another one may
+
+
+class Studio:
+    """What the server's routes act on. State: the project and its engine, an export in the making, and the tab that may draw.
+
+    Without a video there is no project until `open`.
+    """
+
+    def __init__(self, model: Model, *, out: Path | None = None, kept_mb: float = KEPT_MB) -> None:
+        self.model, self.out, self._kept_mb = model, out, kept_mb
+        self.project: Project | None = None
+        self.engine: Engine | None = None
+        self.view: View | None = None
+        self.exporting: dict[str, Any] = {}
+        self._version = 1
+        self._source: FrameSource | None = None
+        self._guard = threading.Lock()
+        self._proposing = threading.Lock()
+        self._tab, self._seen = "", 0.0
+        self._proposer = Proposer(model.network, model.config.method, model.device)
+
+    # -- the video
+
+    def open(self, video: Path) -> None:
+        """Begin with a video, or go on with the project of an earlier time. UserError when it cannot be read or worked on."""
+        source = open_frames(video, bad_frame=self.model.config.evaluate.bad_frame)
+        name = video.resolve().stem if video.is_file() else video.resolve().name
+        folder = self.out or Path("runs/app") / name
+        if video.is_dir() and folder.resolve() == video.resolve():
+            raise UserError(f"--out {folder} is the video itself; choose another folder")
+        project = Project(folder, source)
+        if not project.objects:
+            project.add_object()
+        self.close()
+        self._source, self.project = source, project
+        self.view = View(_another(source))
+        self.engine = Engine(
+            project, _another(source), self.model.segmenter, kept_mb=self._kept_mb, changed=self.changed
+        )
+        self.exporting = {}
+        self.changed()
+
+    def close(self) -> None:
+        """Stop what runs and let go of the project, which is saved already."""
+        if self.engine is not None:
+            self.engine.stop()
+            self.engine.wait(30)
+        if self.project is not None:
+            self.project.close()
+        self.project = self.engine = self.view = None
+
+    @property
+    def uploads(self) -> Path:
+        """Where videos that were dropped on the page are put."""
+        return self.out or Path("runs/app/dropped")
+
+    @staticmethod
+    def room(folder: Path) -> int:
+        """Bytes that may be put there."""
+        return shutil.disk_usage(folder).free
+
+    # -- what the page is told
+
+    @property
+    def version(self) -> int:
+        """Grows with whatever the page shows."""
+        return self._version
+
+    def changed(self) -> None:
+        """There is something new to show."""
+        with self._guard:
+            self._version += 1
+
+    def told(self, tab: str) -> dict[str, Any]:
+        """All that the page shows but pictures and masks, as JSON."""
+        version = self.version
+        told: dict[str, Any] = {"version": version, "yours": self.holds(tab), "method": self._method()}
+        project, engine = self.project, self.engine
+        if project is None or engine is None:
+            return {**told, "video": None}
+        return {
+            **told,
+            "video": str(project.video),
+            "folder": str(project.folder),
+            "size": project.size,
+            "fps": project.fps,
+            "names": project.names,
+            "objects": [
+                {"id": o.id, "name": o.name, "colour": PALETTE[o.id].tolist()} for o in project.objects
+            ],
+            "frames": [
+                _told(frame, made) for frame, made in zip(project.frames(), project.revisions, strict=True)
+            ],
+            "run": engine.told(),
+            "export": self.exporting,
+        }
+
+    def _method(self) -> str:
+        weights = self.model.weights
+        return (
+            f"{self.model.config.method.name}, {weights.path.stem}"
+            if weights
+            else self.model.config.method.name
+        )
+
+    # -- which tab may draw
+
+    def holds(self, tab: str) -> bool:
+        """Whether this tab may change things: the first one, until it is silent or another takes over."""
+        now = time.monotonic()
+        with self._guard:
+            if tab and (self._tab in ("", tab) or now - self._seen > ABSENT):
+                self._tab, self._seen = tab, now
+            return bool(tab) and self._tab == tab
+
+    def take(self, tab: str) -> None:
+        """This tab may change things from now on, and no other."""
+        with self._guard:
+            self._tab, self._seen = tab, time.monotonic()
+        self.changed()
+
+    # -- what the page asks for
+
+    def propose(self, index: int, wish: Wish) -> np.ndarray:
+        """bool (H, W): a mask from clicks; UserError when they show nothing."""
+        assert self.view is not None
+        with self._proposing:
+            return self._proposer.mask(index, self.view.pixels(index), wish)
+
+    def export(self, kind: str) -> None:
+        """Write an export in a thread of its own; how far it is stands in `exporting`."""
+        if self.exporting.get("running"):
+            raise UserError("an export is being written; wait for it")
+        assert self.project is not None and self._source is not None
+        self.exporting = {"kind": kind, "running": True, "done": 0, "total": len(self.project.names)}
+        threading.Thread(
+            target=self._export, args=(kind, self.project, _another(self._source)), daemon=True
+        ).start()
+        self.changed()
+
+    def _export(self, kind: str, project: Project, source: FrameSource) -> None:
+        def told(done: int, total: int) -> None:
+            self.exporting = {**self.exporting, "done": done, "total": total}
+            self.changed()
+
+        try:
+            path = export(kind, project, source, told=told)
+            self.exporting = {"kind": kind, "running": False, "path": str(path)}
+        except UserError as error:
+            self.exporting = {"kind": kind, "running": False, "error": str(error)}
+        except Exception as defect:
+            self.exporting = {"kind": kind, "running": False, "error": f"a defect: {defect}"}
+            raise
+        finally:
+            source.close()
+            self.changed()
+
+
+def _told(frame: Frame, made: int) -> list[Any]:
+    """[kind's letter, locked, stale, unsure, the mask's revision]: short, as there may be thousands."""
+    unsure = None if frame.unsure is None else round(frame.unsure, 4)
+    return [frame.kind[:1], int(frame.locked), int(frame.stale), unsure, made]
+
+
+def _another(source: FrameSource) -> FrameSource:
+    """The same frames by a decoder of its own."""
+    other = copy.copy(source)
+    other.bad = {}
+    if hasattr(other, "_reader"):
+        other._reader = None
+    return other

@@ -1,0 +1,53 @@
+"""Frames as the page shows them: JPEGs, made when asked for, some of them kept."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections import OrderedDict
+
+import numpy as np
+from PIL import Image
+
+from mamp.data.frames import FrameSource
+
+SIDE = 1920  # longer side of a frame as shown, in pixels; masks have the video's own size
+THUMB = 120  # width of a thumbnail
+KEPT = 64_000_000  # bytes of JPEGs
+
+
+class View:
+    """The frames of one video for the page. State: an open decoder that one thread uses at a time, and the JPEGs asked for last."""
+
+    def __init__(self, source: FrameSource) -> None:
+        self._source, self._guard = source, threading.Lock()
+        self._made: OrderedDict[tuple[int, bool], bytes] = OrderedDict()
+        self._bytes = 0
+
+    def pixels(self, index: int) -> np.ndarray:
+        """Frame `index`, uint8 (H, W, 3); UserError when it cannot be read."""
+        with self._guard:
+            return self._source[index]
+
+    def jpeg(self, index: int, *, thumb: bool = False) -> bytes:
+        """Frame `index` as a JPEG; UserError when it cannot be read."""
+        with self._guard:
+            if (index, thumb) in self._made:
+                self._made.move_to_end((index, thumb))
+                return self._made[index, thumb]
+            made = encoded(self._source[index], THUMB if thumb else SIDE, quality=75 if thumb else 92)
+            self._made[index, thumb] = made
+            self._bytes += len(made)
+            while self._bytes > KEPT:
+                self._bytes -= len(self._made.popitem(last=False)[1])
+            return made
+
+
+def encoded(frame: np.ndarray, side: int, *, quality: int) -> bytes:
+    """uint8 (H, W, 3) as a JPEG whose longer side is `side` pixels at most."""
+    image = Image.fromarray(frame)
+    if max(image.size) > side:
+        image.thumbnail((side, side), Image.Resampling.BILINEAR)
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality, subsampling=0 if quality > 90 else 2)
+    return file.getvalue()

@@ -1,0 +1,62 @@
+"""`mamp app`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from mamp.commands.shared import common, overrides, weights
+from mamp.errors import UserError
+
+
+def add(commands: Any) -> None:
+    """Put the command into the parser."""
+    app = commands.add_parser(
+        "app", help="draw masks on your own video in the browser, carry them on, correct them"
+    )
+    app.add_argument(
+        "video", type=Path, nargs="?", metavar="VIDEO", help="a video file or a folder of images"
+    )
+    app.add_argument(
+        "--out",
+        type=Path,
+        metavar="PROJECT",
+        help="folder of the masks, saved as you go (default runs/app/NAME)",
+    )
+    app.add_argument("--method", help="mamp, stm or probe, with the weights that come with it or --weights")
+    app.add_argument("--port", type=int, help="port on this machine (default 7345, or any that is free)")
+    app.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
+    app.add_argument(
+        "--memory-mb",
+        type=float,
+        default=1000.0,
+        help="most that is kept to go on from corrected frames without computing earlier ones again (default %(default)g)",
+    )
+    weights(app)
+    overrides(app)
+    common(app, _run)
+
+
+def _run(args: argparse.Namespace) -> None:
+    if args.video is not None and "=" in str(args.video) and not args.video.exists():
+        args.overrides, args.video = [str(args.video), *args.overrides], None
+    try:
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError:
+        raise UserError("mamp app needs starlette and uvicorn; pip install 'mamp[app]'") from None
+    from mamp.app.run import serve
+    from mamp.segmentation import model as models
+
+    named = [f"method.name={args.method}"] if args.method else []
+    model = models.load(args.weights, device=args.device, overrides=[*named, *args.overrides])
+    serve(
+        model,
+        video=args.video,
+        out=args.out,
+        port=args.port,
+        browser=not args.no_browser,
+        kept_mb=args.memory_mb,
+        quiet=args.quiet,
+    )

@@ -1,0 +1,187 @@
+"""Runs over a video: the same masks as the command line, from any frame, each frame no more often than needed."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from app_world import FRAMES, QUICK, SIZE
+
+from mamp.app.engine import Engine, Kept, unsureness
+from mamp.cli import main
+from mamp.data.frames import open_frames
+from mamp.data.masks import read_mask
+from mamp.errors import UserError
+
+
+def run(engine: Engine, index: int, direction="forward") -> None:
+    engine.start(index, direction)
+    engine.wait(60)
+    assert not engine.status.running and not engine.status.error
+
+
+def by_command(project, video, small_weights, out) -> list[np.ndarray]:
+    words = ["segment", video, "--mask", project.folder / "drawn", "--out", out, "--weights", small_weights]
+    assert main([*map(str, words), "--device", "cpu", "--quiet", *QUICK]) == 0
+    return [read_mask(out / f"{i:05d}.png") for i in range(FRAMES)]
+
+
+def steps(engine: Engine, monkeypatch) -> list[int]:
+    """How many frames each segmenter is given from now on."""
+    from mamp.segmentation.segmenter import Segmenter
+
+    counted: list[int] = []
+    step = Segmenter.step
+    monkeypatch.setattr(Segmenter, "step", lambda self, *a, **k: counted.append(1) or step(self, *a, **k))
+    return counted
+
+
+def test_masks_equal_those_of_the_command(engine, project, drawn, video, small_weights, tmp_path):
+    project.draw(1, drawn)
+    run(engine, 1)
+    expected = by_command(project, video, small_weights, tmp_path / "out")
+    for index in range(FRAMES):
+        np.testing.assert_array_equal(project.mask(index), expected[index])
+        assert index == 0 or set(np.unique(project.mask(index)).tolist()) == {0, 1, 2}
+    assert [frame.kind for frame in project.frames()] == ["", "drawn", *["forward"] * 5]
+
+
+@pytest.mark.parametrize("kept_mb", [1000, 0])
+def test_after_a_correction_too_and_only_what_follows_it_is_computed(
+    project, model, drawn, video, small_weights, tmp_path, monkeypatch, kept_mb
+):
+    engine = Engine(project, open_frames(video), model.segmenter, kept_mb=kept_mb)
+    project.draw(0, drawn)
+    run(engine, 0)
+    before = [project.mask(i) for i in range(FRAMES)]
+    corrected = np.roll(drawn, 3, axis=0)
+    counted = steps(engine, monkeypatch)
+    engine.edit(4, lambda: project.draw(4, corrected))
+    run(engine, 4)
+    assert len(counted) == (FRAMES - 4 if kept_mb else FRAMES)
+    assert engine.status.done == FRAMES - 4 and engine.status.replayed == len(counted) - engine.status.done
+    expected = by_command(project, video, small_weights, tmp_path / "out")
+    for index in range(FRAMES):
+        np.testing.assert_array_equal(project.mask(index), expected[index])
+        assert index >= 4 or (project.mask(index) == before[index]).all()
+    assert not any(frame.stale for frame in project.frames())
+
+
+def test_an_object_left_out_of_a_drawing_is_nowhere_in_it_and_followed_on(engine, project, drawn):
+    project.draw(0, drawn)
+    project.draw(2, np.where(drawn == 2, 0, drawn))
+    run(engine, 0)
+    assert np.unique(project.mask(2)).tolist() == [0, 1]
+    assert any((project.mask(i) == 2).any() for i in range(3, FRAMES))
+
+
+def test_a_run_backward_begins_at_the_next_drawing_and_goes_to_the_first_frame(engine, project, drawn):
+    project.draw(5, drawn)
+    run(engine, 3, "backward")
+    assert [frame.kind for frame in project.frames()] == [*["backward"] * 4, "", "drawn", ""]
+    assert engine.status.replayed == 2
+    run(engine, 5, "backward")
+    assert project.frame(4).kind == "backward"
+
+
+def test_locked_frames_stay_as_they_are(engine, project, drawn):
+    project.draw(0, drawn)
+    project.write(2, np.zeros(SIZE, np.uint8), kind="forward", unsure=0.0)
+    project.lock([2], locked=True)
+    run(engine, 0)
+    assert not project.mask(2).any() and project.mask(3).any()
+
+
+def test_a_run_stops_after_the_frame_at_work_and_goes_on_from_there(
+    engine, project, drawn, video, small_weights, tmp_path
+):
+    project.draw(0, drawn)
+    reached = threading.Event()
+    engine._changed = lambda: engine.status.done == 3 and (engine.stop(), reached.set())
+    run(engine, 0)
+    assert reached.is_set() and engine.status.done == 3
+    assert [frame.kind for frame in project.frames()][:4] == ["drawn", "forward", "forward", ""]
+    engine._changed = lambda: None
+    run(engine, 3)
+    assert engine.status.replayed == 0
+    expected = by_command(project, video, small_weights, tmp_path / "out")
+    for index in range(FRAMES):
+        np.testing.assert_array_equal(project.mask(index), expected[index])
+
+
+def test_a_drawing_behind_a_run_ends_it(engine, project, drawn, video, small_weights, tmp_path):
+    project.draw(0, drawn)
+
+    def draw_behind() -> None:
+        engine._changed = lambda: None
+        engine.edit(1, lambda: project.draw(1, np.roll(drawn, 2, axis=1)))
+
+    engine._changed = lambda: engine.status.done == 3 and draw_behind()
+    run(engine, 0)
+    assert engine.status.done == 3 and project.frame(2).stale
+    run(engine, 1)
+    expected = by_command(project, video, small_weights, tmp_path / "out")
+    for index in range(FRAMES):
+        np.testing.assert_array_equal(project.mask(index), expected[index])
+
+
+@pytest.mark.parametrize(("index", "direction"), [(0, "forward"), (4, "backward")])
+def test_without_a_drawing_to_begin_with_there_is_no_run(engine, project, drawn, index, direction):
+    project.draw(2, drawn)
+    project.draw(5, np.zeros(SIZE, np.uint8))
+    with pytest.raises(UserError, match="draw one first"):
+        engine.start(index, direction)
+
+
+def test_a_bad_frame_ends_the_run_with_its_name(project, model, drawn, video, tmp_path):
+    source = open_frames(video)
+    source._files = [*source._files[:4], "none.jpg", *source._files[5:]]
+    engine = Engine(project, source, model.segmenter)
+    project.draw(0, drawn)
+    engine.start(0, "forward")
+    engine.wait(60)
+    assert "none.jpg" in engine.status.error and project.frame(3).kind == "forward"
+
+
+def test_what_is_kept_to_go_on_from_is_bounded(model, drawn, video):
+    kept, segmenter = Kept(40_000), model.segmenter()
+    with open_frames(video) as source:
+        for index, frame in source.stream():
+            segmenter.step(frame, drawn if index == 0 else None)
+            kept.keep(index, segmenter)
+            assert kept.bytes <= 40_000 or len(kept._held) == 1
+    found = kept.before(FRAMES)
+    assert found is not None and found[0] == FRAMES - 1
+
+
+def test_a_twin_goes_on_as_the_first_one_does(model, drawn, video):
+    segmenter = model.segmenter()
+    with open_frames(video) as source:
+        frames = [source[i] for i in range(5)]
+    segmenter.step(frames[0], drawn)
+    segmenter.step(frames[1])
+    twin = segmenter.twin()
+    late = np.zeros(SIZE, np.uint8)
+    late[:4, :9] = 3
+    twin.step(frames[2], late)  # a new object in the twin is none in the first
+    twin.step(frames[3])
+    other = segmenter.twin()
+    for frame in frames[2:]:
+        np.testing.assert_array_equal(segmenter.step(frame), other.step(frame))
+    assert segmenter.ids == [1, 2] and twin.ids == [1, 2, 3]
+
+
+def test_unsureness_is_that_of_the_worst_object():
+    sure = torch.zeros(3, 4, 4)
+    sure[0] = 1
+    sure[:, :2] = torch.tensor([0.0, 1, 0])[:, None, None]
+    sure[:, 2] = torch.tensor([0.0, 0, 1])[:, None]
+    assert unsureness(sure) == 0
+    doubtful = sure.clone()
+    doubtful[:, 2] = torch.tensor([0.3, 0, 0.7])[:, None]
+    assert unsureness(doubtful) == pytest.approx(0.6)
+    lost = sure.clone()
+    lost[:, 2] = torch.tensor([1.0, 0, 0])[:, None]
+    assert unsureness(lost) == 1

@@ -1,0 +1,103 @@
+"""What other programs read of a project."""
+
+from __future__ import annotations
+
+import json
+
+import av
+import numpy as np
+import pytest
+from app_world import FRAMES, SIZE
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from mamp.app.export import annotation, export, run_lengths
+from mamp.data.datasets import open_dataset
+from mamp.data.frames import open_frames
+from mamp.data.masks import read_palette_mask
+from mamp.errors import UserError
+
+
+def decoded(counts: str, size: tuple[int, int]) -> np.ndarray:
+    """COCO's compressed run lengths -> bool (H, W), by the format's description."""
+    runs: list[int] = []
+    value = shift = 0
+    for letter in counts:
+        code = ord(letter) - 48
+        value |= (code & 31) << shift
+        shift += 5
+        if not code & 32:
+            value -= (1 << shift) if code & 16 else 0
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    return flat.reshape(size[::-1]).T
+
+
+def test_run_lengths_of_a_mask_worked_by_hand():
+    mask = np.zeros((3, 3), bool)
+    mask[1, 0] = mask[:, 2] = True
+    # down the columns: one 0, one 1, four 0s, three 1s; the fourth is told as 3 - 1
+    assert run_lengths(mask) == "1142"
+    assert annotation(mask) == {
+        "segmentation": {"size": [3, 3], "counts": "1142"},
+        "area": 4,
+        "bbox": [0, 0, 3, 3],
+    }
+
+
+@settings(max_examples=60)
+@given(arrays(bool, st.tuples(st.integers(1, 60), st.integers(1, 60))))
+def test_run_lengths_are_read_back(mask):
+    np.testing.assert_array_equal(decoded(run_lengths(mask), mask.shape), mask)
+
+
+def test_pngs_are_laid_out_as_davis_does(project, video, drawn):
+    project.draw(1, drawn)
+    root = export("davis", project, open_frames(video))
+    masks = root / "Annotations" / "480p" / "clip"
+    assert [p.name for p in sorted(masks.iterdir())] == [f"{i:05d}.png" for i in range(FRAMES)]
+    np.testing.assert_array_equal(read_palette_mask(masks / "00001.png"), drawn)
+    assert not read_palette_mask(masks / "00002.png").any()
+    (root / "JPEGImages" / "480p").mkdir(parents=True)
+    (root / "JPEGImages" / "480p" / "clip").symlink_to(video)
+    (sequence,) = open_dataset("davis2017", root, "val")
+    np.testing.assert_array_equal(sequence.read_truth(1), drawn)
+
+
+def test_the_film_has_every_frame(project, video, drawn):
+    project.draw(0, drawn)
+    told: list[tuple[int, int]] = []
+    path = export("film", project, open_frames(video), told=lambda done, total: told.append((done, total)))
+    with av.open(str(path)) as film:
+        assert sum(1 for _ in film.decode(video=0)) == FRAMES
+    assert told[-1] == (FRAMES, FRAMES)
+
+
+def test_coco_names_images_objects_and_masks(project, video, drawn):
+    project.draw(2, drawn)
+    whole = json.loads(export("coco", project, open_frames(video)).read_text())
+    assert [image["file_name"] for image in whole["images"]] == [f"{i:05d}.jpg" for i in range(FRAMES)]
+    assert whole["categories"] == [
+        {"id": 1, "name": "left", "supercategory": "object"},
+        {"id": 2, "name": "object 2", "supercategory": "object"},
+    ]
+    for one in whole["annotations"]:
+        assert one["image_id"] == 3
+        found = decoded(one["segmentation"]["counts"], SIZE)
+        np.testing.assert_array_equal(found, drawn == one["category_id"])
+        assert one["area"] == found.sum()
+    assert whole["annotations"][0]["bbox"] == [5, 5, 20, 15]
+
+
+def test_pycocotools_reads_it(drawn):
+    mask = pytest.importorskip("pycocotools.mask", reason="needs pycocotools, which no extra brings")
+    found = annotation(drawn == 2)["segmentation"]
+    np.testing.assert_array_equal(mask.decode(found), drawn == 2)
+
+
+def test_without_masks_there_is_nothing_to_export(project, video):
+    with pytest.raises(UserError, match="no frame has a mask"):
+        export("davis", project, open_frames(video))
+    assert not (project.folder / "export").exists()

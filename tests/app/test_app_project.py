@@ -1,0 +1,169 @@
+"""What is kept of one's work, and that nothing of it is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from app_world import FRAMES, SIZE
+from PIL import Image
+
+from mamp.app.project import Project
+from mamp.data.frames import open_frames
+from mamp.data.masks import PALETTE, read_mask
+from mamp.errors import UserError
+
+
+def reopened(project: Project, video) -> Project:
+    project.close()
+    return Project(project.folder, open_frames(video))
+
+
+def test_a_drawn_mask_is_a_palette_png_of_its_frames_name(project, drawn):
+    project.draw(3, drawn)
+    for folder in ("drawn", "masks"):
+        path = project.folder / folder / "00003.png"
+        np.testing.assert_array_equal(read_mask(path), drawn)
+        with Image.open(path) as image:
+            assert image.mode == "P" and image.getpalette()[:6] == PALETTE[:2].flatten().tolist()
+
+
+def test_reopening_goes_on_with_everything(project, drawn, video):
+    project.draw(0, drawn)
+    project.write(1, drawn, kind="forward", unsure=0.25)
+    project.lock([1], locked=True)
+    project.rename(2, "right one")
+    before = project.frames(), project.objects
+    again = reopened(project, video)
+    assert (again.frames(), again.objects) == before
+    np.testing.assert_array_equal(again.mask(1), drawn)
+    again.close()
+
+
+def test_a_computed_mask_takes_no_place_of_a_drawn_or_locked_one(project, drawn):
+    project.draw(0, drawn)
+    project.write(1, drawn, kind="forward", unsure=0.1)
+    project.lock([1], locked=True)
+    for index in (0, 1):
+        assert not project.write(index, np.zeros(SIZE, np.uint8), kind="forward", unsure=0.1)
+        np.testing.assert_array_equal(project.mask(index), drawn)
+
+
+def test_frames_after_a_changed_drawing_are_told_to_be_older_than_it(project, drawn):
+    project.draw(2, drawn)
+    for index in (3, 4, 5):
+        project.write(index, drawn, kind="forward", unsure=0.1)
+    project.write(1, drawn, kind="backward", unsure=0.1)
+    project.draw(4, drawn)
+    assert [frame.stale for frame in project.frames()] == [False, True, False, False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (np.zeros((3, 3), np.uint8), "give uint8"),
+        (np.full(SIZE, 9, np.uint8), "id 9"),
+        (np.zeros(SIZE, np.int64), "give uint8"),
+    ],
+)
+def test_a_drawing_of_another_kind_is_refused(project, labels, words):
+    with pytest.raises(UserError, match=words):
+        project.draw(0, labels)
+    assert project.frame(0).kind == "" and not list((project.folder / "drawn").iterdir())
+
+
+def test_a_locked_frame_is_not_drawn_on(project, drawn):
+    project.draw(0, drawn)
+    project.lock([0, 1], locked=True)
+    assert not project.frame(1).locked, "a frame without a mask has nothing to lock"
+    with pytest.raises(UserError, match="unlock"):
+        project.draw(0, drawn)
+
+
+def test_a_removed_object_is_gone_from_every_mask_and_its_number_is_free(project, drawn):
+    project.draw(0, drawn)
+    project.write(1, drawn, kind="forward", unsure=0.1)
+    project.remove_object(1)
+    for index in (0, 1):
+        assert np.unique(project.mask(index)).tolist() == [0, 2]
+    assert np.unique(project.given(0)).tolist() == [0, 2]
+    assert project.add_object("new").id == 1
+
+
+def test_a_forgotten_drawing_guides_no_more_but_is_not_lost(project, drawn):
+    project.draw(0, drawn)
+    project.forget(0)
+    assert project.given(0) is None and project.frame(0).stale
+    np.testing.assert_array_equal(project.mask(0), drawn)
+
+
+def test_names_are_one_short_line(project):
+    project.rename(1, "  a\n\x1b[31mb" + 100 * "c")
+    assert project.objects[0].name == ("a[31mb" + 100 * "c")[:60]
+    with pytest.raises(UserError, match="needs a name"):
+        project.rename(1, " \n ")
+
+
+def test_one_process_at_a_time(project, video):
+    code = (
+        "import sys; from pathlib import Path\nfrom mamp.app.project import Project\nfrom mamp.data.frames import open_frames\n"
+        "Project(Path(sys.argv[1]), open_frames(sys.argv[2]))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code, project.folder, video], capture_output=True, text=True
+    )
+    assert "is open in another `mamp app`" in found.stderr
+
+
+def test_another_videos_folder_is_refused(project, video, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    Image.new("RGB", SIZE[::-1]).save(other / "a.png")
+    project.close()
+    with pytest.raises(UserError, match="another video"):
+        Project(project.folder, open_frames(other))
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"frames": 3}', '{"size": [40, 56], "count"'])
+def test_a_damaged_file_is_named_and_the_masks_outlive_it(project, drawn, video, text):
+    project.draw(0, drawn)
+    project.close()
+    (project.folder / "project.json").write_text(text)
+    with pytest.raises(UserError, match="is damaged"):
+        Project(project.folder, open_frames(video))
+    (project.folder / "project.json").unlink()
+    again = Project(project.folder, open_frames(video))
+    assert [o.id for o in again.objects] == [1, 2] and again.frame(0).kind == "drawn"
+    again.close()
+
+
+def test_a_killed_process_loses_nothing(video, tmp_path, drawn):
+    code = (
+        "import sys, numpy as np; from pathlib import Path\nfrom mamp.app.project import Project\n"
+        "from mamp.data.frames import open_frames\n"
+        "p = Project(Path(sys.argv[1]), open_frames(sys.argv[2])); p.add_object(); i = 0\n"
+        "while True:\n"
+        f"    labels = np.zeros({SIZE}, np.uint8); labels[:, i % 50:] = 1; i += 1\n"
+        f"    p.draw(i % {FRAMES}, labels) if i % 2 else p.write(i % {FRAMES}, labels, kind='forward', unsure=0.5)\n"
+        "    print(i, flush=True)\n"
+    )
+    work = tmp_path / "killed"
+    process = subprocess.Popen([sys.executable, "-c", code, work, video], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    while int(process.stdout.readline()) < 20:
+        pass
+    time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    project = Project(work, open_frames(video))
+    assert {frame.kind for frame in project.frames()} == {"drawn"}
+    for index in range(FRAMES):
+        np.testing.assert_array_equal(project.mask(index), project.given(index))
+    assert not list(work.rglob("*.partial")) and json.loads((work / "project.json").read_text())["objects"]
+    project.close()

@@ -1,0 +1,228 @@
+"""The routes as a browser asks them, and who may ask."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from app_world import FRAMES, SIZE
+from PIL import Image
+
+pytest.importorskip("starlette", reason="needs starlette, of the extra app")
+pytest.importorskip("httpx2", reason="needs httpx2, of the extra test")
+
+from starlette.testclient import TestClient  # noqa: E402
+
+from mamp.app import server, studio  # noqa: E402
+from mamp.app.studio import Studio  # noqa: E402
+
+KEY = "a key"
+HOST = "127.0.0.1:8000"
+BYTES = SIZE[0] * SIZE[1]
+
+
+def browser(at: Studio, *, tab: str = "one", key: str = KEY, **headers: str) -> TestClient:
+    told = {"host": HOST, "x-mamp-key": key, "x-mamp-tab": tab, **headers}
+    return TestClient(server.build(at, key=KEY, hosts={HOST}), base_url=f"http://{HOST}", headers=told)
+
+
+@pytest.fixture
+def empty(model, tmp_path):
+    made = Studio(model, out=tmp_path / "work")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def opened(empty, video) -> Studio:
+    empty.open(video)
+    return empty
+
+
+@pytest.fixture
+def page(opened) -> TestClient:
+    return browser(opened)
+
+
+def state(page: TestClient) -> dict:
+    return page.get("/api/state?tab=one").json()
+
+
+def finished(page: TestClient) -> dict:
+    deadline = time.monotonic() + 60
+    while (now := state(page))["run"]["running"] or now["export"].get("running"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return now
+
+
+def test_the_whole_loop(page, opened, drawn):
+    assert state(page)["objects"] == [{"id": 1, "name": "object 1", "colour": [128, 0, 0]}]
+    assert page.post("/api/objects", json={"name": "dog"}).json() == {"id": 2}
+    assert page.put("/api/masks/0", content=drawn.tobytes()).json() == {"made": 1}
+    assert page.post("/api/run", json={"frame": 0, "direction": "forward"}).status_code == 200
+    now = finished(page)
+    assert [frame[0] for frame in now["frames"]] == ["d", *"ffffff"] and now["run"]["done"] == FRAMES
+    assert all(0 < frame[3] <= 1 for frame in now["frames"][1:])
+    shown = np.frombuffer(page.get("/api/masks/3").content, np.uint8).reshape(SIZE)
+    np.testing.assert_array_equal(shown, opened.project.mask(3))
+    page.post("/api/lock", json={"from": 1, "to": 3, "locked": True})
+    assert [frame[1] for frame in state(page)["frames"]] == [0, 1, 1, 1, 0, 0, 0]
+    answer = page.put("/api/masks/2", content=bytes(BYTES))
+    assert answer.status_code == 400 and "unlock" in answer.json()["error"]
+    page.request("DELETE", "/api/objects/2")
+    assert page.patch("/api/objects/1", json={"name": "cat"}).status_code == 200
+    assert [o["name"] for o in state(page)["objects"]] == ["cat"]
+
+
+def test_pictures_of_frames(page):
+    import io
+
+    for path, width in (("frames", 56), ("thumbs", 56)):
+        answer = page.get(f"/api/{path}/6")
+        with Image.open(io.BytesIO(answer.content)) as image:
+            assert image.format == "JPEG" and image.width == width
+
+
+def test_a_mask_from_clicks_is_told_and_not_yet_kept(page):
+    answer = page.post("/api/propose/0", json={"inside": [[12, 12]], "outside": [[50, 4]]})
+    mask = np.frombuffer(answer.content, np.uint8).reshape(SIZE)
+    assert mask[12, 12] == 1 and mask[4, 50] == 0 and mask.max() == 1
+    assert state(page)["frames"][0][0] == ""
+    assert page.post("/api/propose/0", json={}).status_code == 400
+
+
+def test_exports_are_written_and_handed_out(page, drawn):
+    page.post("/api/objects", json={})
+    assert page.get("/api/export/coco").status_code == 404
+    page.put("/api/masks/0", content=drawn.tobytes())
+    page.post("/api/export", json={"kind": "coco"})
+    assert finished(page)["export"]["path"].endswith("clip.json")
+    assert len(page.get("/api/export/coco").json()["annotations"]) == 2
+    assert page.post("/api/export", json={"kind": "../x"}).status_code == 400
+    assert page.get("/api/export/davis").status_code == 404
+
+
+def test_news_are_waited_for(page, opened):
+    version = state(page)["version"]
+    began = time.monotonic()
+    assert page.get(f"/api/state?tab=one&since={version}&wait=1").json()["version"] == version
+    assert time.monotonic() - began >= 1
+    opened.changed()
+    assert page.get(f"/api/state?tab=one&since={version}&wait=20").json()["version"] == version + 1
+
+
+def test_the_page_asks_nobody_else(page):
+    answer = page.get(f"/?key={KEY}")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    for name in ("", *(f"page/{name}" for name in server.PAGE)):
+        text = page.get(f"/{name}?key={KEY}").text
+        assert "//" not in text.replace("http://www.w3.org", "").replace("// ", "").replace('"/api', ""), name
+
+
+# ---------------------------------------------------------------- who may ask
+
+
+@pytest.mark.parametrize("host", ["evil.example:8000", "127.0.0.1:9", "127.0.0.1"])
+def test_another_name_for_this_machine_is_refused(opened, host):
+    assert browser(opened, host=host).get("/api/state").status_code == 403
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:9"])
+def test_other_pages_are_refused(opened, origin):
+    assert browser(opened, origin=origin).post("/api/stop").status_code == 403
+    assert browser(opened, origin=f"http://{HOST}").post("/api/stop").status_code == 200
+    assert browser(opened, **{"sec-fetch-site": "cross-site"}).get("/api/state").status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/", "/api/state", "/api/frames/0", "/api/masks/0"])
+def test_without_this_runs_key_there_is_nothing(opened, path):
+    answer = browser(opened, key="").get(path)
+    assert answer.status_code == 403 and "address" in answer.text
+    assert browser(opened, key="another").get(path).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/frames/7", "/api/frames/-1", "/api/frames/..%2f..%2fx", "/page/..%2fserver.py", "/page/x"]
+)
+def test_only_what_is_listed_is_handed_out(page, path):
+    assert page.get(path).status_code == 404
+
+
+# ---------------------------------------------------------------- what may be asked
+
+
+@pytest.mark.parametrize("size", [0, BYTES - 1, BYTES + 1, 10 * BYTES])
+def test_a_mask_of_another_size_is_refused(page, opened, size):
+    assert page.put("/api/masks/0", content=bytes(size)).status_code in (400, 413)
+    assert not opened.project.drawn()
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/run", "{}"),
+        ("/api/run", '{"frame": 99, "direction": "forward"}'),
+        ("/api/run", '{"frame": true, "direction": "forward"}'),
+        ("/api/run", '{"frame": 0, "direction": "up"}'),
+        ("/api/run", '{"frame": 0, "direction": "forward"}'),  # nothing is drawn
+        ("/api/run", "[1]"),
+        ("/api/run", "nonsense"),
+        ("/api/run", "[" * 50000),
+        ("/api/objects", " " * 70000),
+        ("/api/lock", '{"from": 0, "to": 99, "locked": true}'),
+        ("/api/propose/0", '{"inside": [[1, 1e300]]}'),
+        ("/api/propose/0", '{"inside": [[1, NaN]]}'),
+        ("/api/propose/0", '{"box": [1, 2, 3]}'),
+        ("/api/propose/0", '{"inside": 3}'),
+        ("/api/propose/99", "{}"),
+    ],
+)
+def test_nonsense_gets_one_sentence(page, path, body):
+    answer = page.post(path, content=body)
+    assert answer.status_code in (400, 404, 413) and 5 < len(answer.json()["error"]) < 200
+
+
+def test_a_second_tab_looks_and_may_take_over(opened, drawn, monkeypatch):
+    one, two = browser(opened), browser(opened, tab="two")
+    assert one.get("/api/state?tab=one").json()["yours"]
+    assert not two.get("/api/state?tab=two").json()["yours"]
+    answer = two.put("/api/masks/0", content=drawn.tobytes())
+    assert answer.status_code == 423 and "another tab" in answer.json()["error"]
+    assert two.get("/api/masks/0").status_code == 200
+    two.post("/api/take")
+    assert two.put("/api/masks/0", content=bytes(BYTES)).status_code == 200
+    assert one.put("/api/masks/0", content=bytes(BYTES)).status_code == 423
+    monkeypatch.setattr(studio, "ABSENT", 0.0)  # the second one is gone
+    assert one.put("/api/masks/0", content=bytes(BYTES)).status_code == 200
+
+
+# ---------------------------------------------------------------- a video that is dropped on the page
+
+
+def test_a_dropped_video_is_opened(empty, tmp_path):
+    from mamp.segmentation.overlay import Film
+
+    with Film(tmp_path / "a.mp4") as film:
+        for i in range(3):
+            film.write(np.full((40, 56, 3), 40 * i, np.uint8))
+    page = browser(empty)
+    assert state(page)["video"] is None
+    assert page.post("/api/run", json={}).status_code in (400, 409)
+    answer = page.put("/api/video?name=../../my%20film.MP4", content=(tmp_path / "a.mp4").read_bytes())
+    assert answer.status_code == 200
+    assert state(page)["names"] == ["00000", "00001", "00002"]
+    assert [p.name for p in empty.uploads.glob("*.mp4")] == ["video.mp4"]
+    assert page.put("/api/video?name=b.mp4", content=b"").status_code == 409
+
+
+def test_a_wrong_or_huge_file_is_refused_and_leaves_nothing(empty, monkeypatch):
+    page = browser(empty)
+    for name, words in (("a.exe", "no video file"), ("a.mp4", "cannot be read as a video")):
+        answer = page.put(f"/api/video?name={name}", content=b"MZ" * 100)
+        assert answer.status_code == 400 and words in answer.json()["error"]
+    monkeypatch.setattr(server, "LARGEST_VIDEO", 50)
+    assert page.put("/api/video?name=a.mkv", content=b"x" * 100).status_code == 413
+    assert not list(empty.uploads.glob("*.mkv")) and not list(empty.uploads.glob(".*.partial"))
+    assert state(page)["video"] is None
