@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mamp.config import AfbConfig, Config
 from mamp.data.affine import DRAWS, augment_masked
@@ -13,10 +13,11 @@ from mamp.data.labels import UNLABELLED
 from mamp.data.loading import loaded_size
 from mamp.methods.afb_urr.losses import segmentation_loss
 from mamp.methods.afb_urr.network import AfbUrr, scores
-from mamp.methods.base import Batch, ClipSpec, TrainingTask
+from mamp.methods.base import Batch, ClipSpec
 from mamp.methods.stm.fitting import normalise
 from mamp.methods.stm.initial import initialise
 from mamp.methods.stm.task import choose_objects, one_hot
+from mamp.methods.supervised import SupervisedTask
 from mamp.ops.readout import memory_read
 
 
@@ -29,7 +30,7 @@ class Prepared:
     objects: list[int]
 
 
-class AfbTask(TrainingTask):
+class AfbTask(SupervisedTask):
     """Clips with the published losses; the bank holds the first frame and is not updated."""
 
     model: AfbUrr
@@ -42,23 +43,9 @@ class AfbTask(TrainingTask):
         self.model = AfbUrr(method.network)
         self.clip = ClipSpec(frames=self.knobs.frames, masks=True, size=loaded_size(config.data))
 
-    def begin(self) -> str | None:
-        """The trunks begin as `method.training.init` says."""
-        if self.knobs.init is None:
-            return None
-        taken = initialise(self.model, self.knobs.init, colour=self.colour)
-        return (
-            f"{taken} of the network's {len(self.model.state_dict())} entries begin as in {self.knobs.init}"
-        )
-
-    def train(self, mode: bool = True) -> AfbTask:
-        """As usual, but batch norms stay in evaluation with `method.training.freeze_norm`."""
-        super().train(mode)
-        if self.knobs.freeze_norm:
-            for module in self.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
-        return self
+    def initialise(self, source: str) -> tuple[int, int]:
+        """See `SupervisedTask`."""
+        return initialise(self.model, source, colour=self.colour), len(self.model.state_dict())
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Prepared:
         """Objects drawn and numbered, augmentation, normalisation."""
