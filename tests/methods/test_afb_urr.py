@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from clips import frames, masks
 
 from mamp import config
 from mamp.methods import afb_urr
@@ -25,17 +26,6 @@ def propagator(*overrides):
     torch.manual_seed(0)
     method = settings(*(f"method.propagation.{o}" for o in overrides)).method
     return afb_urr.build_propagator(afb_urr.build_model(method).eval(), method)
-
-
-def frames(count, size=(40, 56)):
-    return torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(1))
-
-
-def masks(*boxes, size=(40, 56)):
-    found = torch.zeros(len(boxes), *size)
-    for mask, (top, left) in zip(found, boxes, strict=True):
-        mask[top : top + 12, left : left + 12] = 1
-    return found
 
 
 # ---------------------------------------------------------------- the bank

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from clips import frames, masks
 from torch import nn
 
 from mamp import config, weights
@@ -31,17 +32,6 @@ def propagator(*overrides):
     torch.manual_seed(0)
     method = settings(*(f"method.propagation.{o}" for o in overrides)).method
     return ssm.build_propagator(ssm.build_model(method).eval(), method)
-
-
-def frames(count, size=(40, 56)):
-    return torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(1))
-
-
-def masks(*boxes, size=(40, 56)):
-    found = torch.zeros(len(boxes), *size)
-    for mask, (top, left) in zip(found, boxes, strict=True):
-        mask[top : top + 12, left : left + 12] = 1
-    return found
 
 
 # ---------------------------------------------------------------- crops
