@@ -4,15 +4,14 @@
 
 Small frames of noise that drifts, with new noise coming in all the time, so that most cells are new and the banks are always full; a narrow
 network with random weights carries the masks. Printed at each tenth of the video: the process's memory, the most cells there were in all
-banks together after any frame up to then, and the speed since
-the tenth before, in frames a second of processor time, which other work on the machine changes little.
+banks together after any frame up to then, and the speed since the tenth before, in frames a second of processor time, which other work on
+the machine changes little.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 import time
 from collections.abc import Iterator
@@ -26,7 +25,8 @@ import torch
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
-from stream import SIZE, first_mask, resident_bytes  # noqa: E402
+from machine import processor, told  # noqa: E402
+from stream import SIZE, first_mask  # noqa: E402
 
 from mamp import config  # noqa: E402
 from mamp.files import MB  # noqa: E402
@@ -48,7 +48,7 @@ def main() -> None:
     args = parser.parse_args()
     frames = 200 if args.quick else args.frames
     figures = {
-        "processor": platform.processor() or platform.machine(),
+        "processor": processor(),
         "threads": torch.get_num_threads(),
         "frames": frames,
         "objects": args.objects,
@@ -80,10 +80,10 @@ def follow(frames: int, *, budget: int, objects: int) -> dict[str, Any]:
             now = time.process_time()
             speed, began, before = (index - before) / (now - began), now, index
             found.append(
-                {"frame": index, "resident": resident_bytes(), "cells": most, "frames_per_second": speed}
+                {"frame": index, "resident": told("VmRSS"), "cells": most, "frames_per_second": speed}
             )
             print(
-                f"frame {index:6d}: process {resident_bytes() / MB:7.1f} MB, at most {most} cells, {speed:.1f} frames/s",
+                f"frame {index:6d}: process {told('VmRSS') / MB:7.1f} MB, at most {most} cells, {speed:.1f} frames/s",
                 flush=True,
             )
     return {
