@@ -37,14 +37,19 @@ class Wish:
 class Proposer:
     """Masks from clicks. State: the features of the frame asked about last.
 
-    network, method: as a `Segmenter` takes them.
+    network, method: as a `Segmenter` takes them. A method without a trunk leaves the colours to go by.
     """
 
     def __init__(self, network: torch.nn.Module, method: Any, device: torch.device) -> None:
         self._device = device
         build = getattr(methods.get(method.name), "build_trunk", None)
-        self._trunk = network if build is None else build(network, method)
-        self._trunk.to(device).eval()
+        self._trunk: torch.nn.Module | None = None
+        if build is not None:
+            self._trunk = build(network, method)
+        elif hasattr(network, "patch"):  # an encoder already
+            self._trunk = network
+        if self._trunk is not None:
+            self._trunk.to(device).eval()
         self._seen: tuple[int, Tensor, Tensor] | None = None
 
     @torch.inference_mode()
@@ -69,12 +74,12 @@ class Proposer:
         height, width = (max(1, round(side * scale / patch)) * patch for side in image.shape[1:])
         image = F.interpolate(image[None], (height, width), mode="bilinear", antialias=scale < 1)[0]
         grid = (height // CELL, width // CELL)
-        features = self._trunk(self._input(image)[None])[0].float()
-        features = F.normalize(
-            F.interpolate(features[None], grid, mode="bilinear", align_corners=False)[0], dim=0
-        )
-        lab = F.adaptive_avg_pool2d(rgb_to_lab(image, "exact"), grid)
-        self._seen = (index, image, torch.cat((features, _COLOUR * lab)))
+        cells = _COLOUR * F.adaptive_avg_pool2d(rgb_to_lab(image, "exact"), grid)
+        if self._trunk is not None:
+            features = self._trunk(self._input(image)[None]).float().flatten(0, 1)[None]
+            features = F.interpolate(features, grid, mode="bilinear", align_corners=False)[0]
+            cells = torch.cat((F.normalize(features, dim=0), cells))
+        self._seen = (index, image, cells)
         return self._seen[1:]
 
     def _input(self, image: Tensor) -> Tensor:
