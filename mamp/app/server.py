@@ -72,6 +72,7 @@ def build(studio: Studio, *, key: str, hosts: set[str]) -> Gate:
         ("POST", "/api/export", routes.export),
         ("GET", "/api/export/{kind}", routes.download),
         ("POST", "/api/take", routes.take),
+        ("POST", "/api/leave", routes.leave),
         ("PUT", "/api/video", routes.drop),
     ]
     app = Starlette(routes=[Route(path, _told(do), methods=[method]) for method, path, do in table])
@@ -119,7 +120,7 @@ class Routes:
         held = self._studio.holds(tab)
         deadline = time.monotonic() + min(PATIENCE, float(_whole(request.query_params.get("wait", "0"))))
         while self._studio.version <= since and time.monotonic() < deadline:
-            if self._studio.holds(tab) != held:
+            if self._studio.holds(tab) != held or await request.is_disconnected():
                 break
             await asyncio.sleep(0.04)
         told = await run_in_threadpool(self._studio.told, tab)
@@ -242,6 +243,11 @@ class Routes:
     async def take(self, request: Request) -> Response:
         """This tab draws from now on."""
         self._studio.take(request.headers.get("x-mamp-tab", "")[:64])
+        return self._done()
+
+    async def leave(self, request: Request) -> Response:
+        """This tab was closed."""
+        self._studio.leave(request.headers.get("x-mamp-tab", "")[:64])
         return self._done()
 
     async def drop(self, request: Request) -> Response:

@@ -41,6 +41,7 @@ class Studio:
         self._guard = threading.Lock()
         self._proposing = threading.Lock()
         self._tab, self._seen = "", 0.0
+        self._left: list[str] = []  # tabs that were closed; a question of theirs may still be waiting
         self._proposer = Proposer(model.network, model.config.method, model.device)
 
     # -- the video
@@ -133,7 +134,7 @@ class Studio:
         """Whether this tab may change things: the first one, until it is silent or another takes over."""
         now = time.monotonic()
         with self._guard:
-            if tab and (self._tab in ("", tab) or now - self._seen > ABSENT):
+            if tab and tab not in self._left and (self._tab in ("", tab) or now - self._seen > ABSENT):
                 self._tab, self._seen = tab, now
             return bool(tab) and self._tab == tab
 
@@ -142,6 +143,13 @@ class Studio:
         with self._guard:
             self._tab, self._seen = tab, time.monotonic()
         self.changed()
+
+    def leave(self, tab: str) -> None:
+        """Another tab may draw at once, if this one did."""
+        with self._guard:
+            if self._tab == tab:
+                self._tab = ""
+            self._left = [*self._left[-15:], tab]
 
     # -- what the page asks for
 

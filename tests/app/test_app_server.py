@@ -194,7 +194,14 @@ def test_a_second_tab_looks_and_may_take_over(opened, drawn, monkeypatch):
     two.post("/api/take")
     assert two.put("/api/masks/0", content=bytes(BYTES)).status_code == 200
     assert one.put("/api/masks/0", content=bytes(BYTES)).status_code == 423
-    monkeypatch.setattr(studio, "ABSENT", 0.0)  # the second one is gone
+    two.post("/api/leave")
+    assert one.put("/api/masks/0", content=bytes(BYTES)).status_code == 200
+    three = browser(opened, tab="three")
+    assert not three.get("/api/state?tab=three").json()["yours"]
+    monkeypatch.setattr(studio, "ABSENT", 0.0)  # the first one says nothing any more
+    assert three.get("/api/state?tab=three").json()["yours"]
+    monkeypatch.setattr(studio, "ABSENT", 8.0)
+    three.post("/api/leave")
     assert one.put("/api/masks/0", content=bytes(BYTES)).status_code == 200
 
 

@@ -527,6 +527,8 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("keyup", (event) => {
   if (event.key === "h") (surface.hidden = false), surface.redraw();
 });
+window.addEventListener("pageshow", (event) => event.persisted && location.reload());
+window.addEventListener("pagehide", () => fetch("/api/leave", { method: "POST", keepalive: true, headers: { "x-mamp-key": KEY, "x-mamp-tab": TAB } }).catch(() => {}));
 window.addEventListener("beforeunload", (event) => unsaved.size && event.preventDefault());
 
 // ---------------------------------------------------------------- a video that is dropped here
