@@ -43,6 +43,16 @@ def test_the_stream_benchmark_tells_of_flat_memory(repository: Path, tmp_path: P
     assert figures["at"][-1]["memory_frames"] <= 2e5
 
 
+def test_the_bank_benchmark_tells_of_a_budget_that_is_kept(repository: Path, tmp_path: Path):
+    file = tmp_path / "figures.json"
+    script = repository / "scripts" / "benchmarks" / "bank.py"
+    subprocess.run([sys.executable, script, "--quick", "--json", file], capture_output=True, check=True)
+    figures = json.loads(file.read_text())
+    assert len(figures["at"]) == 10 and figures["memory_ratio"] < 1.1
+    assert 0.9 * figures["budget"] < figures["most_cells"] <= figures["budget"]
+    assert figures["usage"]["evicted"] > figures["budget"]
+
+
 def test_the_augmentation_benchmark_writes_its_figures(repository: Path, tmp_path: Path):
     file = tmp_path / "figures.json"
     script = repository / "scripts" / "benchmarks" / "augmentation.py"
@@ -155,3 +165,18 @@ def test_the_benchmark_of_corrections_tells_what_each_is_worth(
     for row in figures["J&F"].values():
         assert len(row) == 4 and row[0] < row[3] <= 1
     assert figures["mid"]["stepped"] == 3 and figures["mid"]["frames"] == 5
+
+
+def test_the_ssm_benchmark_writes_its_figures(repository: Path, tmp_path: Path):
+    file = tmp_path / "figures.json"
+    script = repository / "scripts" / "benchmarks" / "ssm.py"
+    result = subprocess.run(
+        [sys.executable, script, "--quick", "--objects", "3", "--cpu-time", "--json", file],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    figures = json.loads(file.read_text())
+    assert {"seconds a frame, one object", "3 objects over one"} <= figures.keys()
+    assert all(value > 0 for value in figures.values())
+    assert "crops 64x64" in result.stdout

@@ -9,19 +9,22 @@ from typing import Any
 
 from mamp.errors import UserError
 
+_STATIC = ("coco", "ecssd", "msra10k", "pascal-s", "voc2012")
 _FETCHED = ("davis2016", "davis2017", "davis2017-test-dev", "youtubevos")
 
 
 def add(commands: Any) -> None:
     """Put the command into the parser."""
     data = commands.add_parser(
-        "data", help="bring data sets, look through them, pack them for training, cut a hold-out"
+        "data",
+        help="bring data sets, look through them, pack them for training, cut a hold-out, unify still pictures",
     )
     kinds = data.add_subparsers(dest="kind", required=True, metavar="KIND")
     _add_check(kinds)
     _add_fetch(kinds)
     _add_pack(kinds)
     _add_holdout(kinds)
+    _add_static(kinds)
     _add_merge(kinds)
     _add_index(kinds)
 
@@ -185,6 +188,46 @@ def _holdout(args: argparse.Namespace) -> None:
         f"{args.out}: {len(seen) + len(unseen)} of {held['train']['videos']} videos; {len(seen)} show seen categories only, "
         f"{len(unseen)} the unseen ones ({names})"
     )
+
+
+def _add_static(kinds: Any) -> None:
+    static = kinds.add_parser(
+        "static",
+        help="still pictures with masks, to pretrain on (data.sampling=stills): published sets -> one layout; goes on where it was interrupted",
+    )
+    static.add_argument(
+        "name",
+        choices=(*_STATIC, "all"),
+        metavar="NAME",
+        help=f"{', '.join(_STATIC)}, or all that are folders of SRC",
+    )
+    static.add_argument("source", type=Path, metavar="SRC", help="the set as its authors pack it")
+    static.add_argument(
+        "out", type=Path, metavar="DST", help="the folder to make; data.root=DST trains from it"
+    )
+    static.add_argument(
+        "--bad-frame",
+        choices=("error", "skip"),
+        default="error",
+        help="what to do about a picture or mask that cannot be read (default %(default)s)",
+    )
+    static.add_argument(
+        "--workers", type=int, help="pictures worked on at a time (default: one for each processor)"
+    )
+    static.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    static.set_defaults(function=_static)
+
+
+def _static(args: argparse.Namespace) -> None:
+    from mamp.data.static import unify
+
+    if args.workers is not None and args.workers < 1:
+        raise UserError(f"--workers is {args.workers}; give 1 or more")
+    workers = args.workers or os.cpu_count() or 1
+    for done in unify(
+        args.name, args.source, args.out, workers=workers, bad_frame=args.bad_frame, quiet=args.quiet
+    ):
+        print(done)
 
 
 def _add_merge(kinds: Any) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mamp.commands.shared import common, overrides, weights
+from mamp.errors import UserError
 
 
 def add(commands: Any) -> None:
@@ -26,8 +27,7 @@ def add(commands: Any) -> None:
     segment.add_argument(
         "--overlay-style",
         choices=("blend", "contour", "segmentation", "mask", "rim", "heatmap", "erf"),
-        default="blend",
-        help="how the film shows masks: ours; as the programs of STM-Cycle and AFB-URR (rim) drew them; or, of method stm, what the correction goes by",
+        help="how the film shows masks: blend, ours, where nothing is said; as the programs of STM-Cycle and AFB-URR (rim) drew them; or, of method stm, what the correction goes by",
     )
     weights(segment)
     overrides(segment)
@@ -35,6 +35,8 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
+    if args.overlay_style and not args.overlay:
+        raise UserError(f"--overlay-style {args.overlay_style} needs a film to draw; add --overlay FILE.mp4")
     from mamp.segmentation import model as models
     from mamp.segmentation.segment import segment
 
@@ -45,7 +47,7 @@ def _run(args: argparse.Namespace) -> None:
         args.out,
         model.segmenter,
         overlay=args.overlay,
-        overlay_style=args.overlay_style,
+        overlay_style=args.overlay_style or "blend",
         bad_frame=model.config.evaluate.bad_frame,
         quiet=args.quiet,
     )

@@ -7,10 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mamp.commands.shared import overrides
+
 
 def add(commands: Any) -> None:
     """Put the command into the parser."""
-    weights = commands.add_parser("weights", help="look at weights, convert published ones, copy them")
+    weights = commands.add_parser(
+        "weights", help="look at weights, convert published ones, copy them, write them as ONNX"
+    )
     kinds = weights.add_subparsers(dest="kind", required=True, metavar="KIND")
     info = kinds.add_parser("info", help="method, size and provenance of weights")
     info.add_argument("source", metavar="WEIGHTS", help="a file, a run folder, or a shipped name")
@@ -28,6 +32,13 @@ def add(commands: Any) -> None:
     copy.add_argument("--half", action="store_true", help="in half precision, half the size")
     copy.add_argument("--licence", help="what is kept inside with them")
     copy.set_defaults(function=_weights_copy)
+    onnx = kinds.add_parser("onnx", help="encoder and one step as ONNX graphs, for programs without torch")
+    onnx.add_argument(
+        "source", metavar="WEIGHTS", help="a file, a checkpoint, a run folder, or a shipped name"
+    )
+    onnx.add_argument("target", type=Path, metavar="OUT", help="folder for the graphs and mamp.json")
+    overrides(onnx)
+    onnx.set_defaults(function=_weights_onnx)
 
 
 def _weights_info(args: argparse.Namespace) -> None:
@@ -97,3 +108,16 @@ def _weights_copy(args: argparse.Namespace) -> None:
 
     weights.copy(args.source, args.target, half=args.half, licence=args.licence)
     print(f"{args.target}: {args.target.stat().st_size / MB:.1f} MB")
+
+
+def _weights_onnx(args: argparse.Namespace) -> None:
+    from mamp.files import MB
+    from mamp.segmentation import model as models
+    from mamp.weights.onnx import write
+
+    model = models.load(args.source, device="cpu", overrides=args.overrides)
+    method = model.config.method
+    for path in write(args.target, model.network, method, weights=model.run_info()["weights"]):
+        print(f"{path}: {path.stat().st_size / MB:.3f} MB")
+    if getattr(getattr(method, "encoder", None), "lab", "exact") != "exact":
+        print("colours are by the exact formula, not OpenCV's table, which differs by up to 0.004")

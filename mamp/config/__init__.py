@@ -7,7 +7,7 @@ set at hand), a YAML file, `key=value` arguments. The resolved whole is saved wi
 from __future__ import annotations
 
 from mamp.config.afb_urr import AfbConfig, AfbNetwork, AfbPropagation, AfbTraining
-from mamp.config.data import Affine, Augment, DataConfig, Expected, Root
+from mamp.config.data import Affine, Augment, DataConfig, Expected, Moves, Root
 from mamp.config.evaluate import EvaluateConfig
 from mamp.config.mamp import MampConfig, MampEncoder, MampPropagation, MampTraining
 from mamp.config.methods import METHOD_CONFIGS, PRESETS
@@ -40,6 +40,7 @@ __all__ = [
     "MampPropagation",
     "MampTraining",
     "MotionConfig",
+    "Moves",
     "ProbeConfig",
     "ProbeInput",
     "ProbeNetwork",

@@ -6,29 +6,14 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from mamp.config.memory_network import MemoryNetwork
 from mamp.config.section import Section
 
 
-class AfbNetwork(Section):
+class AfbNetwork(MemoryNetwork):
     """The network; kept with the weights."""
 
-    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = Field(
-        "resnet50", description="trunk of both encoders, stages 1 to 3"
-    )
-    width: float = Field(
-        1.0,
-        gt=0,
-        le=4,
-        description="channel counts of the trunks as a fraction of the published 64, 128, 256",
-    )
-    key: int = Field(128, ge=1, le=1024, description="channels C of a key")
-    value: int = Field(512, ge=1, le=2048, description="channels V of a value")
-    decoder: int = Field(256, ge=1, le=1024, description="channels of the decoder")
     local: int = Field(32, ge=1, le=1024, description="channels of the refinement of uncertain regions")
-    colour: Literal["rgb", "lab"] = Field(
-        "rgb",
-        description="what the trunks see: RGB normalised as for ImageNet, or normalised Lab, which our label-free encoder learnt on",
-    )
 
 
 class AfbPropagation(Section):
@@ -72,6 +57,12 @@ class AfbPropagation(Section):
         "keep",
         description="a late mask gives its object a bank and leaves the others alone, or all banks begin anew from its frame, as published",
     )
+    least: float | None = Field(
+        None,
+        gt=0,
+        lt=0.5,
+        description="an object's own probability is cut to this and one less it before objects compete: 1e-7 as published; null: never",
+    )
     max_mb: int = Field(
         64,
         ge=1,
@@ -87,10 +78,6 @@ class AfbTraining(Section):
         2, ge=1, le=254, description="objects of a clip; of more, so many are drawn and others are background"
     )
     uncertainty: float = Field(0.5, ge=0, description="weight of the uncertainty term")
-    per_frame: bool = Field(
-        True,
-        description="data.affine is drawn for each frame, the first only cropped, as published; else once for a clip",
-    )
     freeze_norm: bool = Field(
         True,
         description="batch norms keep their running statistics, as published; meant for ImageNet weights",
@@ -122,7 +109,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "": {
             "propagation": {
                 "fit": "published", "height": None, "budget": 300_000, "update_rate": 0.1, "merge_above": 0.95,
-                "evict": "whole", "late": "rebuild",
+                "evict": "whole", "late": "rebuild", "least": 1e-7,
             },
         },
         "youtubevos": {"propagation": {"height": 495, "update_rate": 0.05}},

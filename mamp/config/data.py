@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from mamp.config.section import Section
 
@@ -61,6 +61,52 @@ class Affine(Section):
         0.0, ge=0, le=1, description="up to this is added to all values, which lie in 0 to 1; not cut off"
     )
     flip: float = Field(0.0, ge=0, le=1, description="chance of a left-right flip")
+
+
+class Moves(Section):
+    """How each frame of a clip after the first is moved by itself, on the device, before anything else; the first is only cropped.
+
+    Makes clips of still pictures (data.sampling=stills). All 0 and crops of 1 are nothing. AFB-URR's published values for
+    stills: flip 0.3, brightness, contrast and saturation 0.1, hue 0.03, rotate 20, shift 0.1, scale 0.1, shear 10, crop 0.8 to 1.
+    """
+
+    flip: float = Field(0.0, ge=0, le=1, description="chance of a left-right flip")
+    brightness: float = Field(0.0, ge=0, le=1, description="multiplied by up to this part more or less")
+    contrast: float = Field(
+        0.0, ge=0, le=1, description="contrast changes by up to this part, about the frame's mean"
+    )
+    saturation: float = Field(0.0, ge=0, le=1, description="saturation changes by up to this part")
+    hue: float = Field(0.0, ge=0, le=0.5, description="largest turn of hue, as part of the circle")
+    rotate: float = Field(0.0, ge=0, le=180, description="turned by up to so many degrees")
+    shift: float = Field(0.0, ge=0, le=1, description="shifted by up to this part of each side")
+    scale: float = Field(0.0, ge=0, lt=1, description="grows or shrinks by up to this part")
+    shear: float = Field(0.0, ge=0, le=60, description="sheared by up to so many degrees")
+    crop: tuple[float, float] = Field(
+        (1.0, 1.0),
+        description="random resized crop: smallest and largest part of the area; what is cut out is stretched to data.size",
+    )
+    ratio: tuple[float, float] = Field(
+        (1.0, 1.0), description="random resized crop: smallest and largest width over height"
+    )
+    warp: float = Field(
+        0.0,
+        ge=0,
+        le=0.25,
+        description="thin plate spline through 4 x 4 points, each displaced by up to this part of each side",
+    )
+
+    @field_validator("crop", "ratio")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float], info: ValidationInfo) -> tuple[float, float]:
+        most = 1 if info.field_name == "crop" else 10
+        if not 0 < value[0] <= value[1] <= most:
+            raise ValueError(f"wants two numbers with 0 < smallest <= largest <= {most}")
+        return value
+
+    @property
+    def on(self) -> bool:
+        """Whether anything moves."""
+        return self != Moves()
 
 
 class Augment(Section):
@@ -123,9 +169,9 @@ class DataConfig(Section):
         le=2048,
         description="side of the square the workers hand over, which the device crops from; null: size",
     )
-    sampling: Literal["published", "random", "skip", "reference"] = Field(
+    sampling: Literal["published", "random", "skip", "reference", "shuffled", "stills"] = Field(
         "published",
-        description="clips of an epoch: disjoint groups of each video as published, a random start for each video, each next frame up to max_skip after the one before (STM), or every frame with the one before it, after a reference from anywhere in its video (SSM-VOS)",
+        description="clips of an epoch: disjoint groups of each video as published, a random start for each video, each next frame up to max_skip after the one before (STM), every frame with the one before it, after a reference from anywhere in its video (SSM-VOS), any frames of each video in any order (AFB-URR), or a clip of each picture alone, which data.moves moves",
     )
     max_skip: tuple[int, ...] = Field(
         (5,),
@@ -142,7 +188,7 @@ class DataConfig(Section):
     repeat: tuple[int, ...] = Field(
         (1,),
         min_length=1,
-        description="skip and reference sampling: how often an epoch holds the videos of a root; one for all roots, or one for each",
+        description="skip, reference, shuffled and stills: how often an epoch holds the videos, or pictures, of a root; one for all roots, or one for each",
     )
     clips_per_video: int = Field(
         1, ge=1, description="random sampling: clips drawn from each video in an epoch"
@@ -173,6 +219,7 @@ class DataConfig(Section):
     workers: int = Field(2, ge=0, le=128, description="loader processes; 0 loads in the training process")
     augment: Augment = Augment()
     affine: Affine = Affine()
+    moves: Moves = Moves()
 
     @field_validator("root", mode="before")
     @classmethod

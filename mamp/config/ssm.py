@@ -63,7 +63,10 @@ class SsmPropagation(Section):
         description="which of the masks given for an object it is compared with; the first, as published, or the last",
     )
     batch: int = Field(
-        8, ge=1, le=256, description="objects that go through the network as one; changes memory, not results"
+        8,
+        ge=1,
+        le=256,
+        description="most objects that go through the network as one, fewer on the CPU where their crops are large; changes memory, not results",
     )
 
 
@@ -91,7 +94,7 @@ class SsmTraining(Section):
     )
     init: str | None = Field(
         None,
-        description="where the trunk begins: imagenet (torchvision downloads it) or a file with torchvision's state dict; null: random",
+        description="where the trunk begins: imagenet (torchvision downloads it), a file with torchvision's state dict, or a run of MAMP of the same width (its stem, which sees Lab, is not taken); null: random",
     )
 
     @model_validator(mode="after")

@@ -6,31 +6,16 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from mamp.config.memory_network import MemoryNetwork
 from mamp.config.section import Section
 
 
-class StmNetwork(Section):
+class StmNetwork(MemoryNetwork):
     """The network; kept with the weights."""
 
-    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = Field(
-        "resnet50", description="trunk of both encoders, stages 1 to 3"
-    )
-    width: float = Field(
-        1.0,
-        gt=0,
-        le=4,
-        description="channel counts of the trunks as a fraction of the published 64, 128, 256",
-    )
-    key: int = Field(128, ge=1, le=1024, description="channels C of a key")
-    value: int = Field(512, ge=1, le=2048, description="channels V of a value")
-    decoder: int = Field(256, ge=1, le=1024, description="channels of the decoder")
     second: Literal["rest", "others"] = Field(
         "rest",
         description="second mask the memory encoder sees: all but the object (STM-Cycle), or the other objects (the ICCV 2019 network)",
-    )
-    colour: Literal["rgb", "lab"] = Field(
-        "rgb",
-        description="what the trunks see: RGB normalised as for ImageNet, or normalised Lab, which our label-free encoder learnt on",
     )
 
 

@@ -10,9 +10,9 @@ from mamp.config.section import Section
 
 
 class TrackingConfig(Section):
-    """Weights & Biases; log.jsonl is written whatever is set here.
+    """Weights & Biases and TensorBoard; log.jsonl is written whatever is set here.
 
-    Disabled unless asked for: a run then needs no account, starts no process of its own and sends nothing anywhere.
+    Neither unless asked for: a run then needs no account, starts no process of its own and sends nothing anywhere.
     """
 
     mode: Literal["disabled", "offline", "online"] = Field(
@@ -23,6 +23,12 @@ class TrackingConfig(Section):
     entity: str | None = Field(None, description="wandb's user or team; null: the one of your key")
     name: str | None = Field(None, description="what the run is called; null: the name of its folder")
     tags: tuple[str, ...] = Field((), description="words to find the run by")
+    tensorboard: bool = Field(
+        False,
+        description="curves and pictures in RUN/tensorboard, beside wandb or without it; wants the extra tensorboard",
+    )
     pictures_every: int | None = Field(
-        None, ge=1, description="steps between pictures, in previews/ and wandb; null: with each checkpoint"
+        None,
+        ge=1,
+        description="steps between pictures, in previews/, wandb and TensorBoard; null: with each checkpoint",
     )

@@ -37,6 +37,11 @@ class TrainConfig(Section):
         (400_000, 600_000, 800_000, 1_000_000),
         description="halving: the rate halves once more than this many clips were seen",
     )
+    plateaus: int | None = Field(
+        None,
+        ge=1,
+        description="halving: the run is cut into so many equal parts, each at half the rate of the one before; null: milestones",
+    )
     decay: float = Field(0.9, gt=0, le=1, description="steps: what the rate is multiplied by")
     decay_every: int = Field(9501, ge=1, description="steps: after so many steps, each time (SSM-VOS)")
     warmup: int = Field(0, ge=0, description="steps over which the rate rises to lr")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,9 +16,9 @@ from mamp.errors import UserError
 
 @dataclass(frozen=True)
 class Clip:
-    """One training sample: `frames` are indices into sequence number `sequence`, in time order.
+    """One training sample: `frames` are indices into sequence number `sequence`, in the order they are learnt from.
 
-    reference: the first of them is one by itself, from anywhere; only the others are in time order.
+    reference: the first of them is one by itself, from anywhere; the others stay where they are.
     """
 
     sequence: int
@@ -133,7 +133,10 @@ class ClipPlan:
         """How many clips epoch `epoch` has; published sampling draws intervals, so that epochs differ."""
         if self.sampling == "random":
             return self.clips_per_video * sum(count >= self.frames for count in self.counts)
-        if self.sampling == "skip":
+        if self.sampling == "stills":
+            copies = (self.curriculum.repeat(root) for root in self.roots)
+            return sum(n * count for n, count in zip(copies, self.counts, strict=True))
+        if self.sampling in ("skip", "shuffled"):
             copies = (self.curriculum.repeat(root) for root in self.roots)
             long = (count >= self.frames for count in self.counts)
             return self.clips_per_video * sum(n for n, fits in zip(copies, long, strict=True) if fits)
@@ -177,6 +180,10 @@ class ClipPlan:
             clips = [Clip(video, tuple(frames)) for video, *frames in rows]
         elif self.sampling == "skip":
             clips = self._skipping_clips(epoch, rng)
+        elif self.sampling == "shuffled":
+            clips = self._shuffled_clips(rng)
+        elif self.sampling == "stills":
+            clips = self._stills()
         elif self.sampling == "reference":
             clips = self._referring_clips(rng)
         else:
@@ -200,17 +207,38 @@ class ClipPlan:
         """Clips of each copy of each video: any first frame that the rest fits after, each next one up to the epoch's most
         frames later, as far as the rest fits."""
         clips = []
-        for video, (count, root) in enumerate(zip(self.counts, self.roots, strict=True)):
+        for video, count, root in self._copies():
             most = self.curriculum.max_skip(root, epoch)
-            for _ in range(
-                self.clips_per_video * self.curriculum.repeat(root) if count >= self.frames else 0
-            ):
+            for _ in range(self.clips_per_video):
                 chosen = [int(rng.randint(count - self.frames + 1))]
                 while len(chosen) < self.frames:
                     room = count - (self.frames - len(chosen)) - chosen[-1]  # the last place for the next one
                     chosen.append(chosen[-1] + int(rng.randint(1, min(most, room) + 1)))
                 clips.append(Clip(video, tuple(chosen)))
         return clips
+
+    def _shuffled_clips(self, rng: np.random.RandomState) -> list[Clip]:
+        """Clips of each copy of each video, of any frames in any order."""
+        return [
+            Clip(video, tuple(rng.permutation(count)[: self.frames].tolist()))
+            for video, count, _ in self._copies()
+            for _ in range(self.clips_per_video)
+        ]
+
+    def _stills(self) -> list[Clip]:
+        """A clip of each copy of each picture."""
+        return [
+            Clip(video, (picture,) * self.frames)
+            for video, (count, root) in enumerate(zip(self.counts, self.roots, strict=True))
+            for _ in range(self.curriculum.repeat(root))
+            for picture in range(count)
+        ]
+
+    def _copies(self) -> Iterator[tuple[int, int, int]]:
+        """(number, frames, root) of each copy of each video that is long enough."""
+        for video, (count, root) in enumerate(zip(self.counts, self.roots, strict=True)):
+            for _ in range(self.curriculum.repeat(root) if count >= self.frames else 0):
+                yield video, count, root
 
     def _referring_clips(self, rng: np.random.RandomState) -> list[Clip]:
         """A clip for each frame of each copy of each video: any frame, then those before it, the first one repeated, and it."""

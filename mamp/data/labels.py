@@ -27,20 +27,34 @@ def with_object(
 
     Raises UserError when no object is found.
     """
-    gaps = [frame - clip.frames[0] for frame in clip.frames]
-    first = clip.frames[0]
+    frames = clip.frames
     for attempt in range(1 + TRIES):
-        labels = training_labels(video, first)
+        labels = training_labels(video, frames[0])
         if ((labels > 0) & (labels != UNLABELLED)).any():
-            rest = clip.frames[1:] if clip.reference else [first + gap for gap in gaps[1:]]
-            moved = dataclasses.replace(clip, frames=(first, *rest))
-            return moved, [labels, *(training_labels(video, frame) for frame in moved.frames[1:])]
-        if attempt >= TRIES // 4:
-            gaps = list(range(len(gaps)))
-        first = int(rng.integers(count if clip.reference else count - gaps[-1]))
+            maps = {frame: training_labels(video, frame) for frame in set(frames[1:]) - {frames[0]}}
+            maps[frames[0]] = labels
+            return dataclasses.replace(clip, frames=frames), [maps[frame] for frame in frames]
+        frames = _elsewhere(clip, count, closely=attempt >= TRIES // 4, rng=rng)
     raise UserError(
         f"{video.name}: no mask of {1 + TRIES} frames looked at shows an object; leave this video out"
     )
+
+
+def _elsewhere(clip: Clip, count: int, *, closely: bool, rng: np.random.Generator) -> tuple[int, ...]:
+    """Other frames of a video of `count`: of a reference it alone, a still stays one, shuffled ones are shuffled, others keep their
+    gaps or follow `closely`."""
+    frames = clip.frames
+    gaps = [frame - frames[0] for frame in frames]
+    if clip.reference:
+        return (int(rng.integers(count)), *frames[1:])
+    if len(frames) > 1 and len(set(frames)) == 1:
+        return (int(rng.integers(count)),) * len(frames)
+    if gaps != sorted(gaps):
+        return tuple(rng.permutation(count)[: len(frames)].tolist())
+    if closely:
+        gaps = list(range(len(gaps)))
+    first = int(rng.integers(count - gaps[-1]))
+    return tuple(first + gap for gap in gaps)
 
 
 def training_labels(video: Video, index: int) -> np.ndarray:

@@ -207,9 +207,7 @@ def read_meta(file: Path) -> dict[str, dict[int, Listed]]:
     """Video -> object id -> what a meta.json of YouTube-VOS says of it; UserError when the file is none."""
     try:
         return {
-            _plain_name(video, file): {
-                int(number): _listed(o, file) for number, o in value["objects"].items()
-            }
+            plain_name(video, file): {int(number): _listed(o, file) for number, o in value["objects"].items()}
             for video, value in json.loads(read_text(file))["videos"].items()
         }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -245,7 +243,7 @@ def read_holdout(file: Path) -> Holdout:
     """The list that `mamp data holdout` wrote; UserError when the file is none."""
     try:
         values = json.loads(read_text(file))
-        names = [_plain_name(str(name), file) for group in values["videos"].values() for name in group]
+        names = [plain_name(str(name), file) for group in values["videos"].values() for name in group]
         seen = frozenset(map(str, values["categories"]["seen"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{file} is not a list of `mamp data holdout`; name one") from None
@@ -258,12 +256,13 @@ def read_names(file: Path) -> frozenset[str]:
 
 
 def _listed(entry: Mapping[str, Any], file: Path) -> Listed:
-    frames = sorted((_plain_name(str(name), file) for name in entry["frames"]), key=natural_key)
+    frames = sorted((plain_name(str(name), file) for name in entry["frames"]), key=natural_key)
     category = str(entry.get("category", "")).strip()
     return Listed(tuple(frames), "" if category.lower() in _NO_CATEGORY else category)
 
 
-def _plain_name(name: str, file: Path) -> str:
+def plain_name(name: str, file: Path) -> str:
+    """`name` if it is that of a file or folder and no path; UserError naming the `file` that has it."""
     if name == ".." or not name or Path(name).name != name:
         raise UserError(f"{file} names {name!r}, which is no name of a folder or a frame; mend that entry")
     return name

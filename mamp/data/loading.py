@@ -180,8 +180,11 @@ class ClipDataset(Dataset):
             self._tell(f"{video.source}, or a mask of it,")
             clip, maps = with_object(clip, video, count=len(source), rng=rng)
             labels = np.stack([fit_labels(m, self.size, fit=self.fit, place=place) for m in maps])
-        read = [self._frame(source, index) for index in clip.frames]
-        frames = np.stack([fit_frame(frame, self.size, fit=self.fit, place=place) for frame in read])
+        fitted = {
+            index: fit_frame(self._frame(source, index), self.size, fit=self.fit, place=place)
+            for index in dict.fromkeys(clip.frames)  # a still is read once
+        }
+        frames = np.stack([fitted[index] for index in clip.frames])
         about = {
             "sequence": video.name,
             "frames": [source.names[i] for i in clip.frames],

@@ -9,6 +9,7 @@ and may have:
   build_trunk(model, method) -> nn.Module                   images (1, 3, H, W) -> features (1, C, h, w), for the probe; `normalises`
                                                             is True where it takes RGB in [0, 1], `patch` the multiple of its sides
   build_pretrained(method) -> nn.Module                     a network that needs no weights of ours
+  to_onnx(model, method, *, metadata) -> (graphs, told)     ONNX models by name, and what a program that runs them must know
   on_trunk(network, trunk, method) -> nn.Module             the network, made from one of another method with config `trunk`
 """
 

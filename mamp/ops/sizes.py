@@ -16,6 +16,16 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     return F.pad(x, (0, -width % multiple, 0, -height % multiple))
 
 
+def short_side_factor(size: Sequence[int], short_side: int | None, *, enlarge: float = 1.0) -> float:
+    """What (H, W) is multiplied by so that its shorter side is `short_side`, `enlarge` at most; None leaves it."""
+    return min((short_side or min(size)) / min(size), enlarge)
+
+
+def scaled(size: Sequence[int], factor: float) -> tuple[int, int]:
+    """(H, W) times the factor, in whole pixels, one at least."""
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
 def resize(x: Tensor, size: Sequence[int], *, antialias: bool = False) -> Tensor:
     """Float (C, H, W) or (N, C, H, W) bilinearly to (H', W'), half-pixel centres; no antialias, as published, unless asked for."""
     if tuple(x.shape[-2:]) == tuple(size):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -191,9 +191,10 @@ def _sequence(
             size = size or f"{labels.shape[1]}x{labels.shape[0]}"
             progress.advance()
     timing.seconds = time.perf_counter() - began
+    record = maker.record(timing, size)
     if report := getattr(segmenter, "report", None):
         progress.tell(f"{sequence.name}: {report}")
-    record = maker.record(timing, size)
+        record = replace(record, usage=asdict(report))
     record.write(record_file(out, sequence.name))
     return record
 

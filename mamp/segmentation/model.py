@@ -135,11 +135,6 @@ def _own_weights(
     config = configs.load(
         None, overrides, dataset=dataset, base={"method": {"name": config.method.name, "encoder": trunk.name}}
     )
-    assert isinstance(config.method, configs.ProbeConfig)
-    if config.method.encoder != trunk.name:
-        raise UserError(
-            f"{found.path} holds weights of method {trunk.name}, and method.encoder is {config.method.encoder}; leave one of the two out"
-        )
     return package.on_trunk(stored.load_model(found, trunk), trunk, config.method), config, found
 
 

@@ -39,7 +39,10 @@ class Maker:
 
 @dataclass(frozen=True)
 class Record:
-    """One finished sequence: time, frames' size as WIDTHxHEIGHT, the code (commit, and whether it was changed since), memory in MB."""
+    """One finished sequence: time, frames' size as WIDTHxHEIGHT, the code (commit, and whether it was changed since), memory in MB.
+
+    usage: how the method used its memory, as far as it tells.
+    """
 
     timing: Timing
     size: str | None = None
@@ -47,6 +50,7 @@ class Record:
     changed: bool | None = None
     peak_memory_mb: float | None = None
     peak_device_memory_mb: float | None = None
+    usage: dict[str, Any] | None = None
 
     def write(self, path: Path) -> None:
         """Write it as JSON; the folder is made."""

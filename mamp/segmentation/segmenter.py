@@ -116,10 +116,10 @@ class Segmenter:
         return [*held, *getattr(self._propagator, "tensors", list)()]
 
     @property
-    def report(self) -> str | None:
-        """What the method has to say of its memory in this video; None for those that say nothing."""
+    def report(self) -> Any:
+        """What the method has to say of its memory in this video, a dataclass with words; None for those that say nothing."""
         tell = getattr(self._propagator, "report", None)
-        return None if tell is None else str(tell())
+        return None if tell is None else tell()
 
     def receptive_field(self) -> np.ndarray:
         """Cycle-ERF of the frame just stepped, float32 (K, H, W), 0 or more, in the order of `ids`: what of it the given masks

@@ -18,6 +18,7 @@ from mamp.ops.devices import peak_memory_mb
 from mamp.progress import Progress, say
 from mamp.provenance import describe_code
 from mamp.training import checkpoints, distributed, signals
+from mamp.training.board import require_tensorboard
 from mamp.training.distributed import Ranks
 from mamp.training.expectation import compare_loss
 from mamp.training.folder import RunFolder
@@ -182,6 +183,8 @@ def _refuse_at_once(config: Config, ranks: Ranks) -> None:
         raise UserError(
             "there is no training video: data.root is empty; pass data.root=PATH, once for each place"
         )
+    if config.tracking.tensorboard:
+        require_tensorboard()
     ranks.share(config.train.batch, config.train.accumulate)
 
 
@@ -203,7 +206,7 @@ def _tell_census(census: Census, plan: ClipPlan, config: Config, tell: Callable[
         f"the first epoch has {clips} clips of {frames} frames, {clips // plan.batch} steps"
     )
     unknown = sum(rate is None for rate in census.rates)
-    if unknown and config.data.interval_fps is not None and config.data.sampling not in ("skip", "reference"):
+    if unknown and config.data.interval_fps is not None and config.data.sampling in ("published", "random"):
         tell(
             f"{unknown} videos do not say their rate: their intervals are counted in stored frames; data.root=PATH@FPS tells it"
         )

@@ -1,39 +1,48 @@
-"""What a run tells of itself: log.jsonl and previews/ always, wandb where it is asked for."""
+"""What a run tells of itself: log.jsonl and previews/ always, wandb and TensorBoard where they are asked for."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import random
 import re
-import secrets
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
-from mamp.config import Config, TrackingConfig
-from mamp.files import write_text
+from mamp.config import Config
 from mamp.progress import say
+from mamp.training.board import Board
 from mamp.training.folder import RunFolder
+from mamp.training.wandb_run import first_line, open_run
 
-Mode = Literal["disabled", "offline", "online"]
 TIMEOUT = 60.0  # seconds that wandb may take to begin, and to send the rest at the end
 
 
-class Tracker:
-    """Where the engine tells figures and pictures; a context manager that ends wandb's part. State: the open wandb run.
+class Sink(Protocol):
+    """Where figures and pictures go besides the run folder's own files."""
 
-    A run that goes on is the same run in wandb: its id lies in RUN/wandb/id. What wandb lacks of log.jsonl and previews/
-    (all of it in a new offline folder; what a killed process had not sent yet) is told first, so that steps only rise and
-    the newest folder in RUN/wandb is the whole run.
-    Nothing that goes wrong in wandb reaches the training: there is one warning, and the run goes on without it; without a
-    key or a connection, offline.
+    def tell(self, entry: dict[str, Any]) -> None:
+        """`step` and figures by name, None where there is none."""
+
+    def show(self, name: str, picture: np.ndarray, step: int) -> None:
+        """A picture uint8 (H, W, 3)."""
+
+    def close(self, *, well: bool) -> None:
+        """Nothing more comes. well: no error ended the run."""
+
+
+class Tracker:
+    """Where the engine tells figures and pictures; a context manager that closes the sinks. State: the open sinks.
+
+    A run that goes on is the same run in every sink. What a sink lacks of log.jsonl and previews/ (all of it in a new one;
+    what a killed process had not sent yet) is told first, so that steps only rise and the newest folder in RUN/wandb, like RUN/tensorboard, is the whole run.
+    Nothing that goes wrong in a sink reaches the training: there is one warning, and the run goes on without it; without a
+    key or a connection, wandb is offline. A package that was asked for and is not there is a UserError for TensorBoard alone.
     code: what `describe_code` says. step: where the run goes on from. first: False for ranks that tell nothing. seconds: most that wandb may take to begin and to end.
     """
 
@@ -49,136 +58,69 @@ class Tracker:
         seconds: float = TIMEOUT,
     ):
         self.folder = folder
-        self._quiet = quiet
-        self._run: Any = None
-        if config.tracking.mode == "disabled" or not first:
+        self._sinks: dict[str, Sink] = {}
+        if not first:
             return
-        with _apart():
-            self._run = self._open(config, code, seconds)
-            self._try(lambda: self._catch_up(step))
+        run, knobs = folder.path, config.tracking
+        if knobs.mode != "disabled":
+            self._open("wandb", lambda: open_run(run, config, code, seconds=seconds, quiet=quiet))
+        if knobs.tensorboard:
+            self._open("TensorBoard", lambda: Board(run / "tensorboard", config))
+        self._each(lambda sink: _catch_up(sink, run, step))
 
     def __enter__(self) -> Tracker:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        with _apart():
-            self._try(lambda: self._run.finish(exit_code=0 if kind is None else 1))
-        self._run = None
+        self._each(lambda sink: sink.close(well=kind is None))
+        self._sinks = {}
 
     def log(self, entry: dict[str, Any]) -> None:
-        """`step` and figures by name, None where there is none: a line of log.jsonl, and wandb's."""
+        """`step` and figures by name, None where there is none: a line of log.jsonl, and the sinks'."""
         self.folder.log(entry)
-        with _apart():
-            self._try(lambda: self._tell(entry))
+        self._each(lambda sink: sink.tell(entry))
 
     def picture(self, name: str, picture: np.ndarray, *, step: int) -> None:
-        """uint8 (H, W, 3) as previews/NAME-NNNNNNNN.png, and wandb's."""
+        """uint8 (H, W, 3) as previews/NAME-NNNNNNNN.png, and the sinks'."""
         self.folder.write_picture(picture, step=step, name=name)
-        with _apart():
-            self._try(lambda: self._show(name, picture, step))
+        self._each(lambda sink: sink.show(name, picture, step))
 
-    def _tell(self, entry: dict[str, Any]) -> None:
-        figures = {key: value for key, value in entry.items() if key != "step" and value is not None}
-        if entry["step"] >= self._run.step:
-            self._run.log(figures, step=entry["step"])
-
-    def _show(self, name: str, picture: np.ndarray, step: int) -> None:
-        import wandb
-
-        if step >= self._run.step:
-            self._run.log({PICTURES.get(name, name): wandb.Image(picture)}, step=step)
-
-    def _catch_up(self, step: int) -> None:
-        """Tell what the run folder has up to `step`, step after step, as far as wandb lacks it."""
-        actions: list[tuple[int, Callable[[], None]]] = [
-            (entry["step"], partial(self._tell, entry)) for entry in _entries(self.folder.path / "log.jsonl")
-        ]
-        for path, (number, name) in _pictures(self.folder.path / "previews").items():
-            actions.append((number, partial(self._show_file, name, path, number)))
-        for number, action in sorted(actions, key=lambda each: each[0]):
-            if number <= step:
-                action()
-
-    def _show_file(self, name: str, path: Path, step: int) -> None:
-        with Image.open(path) as image:
-            self._show(name, np.asarray(image.convert("RGB")), step)
-
-    def _open(self, config: Config, code: dict[str, Any], seconds: float) -> Any:
-        """wandb's run, offline if it cannot be online; None when there is none to be had."""
-        knobs = config.tracking
+    def _open(self, name: str, begin: Callable[[], Sink | None]) -> None:
         try:
-            return self._begin(knobs, knobs.mode, config, code, seconds)
-        except Exception as error:
-            reason = _first_line(error)
-        if knobs.mode == "online":
-            with contextlib.suppress(Exception):
-                run = self._begin(knobs, "offline", config, code, seconds)
-                _warn(
-                    f"wandb is not to be had online ({reason}); the run is kept in {self.folder.path / 'wandb'}: "
-                    "`wandb login`, then `wandb sync` of the newest folder there, sends it"
-                )
-                return run
-        _warn(f"wandb does not begin ({reason}); the run goes on without it")
-        return None
-
-    def _begin(
-        self, knobs: TrackingConfig, mode: Mode, config: Config, code: dict[str, Any], seconds: float
-    ) -> Any:
-        import wandb
-
-        path = self.folder.path.resolve()
-        wanted = {
-            "console": "off", "silent": True, "disable_git": True, "save_code": False,
-            "init_timeout": seconds, "finish_timeout": seconds, "login_timeout": 1,
-        }  # fmt: skip
-        known = {key: value for key, value in wanted.items() if key in wandb.Settings.model_fields}
-        with _nobody_to_ask():
-            run = wandb.init(
-                dir=str(path),
-                id=run_id(self.folder.path),
-                resume="allow",
-                mode=mode,
-                project=knobs.project,
-                entity=knobs.entity,
-                name=knobs.name or path.name,
-                tags=list(knobs.tags),
-                config={**config.model_dump(mode="json"), "code": _shortened(code)},
-                allow_val_change=True,
-                settings=wandb.Settings(**known),
-            )
-        if mode == "online" and not self._quiet:
-            say(f"wandb: {run.url}")
-        return run
-
-    def _try(self, action: Callable[[], Any]) -> None:
-        """Do it if wandb is there; the first failure is the last."""
-        if self._run is None:
+            with _apart():
+                sink = begin()
+        except OSError as error:
+            _warn(name, error)
             return
-        try:
+        if sink is not None:
+            self._sinks[name] = sink
+
+    def _each(self, action: Callable[[Sink], object]) -> None:
+        """Do it for every sink that is open; its first failure is its last."""
+        for name, sink in list(self._sinks.items()):
+            try:
+                with _apart():
+                    action(sink)
+            except Exception as error:
+                del self._sinks[name]
+                _warn(name, error)
+
+
+def _catch_up(sink: Sink, run: Path, step: int) -> None:
+    """Tell what the run folder has up to `step`, step after step."""
+    actions: list[tuple[int, Callable[[], None]]] = [
+        (entry["step"], partial(sink.tell, entry)) for entry in _entries(run / "log.jsonl")
+    ]
+    for path, (number, name) in _pictures(run / "previews").items():
+        actions.append((number, partial(_show_file, sink, name, path, number)))
+    for number, action in sorted(actions, key=lambda each: each[0]):
+        if number <= step:
             action()
-        except Exception as error:
-            self._run = None
-            _warn(f"wandb fails ({_first_line(error)}); the run goes on without it, and log.jsonl has all")
 
 
-PICTURES = {"step": "preview"}  # what wandb calls previews/step-NNNNNNNN.png
-
-
-def run_id(run: Path) -> str:
-    """The id of the run in wandb, kept in RUN/wandb/id; made where there is none."""
-    path = run / "wandb" / "id"
-    path.parent.mkdir(exist_ok=True)
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        if re.fullmatch(r"[a-z0-9]{8,}", found := path.read_text().strip()):
-            return found
-    made = secrets.token_hex(4)
-    write_text(path, made + "\n")
-    return made
-
-
-def _shortened(code: dict[str, Any]) -> dict[str, Any]:
-    """Without the text of uncommitted changes, which code.json has."""
-    return {**code, "diff": bool(code.get("diff"))}
+def _show_file(sink: Sink, name: str, path: Path, step: int) -> None:
+    with Image.open(path) as image:
+        sink.show(name, np.asarray(image.convert("RGB")), step)
 
 
 def _entries(log: Path) -> list[dict[str, Any]]:
@@ -195,7 +137,7 @@ def _pictures(folder: Path) -> dict[Path, tuple[int, str]]:
 
 @contextlib.contextmanager
 def _apart() -> Iterator[None]:
-    """wandb draws at random now and then; the run's own generators do not notice."""
+    """A sink may draw at random now and then; the run's own generators do not notice."""
     before, numpy = random.getstate(), np.random.get_state()
     try:
         yield
@@ -204,21 +146,5 @@ def _apart() -> Iterator[None]:
         np.random.set_state(numpy)
 
 
-@contextlib.contextmanager
-def _nobody_to_ask() -> Iterator[None]:
-    """No terminal to read from, so that wandb cannot wait for a key to be typed."""
-    before = sys.stdin
-    with open(os.devnull) as nothing:
-        sys.stdin = nothing
-        try:
-            yield
-        finally:
-            sys.stdin = before
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _warn(sentence: str) -> None:
-    print(f"warning: {sentence}", file=sys.stderr)
+def _warn(name: str, error: Exception) -> None:
+    say(f"warning: {name} fails ({first_line(error)}); the run goes on without it, and log.jsonl has all")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mamp.config import Config, TrainConfig
+from mamp.config import Config, DataConfig, TrainConfig
+from mamp.data.moves import DRAWS, move_frames, trained_size
 from mamp.errors import UserError
 from mamp.methods.base import Batch, TrainingTask
 from mamp.ops.devices import amp_dtype
@@ -89,7 +91,8 @@ class Trainer:
 
     def _add_gradient(self, part: Batch, share: float) -> dict[str, Tensor]:
         """Forward and backward of a part of the step's clips; its scalars."""
-        self._prepared = self.task.prepare(part, step_generator(self.config.train.seed, self.step))
+        generator = step_generator(self.config.train.seed, self.step)
+        self._prepared = self.task.prepare(moved(part, self.config.data, generator), generator)
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
             loss, scalars = self.wrapped(self._prepared)
         value = loss.detach()
@@ -221,6 +224,19 @@ class Trainer:
         states = [state["rng"], *state.get("rng_of_other_ranks", ())]
         if self.ranks.rank < len(states):
             set_random_state(states[self.ranks.rank])
+
+
+def moved(part: Batch, data: DataConfig, generator: torch.Generator) -> Batch:
+    """The clips with `data.moves`; the numbers for all clips of the step are drawn, so that each gets its own on any rank."""
+    if not data.moves.on:
+        return part
+    clips, length = part.frames.shape[:2]
+    draw = torch.rand(part.total or part.first + clips, length, DRAWS, generator=generator)
+    size = trained_size(data, (int(part.frames.shape[-2]), int(part.frames.shape[-1])))
+    frames, labels = move_frames(
+        part.frames, part.labels, data.moves, size=size, draw=draw[part.first : part.first + clips]
+    )
+    return replace(part, frames=frames, labels=labels)
 
 
 def _optimizer(task: TrainingTask, train: TrainConfig, *, fused: bool) -> torch.optim.Optimizer:

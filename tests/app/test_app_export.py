@@ -47,7 +47,7 @@ def test_run_lengths_of_a_mask_worked_by_hand():
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(arrays(bool, st.tuples(st.integers(1, 60), st.integers(1, 60))))
 def test_run_lengths_are_read_back(mask):
     np.testing.assert_array_equal(decoded(run_lengths(mask), mask.shape), mask)

@@ -69,7 +69,7 @@ def test_a_wish_that_shows_nothing_is_refused(proposer, scene, wish):
         proposer.mask(0, scene[0], wish)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9))), st.data())
 def test_what_hangs_together_is_found_as_by_flooding(mask, data):
     touched = data.draw(arrays(bool, mask.shape))

@@ -44,7 +44,7 @@ def test_without_a_nominal_rate_intervals_are_stored_frames():
     assert own_steps((2, 5, 8), None, 8.0) == (2, 5, 8)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     counts=st.lists(st.integers(0, 60), min_size=1, max_size=6),
     frames=st.integers(1, 4),

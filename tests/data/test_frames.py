@@ -39,14 +39,14 @@ def test_frames_come_in_natural_order_whatever_the_first_number_and_the_gaps(tmp
 
 
 @given(st.lists(st.integers(0, 10**6), unique=True), st.text("ab-_", max_size=3))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_natural_order_is_the_order_of_numbers(numbers: list[int], prefix: str) -> None:
     names = [f"{prefix}{n}" for n in numbers]
     assert sorted(names, key=natural_key) == [f"{prefix}{n}" for n in sorted(numbers)]
 
 
 @given(st.lists(st.text("a1²٣.", max_size=6)))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_any_names_can_be_ordered(names: list[str]) -> None:
     assert sorted(names, key=natural_key) == sorted(names, key=natural_key)
 
@@ -176,7 +176,7 @@ def test_a_file_that_is_no_image_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp"])
 @given(data=st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_a_damaged_image_gives_pixels_or_a_bad_frame_and_no_other_error(
     suffix: str, data: st.DataObject
 ) -> None:

@@ -25,7 +25,7 @@ def saved(path: Path, pixels: np.ndarray, mode: str | None = None) -> Path:
 
 
 @given(arrays.arrays(np.uint8, SHAPES, elements=st.integers(0, 254)))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_ids_up_to_254_come_back_from_a_palette_png(labels: np.ndarray) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "00000.png"
@@ -38,7 +38,7 @@ def test_ids_up_to_254_come_back_from_a_palette_png(labels: np.ndarray) -> None:
 
 
 @given(arrays.arrays(np.uint16, SHAPES, elements=st.integers(0, 65535)), st.integers(255, 65535))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_larger_ids_come_back_from_a_16_bit_png(labels: np.ndarray, largest: int) -> None:
     labels[0, 0] = largest
     with tempfile.TemporaryDirectory() as folder:
@@ -89,7 +89,7 @@ def test_a_16_bit_mask_keeps_255_and_large_ids(tmp_path: Path) -> None:
 
 
 @given(arrays.arrays(np.uint8, SHAPES, elements=st.integers(0, 60)))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_colours_of_the_palette_become_ids(labels: np.ndarray) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = saved(Path(folder) / "1.png", PALETTE[labels])

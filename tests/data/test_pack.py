@@ -238,7 +238,7 @@ def test_a_clip_of_another_length_or_gone_is_named(source):
 
 
 @given(st.recursive(st.none() | st.integers() | st.text("ab./", max_size=4), lambda v: st.lists(v, max_size=3) | st.dictionaries(st.sampled_from(["file", "size", "fps", "packets", "crc32", "head", "x"]), v)))  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_an_index_of_any_content_is_read_or_refused(value):
     import tempfile
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from clips import frames, masks
 
 from mamp import config
 from mamp.methods import afb_urr
@@ -9,7 +10,7 @@ from mamp.methods.afb_urr.bank import FeatureBank
 from mamp.methods.afb_urr.fitting import Tall
 from mamp.methods.afb_urr.losses import segmentation_loss
 from mamp.methods.afb_urr.network import AfbUrr, rough_masks, scores, uncertainty
-from mamp.methods.afb_urr.task import AfbTask, first_only_cropped
+from mamp.methods.afb_urr.task import AfbTask
 from mamp.methods.base import Batch
 from mamp.methods.stm.initial import initialise
 from mamp.methods.stm.network import Stm
@@ -25,17 +26,6 @@ def propagator(*overrides):
     torch.manual_seed(0)
     method = settings(*(f"method.propagation.{o}" for o in overrides)).method
     return afb_urr.build_propagator(afb_urr.build_model(method).eval(), method)
-
-
-def frames(count, size=(40, 56)):
-    return torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(1))
-
-
-def masks(*boxes, size=(40, 56)):
-    found = torch.zeros(len(boxes), *size)
-    for mask, (top, left) in zip(found, boxes, strict=True):
-        mask[top : top + 12, left : left + 12] = 1
-    return found
 
 
 # ---------------------------------------------------------------- the bank
@@ -172,10 +162,11 @@ def test_rough_masks_sum_to_one_over_objects():
     assert torch.allclose(found.sum(1), torch.ones(2, 4, 5))
 
 
-def test_scores_are_bounded():
-    found = scores(torch.tensor([0.0, 0.5, 1.0]))
-    assert found.isfinite().all()
-    assert found[1] == 0
+def test_scores_are_log_odds_and_bounded_as_published():
+    logits = torch.tensor([[80.0, 1.0, -80.0], [-80.0, 1.0, 80.0]])[None, None]  # surely not, perhaps, surely
+    assert scores(logits).flatten().tolist() == [-160, 0, 160]
+    bounded = scores(logits, least=1e-7).flatten()
+    assert bounded.tolist() == pytest.approx([-16.118, 0, 15.942], abs=1e-3)
 
 
 # ---------------------------------------------------------------- per frame
@@ -315,22 +306,6 @@ def test_a_clip_that_shows_no_object_counts_nothing():
     assert torch.allclose(learner.eval()(ready)[0], learner(alone)[0] / 2, atol=1e-5)
 
 
-def test_each_frame_moves_on_its_own_and_the_first_is_not_turned():
-    learner = task("data.affine={rotate: 30, contrast: 0.3}")
-    made = batch()
-    ready = prepared(learner, Batch(made.frames[:, :1].expand(-1, 3, -1, -1, -1), made.labels, made.clips))
-    plain = prepared(task(), made)
-    assert torch.allclose(ready.frames[:, 0], plain.frames[:, 0], atol=1e-2)
-    assert not torch.allclose(ready.frames[:, 1], ready.frames[:, 2], atol=0.1)
-
-
-def test_the_first_frames_draws_leave_its_place_alone():
-    draw = torch.rand(2, 3, 16)
-    found = first_only_cropped(draw)
-    assert torch.equal(found[:, 1:], draw[:, 1:])
-    assert torch.equal(found[:, 0, :4], draw[:, 0, :4])
-
-
 def test_a_clip_gets_the_same_draws_however_the_batch_is_split():
     learner, made = task("data.affine={rotate: 15}"), batch()
     whole = prepared(learner, made)
@@ -346,12 +321,21 @@ def test_batch_norms_stay_as_they_are_unless_asked():
 
 
 def test_pixels_without_a_label_cost_nothing():
-    found = torch.rand(1, 2, 4, 4)
+    found = torch.rand(1, 2, 2, 4, 4)
     labels = torch.randint(0, 2, (1, 4, 4), dtype=torch.uint8)
     labels[0, :2] = 255
     ce, _ = segmentation_loss(found, labels)
-    alone, _ = segmentation_loss(found[:, :, 2:], labels[:, 2:])
+    alone, _ = segmentation_loss(found[:, :, :, 2:], labels[:, 2:])
     assert torch.allclose(ce, alone)
+
+
+def test_certain_mistakes_have_a_gradient():
+    certain = torch.zeros(1, 2, 2, 4, 4)
+    certain[:, :, 1] = 40  # both claim every pixel
+    certain.requires_grad_()
+    ce, _ = segmentation_loss(certain, torch.ones(1, 4, 4, dtype=torch.uint8))
+    ce.backward()
+    assert (certain.grad[:, 0, 1] > 0).all() and (certain.grad[:, 1, 1] < 0).all()
 
 
 def test_the_preview_is_a_picture():

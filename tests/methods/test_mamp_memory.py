@@ -34,7 +34,7 @@ def test_youtube_rule_repeats_given_frames():
 
 @pytest.mark.parametrize("name", RULES)
 @given(length=st.integers(0, 9), given_at=st.sets(st.integers(1, 40), max_size=6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_a_rule_drops_is_never_read_later(name, length, given_at):
     rule, held, given_frames = RULES[name](length), set(), [0]
     for last in range(60):
@@ -75,7 +75,7 @@ def test_budget_too_small_for_the_last_frames_keeps_the_first_and_the_newest():
 
 
 @given(capacities=st.lists(st.integers(1, 12), min_size=30, max_size=60), length=st.integers(0, 5))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_budget_never_takes_back_what_it_dropped(capacities, length):
     rule, held = BudgetRule(length), set()
     for last, capacity in enumerate(capacities):

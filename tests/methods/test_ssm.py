@@ -4,12 +4,14 @@ import math
 
 import pytest
 import torch
+from clips import frames, masks
 from torch import nn
 
-from mamp import config
+from mamp import config, weights
 from mamp.errors import UserError
 from mamp.methods import probe, ssm
 from mamp.methods.base import Batch
+from mamp.methods.mamp.encoder import Encoder
 from mamp.methods.ssm.augment import blob, turn
 from mamp.methods.ssm.crops import crop, find_box, normalise, paste
 from mamp.methods.ssm.initial import initialise
@@ -30,17 +32,6 @@ def propagator(*overrides):
     torch.manual_seed(0)
     method = settings(*(f"method.propagation.{o}" for o in overrides)).method
     return ssm.build_propagator(ssm.build_model(method).eval(), method)
-
-
-def frames(count, size=(40, 56)):
-    return torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(1))
-
-
-def masks(*boxes, size=(40, 56)):
-    found = torch.zeros(len(boxes), *size)
-    for mask, (top, left) in zip(found, boxes, strict=True):
-        mask[top : top + 12, left : left + 12] = 1
-    return found
 
 
 # ---------------------------------------------------------------- crops
@@ -177,6 +168,19 @@ def test_objects_together_get_what_each_gets_alone():
             carry.step(frame)
             differs = carry.pending.masks[0] != together.pending.masks[k]
             assert differs.float().mean() < 0.002  # where both channels are all but equal
+
+
+@pytest.mark.parametrize(("fitting", "parts"), [(3, [3]), (2, [2, 1]), (0.5, [1, 1, 1])])
+def test_on_the_cpu_so_many_objects_go_together_as_crops_fit(monkeypatch, fitting, parts):
+    seen = []
+    look = Ssm.look
+    monkeypatch.setattr(Ssm, "look", lambda self, f, m: seen.append(len(f)) or look(self, f, m))
+    monkeypatch.setattr("mamp.methods.ssm.propagator.CPU_PIXELS", int(fitting * 64 * 80))
+    carry = propagator()
+    first, second = frames(2)
+    carry.start(first, masks((4, 4), (20, 30), (24, 8)))
+    carry.step(second)
+    assert seen == parts
 
 
 def test_each_reference_is_encoded_once(monkeypatch):
@@ -380,6 +384,17 @@ def test_the_trunk_begins_at_torchvisions_weights_but_for_the_mask(tmp_path):
     torch.save({"what.weight": torch.zeros(1)}, tmp_path / "none.pth")
     with pytest.raises(UserError, match="no entry that fits"):
         initialise(model, str(tmp_path / "none.pth"))
+
+
+def test_the_label_free_encoder_begins_the_stages_but_not_the_stem(tmp_path):
+    source = Encoder(width=0.125)
+    weights.save(tmp_path / "w.safetensors", source.state_dict(), method={"name": "mamp"}, provenance={})
+    model = Ssm(settings().method.network)
+    stem = model.encoder.conv1.weight.clone()
+    initialise(model, str(tmp_path / "w.safetensors"))
+    assert torch.equal(model.encoder.layer2[0].downsample[0].weight, source.layer2[0].shortcut[0].weight)
+    assert torch.equal(model.encoder.layer3[1].conv2.weight, source.layer3[1].left[3].weight)
+    assert torch.equal(model.encoder.conv1.weight, stem)
 
 
 def test_the_cells_that_it_matches_can_be_probed():

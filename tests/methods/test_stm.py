@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from clips import frames, masks
 
 from mamp import config
 from mamp.errors import UserError
@@ -27,17 +28,6 @@ def propagator(*overrides):
     torch.manual_seed(0)
     method = settings(*(f"method.propagation.{o}" for o in overrides)).method
     return stm.build_propagator(stm.build_model(method).eval(), method)
-
-
-def frames(count, size=(40, 56)):
-    return torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(1))
-
-
-def masks(*boxes, size=(40, 56)):
-    found = torch.zeros(len(boxes), *size)
-    for mask, (top, left) in zip(found, boxes, strict=True):
-        mask[top : top + 12, left : left + 12] = 1
-    return found
 
 
 # ---------------------------------------------------------------- reading the memory

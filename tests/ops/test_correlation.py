@@ -41,7 +41,7 @@ shapes = st.tuples(
 @given(
     shape=shapes, tile=st.integers(4, 9), seed=st.integers(0, 99), outside=st.sampled_from(["zero", "masked"])
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_topk_readout_equals_the_plain_definition(shape, tile, seed, outside):
     height, width, radius, memories, top_k = shape
     generator = torch.Generator().manual_seed(seed)
@@ -128,7 +128,7 @@ def plain_attention(query, keys, values, *, radius, temperature):
     radius=st.integers(0, 5),
     references=st.integers(1, 3),
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_window_attention_equals_the_plain_definition_forward_and_backward(size, radius, references):
     torch.manual_seed(references)
     query = torch.randn(2, 3, *size, requires_grad=True)

@@ -34,7 +34,7 @@ def plain(image: np.ndarray, plane: np.ndarray, radius: int, eps: float) -> np.n
     return result
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     seed=st.integers(0, 1000),
     size=st.tuples(st.integers(1, 9), st.integers(1, 9)),

@@ -50,7 +50,7 @@ def test_half_cells_round_to_even_and_far_flow_is_clamped():
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 16))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_padding_is_right_and_below_only(height, width, multiple):
     x = torch.ones(1, height, width)
     padded = pad_to_multiple(x, multiple)

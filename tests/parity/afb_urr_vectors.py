@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -34,11 +33,6 @@ FACTORS = {
     "decoder.pred2.weight": 0.3,
     "decoder.local_pred2.weight": 4,
 }
-
-
-def rules() -> dict[str, dict[str, object]]:
-    """Key -> kind of error and tolerance."""
-    return json.loads((GOLDEN / "outputs.json").read_text())["afb_urr"]
 
 
 def filled(seed: str) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -295,8 +294,3 @@ def _sampling(inputs: Arrays) -> dict[str, np.ndarray]:
         )
         out[f"out.sampling.ref{references}"] = np.array(clips)
     return out
-
-
-def rules() -> dict[str, dict[str, object]]:
-    """Key -> kind of error and tolerance."""
-    return json.loads((GOLDEN / "outputs.json").read_text())["mamp"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -168,8 +167,3 @@ def _first_labels(inputs: Arrays) -> dict[str, np.ndarray]:
     found[:, : max(ids) + 1] = _channels(soft, ids, "dul")
     out["out.c_dul"] = found[0, :4]
     return out
-
-
-def rules() -> dict[str, dict[str, object]]:
-    """Key -> kind of error and tolerance."""
-    return json.loads((GOLDEN / "outputs.json").read_text())["probe"]

@@ -32,11 +32,6 @@ Arrays = Mapping[str, np.ndarray]
 FIRST = {1: 0, 3: 2}  # object -> its first frame
 
 
-def rules() -> dict[str, dict[str, object]]:
-    """Key -> kind of error and tolerance."""
-    return json.loads((GOLDEN / "outputs.json").read_text())["ssm"]
-
-
 def filled(seed: str, matching: str) -> dict[str, Tensor]:
     """The weights that a seed string stands for, under their published names."""
     sys.path.insert(0, str(GOLDEN))

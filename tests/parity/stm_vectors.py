@@ -37,11 +37,6 @@ GRADIENTS = (
 )
 
 
-def rules() -> dict[str, dict[str, object]]:
-    """Key -> kind of error and tolerance."""
-    return json.loads((GOLDEN / "outputs.json").read_text())["stm"]
-
-
 def filled(inputs: Arrays, seed: str, arch: str) -> dict[str, Tensor]:
     """The weights that a seed string stands for, under their published names."""
     sys.path.insert(0, str(GOLDEN))

@@ -86,7 +86,7 @@ SIZES = st.one_of(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     size=SIZES,
     kinds=st.tuples(st.sampled_from(KINDS), st.sampled_from(KINDS)),
@@ -105,7 +105,7 @@ def test_a_frame_scores_as_the_plain_definition_says(
     assert np.abs(np.array([j, f]).T - expected).max() < 1e-12
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(size=SIZES, kind=st.sampled_from(KINDS), seed=st.integers(0, 2**32 - 1))
 def test_the_boundary_is_where_a_mask_differs_from_right_and_below(
     size: tuple[int, int], kind: str, seed: int

@@ -1,5 +1,7 @@
 """AFB-URR through the commands that people use."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +57,50 @@ def test_segment_writes_a_mask_for_every_frame_and_tells_of_the_banks(world, tmp
     assert len(list((tmp_path / "masks").glob("*.png"))) == 5
     assert set(np.unique(read_mask(tmp_path / "masks" / "00004.png"))) <= {0, 1, 2}
     assert "clip: 3 objects with the background, 20 cells each" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("preset", ["tuned", "published"])
+def test_long_videos_are_scored_where_they_have_truth_and_the_banks_use_is_kept(world, tmp_path, preset):
+    root, shown = tmp_path / "data", (0, 2, 4)
+    shutil.copytree(world / "JPEGImages" / "clip", root / "JPEGImages" / "rat")
+    (root / "Annotations" / "rat").mkdir(parents=True)
+    for t in shown:
+        shutil.copy(world / "Annotations" / "clip" / f"{t:05d}.png", root / "Annotations" / "rat")
+    (root / "val.txt").write_text("rat\n")
+    words = [
+        "evaluate",
+        "longvideos",
+        root,
+        "--out",
+        tmp_path / "out",
+        "--weights",
+        world / "afb.safetensors",
+    ]
+    words += ["--device", "cpu", "--quiet", f"method.preset={preset}", "method.propagation.budget=60"]
+    assert run(*words) in (0, None)
+    assert len(list((tmp_path / "out" / "masks" / "rat").glob("*.png"))) == 5
+    frames = json.loads((tmp_path / "out" / "frames.json").read_text())
+    assert "00002" in str(frames) and "00001" not in str(frames) and "00003" not in str(frames)
+    usage = json.loads((tmp_path / "out" / "run.json").read_text())["sequences"]["rat"]["usage"]
+    assert usage["objects"] == 3
+    assert usage["budget"] == 20
+
+
+def test_an_own_video_needs_a_folder_and_a_first_mask_and_may_show_contours(world, tmp_path):
+    source, mask = world / "JPEGImages" / "clip", world / "Annotations" / "clip" / "00000.png"
+    words = [
+        "segment",
+        source,
+        "--mask",
+        mask,
+        "--out",
+        tmp_path / "m",
+        "--weights",
+        world / "afb.safetensors",
+    ]
+    words += ["--overlay", tmp_path / "o.mp4", "--overlay-style", "contour", "--device", "cpu", "--quiet"]
+    assert run(*words) in (0, None)
+    assert (tmp_path / "o.mp4").stat().st_size > 500
 
 
 def test_training_and_evaluating_go_through(world, tmp_path):

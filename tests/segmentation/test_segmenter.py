@@ -196,7 +196,7 @@ class NoisePropagator:
         self.count -= len(objects)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_whatever_is_given_holds_and_everything_else_is_the_best_of_the_rest(seed):
     """Against a plain loop over pixels, for random masks, ids, and choices between adding, correcting and replacing."""

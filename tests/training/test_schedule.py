@@ -26,6 +26,11 @@ def test_exactly_a_milestone_is_not_past_it():
     assert [learning_rate(train, step, 10) for step in range(5)] == [1, 1, 1, 0.5, 0.5]
 
 
+def test_plateaus_cut_the_run_into_equal_parts():
+    train = TrainConfig(steps=8, plateaus=4, lr=1.0)
+    assert [learning_rate(train, step, 8) for step in range(8)] == [1, 1, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125]
+
+
 def test_cosine_falls_from_the_full_rate_to_almost_nothing():
     train = TrainConfig(steps=100, schedule="cosine", lr=1.0, warmup=10)
     rates = [learning_rate(train, step, 100) for step in range(100)]

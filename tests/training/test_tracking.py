@@ -14,7 +14,8 @@ import pytest
 from runs import finish, start
 
 from mamp.training.engine import train
-from mamp.training.tracking import Tracker, run_id
+from mamp.training.tracking import Tracker
+from mamp.training.wandb_run import run_id
 
 OFFLINE = ["tracking.mode=offline", "tracking.pictures_every=4", "tracking.tags=[small, test]"]
 

@@ -44,11 +44,12 @@ class Cells:
 
 @dataclass(frozen=True)
 class Report:
-    """How a video used its banks. budget: cells each object may have. peak: the fullest bank as a part of it.
-    evicted: cells that were dropped; stored: all that ever were in a bank."""
+    """How a video used its banks. budget: cells each object may have; cells: those in all banks now. peak: the fullest bank as a
+    part of the budget. evicted: cells that were dropped; stored: all that ever were in a bank."""
 
     objects: int
     budget: int
+    cells: int
     peak: float
     evicted: int
     stored: int
@@ -102,7 +103,7 @@ class FeatureBank:
 
     def report(self) -> Report:
         """How the banks were used up to now."""
-        return Report(len(self.cells), int(self.share), self.peak, self.evicted, self.stored)
+        return Report(len(self.cells), int(self.share), sum(self.sizes), self.peak, self.evicted, self.stored)
 
     def widen(self, count: int) -> None:
         """`count` more objects, not seen yet; the others' shares shrink with their next update."""

@@ -98,7 +98,7 @@ class AfbUrr(nn.Module):
         return Query(key, value, refine3.prepare(eighth), refine2.prepare(quarter), half, size)
 
     def decode(self, query: Query, read: Tensor) -> Tensor:
-        """Each object's own probability (B, K+1, H, W), from what each read (B, K+1, V, h, w); they need not sum to 1."""
+        """Logits float32 (B, K+1, 2, H, W) of not being an object and of being it, from what each read (B, K+1, V, h, w)."""
         objects = read.shape[1]
         value, eighth, quarter = (
             part.repeat_interleave(objects, dim=0) for part in (query.value, query.eighth, query.quarter)
@@ -106,12 +106,17 @@ class AfbUrr(nn.Module):
         joined = torch.cat((read.flatten(0, 1).to(value.dtype), value), dim=1)
         logits = self.decoder(joined, eighth, quarter)
         logits = resize(self.decoder.refine(logits, query.half, objects=objects), query.size)
-        return logits.softmax(dim=1)[:, 1].unflatten(0, (-1, objects))
+        return logits.unflatten(0, (-1, objects))
+
+
+def own_probabilities(logits: Tensor) -> Tensor:
+    """Logits (B, K+1, 2, H, W) -> each object's own probability (B, K+1, H, W); they need not sum to 1."""
+    return logits.softmax(dim=2)[:, :, 1]
 
 
 def rough_masks(logits: Tensor, *, objects: int) -> Tensor:
     """Logits (B*(K+1), 2, h, w) -> (B, K+1, h, w): a softmax over objects of probabilities, not of logits, as published."""
-    return logits.softmax(dim=1)[:, 1].unflatten(0, (-1, objects)).softmax(dim=1)
+    return own_probabilities(logits.unflatten(0, (-1, objects))).softmax(dim=1)
 
 
 def uncertainty(probabilities: Tensor) -> Tensor:
@@ -120,9 +125,14 @@ def uncertainty(probabilities: Tensor) -> Tensor:
     return torch.exp(1 - best / (second + 1e-8))
 
 
-def scores(probabilities: Tensor, *, least: float = 1e-7) -> Tensor:
-    """Log odds of each object's own probability; a softmax over objects makes them probabilities that sum to 1."""
-    p = probabilities.clamp(least, 1 - least)
+def scores(logits: Tensor, *, least: float | None = None) -> Tensor:
+    """Log odds (B, K+1, H, W) of each object's own probability; a softmax over objects makes them probabilities that sum to 1.
+
+    logits: (B, K+1, 2, H, W). least: probabilities are cut to it and to 1 - least, as published; None: the logits' difference.
+    """
+    if least is None:
+        return logits[:, :, 1] - logits[:, :, 0]
+    p = own_probabilities(logits).clamp(least, 1 - least)
     return torch.log(p / (1 - p))
 
 

@@ -82,8 +82,8 @@ class AfbPropagator:
             self._remember()
             seen = self._seen(frame)
             query = self.model.look(seen[None])
-            found = self.model.decode(query, self.bank.read(query.key[0])[None])[0]  # (K+1, N)
-            found = scores(self._fit().from_network(found))
+            logits = self.model.decode(query, self.bank.read(query.key[0])[None])
+            found = self._fit().from_network(scores(logits, least=self.knobs.least)[0])  # (K+1, I)
         for k, shown in enumerate(self.shown, start=1):
             if not shown:
                 found[k] = -CERTAIN

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from mamp.config.afb_urr import AfbConfig, AfbNetwork
-from mamp.errors import UserError
 from mamp.methods.afb_urr.network import AfbUrr
 from mamp.methods.stm.published import backbone_of
+from mamp.methods.supervised import complete, no_checkpoint, renamed
 
+CHECKPOINT = "AFB-URR"
 UNUSED = re.compile(r"encoder_[mq]\.(mean|std)")  # the pixels' mean and deviation, constants here
 NAMES = (
     (r"^encoder_m\.conv1_m\.", "memory_encoder.mask."),
@@ -43,9 +44,7 @@ _SHAPES = {
 
 def our_name(name: str) -> str:
     """A published entry's name -> ours."""
-    for pattern, ours in NAMES:
-        name = re.sub(pattern, ours, name)
-    return name
+    return renamed(name, NAMES)
 
 
 def from_published(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -56,14 +55,8 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict
     ours = {our_name(name): value for name, value in state.items() if not UNUSED.fullmatch(name)}
     network = _network(ours)
     with torch.device("meta"):
-        wanted = AfbUrr(AfbNetwork.model_validate(network)).state_dict()
-    for name in wanted.keys() - ours.keys():
-        if name.endswith("num_batches_tracked"):  # absent from old files
-            ours[name] = torch.zeros((), dtype=torch.int64)
-    if wrong := sorted(set(wanted) ^ set(ours)):
-        raise UserError(
-            f"this AFB-URR checkpoint has {len(wrong)} missing or surplus entries, first {wrong[0]}; give a published AFB-URR one"
-        )
+        model = AfbUrr(AfbNetwork.model_validate(network))
+    complete(ours, model, checkpoint=CHECKPOINT)
     method = {"name": "afb_urr", "network": network}
     return ours, AfbConfig.model_validate(method).model_dump(mode="json", include={"name", "network"})
 
@@ -75,8 +68,6 @@ def _network(ours: Mapping[str, Tensor]) -> dict[str, Any]:
         shapes = {part: ours[name].shape[0] for part, name in _SHAPES.items()}
         deepest = ours["head.key.weight"].shape[1]
     except KeyError as missing:
-        raise UserError(
-            f"this is no AFB-URR checkpoint: it has no entry that means {missing}; give a published AFB-URR one"
-        ) from None
-    backbone = backbone_of(ours, base=base, deepest=deepest, method="AFB-URR")
+        raise no_checkpoint(CHECKPOINT, missing) from None
+    backbone = backbone_of(ours, base=base, deepest=deepest, checkpoint=CHECKPOINT)
     return {"backbone": backbone, "width": base / 64, **shapes}

@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mamp.config import AfbConfig, Config
 from mamp.data.affine import DRAWS, augment_masked
 from mamp.data.labels import UNLABELLED
 from mamp.data.loading import loaded_size
 from mamp.methods.afb_urr.losses import segmentation_loss
-from mamp.methods.afb_urr.network import AfbUrr
-from mamp.methods.base import Batch, ClipSpec, TrainingTask
+from mamp.methods.afb_urr.network import AfbUrr, scores
+from mamp.methods.base import Batch, ClipSpec
 from mamp.methods.stm.fitting import normalise
 from mamp.methods.stm.initial import initialise
 from mamp.methods.stm.task import choose_objects, one_hot
+from mamp.methods.supervised import SupervisedTask
 from mamp.ops.readout import memory_read
 
 
@@ -29,7 +30,7 @@ class Prepared:
     objects: list[int]
 
 
-class AfbTask(TrainingTask):
+class AfbTask(SupervisedTask):
     """Clips with the published losses; the bank holds the first frame and is not updated."""
 
     model: AfbUrr
@@ -42,50 +43,24 @@ class AfbTask(TrainingTask):
         self.model = AfbUrr(method.network)
         self.clip = ClipSpec(frames=self.knobs.frames, masks=True, size=loaded_size(config.data))
 
-    def begin(self) -> str | None:
-        """The trunks begin as `method.training.init` says."""
-        if self.knobs.init is None:
-            return None
-        taken = initialise(self.model, self.knobs.init, colour=self.colour)
-        return (
-            f"{taken} of the network's {len(self.model.state_dict())} entries begin as in {self.knobs.init}"
-        )
-
-    def train(self, mode: bool = True) -> AfbTask:
-        """As usual, but batch norms stay in evaluation with `method.training.freeze_norm`."""
-        super().train(mode)
-        if self.knobs.freeze_norm:
-            for module in self.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
-        return self
+    def initialise(self, source: str) -> tuple[int, int]:
+        """See `SupervisedTask`."""
+        return initialise(self.model, source, colour=self.colour), len(self.model.state_dict())
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Prepared:
         """Objects drawn and numbered, augmentation, normalisation."""
         assert batch.labels is not None
-        clips, length = batch.frames.shape[:2]
-        total, most = batch.total or batch.first + clips, self.knobs.max_objects
-        drawn = torch.rand(total, 255 + length * DRAWS, generator=generator)[
-            batch.first : batch.first + clips
-        ]
+        clips, most = len(batch.frames), self.knobs.max_objects
+        total = batch.total or batch.first + clips
+        drawn = torch.rand(total, DRAWS + 255, generator=generator)[batch.first : batch.first + clips]
         labels = torch.stack(
             [
-                choose_objects(clip, most, row[:255], others=0)
+                choose_objects(clip, most, row[DRAWS:], others=0)
                 for clip, row in zip(batch.labels, drawn, strict=True)
             ]
         )
         counts = [max(1, int(clip.masked_fill(clip == UNLABELLED, 0).max())) for clip in labels]
-        draw = drawn[:, 255:].unflatten(1, (length, DRAWS))  # (B, T, DRAWS)
-        if self.knobs.per_frame:
-            frames, maps = augment_masked(
-                batch.frames.flatten(0, 1)[:, None],
-                labels.flatten(0, 1)[:, None],
-                self.affine,
-                draw=first_only_cropped(draw).flatten(0, 1),
-            )
-            frames, maps = frames.reshape(batch.frames.shape), maps.reshape(labels.shape)
-        else:
-            frames, maps = augment_masked(batch.frames, labels, self.affine, draw=draw[:, 0])
+        frames, maps = augment_masked(batch.frames, labels, self.affine, draw=drawn[:, :DRAWS])
         return Prepared(normalise(frames, self.colour), maps, counts)
 
     def forward(self, prepared: Prepared) -> tuple[Tensor, dict[str, Tensor]]:
@@ -100,7 +75,7 @@ class AfbTask(TrainingTask):
         return loss, {"loss": loss.detach(), "segmentation": ce.detach(), "uncertainty": doubt.detach()}
 
     def carry(self, frames: Tensor, first: Tensor, objects: int) -> Tensor:
-        """Each object's own probability (T-1, K+1, H, W) in the later frames of a normalised clip (T, 3, H, W) with the first
+        """Each object's logits (T-1, K+1, 2, H, W) in the later frames of a normalised clip (T, 3, H, W) with the first
         frame's label map (H, W)."""
         keys, values = self.model.memorise(frames[0], one_hot(first[None], objects)[0])
         query = self.model.look(frames[1:])
@@ -115,7 +90,7 @@ class AfbTask(TrainingTask):
         from mamp.data.masks import PALETTE
 
         frames, labels = prepared.frames[0], prepared.labels[0]
-        found = self.carry(frames, labels[0], prepared.objects[0]).argmax(1)  # (T-1, H, W)
+        found = scores(self.carry(frames, labels[0], prepared.objects[0])).argmax(1)  # (T-1, H, W)
         guess = torch.cat((labels[:1].long(), found))
         palette = torch.from_numpy(PALETTE.copy()).to(frames.device).float() / 255
         grey = frames.mean(1, keepdim=True)
@@ -123,11 +98,3 @@ class AfbTask(TrainingTask):
         rows = [0.5 * grey + 0.5 * palette[maps].movedim(-1, 1) for maps in (labels.long(), guess)]
         picture = torch.cat([torch.cat(list(row), dim=-1) for row in rows], dim=-2)
         return (picture.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
-
-
-def first_only_cropped(draw: Tensor) -> Tensor:
-    """Draws (B, T, DRAWS) of `augment_masked`, with those of the first frame such that it is cropped and no more."""
-    draw = draw.clone()
-    draw[:, 0, 4:9] = 0.5  # neither scaled, sheared, turned nor brightened
-    draw[:, 0, 9] = 1  # nor flipped
-    return draw

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from mamp.config import MampConfig
 from mamp.errors import UserError
@@ -17,7 +17,7 @@ from mamp.methods.mamp.propagator import MampPropagator as build_propagator
 from mamp.methods.mamp.task import MampTask as build_task
 from mamp.methods.mamp.trunk import MampTrunk as build_trunk
 
-__all__ = ["build_model", "build_propagator", "build_task", "build_trunk", "from_published"]
+__all__ = ["build_model", "build_propagator", "build_task", "build_trunk", "from_published", "to_onnx"]
 
 
 def build_model(method: MampConfig) -> Encoder:
@@ -46,3 +46,12 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict
             f"this MAMP checkpoint has {len(wrong)} missing or surplus entries, first {wrong[0]}; give the published mamp.pt"
         )
     return {names[name]: value for name, value in state.items()}, method
+
+
+def to_onnx(
+    model: nn.Module, method: MampConfig, *, metadata: dict[str, str]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """ONNX graphs by name, and what a tool must know besides, as JSON; the package onnx must be there."""
+    from mamp.methods.mamp.onnx import export
+
+    return export(model, method, metadata=metadata)

@@ -22,7 +22,7 @@ from mamp.motion import build_motion
 from mamp.motion.source import FAR, NEAR
 from mamp.ops.colour import rgb_to_lab
 from mamp.ops.guided import guided_filter
-from mamp.ops.sizes import pad_to_multiple, resize
+from mamp.ops.sizes import pad_to_multiple, resize, scaled, short_side_factor
 from mamp.ops.warping import clean_flow, warp
 
 
@@ -122,11 +122,10 @@ class MampPropagator(LabelCarrier):
 
     def _scaled(self, size: tuple[int, ...]) -> tuple[int, int]:
         """The size at which the network sees frames of `size`."""
-        factor = self._factor(size)
-        return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+        return scaled(size, self._factor(size))
 
     def _factor(self, size: tuple[int, ...]) -> float:
-        return min((self.knobs.short_side or min(size)) / min(size), self.knobs.enlarge)
+        return short_side_factor(size, self.knobs.short_side, enlarge=self.knobs.enlarge)
 
     def _fit(self, x: Tensor) -> Tensor:
         """(C, H, W) padded to the multiple, every n-th row and column kept."""

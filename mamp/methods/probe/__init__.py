@@ -44,12 +44,16 @@ def build_pretrained(method: ProbeConfig) -> nn.Module:
 def on_trunk(network: nn.Module, trunk: Any, method: ProbeConfig) -> nn.Module:
     """The encoder that a network of another method of ours has; trunk: that method's config.
 
-    Raises UserError for a method without a trunk, and for a layer that it does not have.
+    Raises UserError for a method without a trunk, for a layer that it does not have, and where `method` names another encoder.
     """
     build = getattr(methods.get(trunk.name), "build_trunk", None)
     if build is None:
         able = [name for name in methods.METHODS if hasattr(methods.get(name), "build_trunk")]
         raise UserError(f"method {trunk.name} has no trunk to probe; use one of {', '.join(able)}")
+    if method.encoder != trunk.name:
+        raise UserError(
+            f"the weights are of method {trunk.name}, and method.encoder is {method.encoder}; leave one of the two out"
+        )
     found = build(network, trunk)
     return wrap(found, method.network, own=not hasattr(found, "layer1"))
 

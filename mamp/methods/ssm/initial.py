@@ -1,20 +1,21 @@
-"""Where the trunk begins: ImageNet weights, or a file with torchvision's state dict."""
+"""Where the trunk begins: ImageNet weights, a file, or what our label-free encoder learnt."""
 
 from __future__ import annotations
 
 from mamp.errors import UserError
 from mamp.methods.ssm.network import Ssm
-from mamp.methods.stm.initial import read_state
+from mamp.methods.stm.initial import as_torchvision, read_state
 
 
 def initialise(model: Ssm, source: str) -> int:
     """Begin the trunk of `model` at `source`; how many of its entries were set.
 
-    source: `imagenet` has torchvision download its weights of the backbone; else a file that torchvision's names are in.
+    source: `imagenet` has torchvision download its weights of the backbone; else a file: torchvision's state dict, or MAMP
+    weights of ours, whose stages have ResNet-18's block shapes; their stem, which sees Lab, is not taken.
     The weights of the mask in the first convolution stay as drawn. Where a shape differs the entry stays random.
     Raises UserError when the file cannot be read or nothing in it fits.
     """
-    state = read_state(source, model)
+    state = as_torchvision(read_state(source, model), lab=False)
     own = model.encoder.state_dict()
     fitting = {n: v for n, v in state.items() if n in own and own[n].shape == v.shape}
     stem = state.get("conv1.weight")

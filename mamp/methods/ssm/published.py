@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +9,11 @@ import torch
 from torch import Tensor
 
 from mamp.config.ssm import SsmConfig, SsmNetwork
-from mamp.errors import UserError
 from mamp.methods.ssm.network import DEEPEST, Ssm
 from mamp.methods.stm.network import BLOCKS, Bottleneck
+from mamp.methods.supervised import complete, no_checkpoint, renamed, trunk_of
 
+CHECKPOINT = "SSM-VOS"
 NAMES = (
     (r"^pixel_corr\.self_structure\.group_conv\.0\.", "structure.group."),
     (r"^pixel_corr\.self_structure\.global_conv\.0\.", "structure.whole."),
@@ -31,9 +31,7 @@ NAMES = (
 
 def our_name(name: str) -> str:
     """A published entry's name -> ours."""
-    for pattern, ours in NAMES:
-        name = re.sub(pattern, ours, name)
-    return name
+    return renamed(name, NAMES)
 
 
 def from_published(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -44,14 +42,8 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict
     ours = {our_name(name): value for name, value in state.items()}
     network = _network(ours)
     with torch.device("meta"):
-        wanted = Ssm(SsmNetwork.model_validate(network)).state_dict()
-    for name in wanted.keys() - ours.keys():
-        if name.endswith("num_batches_tracked"):  # absent from old files
-            ours[name] = torch.zeros((), dtype=torch.int64)
-    if wrong := sorted(set(wanted) ^ set(ours)):
-        raise UserError(
-            f"this SSM-VOS checkpoint has {len(wrong)} missing or surplus entries, first {wrong[0]}; give a published one"
-        )
+        model = Ssm(SsmNetwork.model_validate(network))
+    complete(ours, model, checkpoint=CHECKPOINT)
     method = {"name": "ssm", "network": network}
     return ours, SsmConfig.model_validate(method).model_dump(mode="json", include={"name", "network"})
 
@@ -64,25 +56,13 @@ def _network(ours: Mapping[str, Tensor]) -> dict[str, Any]:
         top_k = channels // ours["structure.whole.weight"].shape[0]
         decoder = ours["predict.weight"].shape[1]
     except (KeyError, IndexError) as missing:
-        raise UserError(
-            f"this is no SSM-VOS checkpoint: it has no entry that means {missing}; give a published one"
-        ) from None
-    wide = deepest // (16 * base) == Bottleneck.expansion
-    counts = tuple(
-        1
-        + max(
-            (int(m[1]) for name in ours if (m := re.match(rf"encoder\.layer{n}\.(\d+)\.", name))), default=-1
-        )
-        for n in (1, 2, 3, 4)
+        raise no_checkpoint(CHECKPOINT, missing) from None
+    backbone = trunk_of(
+        ours,
+        [rf"encoder\.layer{n}\." for n in (1, 2, 3, 4)],
+        known={n: ((*counts, DEEPEST[n]), block is Bottleneck) for n, (block, counts) in BLOCKS.items()},
+        wide=deepest // (16 * base) == Bottleneck.expansion,
+        checkpoint=CHECKPOINT,
     )
-    found = [
-        name
-        for name, (block, blocks) in BLOCKS.items()
-        if (*blocks, DEEPEST[name]) == counts and (block is Bottleneck) == wide
-    ]
-    if not found:
-        raise UserError(
-            f"this SSM-VOS checkpoint has a trunk of {counts} blocks, which is none of {', '.join(BLOCKS)}"
-        )
     fixed = {"matching": "conv", "structure": "reference", "context": "swapped"}
-    return {"backbone": found[0], "width": base / 64, "top_k": top_k, "decoder": decoder, **fixed}
+    return {"backbone": backbone, "width": base / 64, "top_k": top_k, "decoder": decoder, **fixed}

@@ -6,17 +6,18 @@ from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mamp.config import Config, SsmConfig
 from mamp.config.ssm import refuse_small
 from mamp.data.labels import UNLABELLED
 from mamp.errors import UserError
-from mamp.methods.base import Batch, ClipSpec, TrainingTask
+from mamp.methods.base import Batch, ClipSpec
 from mamp.methods.ssm.augment import Move, blob, blob_draws, cut_moved
 from mamp.methods.ssm.crops import normalise
 from mamp.methods.ssm.initial import initialise
 from mamp.methods.ssm.network import Ssm
+from mamp.methods.supervised import SupervisedTask
 
 DRAWS = 32  # numbers drawn for each clip, some for knobs to come
 REFERENCE, PREVIOUS, CURRENT = 0, 1, 2  # frames of a clip
@@ -34,7 +35,7 @@ class Prepared:
     target: Tensor
 
 
-class SsmTask(TrainingTask):
+class SsmTask(SupervisedTask):
     """Single frames with the published losses. A clip is the reference, the frame before, and the frame to segment."""
 
     model: Ssm
@@ -52,28 +53,9 @@ class SsmTask(TrainingTask):
         self.model = Ssm(method.network, dropout=method.training.dropout)
         self.clip = ClipSpec(frames=3, masks=True, size=self.size)
 
-    def begin(self) -> str | None:
-        """The trunk begins as `method.training.init` says."""
-        if self.knobs.init is None:
-            return None
-        taken = initialise(self.model, self.knobs.init)
-        return f"{taken} of the trunk's {len(self.model.encoder.state_dict())} entries begin as in {self.knobs.init}"
-
-    def train(self, mode: bool = True) -> SsmTask:
-        """As usual, but batch norms stay in evaluation with `method.training.freeze_norm`."""
-        super().train(mode)
-        if self.knobs.freeze_norm:
-            for module in self.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
-        return self
-
-    def parameter_groups(self) -> list[dict[str, object]]:
-        """All parameters; with the published L2 term, if any."""
-        group: dict[str, object] = {"params": [p for p in self.parameters() if p.requires_grad]}
-        if self.knobs.weight_decay:
-            group["weight_decay"] = self.knobs.weight_decay
-        return [group]
+    def initialise(self, source: str) -> tuple[int, int]:
+        """See `SupervisedTask`."""
+        return initialise(self.model, source), len(self.model.encoder.state_dict())
 
     @torch.no_grad()
     def prepare(self, batch: Batch, generator: torch.Generator) -> Prepared:

@@ -11,7 +11,7 @@ from torch import Tensor
 from mamp.config.stm import StmPropagation
 from mamp.methods.stm.network import STRIDE
 from mamp.ops.colour import rgb_to_lab
-from mamp.ops.sizes import bilinear_neighbours, letterbox, resize
+from mamp.ops.sizes import bilinear_neighbours, letterbox, resize, scaled, short_side_factor
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -89,8 +89,7 @@ class Padded:
 
     def __init__(self, size: tuple[int, int], short_side: int | None) -> None:
         self.size = size
-        factor = min(1.0, (short_side or min(size)) / min(size))
-        self.inner = max(1, round(factor * size[0])), max(1, round(factor * size[1]))
+        self.inner = scaled(size, short_side_factor(size, short_side))
         spare_h, spare_w = -self.inner[0] % STRIDE, -self.inner[1] % STRIDE
         self.margins = (spare_w // 2, spare_w - spare_w // 2, spare_h // 2, spare_h - spare_h // 2)
 

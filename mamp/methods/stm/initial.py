@@ -15,10 +15,9 @@ from mamp.ops.reading import read_pickle
 
 IMAGENET = "imagenet"
 TORCHVISION = ((r"^layer1\.", "res2."), (r"^layer2\.", "res3."), (r"^layer3\.", "res4."))
-MAMP = (
+MAMP = (  # our label-free encoder's names -> torchvision's
     (r"^stem\.0\.", "conv1."),
     (r"^stem\.1\.", "bn1."),
-    *TORCHVISION,
     (r"\.left\.0\.", ".conv1."),
     (r"\.left\.1\.", ".bn1."),
     (r"\.left\.3\.", ".conv2."),
@@ -55,12 +54,20 @@ def initialise(model: nn.Module, source: str, *, colour: str) -> int:
 
 def _as_trunk(state: Mapping[str, Tensor], colour: str) -> dict[str, Tensor]:
     """Entries of torchvision's ResNet or of MAMP's encoder -> a trunk's."""
-    label_free = "stem.0.weight" in state
+    return _renamed(as_torchvision(state, lab=colour == "lab"), TORCHVISION)
+
+
+def as_torchvision(state: Mapping[str, Tensor], *, lab: bool) -> dict[str, Tensor]:
+    """Entries of MAMP's encoder under torchvision's names; torchvision's own as they are. lab: with MAMP's stem, which sees Lab."""
+    if "stem.0.weight" not in state:
+        return dict(state)
+    return _renamed({n: v for n, v in state.items() if lab or not n.startswith("stem.")}, MAMP)
+
+
+def _renamed(state: Mapping[str, Tensor], patterns: tuple[tuple[str, str], ...]) -> dict[str, Tensor]:
     found = {}
     for name, value in state.items():
-        if label_free and colour != "lab" and name.startswith("stem."):
-            continue
-        for pattern, ours in MAMP if label_free else TORCHVISION:
+        for pattern, ours in patterns:
             name = re.sub(pattern, ours, name)
         found[name] = value
     return found

@@ -6,16 +6,17 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mamp.config import Config, StmConfig
 from mamp.data.affine import DRAWS, augment_masked
 from mamp.data.labels import UNLABELLED
-from mamp.methods.base import Batch, ClipSpec, TrainingTask
+from mamp.methods.base import Batch, ClipSpec
 from mamp.methods.stm.fitting import normalise
 from mamp.methods.stm.initial import initialise
 from mamp.methods.stm.losses import segmentation_loss
 from mamp.methods.stm.network import Query, Stm, aggregate
+from mamp.methods.supervised import SupervisedTask
 from mamp.ops.readout import memory_read
 
 
@@ -37,7 +38,7 @@ class Carried:
     backward: list[tuple[int, int, Tensor, Tensor]]
 
 
-class StmTask(TrainingTask):
+class StmTask(SupervisedTask):
     """Recurrent clips with the published losses, and the cycle term if `method.training.cycle` is above 0."""
 
     model: Stm
@@ -50,30 +51,9 @@ class StmTask(TrainingTask):
         self.model = Stm(method.network)
         self.clip = ClipSpec(frames=self.knobs.frames, masks=True, size=config.data.box)
 
-    def begin(self) -> str | None:
-        """The trunks begin as `method.training.init` says."""
-        if self.knobs.init is None:
-            return None
-        taken = initialise(self.model, self.knobs.init, colour=self.colour)
-        return (
-            f"{taken} of the network's {len(self.model.state_dict())} entries begin as in {self.knobs.init}"
-        )
-
-    def train(self, mode: bool = True) -> StmTask:
-        """As usual, but batch norms stay in evaluation with `method.training.freeze_norm`."""
-        super().train(mode)
-        if self.knobs.freeze_norm:
-            for module in self.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
-        return self
-
-    def parameter_groups(self) -> list[dict[str, object]]:
-        """All parameters; with the published L2 term, if any."""
-        group: dict[str, object] = {"params": [p for p in self.parameters() if p.requires_grad]}
-        if self.knobs.weight_decay:
-            group["weight_decay"] = self.knobs.weight_decay
-        return [group]
+    def initialise(self, source: str) -> tuple[int, int]:
+        """See `SupervisedTask`."""
+        return initialise(self.model, source, colour=self.colour), len(self.model.state_dict())
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Prepared:
         """Objects drawn and numbered, one augmentation a clip, normalisation."""

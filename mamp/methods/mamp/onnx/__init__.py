@@ -1,0 +1,65 @@
+"""MAMP without torch: its encoder and one propagation step as ONNX graphs. The first file to open: `graphs.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx
+from torch import nn
+
+from mamp.config import MampConfig
+from mamp.errors import UserError
+from mamp.methods.mamp.onnx import graphs
+
+__all__ = ["export"]
+
+
+def export(
+    model: nn.Module, method: MampConfig, *, metadata: dict[str, str]
+) -> tuple[dict[str, onnx.ModelProto], dict[str, Any]]:
+    """Graphs by name, and what a tool must know besides: the rule of the memory, sizes, settings. `metadata` goes into each.
+
+    Raises UserError for settings that have no ONNX form.
+    """
+    _refuse(method)
+    knobs = method.propagation
+    made = {
+        "encoder": graphs.encoder(model, method, metadata=metadata),
+        "mask": graphs.mask(method, metadata=metadata),
+        "step": graphs.step(method, metadata=metadata),
+    }
+    told = {
+        "memory": {"rule": knobs.memory, "length": knobs.memory_length},
+        "temperature": graphs.temperature(method),
+        "lab": "exact",
+        **knobs.model_dump(
+            mode="json",
+            include={
+                "labels",
+                "top_k",
+                "radius",
+                "outside",
+                "views",
+                "upsample",
+                "edge_radius",
+                "edge_eps",
+                "pad",
+                "subsample",
+                "short_side",
+                "enlarge",
+            },
+        ),
+    }
+    return made, told
+
+
+def _refuse(method: MampConfig) -> None:
+    """UserError for settings that have no ONNX form."""
+    if method.motion.source != "none":
+        raise UserError(
+            f"method.motion.source={method.motion.source} has no ONNX form; set method.motion.source=none"
+        )
+    if method.propagation.memory != "recent":
+        raise UserError(
+            f"method.propagation.memory={method.propagation.memory} is not told to tools; set method.propagation.memory=recent"
+        )

@@ -1,0 +1,100 @@
+"""What the methods that learn from masks share: how their training begins, and reading their published checkpoints."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mamp.errors import UserError
+from mamp.methods.base import TrainingTask
+
+
+class SupervisedTask(TrainingTask):
+    """A training task with initial weights and batch norms that may stay frozen.
+
+    knobs: the method's training section. A method gives `initialise`.
+    """
+
+    knobs: Any
+
+    def initialise(self, source: str) -> tuple[int, int]:
+        """Take the weights that `method.training.init` names; how many entries they gave, and how many there are."""
+        raise NotImplementedError
+
+    def begin(self) -> str | None:
+        """The trunks begin as `method.training.init` says."""
+        if self.knobs.init is None:
+            return None
+        taken, entries = self.initialise(self.knobs.init)
+        return f"{taken} of the network's {entries} entries begin as in {self.knobs.init}"
+
+    def train(self, mode: bool = True) -> SupervisedTask:
+        """As usual, but batch norms stay in evaluation with `method.training.freeze_norm`."""
+        super().train(mode)
+        if self.knobs.freeze_norm:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
+
+    def parameter_groups(self) -> list[dict[str, object]]:
+        """All parameters; with the published L2 term, where the method has that knob and it is set."""
+        group: dict[str, object] = {"params": [p for p in self.parameters() if p.requires_grad]}
+        if decay := getattr(self.knobs, "weight_decay", 0.0):
+            group["weight_decay"] = decay
+        return [group]
+
+
+def renamed(name: str, rules: Sequence[tuple[str, str]]) -> str:
+    """A published entry's name -> ours, by all (pattern, replacement) in turn."""
+    for pattern, ours in rules:
+        name = re.sub(pattern, ours, name)
+    return name
+
+
+def complete(ours: dict[str, Tensor], network: nn.Module, *, checkpoint: str) -> None:
+    """Give a state dict the counters that old files lack; UserError, naming the kind of checkpoint, where it does not fit."""
+    wanted = network.state_dict()
+    for name in wanted.keys() - ours.keys():
+        if name.endswith("num_batches_tracked"):
+            ours[name] = torch.zeros((), dtype=torch.int64)
+    if wrong := sorted(set(wanted) ^ set(ours)):
+        raise UserError(
+            f"this {checkpoint} checkpoint has {len(wrong)} missing or surplus entries, first {wrong[0]}; give a published {checkpoint} one"
+        )
+
+
+def no_checkpoint(checkpoint: str, missing: Exception) -> UserError:
+    """The error for a file that lacks an entry by which the network is known."""
+    return UserError(
+        f"this is no {checkpoint} checkpoint: it has no entry that means {missing}; give a published {checkpoint} one"
+    )
+
+
+def trunk_of(
+    ours: Mapping[str, Tensor],
+    stages: Sequence[str],
+    *,
+    known: Mapping[str, tuple[tuple[int, ...], bool]],
+    wide: bool,
+    checkpoint: str,
+) -> str:
+    """Which trunk entries named as ours are of.
+
+    stages: what names of each stage's blocks begin with, before the block's number. known: trunk -> blocks of each stage, and
+    whether blocks are bottlenecks; wide: whether these ones are. Raises UserError where none fits.
+    """
+    counts = tuple(
+        1 + max((int(m[1]) for name in ours if (m := re.match(stage + r"(\d+)\.", name))), default=-1)
+        for stage in stages
+    )
+    for trunk, found in known.items():
+        if found == (counts, wide):
+            return trunk
+    raise UserError(
+        f"this {checkpoint} checkpoint has trunks of {counts} blocks, which is none of {', '.join(known)}"
+    )

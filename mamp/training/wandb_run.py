@@ -1,0 +1,131 @@
+"""A training run as wandb has it: one run, however often it was interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from mamp.config import Config
+from mamp.files import write_text
+from mamp.progress import say
+
+Mode = Literal["disabled", "offline", "online"]
+PICTURES = {"step": "preview"}  # what wandb calls previews/step-NNNNNNNN.png
+
+
+class WandbRun:
+    """A run that is open in wandb. Steps only rise there: what it has already is not told again."""
+
+    def __init__(self, run: Any) -> None:
+        self._run = run
+
+    def tell(self, entry: dict[str, Any]) -> None:
+        """`step` and figures by name, None where there is none."""
+        figures = {key: value for key, value in entry.items() if key != "step" and value is not None}
+        if entry["step"] >= self._run.step:
+            self._run.log(figures, step=entry["step"])
+
+    def show(self, name: str, picture: np.ndarray, step: int) -> None:
+        """A picture uint8 (H, W, 3)."""
+        import wandb
+
+        if step >= self._run.step:
+            self._run.log({PICTURES.get(name, name): wandb.Image(picture)}, step=step)
+
+    def close(self, *, well: bool) -> None:
+        """well: no error ended the run."""
+        self._run.finish(exit_code=0 if well else 1)
+
+
+def open_run(
+    run: Path, config: Config, code: dict[str, Any], *, seconds: float, quiet: bool = False
+) -> WandbRun | None:
+    """wandb's run of the run folder `run`, offline if it cannot be online; None, with a warning, when there is none to be had.
+
+    Its id lies in RUN/wandb/id. code: what `describe_code` says. seconds: most that wandb may take to begin and to end.
+    """
+    mode = config.tracking.mode
+    try:
+        begun = _begin(run, mode, config, code, seconds)
+        if mode == "online" and not quiet:
+            say(f"wandb: {begun.url}")
+        return WandbRun(begun)
+    except Exception as error:
+        reason = first_line(error)
+    if mode == "online":
+        with contextlib.suppress(Exception):
+            begun = _begin(run, "offline", config, code, seconds)
+            say(
+                f"warning: wandb is not to be had online ({reason}); the run is kept in {run / 'wandb'}: "
+                "`wandb login`, then `wandb sync` of the newest folder there, sends it"
+            )
+            return WandbRun(begun)
+    say(f"warning: wandb does not begin ({reason}); the run goes on without it")
+    return None
+
+
+def _begin(run: Path, mode: Mode, config: Config, code: dict[str, Any], seconds: float) -> Any:
+    import wandb
+
+    knobs, path = config.tracking, run.resolve()
+    wanted = {
+        "console": "off", "silent": True, "disable_git": True, "save_code": False,
+        "init_timeout": seconds, "finish_timeout": seconds, "login_timeout": 1,
+    }  # fmt: skip
+    known = {key: value for key, value in wanted.items() if key in wandb.Settings.model_fields}
+    with _nobody_to_ask():
+        return wandb.init(
+            dir=str(path),
+            id=run_id(run),
+            resume="allow",
+            mode=mode,
+            project=knobs.project,
+            entity=knobs.entity,
+            name=knobs.name or path.name,
+            tags=list(knobs.tags),
+            config={**config.model_dump(mode="json"), "code": _shortened(code)},
+            allow_val_change=True,
+            settings=wandb.Settings(**known),
+        )
+
+
+def run_id(run: Path) -> str:
+    """The id of the run in wandb, kept in RUN/wandb/id; made where there is none."""
+    path = run / "wandb" / "id"
+    path.parent.mkdir(exist_ok=True)
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if re.fullmatch(r"[a-z0-9]{8,}", found := path.read_text().strip()):
+            return found
+    made = secrets.token_hex(4)
+    write_text(path, made + "\n")
+    return made
+
+
+def _shortened(code: dict[str, Any]) -> dict[str, Any]:
+    """Without the text of uncommitted changes, which code.json has."""
+    return {**code, "diff": bool(code.get("diff"))}
+
+
+@contextlib.contextmanager
+def _nobody_to_ask() -> Iterator[None]:
+    """No terminal to read from, so that wandb cannot wait for a key to be typed."""
+    before = sys.stdin
+    with open(os.devnull) as nothing:
+        sys.stdin = nothing
+        try:
+            yield
+        finally:
+            sys.stdin = before
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in one line."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,43 @@
+"""Weights for programs without torch: ONNX graphs, and a JSON file with what a program must know besides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from mamp import __version__, methods
+from mamp.errors import UserError
+from mamp.files import make_folder, whole, write_json
+
+
+def write(out: Path, network: nn.Module, method: Any, *, weights: Mapping[str, Any]) -> list[Path]:
+    """Write OUT/NAME.onnx for every graph of the method, and OUT/mamp.json; the files, in the order of their writing.
+
+    method: the network's config. weights: what is told of them, sha256 and provenance. Every file is whole or absent, and
+    the JSON file is there only when all are.
+
+    Raises UserError for a method or settings without an ONNX form, where onnx is not installed, or where OUT cannot be written.
+    """
+    package = methods.get(method.name)
+    if not hasattr(package, "to_onnx"):
+        raise UserError(f"method {method.name} has no ONNX form; give weights of method mamp")
+    try:
+        import onnx  # noqa: F401
+    except ImportError:
+        raise UserError(
+            'mamp weights onnx needs the package onnx; pip install "mamp[onnx]", or onnx by itself'
+        ) from None
+    licence = str(weights.get("provenance", {}).get("licence", "not said"))
+    metadata = {"method": str(method.name), "weights": str(weights.get("sha256")), "licence": licence}
+    graphs, told = package.to_onnx(network, method, metadata=metadata)
+    make_folder(out)
+    last = out / "mamp.json"
+    last.unlink(missing_ok=True)
+    for name, graph in graphs.items():
+        with whole(out / f"{name}.onnx") as part:
+            part.write_bytes(graph.SerializeToString())
+    write_json(last, {"format": 1, "mamp": __version__, **metadata, **told})
+    return [*(out / f"{name}.onnx" for name in graphs), last]

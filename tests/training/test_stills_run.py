@@ -1,0 +1,64 @@
+"""Pretraining on still pictures, by every method that learns from masks."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from runs import log, same_end
+
+from mamp import config
+from mamp.data.masks import write_mask
+from mamp.data.synthetic import render_clip
+from mamp.training.engine import train
+
+NETWORKS = {
+    "ssm": "{backbone: resnet18, width: 0.125, top_k: 4, decoder: 8, context: centred}",
+    "stm": "{backbone: resnet18, width: 0.125, key: 8, value: 8, decoder: 8}",
+    "afb_urr": "{backbone: resnet18, width: 0.125, key: 8, value: 8, decoder: 8, local: 4}",
+}
+
+
+@pytest.fixture(scope="module")
+def stills(tmp_path_factory):
+    """Two sets of pictures, of different sizes and shapes, as `mamp data static` writes them."""
+    root = tmp_path_factory.mktemp("stills")
+    for name, seed, size in (("ECSSD", 1, (40, 52)), ("MSRA10K", 2, (56, 40))):
+        clip = render_clip(seed, frames=4, size=size, objects=2)
+        for folder in ("JPEGImages", "Annotations"):
+            (root / folder / name).mkdir(parents=True)
+        for t in range(4):
+            Image.fromarray(clip.frames[t]).save(root / "JPEGImages" / name / f"{t}.jpg")
+            write_mask(root / "Annotations" / name / f"{t}.png", clip.labels[t].astype(np.uint8))
+    return root
+
+
+@pytest.fixture
+def settings(stills, repository):
+    """settings(method, key=value, ...): an epoch of two steps with the published motion."""
+    moves = config.load(repository / "configs" / "afb_urr_static.yaml").data.moves.model_dump(mode="json")
+    fixed = [
+        f"data.root={stills}", "data.sampling=stills", "data.fit=crop", "data.size=32", "data.load_size=40", "data.workers=0",
+        f"data.moves={moves}", "train.batch=4", "train.epochs=1",
+    ]  # fmt: skip
+    return lambda method, *more: config.load(
+        None, [f"method.name={method}", f"method.network={NETWORKS[method]}", *fixed, *more]
+    )
+
+
+@pytest.mark.parametrize("method", NETWORKS)
+def test_a_method_that_learns_from_masks_learns_from_stills(tmp_path, settings, method, capsys):
+    train(settings(method, "train.log_every=1"), tmp_path / "run", device="cpu", quiet=False)
+    assert len(log(tmp_path / "run")) == 2  # 8 pictures, 4 a step
+    assert "8 clips" in capsys.readouterr().err
+    assert (tmp_path / "run" / "weights.safetensors").is_file()
+
+
+def test_a_thin_plate_spline_may_bend_them(tmp_path, settings):
+    train(settings("afb_urr", "data.moves.warp=0.05"), tmp_path / "run", device="cpu", quiet=True)
+    assert (tmp_path / "run" / "weights.safetensors").is_file()
+
+
+def test_a_run_goes_on_as_if_it_had_not_stopped(tmp_path, settings):
+    train(settings("afb_urr", "train.steps=2"), tmp_path / "whole", device="cpu", quiet=True)
+    train(settings("afb_urr", "train.steps=1"), tmp_path / "halves", device="cpu", quiet=True)
+    train(settings("afb_urr", "train.steps=2"), tmp_path / "halves", device="cpu", quiet=True)
+    assert same_end(tmp_path / "whole", tmp_path / "halves")
