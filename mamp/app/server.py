@@ -6,6 +6,7 @@ Frames are named by their number in the project's own list; no path comes from a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import time
@@ -258,11 +259,23 @@ class Routes:
         suffix = Path(request.query_params.get("name", "")).suffix.lower()
         if suffix not in VIDEO_SUFFIXES:
             raise Refused(400, f"this is no video file; drop one of {', '.join(sorted(VIDEO_SUFFIXES))}")
-        folder = self._studio.uploads
+        folder = self._studio.dropped()
+        video = folder / f"video{suffix}"
         await run_in_threadpool(make_folder, folder)
-        most = min(LARGEST_VIDEO, self._studio.room(folder) - _SPARE)
-        with whole(folder / f"video{suffix}") as partial, partial.open("wb") as file:
-            size = 0
+        try:
+            await self._receive(request, video, most=min(LARGEST_VIDEO, self._studio.room(folder) - _SPARE))
+            await run_in_threadpool(self._studio.open, video, folder)
+        except BaseException:
+            video.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+            raise
+        return self._done()
+
+    async def _receive(self, request: Request, file: Path, *, most: int) -> None:
+        """The request's body into a file, whole or not at all."""
+        size = 0
+        with whole(file) as partial, partial.open("wb") as writing:
             async for part in request.stream():
                 size += len(part)
                 if size > most:
@@ -270,9 +283,7 @@ class Routes:
                         413,
                         f"the video is larger than {most // MB} MB; start `mamp app VIDEO` with its file instead",
                     )
-                await run_in_threadpool(file.write, part)
-        await run_in_threadpool(self._studio.open, folder / f"video{suffix}")
-        return self._done()
+                await run_in_threadpool(writing.write, part)
 
     # -- checks
 
