@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 
 def test_the_propagation_benchmark_writes_its_figures(repository: Path, tmp_path: Path):
     file = tmp_path / "figures.json"
@@ -126,6 +128,43 @@ def test_the_loader_soak_tells_of_flat_memory(repository: Path, tmp_path: Path):
     assert figures.keys() == {"frames", "packed", "video files"}
     for kind in figures.values():
         assert [mark["step"] for mark in kind["at"]] == [10, 20, 30, 40] and kind["last_over_first"] < 1.1
+
+
+def test_the_apps_benchmark_tells_how_soon_one_can_draw_and_see_the_first_mask(
+    repository: Path, tmp_path: Path
+):
+    pytest.importorskip("uvicorn", reason="needs uvicorn, of the extra app")
+    file = tmp_path / "figures.json"
+    script = repository / "scripts" / "benchmarks" / "app.py"
+    subprocess.run([sys.executable, script, "--quick", "--json", file], check=True, capture_output=True)
+    figures = json.loads(file.read_text())
+    assert figures["first_frame_seconds"] > 0
+    assert figures["first_mask_over_step"] == figures["first_mask_seconds"] / figures["step_seconds"]
+
+
+def test_the_benchmark_of_corrections_tells_what_each_is_worth(
+    repository: Path, shared: Path, tmp_path: Path
+):
+    file = tmp_path / "figures.json"
+    script = repository / "scripts" / "benchmarks" / "correction.py"
+    quick = ["method.propagation.short_side=null", "method.propagation.radius=4"]
+    words = [
+        sys.executable,
+        script,
+        shared / "data/DAVIS2016",
+        "--sequences",
+        "surf",
+        "--frames",
+        "5",
+        "--json",
+        file,
+    ]
+    subprocess.run([*words, *quick], check=True, capture_output=True)
+    figures = json.loads(file.read_text())["sequences"]["surf"]
+    assert figures["J&F"].keys() == {"unsure", "even"} and len(set(figures["chosen"])) == 3
+    for row in figures["J&F"].values():
+        assert len(row) == 4 and row[0] < row[3] <= 1
+    assert figures["mid"]["stepped"] == 3 and figures["mid"]["frames"] == 5
 
 
 def test_the_ssm_benchmark_writes_its_figures(repository: Path, tmp_path: Path):

@@ -89,6 +89,8 @@ def test_a_wheel_has_every_package_and_every_recipe(repository: Path, tmp_path: 
         held = set(archive.namelist())
     for path in [*(repository / "mamp").rglob("*.py"), *(repository / "mamp").rglob("*.safetensors")]:
         assert path.relative_to(repository).as_posix() in held
+    for path in (repository / "mamp" / "app" / "page").iterdir():
+        assert path.relative_to(repository).as_posix() in held
     for path in (repository / "configs").glob("*.yaml"):
         assert f"mamp/configs/{path.name}" in held
     assert {name.split("/")[0] for name in held if not name.startswith("mamp-")} <= {"mamp", "launch"}

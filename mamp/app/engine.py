@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -137,6 +137,8 @@ class Engine:
             error = f"a defect ended the run ({type(defect).__name__}: {defect}); what was finished stays"
             raise
         finally:
+            with suppress(UserError):  # a full disk was told of when a mask could not be written
+                self.project.save()
             with self._guard:
                 self.status.running, self.status.error = False, error
                 self._kept.closed = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from mamp.files import Locks, make_folder, remove_leftovers, write_text
 
 LARGEST_ID = 254  # of a palette PNG
 NAME_LENGTH = 60  # of an object
-KINDS = ("", "drawn", "forward", "backward")
+_PART = 20  # writing project.json takes no more than one part of so many of a run
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class Project:
     """The masks of one video and what is known of them. One process has it at a time; its threads may share it.
 
     State: the frames and objects as they are in project.json, and the open lock.
-    A file is whole or absent; masks are written before what is said of them, and what a killed process left is taken up.
+    A file is whole or absent; masks are written before what is said of them, and what a killed process left is taken up. In a
+    long video project.json is written less often than masks are computed: what can be lost is how unsure the last ones were.
 
     Raises UserError when another process has the folder, or it belongs to another video.
     """
@@ -68,6 +70,7 @@ class Project:
         self._objects: list[Object] = []
         self._frames: list[Frame] = []
         self._guard = threading.RLock()
+        self._saved = self._took = 0.0  # when project.json was written last, and the seconds it took
         self._locks = Locks(folder / ".lock")
         if not self._locks.take(0):
             self._locks.__exit__()
@@ -207,8 +210,14 @@ class Project:
             write_mask(self._file("masks", index), labels)
             self._frames[index] = Frame(kind, unsure=unsure)
             self.revisions[index] += 1
-            self._save()
+            if time.monotonic() - self._saved > _PART * self._took:
+                self._save()
             return True
+
+    def save(self) -> None:
+        """Write project.json now."""
+        with self._guard:
+            self._save()
 
     # -- files
 
@@ -251,7 +260,7 @@ class Project:
         drawn, mask = self._file("drawn", index), self._file("masks", index)
         if drawn.exists():
             # the drawn file is written first: it is what a killed process was about to make the mask
-            if told.get("kind") != "drawn" or not mask.exists():
+            if not mask.exists() or mask.read_bytes() != drawn.read_bytes():
                 write_mask(mask, read_mask(drawn, size=self.size))
             return Frame("drawn", locked=bool(told.get("locked")))
         if not mask.exists():
@@ -275,6 +284,7 @@ class Project:
         self._objects = [Object(i, f"object {i}") for i in sorted(ids) if 0 < i <= LARGEST_ID]
 
     def _save(self) -> None:
+        began = time.monotonic()
         told = {
             "video": str(self.video.resolve()),
             "count": len(self.names),
@@ -293,6 +303,8 @@ class Project:
             },
         }
         write_text(self.folder / "project.json", json.dumps(told) + "\n")
+        self._saved = time.monotonic()
+        self._took = self._saved - began
 
     def _outdate(self, index: int) -> None:
         """Computed frames that the drawn mask of frame `index` takes part in."""

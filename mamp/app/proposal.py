@@ -37,14 +37,19 @@ class Wish:
 class Proposer:
     """Masks from clicks. State: the features of the frame asked about last.
 
-    network, method: as a `Segmenter` takes them.
+    network, method: as a `Segmenter` takes them. A method without a trunk leaves the colours to go by.
     """
 
     def __init__(self, network: torch.nn.Module, method: Any, device: torch.device) -> None:
         self._device = device
         build = getattr(methods.get(method.name), "build_trunk", None)
-        self._trunk = network if build is None else build(network, method)
-        self._trunk.to(device).eval()
+        self._trunk: torch.nn.Module | None = None
+        if build is not None:
+            self._trunk = build(network, method)
+        elif hasattr(network, "patch"):  # an encoder already
+            self._trunk = network
+        if self._trunk is not None:
+            self._trunk.to(device).eval()
         self._seen: tuple[int, Tensor, Tensor] | None = None
 
     @torch.inference_mode()
@@ -56,7 +61,10 @@ class Proposer:
         image, features = self._look(index, frame)
         size, grid = frame.shape[:2], (int(features.shape[1]), int(features.shape[2]))
         on, off = seeds(wish, size=(size[0], size[1]), grid=grid, features=features)
-        belief = grow(features, on, off)  # (h, w)
+        small = F.interpolate(image[None], grid, mode="area")[0]
+        belief = (
+            grow(features, small, on, off) if wish.box is None else fill(features, small, on, off)
+        )  # (h, w)
         return self._fit(belief, image, wish, on=on, size=(size[0], size[1]))
 
     def _look(self, index: int, frame: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -69,12 +77,12 @@ class Proposer:
         height, width = (max(1, round(side * scale / patch)) * patch for side in image.shape[1:])
         image = F.interpolate(image[None], (height, width), mode="bilinear", antialias=scale < 1)[0]
         grid = (height // CELL, width // CELL)
-        features = self._trunk(self._input(image)[None])[0].float()
-        features = F.normalize(
-            F.interpolate(features[None], grid, mode="bilinear", align_corners=False)[0], dim=0
-        )
-        lab = F.adaptive_avg_pool2d(rgb_to_lab(image, "exact"), grid)
-        self._seen = (index, image, torch.cat((features, _COLOUR * lab)))
+        cells = _COLOUR * F.adaptive_avg_pool2d(rgb_to_lab(image, "exact"), grid)
+        if self._trunk is not None:
+            features = self._trunk(self._input(image)[None]).float().flatten(0, 1)[None]
+            features = F.interpolate(features, grid, mode="bilinear", align_corners=False)[0]
+            cells = torch.cat((F.normalize(features, dim=0), cells))
+        self._seen = (index, image, cells)
         return self._seen[1:]
 
     def _input(self, image: Tensor) -> Tensor:
@@ -142,13 +150,7 @@ def _likely(features: Tensor, off: np.ndarray, box: tuple[slice, slice]) -> np.n
     """bool (h, w): the cells of a box that look least like what is around it, the middle first."""
     rows, columns = box
     height, width = rows.stop - rows.start, columns.stop - columns.start
-    reach_y, reach_x = max(2, height // 3), max(2, width // 3)
-    ring = np.zeros_like(off)
-    ring[
-        max(0, rows.start - reach_y) : rows.stop + reach_y,
-        max(0, columns.start - reach_x) : columns.stop + reach_x,
-    ] = True
-    ring &= off
+    ring = _around(~off)[0]
     inside = features[:, rows, columns].flatten(1)  # (C, n)
     y, x = np.mgrid[-1 : 1 : height * 1j if height > 1 else 1j, -1 : 1 : width * 1j if width > 1 else 1j]
     middle = torch.from_numpy(np.exp(-1.5 * (x**2 + y**2))).flatten().to(features)
@@ -169,18 +171,77 @@ def _likely(features: Tensor, off: np.ndarray, box: tuple[slice, slice]) -> np.n
     return result
 
 
-def grow(features: Tensor, on: np.ndarray, off: np.ndarray) -> Tensor:
-    """Belief (h, w) in [0, 1] that a cell is the object's: by how far it is from the seeds, over the frame and in features."""
-    device = features.device
+def grow(features: Tensor, picture: Tensor, on: np.ndarray, off: np.ndarray) -> Tensor:
+    """Belief (h, w) in [0, 1] that a cell is the object's, from clicks: by how far it is from both kinds, over the frame and in features.
+
+    features: (C, h, w). picture: float (3, h, w) in [0, 1]. on, off: bool (h, w).
+    """
     ways = _steps(features.cpu().numpy())
-    near_on, near_off = _geodesic(ways, on), _geodesic(ways, off)
-    like_on, like_off = (_nearest(features, torch.from_numpy(s).to(device)) for s in (on, off))
-    path_on, path_off = (torch.from_numpy(d).to(features) for d in (near_on, near_off))
-    logit = _PATH * (path_off - path_on) + _LIKE * (like_off - like_on)
-    belief = torch.sigmoid(logit)
-    belief[torch.from_numpy(on).to(device)] = 1
-    belief[torch.from_numpy(off).to(device)] = 0
+    path_on, path_off = (torch.from_numpy(_geodesic(ways, cells)).to(features) for cells in (on, off))
+    seeds_on, seeds_off = (torch.from_numpy(cells).to(features.device) for cells in (on, off))
+    like = _nearest(features, seeds_off) - _nearest(features, seeds_on)
+    belief = torch.sigmoid(_PATH * (path_off - path_on) + _LIKE * like)
+    return _settled(belief, picture, seeds_on, seeds_off)
+
+
+def fill(features: Tensor, picture: Tensor, on: np.ndarray, off: np.ndarray) -> Tensor:
+    """Belief (h, w) in [0, 1] that a cell is the object's, from a box: each cell goes to the nearer of two sets of means.
+
+    They are of the cells that are taken for the object and of those around it, in turn with the belief (as GrabCut does it with
+    colours: Rother, Kolmogorov and Blake, SIGGRAPH 2004). Arguments as `grow` has them; off is all that is outside.
+    """
+    seeds_on, outside = (torch.from_numpy(cells).to(features.device) for cells in (on, off))
+    ring, middle = (torch.from_numpy(cells).to(features.device) for cells in _around(~off))
+    cells, found, belief = features.flatten(1).T, seeds_on, seeds_on.float()
+    for turn in range(_TURNS):
+        beside = ring | (~outside & ~found) if turn else ring
+        if not beside.any():
+            beside = ~found
+        near = [
+            torch.cdist(cells, _means(cells[part.flatten()], count)).min(1)[0]
+            for part, count in ((found, 6), (beside, 10))
+        ]
+        logit = _UNLIKE * (near[1] - near[0]).reshape(found.shape) + middle.to(features)
+        belief = _settled(torch.sigmoid(logit), picture, seeds_on & (logit > 0), outside)
+        found = belief > 0.5
+        if found.sum() < 4:
+            found = seeds_on
     return belief
+
+
+def _settled(belief: Tensor, picture: Tensor, on: Tensor, off: Tensor) -> Tensor:
+    """A belief (h, w) that follows the picture's edges and keeps to what is sure."""
+    sure = belief.masked_fill(on, 1).masked_fill(off, 0)
+    smooth = guided_filter(picture, sure[None], radius=2, eps=1e-3)[0].clamp(0, 1)
+    return smooth.masked_fill(on, 1).masked_fill(off, 0)
+
+
+def _around(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of a box, bool (h, w): a ring around it, and how much its middle is favoured over its border, float (h, w)."""
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    reach_y, reach_x = max(2, (bottom - top) // 3), max(2, (right - left) // 3)
+    ring = np.zeros_like(inside)
+    ring[max(0, top - reach_y) : bottom + reach_y, max(0, left - reach_x) : right + reach_x] = True
+    y, x = np.indices(inside.shape) + 0.5
+    off_centre = np.maximum(
+        abs(2 * y - top - bottom) / (bottom - top), abs(2 * x - left - right) / (right - left)
+    )
+    return ring & ~inside, 0.6 - off_centre**2
+
+
+def _means(points: Tensor, count: int) -> Tensor:
+    """(n, C) -> (count or fewer, C): k-means, begun at points far from one another."""
+    first = torch.cdist(points, points.mean(0, keepdim=True))[:, 0].argmin()
+    means = points[first][None]
+    for _ in range(min(count, len(points)) - 1):
+        means = torch.cat((means, points[torch.cdist(points, means).min(1)[0].argmax()][None]))
+    for _ in range(6):
+        nearest = torch.cdist(points, means).argmin(1)
+        sums = torch.zeros_like(means).index_add_(0, nearest, points)
+        sizes = torch.bincount(nearest, minlength=len(means))[:, None]
+        means = torch.where(sizes > 0, sums / sizes.clamp(min=1), means)
+    return means
 
 
 def _nearest(features: Tensor, chosen: Tensor) -> Tensor:
@@ -273,6 +334,7 @@ def connected(mask: np.ndarray, touched: np.ndarray) -> np.ndarray:
 _COLOUR = 0.5  # weight of Lab beside features of unit length
 _CORE = 0.3  # part of a box that is taken for the object
 _STEP = 0.02  # what a step costs beside the difference of the cells
-_PATH, _LIKE = 2.0, 4.0
+_PATH, _LIKE, _UNLIKE = 1.0, 4.0, 12.0  # weights of way and likeness
+_TURNS = 2
 _FAR = 1e3
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

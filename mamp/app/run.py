@@ -65,7 +65,12 @@ def prepare(studio: Studio, *, port: int | None = None) -> tuple[uvicorn.Server,
     number, key = listening.getsockname()[1], secrets.token_urlsafe(16)
     app = build(studio, key=key, hosts={f"{HOST}:{number}", f"localhost:{number}"})
     config = uvicorn.Config(
-        app, log_level="error", access_log=False, lifespan="off", timeout_graceful_shutdown=1
+        app,
+        log_level="error",
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+        timeout_keep_alive=300,
     )
     return uvicorn.Server(config), listening, f"http://{HOST}:{number}/?key={key}"
 
@@ -82,6 +87,7 @@ def _listen(port: int | None) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((HOST, port))
+        listening.listen(128)  # whoever comes before the server runs waits
     except (OSError, OverflowError) as error:
         listening.close()
         reason = getattr(error, "strerror", None) or str(error)

@@ -6,6 +6,7 @@ Frames are named by their number in the project's own list; no path comes from a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import time
@@ -72,6 +73,7 @@ def build(studio: Studio, *, key: str, hosts: set[str]) -> Gate:
         ("POST", "/api/export", routes.export),
         ("GET", "/api/export/{kind}", routes.download),
         ("POST", "/api/take", routes.take),
+        ("POST", "/api/leave", routes.leave),
         ("PUT", "/api/video", routes.drop),
     ]
     app = Starlette(routes=[Route(path, _told(do), methods=[method]) for method, path, do in table])
@@ -119,7 +121,7 @@ class Routes:
         held = self._studio.holds(tab)
         deadline = time.monotonic() + min(PATIENCE, float(_whole(request.query_params.get("wait", "0"))))
         while self._studio.version <= since and time.monotonic() < deadline:
-            if self._studio.holds(tab) != held:
+            if self._studio.holds(tab) != held or await request.is_disconnected():
                 break
             await asyncio.sleep(0.04)
         told = await run_in_threadpool(self._studio.told, tab)
@@ -244,6 +246,11 @@ class Routes:
         self._studio.take(request.headers.get("x-mamp-tab", "")[:64])
         return self._done()
 
+    async def leave(self, request: Request) -> Response:
+        """This tab was closed."""
+        self._studio.leave(request.headers.get("x-mamp-tab", "")[:64])
+        return self._done()
+
     async def drop(self, request: Request) -> Response:
         """A video file that was dropped on the page; the name's ending is all that is taken of its name."""
         self._yours(request)
@@ -252,11 +259,23 @@ class Routes:
         suffix = Path(request.query_params.get("name", "")).suffix.lower()
         if suffix not in VIDEO_SUFFIXES:
             raise Refused(400, f"this is no video file; drop one of {', '.join(sorted(VIDEO_SUFFIXES))}")
-        folder = self._studio.uploads
+        folder = self._studio.dropped()
+        video = folder / f"video{suffix}"
         await run_in_threadpool(make_folder, folder)
-        most = min(LARGEST_VIDEO, self._studio.room(folder) - _SPARE)
-        with whole(folder / f"video{suffix}") as partial, partial.open("wb") as file:
-            size = 0
+        try:
+            await self._receive(request, video, most=min(LARGEST_VIDEO, self._studio.room(folder) - _SPARE))
+            await run_in_threadpool(self._studio.open, video, folder)
+        except BaseException:
+            video.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+            raise
+        return self._done()
+
+    async def _receive(self, request: Request, file: Path, *, most: int) -> None:
+        """The request's body into a file, whole or not at all."""
+        size = 0
+        with whole(file) as partial, partial.open("wb") as writing:
             async for part in request.stream():
                 size += len(part)
                 if size > most:
@@ -264,9 +283,7 @@ class Routes:
                         413,
                         f"the video is larger than {most // MB} MB; start `mamp app VIDEO` with its file instead",
                     )
-                await run_in_threadpool(file.write, part)
-        await run_in_threadpool(self._studio.open, folder / f"video{suffix}")
-        return self._done()
+                await run_in_threadpool(writing.write, part)
 
     # -- checks
 

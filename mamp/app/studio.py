@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import shutil
 import threading
 import time
@@ -21,6 +22,7 @@ from mamp.data.masks import PALETTE
 from mamp.errors import UserError
 from mamp.segmentation.model import Model
 
+HOME = Path("runs/app")  # of projects without a folder of their own
 ABSENT = 8.0  # seconds without a word from the tab that may draw, after which another one may
 
 
@@ -41,15 +43,19 @@ class Studio:
         self._guard = threading.Lock()
         self._proposing = threading.Lock()
         self._tab, self._seen = "", 0.0
+        self._left: list[str] = []  # tabs that were closed; a question of theirs may still be waiting
         self._proposer = Proposer(model.network, model.config.method, model.device)
 
     # -- the video
 
-    def open(self, video: Path) -> None:
-        """Begin with a video, or go on with the project of an earlier time. UserError when it cannot be read or worked on."""
+    def open(self, video: Path, folder: Path | None = None) -> None:
+        """Begin with a video, or go on with the project of an earlier time. UserError when it cannot be read or worked on.
+
+        folder: of the project, by default the one given as `out`, or runs/app/NAME.
+        """
         source = open_frames(video, bad_frame=self.model.config.evaluate.bad_frame)
         name = video.resolve().stem if video.is_file() else video.resolve().name
-        folder = self.out or Path("runs/app") / name
+        folder = folder or self.out or HOME / name
         if video.is_dir() and folder.resolve() == video.resolve():
             raise UserError(f"--out {folder} is the video itself; choose another folder")
         project = Project(folder, source)
@@ -57,7 +63,7 @@ class Studio:
             project.add_object()
         self.close()
         self._source, self.project = source, project
-        self.view = View(_another(source))
+        self.view = View(_another(source), _another(source))
         self.engine = Engine(
             project, _another(source), self.model.segmenter, kept_mb=self._kept_mb, changed=self.changed
         )
@@ -73,10 +79,11 @@ class Studio:
             self.project.close()
         self.project = self.engine = self.view = None
 
-    @property
-    def uploads(self) -> Path:
-        """Where videos that were dropped on the page are put."""
-        return self.out or Path("runs/app/dropped")
+    def dropped(self) -> Path:
+        """A folder for a video that was dropped on the page, and its project: `out`, or a new one."""
+        if self.out is not None:
+            return self.out
+        return next(place for n in itertools.count(1) if not (place := HOME / f"dropped-{n}").exists())
 
     @staticmethod
     def room(folder: Path) -> int:
@@ -133,7 +140,7 @@ class Studio:
         """Whether this tab may change things: the first one, until it is silent or another takes over."""
         now = time.monotonic()
         with self._guard:
-            if tab and (self._tab in ("", tab) or now - self._seen > ABSENT):
+            if tab and tab not in self._left and (self._tab in ("", tab) or now - self._seen > ABSENT):
                 self._tab, self._seen = tab, now
             return bool(tab) and self._tab == tab
 
@@ -142,6 +149,13 @@ class Studio:
         with self._guard:
             self._tab, self._seen = tab, time.monotonic()
         self.changed()
+
+    def leave(self, tab: str) -> None:
+        """Another tab may draw at once, if this one did."""
+        with self._guard:
+            if self._tab == tab:
+                self._tab = ""
+            self._left = [*self._left[-15:], tab]
 
     # -- what the page asks for
 

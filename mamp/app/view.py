@@ -17,17 +17,21 @@ KEPT = 64_000_000  # bytes of JPEGs
 
 
 class View:
-    """The frames of one video for the page. State: an open decoder that one thread uses at a time, and the JPEGs asked for last."""
+    """The frames of one video for the page. State: a decoder for frames and one for thumbnails, each used by one thread at a time, and
+    the JPEGs asked for last.
+    """
 
-    def __init__(self, source: FrameSource) -> None:
-        self._source, self._guard = source, threading.Lock()
+    def __init__(self, source: FrameSource, thumbs: FrameSource) -> None:
+        self._decoders = {False: (source, threading.Lock()), True: (thumbs, threading.Lock())}
+        self._guard = threading.Lock()
         self._made: OrderedDict[tuple[int, bool], bytes] = OrderedDict()
         self._bytes = 0
 
-    def pixels(self, index: int) -> np.ndarray:
+    def pixels(self, index: int, *, thumb: bool = False) -> np.ndarray:
         """Frame `index`, uint8 (H, W, 3); UserError when it cannot be read."""
-        with self._guard:
-            return self._source[index]
+        source, guard = self._decoders[thumb]
+        with guard:
+            return source[index]
 
     def jpeg(self, index: int, *, thumb: bool = False) -> bytes:
         """Frame `index` as a JPEG; UserError when it cannot be read."""
@@ -35,12 +39,14 @@ class View:
             if (index, thumb) in self._made:
                 self._made.move_to_end((index, thumb))
                 return self._made[index, thumb]
-            made = encoded(self._source[index], THUMB if thumb else SIDE, quality=75 if thumb else 92)
-            self._made[index, thumb] = made
-            self._bytes += len(made)
+        made = encoded(self.pixels(index, thumb=thumb), THUMB if thumb else SIDE, quality=75 if thumb else 92)
+        with self._guard:
+            if (index, thumb) not in self._made:
+                self._made[index, thumb] = made
+                self._bytes += len(made)
             while self._bytes > KEPT:
                 self._bytes -= len(self._made.popitem(last=False)[1])
-            return made
+        return made
 
 
 def encoded(frame: np.ndarray, side: int, *, quality: int) -> bytes:

@@ -14,6 +14,7 @@ from mamp.cli import main
 from mamp.data.frames import open_frames
 from mamp.data.masks import read_mask
 from mamp.errors import UserError
+from mamp.segmentation.model import load
 
 
 def run(engine: Engine, index: int, direction="forward") -> None:
@@ -171,6 +172,17 @@ def test_a_twin_goes_on_as_the_first_one_does(model, drawn, video):
     for frame in frames[2:]:
         np.testing.assert_array_equal(segmenter.step(frame), other.step(frame))
     assert segmenter.ids == [1, 2] and twin.ids == [1, 2, 3]
+
+
+def test_a_method_that_keeps_more_than_features_has_no_twin_and_is_stepped_again(
+    project, small_weights, drawn, video
+):
+    model = load(small_weights, device="cpu", overrides=[*QUICK, "method.motion.source=coarse"])
+    engine = Engine(project, open_frames(video), model.segmenter)
+    project.draw(0, drawn)
+    run(engine, 0)
+    run(engine, 5)
+    assert engine.status.replayed == 5 and engine.status.done == 2
 
 
 def test_unsureness_is_that_of_the_worst_object():

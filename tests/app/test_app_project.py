@@ -110,6 +110,16 @@ def test_names_are_one_short_line(project):
         project.rename(1, " \n ")
 
 
+def test_in_a_long_video_what_is_known_of_frames_is_not_written_for_each(project, drawn, video):
+    project._took, project._saved = 1e6, time.monotonic()  # as if that took long
+    project.write(1, drawn, kind="forward", unsure=0.5)
+    assert "00001" not in (project.folder / "project.json").read_text()
+    project.save()
+    again = reopened(project, video)
+    assert again.frame(1).unsure == 0.5
+    again.close()
+
+
 def test_one_process_at_a_time(project, video):
     code = (
         "import sys; from pathlib import Path\nfrom mamp.app.project import Project\nfrom mamp.data.frames import open_frames\n"

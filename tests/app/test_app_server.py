@@ -194,7 +194,14 @@ def test_a_second_tab_looks_and_may_take_over(opened, drawn, monkeypatch):
     two.post("/api/take")
     assert two.put("/api/masks/0", content=bytes(BYTES)).status_code == 200
     assert one.put("/api/masks/0", content=bytes(BYTES)).status_code == 423
-    monkeypatch.setattr(studio, "ABSENT", 0.0)  # the second one is gone
+    two.post("/api/leave")
+    assert one.put("/api/masks/0", content=bytes(BYTES)).status_code == 200
+    three = browser(opened, tab="three")
+    assert not three.get("/api/state?tab=three").json()["yours"]
+    monkeypatch.setattr(studio, "ABSENT", 0.0)  # the first one says nothing any more
+    assert three.get("/api/state?tab=three").json()["yours"]
+    monkeypatch.setattr(studio, "ABSENT", 8.0)
+    three.post("/api/leave")
     assert one.put("/api/masks/0", content=bytes(BYTES)).status_code == 200
 
 
@@ -213,7 +220,7 @@ def test_a_dropped_video_is_opened(empty, tmp_path):
     answer = page.put("/api/video?name=../../my%20film.MP4", content=(tmp_path / "a.mp4").read_bytes())
     assert answer.status_code == 200
     assert state(page)["names"] == ["00000", "00001", "00002"]
-    assert [p.name for p in empty.uploads.glob("*.mp4")] == ["video.mp4"]
+    assert [p.name for p in empty.out.glob("*.mp4")] == ["video.mp4"]
     assert page.put("/api/video?name=b.mp4", content=b"").status_code == 409
 
 
@@ -224,5 +231,5 @@ def test_a_wrong_or_huge_file_is_refused_and_leaves_nothing(empty, monkeypatch):
         assert answer.status_code == 400 and words in answer.json()["error"]
     monkeypatch.setattr(server, "LARGEST_VIDEO", 50)
     assert page.put("/api/video?name=a.mkv", content=b"x" * 100).status_code == 413
-    assert not list(empty.uploads.glob("*.mkv")) and not list(empty.uploads.glob(".*.partial"))
+    assert not empty.out.exists()
     assert state(page)["video"] is None

@@ -233,7 +233,7 @@ const surface = new Surface($("canvas"), {
     const found = new Uint8Array(await answer.arrayBuffer());
     if (index !== at) return;
     surface.suggest(wish, found);
-    say(found.some((v) => v) ? "Click on to add, Shift-click beside it to take away; then brush the rest." : "Nothing was found there; click elsewhere, or draw it.");
+    say(found.some((v) => v) ? "Click on it to add, Shift-click beside it to take away; brush the rest." : "Nothing was found there; click elsewhere, or draw it.");
   },
 });
 
@@ -303,6 +303,7 @@ function choose(id) {
 }
 
 function tool(name) {
+  say("");
   surface.drop();
   surface.tool = name;
   render();
@@ -527,6 +528,8 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("keyup", (event) => {
   if (event.key === "h") (surface.hidden = false), surface.redraw();
 });
+window.addEventListener("pageshow", (event) => event.persisted && location.reload());
+window.addEventListener("pagehide", () => fetch("/api/leave", { method: "POST", keepalive: true, headers: { "x-mamp-key": KEY, "x-mamp-tab": TAB } }).catch(() => {}));
 window.addEventListener("beforeunload", (event) => unsaved.size && event.preventDefault());
 
 // ---------------------------------------------------------------- a video that is dropped here

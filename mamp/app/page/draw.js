@@ -1,6 +1,7 @@
 // The frame, its label map, and the tools that change it. Knows nothing of the server.
 
 const TINT = 0.5; // of a mask over the frame, as in the films
+const HISTORY = 48e6; // bytes of what can be undone in a frame
 
 export class Surface {
   // canvas: where it shows. on.change(index) follows a finished edit; on.suggest(wish) asks for a mask; on.refuse() is called
@@ -242,8 +243,9 @@ export class Surface {
     const past = this.past();
     past.done.push({ box, before: this.copy(box, before), after: this.copy(box) });
     past.undone = [];
-    if (past.done.length > 60) past.done.shift();
-    if (this.history.size > 40) this.history.delete(this.history.keys().next().value);
+    let bytes = past.done.reduce((sum, step) => sum + 2 * step.before.length, 0);
+    while (past.done.length > 1 && (past.done.length > 60 || bytes > HISTORY)) bytes -= 2 * past.done.shift().before.length;
+    if (this.history.size > 12) this.history.delete(this.history.keys().next().value);
     this.on.change(this.index);
   }
 

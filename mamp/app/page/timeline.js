@@ -45,14 +45,22 @@ export class Timeline {
         const picture = new Image();
         picture.alt = "";
         picture.draggable = false;
-        picture.src = this.thumb(Math.floor(((i + 0.5) * this.count) / wanted));
         return picture;
       }));
+      this.load(0, wanted);
     }
     const ratio = window.devicePixelRatio || 1;
     this.strip.width = Math.round(this.strip.clientWidth * ratio);
     this.strip.height = Math.round(this.strip.clientHeight * ratio);
     this.draw();
+  }
+
+  // one after another: a browser has few connections, and the frame itself comes first
+  load(i, wanted) {
+    const picture = this.thumbs.children[i];
+    if (!picture || wanted !== this.shown) return;
+    picture.onload = picture.onerror = () => this.load(i + 1, wanted);
+    picture.src = this.thumb(Math.floor(((i + 0.5) * this.count) / wanted));
   }
 
   go(index) {
