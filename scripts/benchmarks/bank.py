@@ -4,8 +4,8 @@
 
 Small frames of noise that drifts, with new noise coming in all the time, so that most cells are new and the banks are always full; a narrow
 network with random weights carries the masks. Printed at each tenth of the video: the process's memory, the most cells there were in all
-banks together after any frame up to then, and the speed since
-the tenth before, in frames a second of processor time, which other work on the machine changes little.
+banks together after any frame up to then, and the speed since the tenth before, in frames a second of processor time, which other work on
+the machine changes little.
 """
 
 from __future__ import annotations
