@@ -121,7 +121,7 @@ def measure(sequence: Sequence, model: Model, *, frames: int | None) -> dict[str
             for index in places[1:]:
                 work.engine.edit(index, lambda i=index: work.project.draw(i, work.truth[i].astype(np.uint8)))
             if corrected == 1:
-                work.run(1)
+                work.run(1)  # later ones begin before all that earlier ones changed
             stepped = work.correct(places[0])
             scores = work.scores()
             rows["even"].append(middle(scores))
@@ -129,9 +129,6 @@ def measure(sequence: Sequence, model: Model, *, frames: int | None) -> dict[str
                 rest = slice(places[0] + 1, None)
                 mid = {"frame": places[0], "frames": count, "stepped": stepped, "before": middle(first), "after": middle(scores),
                        "rest_before": float(first[rest].mean()), "rest_after": float(scores[rest].mean())}  # fmt: skip
-            if corrected > 1:
-                work.run(1)
-                rows["even"][-1] = middle(work.scores())
         work.project.close()
     return {
         "J&F": rows, "chosen": chosen, "mid": mid, "rank": rank(unsure[1:], 1 - first[1:]),
