@@ -120,7 +120,8 @@ def _own_weights(
     weights: Path | str | None, overrides: Sequence[str], *, dataset: str
 ) -> tuple[torch.nn.Module, configs.Config, stored.Weights] | None:
     """Network, config and weights of a method that needs none of its own: it has others', or takes another method's trunk."""
-    if weights is not None and configs.named_method(overrides) is None:
+    named = configs.named_method(overrides)
+    if weights is not None and (named is None or not hasattr(methods.get(named), "on_trunk")):
         return None  # the weights say whose they are, and which settings there are
     config = configs.load(None, overrides, dataset=dataset)
     package = methods.get(config.method.name)
@@ -128,7 +129,7 @@ def _own_weights(
         network = fold_batch_norms(package.build_pretrained(config.method))
         method = config.method.model_dump(mode="json")
         return network, config, stored.Weights(Path("own"), network.state_dict(), method)
-    if weights is None or not hasattr(package, "on_trunk"):
+    if weights is None:
         return None
     found = stored.read(weights)
     trunk = configs.load(None, base={"method": found.method}).method

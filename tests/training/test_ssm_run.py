@@ -43,7 +43,7 @@ def test_a_run_that_goes_on_has_the_same_end_and_its_weights_segment(tmp_path, s
     train(settings("train.steps=4"), tmp_path / "halves", device="cpu", quiet=True)
     assert same_end(tmp_path / "whole", tmp_path / "halves")
     assert last_state(tmp_path / "whole")["step"] == 4
-    sizes = ["method.propagation.input_size=[64, 64]"]
+    sizes = ["method.name=ssm", "method.propagation.input_size=[64, 64]"]  # too small for the default network
     segmenter = load(tmp_path / "whole", device="cpu", overrides=sizes).segmenter()
     frames = [np.asarray(Image.open(file)) for file in sorted((world / "JPEGImages" / "ant").glob("*.png"))]
     first = read_mask(world / "Annotations" / "ant" / "00000.png")
