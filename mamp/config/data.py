@@ -83,10 +83,11 @@ class Moves(Section):
     shear: float = Field(0.0, ge=0, le=60, description="sheared by up to so many degrees")
     crop: tuple[float, float] = Field(
         (1.0, 1.0),
-        description="random resized crop: smallest and largest part of the area; what is cut out is stretched to data.size",
+        description="random resized crop: smallest and largest part of the area; what is cut out is stretched to data.size, with fit=letterbox to data.box",
     )
     ratio: tuple[float, float] = Field(
-        (1.0, 1.0), description="random resized crop: smallest and largest width over height"
+        (1.0, 1.0),
+        description="random resized crop: smallest and largest width over height, those of the whole frame being 1",
     )
     warp: float = Field(
         0.0,

@@ -108,7 +108,7 @@ def _runs(counts: list[int], size: tuple[int, int]) -> np.ndarray:
 
 
 def _numbers(text: str) -> list[int]:
-    """Run lengths from pycocotools's string: five bits a character, from the third on the difference to the one before the last."""
+    """Run lengths from pycocotools's string: five bits a character, from the fourth on the difference to the one before the last."""
     counts: list[int] = []
     value = shift = 0
     for character in text.encode("ascii"):

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from mamp.data.datasets import Sequence as Video
 from mamp.data.datasets import open_dataset
 from mamp.data.lists import image_files, read_meta, read_text
+from mamp.data.masks import open_mask
 from mamp.errors import UserError
 from mamp.files import make_folder, write_text
 
@@ -131,8 +131,7 @@ def _meta(base: Path) -> Path:
 
 def _values(file: Path) -> list[int]:
     """Values other than 0 in a mask's file as it is, of its first channel."""
-    with Image.open(file) as image:
-        pixels = np.asarray(image)
+    pixels = np.asarray(open_mask(file))
     return [int(i) for i in np.unique(pixels[..., 0] if pixels.ndim == 3 else pixels) if i]
 
 

@@ -39,7 +39,7 @@ def read_mask(path: Path | str, *, size: tuple[int, int] | None = None, void: bo
     Raises UserError for a file that is missing, damaged, of another size or no mask (a photograph, soft edges).
     """
     path = Path(path)
-    labels = _labels(path, _open(path))
+    labels = _labels(path, open_mask(path))
     if size is not None and labels.shape != tuple(size):
         raise UserError(
             f"mask {path} is {labels.shape[1]}x{labels.shape[0]} but its frame is {size[1]}x{size[0]}; give a mask of the frame's size"
@@ -76,7 +76,7 @@ def read_palette_mask(path: Path | str) -> np.ndarray:
     Raises UserError for a file that is missing, damaged or of another kind. 255, void, is kept.
     """
     path = Path(path)
-    image = _open(path)
+    image = open_mask(path)
     if image.format != "PNG" or image.mode != "P":
         raise UserError(
             f"mask {path} is no palette PNG (format {image.format}, pixels {image.mode}); write it again with mamp.data.masks.write_mask"
@@ -98,7 +98,8 @@ def object_ids(labels: np.ndarray) -> list[int]:
     return [int(i) for i in np.unique(labels) if i != 0]
 
 
-def _open(path: Path) -> Image.Image:
+def open_mask(path: Path) -> Image.Image:
+    """The image in a mask's file, decoded; UserError when it is missing, damaged or a JPEG."""
     try:
         with Image.open(path) as image:
             image.load()

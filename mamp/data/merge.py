@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from mamp.data.lists import entries, natural_key, subfolders
-from mamp.data.masks import write_mask
+from mamp.data.masks import open_mask, write_mask
 from mamp.errors import UserError
 from mamp.files import make_folder
 from mamp.progress import Progress
@@ -90,15 +89,10 @@ def merge_scores(scores: np.ndarray, ids: Sequence[int], *, how: str) -> np.ndar
 
 def read_grey(file: Path) -> np.ndarray:
     """uint8 (H, W) of an 8-bit grey image; UserError when it is none."""
-    try:
-        with Image.open(file) as image:
-            if image.mode not in ("L", "1"):
-                raise UserError(f"{file} has the pixel format {image.mode}; give 8-bit grey masks")
-            return np.asarray(image.convert("L"))
-    except UserError:
-        raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{file} cannot be read as an image ({error}); write it again") from None
+    image = open_mask(file)
+    if image.mode not in ("L", "1"):
+        raise UserError(f"{file} has the pixel format {image.mode}; give 8-bit grey masks")
+    return np.asarray(image.convert("L"))
 
 
 def _objects(video: Path, folders: Sequence[Path]) -> dict[int, dict[str, Path]]:

@@ -11,20 +11,6 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class ClipSpec:
-    """What one training sample of a method is.
-
-    frames: T, frames per sample, in the order the task wants them.
-    masks: whether label maps come with the frames.
-    size: (H, W) of the batch after `TrainingTask.prepare`, in pixels.
-    """
-
-    frames: int
-    masks: bool
-    size: tuple[int, int]
-
-
-@dataclass(frozen=True)
 class Batch:
     """One batch as the loader makes it, on the device once the engine has moved it.
 
@@ -56,10 +42,10 @@ class Batch:
 class TrainingTask(nn.Module):
     """What is learnt; holds the network, and the engine wraps it as a whole.
 
-    clip: what a sample is. model: the network, which is what weights are.
+    frames: T, the frames of a clip, in the order in which `prepare` wants them. model: the network, which is what weights are.
     """
 
-    clip: ClipSpec
+    frames: int
     model: nn.Module
 
     def begin(self) -> str | None:

@@ -49,6 +49,18 @@ class SupervisedTask(TrainingTask):
         return [group]
 
 
+def painted(frames: Tensor, rows: Sequence[Tensor]) -> Tensor:
+    """uint8 (3, rows*H, T*W): the normalised frames (T, 3, H, W) of a clip in grey, under each of the label maps (T, H, W)."""
+    from mamp.data.masks import PALETTE
+
+    palette = torch.from_numpy(PALETTE.copy()).to(frames.device).float() / 255
+    grey = frames.mean(1, keepdim=True)
+    grey = (grey - grey.amin()) / (grey.amax() - grey.amin()).clamp(min=1e-6)
+    seen = [0.5 * grey + 0.5 * palette[labels.long()].movedim(-1, 1) for labels in rows]  # (T, 3, H, W) each
+    picture = torch.cat([torch.cat(list(row), dim=-1) for row in seen], dim=-2)
+    return (picture.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+
+
 def renamed(name: str, rules: Sequence[tuple[str, str]]) -> str:
     """A published entry's name -> ours, by all (pattern, replacement) in turn."""
     for pattern, ours in rules:

@@ -12,8 +12,6 @@ from mamp import config as configs
 from mamp.config import Config
 from mamp.errors import UserError
 
-PICTURES = {"step": "preview"}  # what TensorBoard calls previews/step-NNNNNNNN.png
-
 
 class Board:
     """An open event file, which is given to the system with every entry.
@@ -40,7 +38,7 @@ class Board:
 
     def show(self, name: str, picture: np.ndarray, step: int) -> None:
         """A picture uint8 (H, W, 3)."""
-        self._writer.add_image(PICTURES.get(name, name), picture, step, dataformats="HWC")
+        self._writer.add_image(name, picture, step, dataformats="HWC")
         self._writer.flush()
 
     def close(self, *, well: bool) -> None:

@@ -60,7 +60,7 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
         videos, aside = hold_aside(found, config.validation.share)
         census = counted.of(videos, among=found)
         task = methods.get(config.method.name).build_task(config)
-        plan = ClipPlan(census, config.data, frames=task.clip.frames, batch=knobs.batch, seed=knobs.seed)
+        plan = ClipPlan(census, config.data, frames=task.frames, batch=knobs.batch, seed=knobs.seed)
         steps = _count_steps(plan, config)
         _tell_census(census, plan, config, tell)
         if aside:

@@ -15,12 +15,14 @@ import numpy as np
 from PIL import Image
 
 from mamp.config import Config
+from mamp.errors import UserError
 from mamp.progress import say
 from mamp.training.board import Board
 from mamp.training.folder import RunFolder
 from mamp.training.wandb_run import first_line, open_run
 
 TIMEOUT = 60.0  # seconds that wandb may take to begin, and to send the rest at the end
+PICTURES = {"step": "preview"}  # what sinks call previews/step-NNNNNNNN.png
 
 
 class Sink(Protocol):
@@ -83,13 +85,15 @@ class Tracker:
     def picture(self, name: str, picture: np.ndarray, *, step: int) -> None:
         """uint8 (H, W, 3) as previews/NAME-NNNNNNNN.png, and the sinks'."""
         self.folder.write_picture(picture, step=step, name=name)
-        self._each(lambda sink: sink.show(name, picture, step))
+        self._each(lambda sink: sink.show(PICTURES.get(name, name), picture, step))
 
     def _open(self, name: str, begin: Callable[[], Sink | None]) -> None:
         try:
             with _apart():
                 sink = begin()
-        except OSError as error:
+        except UserError:
+            raise
+        except Exception as error:
             _warn(name, error)
             return
         if sink is not None:
@@ -120,7 +124,7 @@ def _catch_up(sink: Sink, run: Path, step: int) -> None:
 
 def _show_file(sink: Sink, name: str, path: Path, step: int) -> None:
     with Image.open(path) as image:
-        sink.show(name, np.asarray(image.convert("RGB")), step)
+        sink.show(PICTURES.get(name, name), np.asarray(image.convert("RGB")), step)
 
 
 def _entries(log: Path) -> list[dict[str, Any]]:

@@ -241,6 +241,10 @@ def moved(part: Batch, data: DataConfig, generator: torch.Generator) -> Batch:
 
 def _optimizer(task: TrainingTask, train: TrainConfig, *, fused: bool) -> torch.optim.Optimizer:
     groups = task.parameter_groups()
+    if train.weight_decay and any(group.get("weight_decay") for group in groups):
+        raise UserError(
+            "train.weight_decay, which is AdamW's, and method.training.weight_decay, an L2 term, are both set; set one of them to 0"
+        )
     knobs: dict[str, Any] = {"lr": train.lr, "betas": train.betas, "fused": fused or None}
     if train.weight_decay:
         return torch.optim.AdamW(groups, **knobs, weight_decay=train.weight_decay)

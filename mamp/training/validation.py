@@ -71,7 +71,7 @@ class Validator:
             before = random_state()
             self._plain = methods.get(config.method.name).build_task(_without_augmentation(config))
             set_random_state(before)
-            self._plan = _plan(config, aside, frames=self._plain.clip.frames)
+            self._plan = _plan(config, aside, frames=self._plain.frames)
 
     def due(self, step: int, *, last: bool, epoch: int | None = None) -> bool:
         """Whether figures are wanted after `step`, with which epoch number `epoch` (from 1) ends, if one does."""

@@ -18,7 +18,6 @@ from mamp.files import write_text
 from mamp.progress import say
 
 Mode = Literal["disabled", "offline", "online"]
-PICTURES = {"step": "preview"}  # what wandb calls previews/step-NNNNNNNN.png
 
 
 class WandbRun:
@@ -38,7 +37,7 @@ class WandbRun:
         import wandb
 
         if step >= self._run.step:
-            self._run.log({PICTURES.get(name, name): wandb.Image(picture)}, step=step)
+            self._run.log({name: wandb.Image(picture)}, step=step)
 
     def close(self, *, well: bool) -> None:
         """well: no error ended the run."""

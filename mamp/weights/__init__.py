@@ -111,7 +111,13 @@ def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{source} holds no state dict; give a published checkpoint of {method}")
     state = {name.removeprefix("module."): value for name, value in state.items()}
-    ours, config = methods.get(method).from_published(state)
+    try:
+        ours, config = methods.get(method).from_published(state)
+    except (ValueError, IndexError, ArithmeticError) as error:  # shapes that no network has
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{source} has entries of shapes that no {method} network has ({reason}); give a published checkpoint of {method}"
+        ) from None
     provenance = {
         "converted_from": source.name,
         "entries": len(ours),

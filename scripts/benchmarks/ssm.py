@@ -20,6 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch  # noqa: E402
+from machine import processor  # noqa: E402
 
 from mamp import config, methods  # noqa: E402
 from mamp.files import MB  # noqa: E402
@@ -53,7 +54,7 @@ def main() -> None:
         clock=time.process_time if args.cpu_time else time.perf_counter,
     )
     print(
-        f"{args.backbone}, frames {size[0]}x{size[1]}, crops {crops[0]}x{crops[1]}, {torch.get_num_threads()} threads"
+        f"{processor()}, {args.backbone}, frames {size[0]}x{size[1]}, crops {crops[0]}x{crops[1]}, {torch.get_num_threads()} threads"
     )
     for name, value in figures.items():
         print(f"{name:32s} {value:.4g}")

@@ -20,6 +20,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch  # noqa: E402
+from machine import processor  # noqa: E402
 
 from mamp import config, methods  # noqa: E402
 from mamp.files import MB  # noqa: E402
@@ -49,7 +50,9 @@ def main() -> None:
         long=200 if args.quick else 1000,
         clock=time.process_time if args.cpu_time else time.perf_counter,
     )
-    print(f"{args.backbone}, {size[0]}x{size[1]}, {OBJECTS} objects, {torch.get_num_threads()} threads")
+    print(
+        f"{processor()}, {args.backbone}, {size[0]}x{size[1]}, {OBJECTS} objects, {torch.get_num_threads()} threads"
+    )
     for name, value in figures.items():
         print(f"{name:32s} {value:.4g}")
     if args.json:

@@ -68,6 +68,19 @@ def test_davis_2016_keeps_the_grey_of_its_files(tmp_path):
     assert {record.object_index for record in make_index("davis2016", root, "val")} == {255}
 
 
+def test_a_damaged_mask_of_davis_2016_is_named(tmp_path):
+    root = tmp_path / "DAVIS"
+    frames(root / "JPEGImages" / "480p" / "ant", ("00000",))
+    mask(root / "Annotations" / "480p" / "ant", "00000")
+    (root / "Annotations" / "480p" / "ant" / "00000.png").write_bytes(b"none")
+    (root / "ImageSets" / "480p").mkdir(parents=True)
+    (root / "ImageSets" / "480p" / "val.txt").write_text(
+        "/JPEGImages/480p/ant/00000.jpg /Annotations/480p/ant/00000.png"
+    )
+    with pytest.raises(UserError, match=r"00000\.png is damaged"):
+        make_index("davis2016", root, "val")
+
+
 def test_a_late_object_of_youtube_begins_at_its_own_first_frame(tmp_path):
     base = tmp_path / "valid"
     names = ("00000", "00005", "00010")

@@ -80,5 +80,5 @@ def test_a_damaged_or_coloured_mask_is_named(tmp_path):
     with pytest.raises(UserError, match="pixel format RGB"):
         merge_folders(tmp_path / "in", tmp_path / "out", quiet=True)
     (tmp_path / "in" / "v" / "1" / "0.png").write_bytes(b"none")
-    with pytest.raises(UserError, match=r"0\.png cannot be read"):
+    with pytest.raises(UserError, match=r"0\.png is damaged or no image"):
         merge_folders(tmp_path / "in", tmp_path / "out", quiet=True)

@@ -311,3 +311,9 @@ def test_the_command_says_what_it_made(tmp_path, capsys):
 @pytest.mark.parametrize("name", SETS)
 def test_the_command_line_knows_every_set(name):
     assert build_parser().parse_args(["data", "static", name, "src", "dst"]).name == name
+
+
+def test_the_command_knows_every_set():
+    from mamp.commands.data import _STATIC
+
+    assert sorted(_STATIC) == sorted(SETS)

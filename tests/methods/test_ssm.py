@@ -237,6 +237,21 @@ def test_a_corrected_mask_becomes_the_reference_if_asked_for(reference, changes)
     assert torch.allclose(carry.reference.cells[1], before.cells[1])
 
 
+def test_an_object_that_is_hidden_keeps_its_reference():
+    carry = propagator("reference=last")
+    video = frames(3)
+    carry.start(video[0], masks((4, 4), (20, 30)))
+    carry.step(video[1])
+    before = carry.reference
+    carry.correct(torch.cat((masks((10, 10)), torch.zeros(1, 40, 56))), [0, 1])
+    assert torch.equal(carry.reference.own[1], before.own[1])
+    assert torch.equal(carry.reference.cells[1], before.cells[1])
+    assert not torch.equal(carry.reference.cells[0], before.cells[0])
+    carry.correct(torch.zeros(2, 40, 56), [0, 1])
+    assert carry.reference.own.any(1).all()
+    assert not carry.pending.masks.any()
+
+
 @pytest.mark.parametrize(("how", "background"), [("soft", 0.06), ("hard", 0.2)])
 def test_background_is_what_objects_leave(how, background):
     found = merge(torch.tensor([[[0.7]], [[0.8]]]), how=how)

@@ -189,6 +189,19 @@ def test_each_object_is_found_again_in_the_frame_where_it_was_given_last():
     assert carrier.step(video[2]).isfinite().all()
 
 
+def test_an_object_that_is_hidden_is_found_again_where_it_was_shown():
+    carrier, video = propagator("correction_loops=1", "every=2"), frames(4)
+    carrier.start(video[0], masks((4, 4), (20, 30)))
+    carrier.step(video[1])
+    carrier.correct(torch.cat((masks((6, 6)), torch.zeros(1, 40, 56))), [0, 1])
+    assert [reference.objects for reference in carrier.references] == [[1], [0]]
+    assert [bool(reference.labels[1].any()) for reference in carrier.references] == [True, True]
+    assert not carrier.pending.labels[2].any()
+    carrier.correct(torch.zeros(2, 40, 56), [0, 1])
+    assert [reference.objects for reference in carrier.references] == [[1], [0]]
+    assert carrier.step(video[2]).isfinite().all()
+
+
 def test_a_removed_object_leaves_the_others_alone():
     carrier, video = propagator("correction_loops=1", "every=2"), frames(4)
     carrier.start(video[0], masks((4, 4), (20, 30), (2, 40)))

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mamp.data.augment import augment
-from mamp.methods.base import ClipSpec, TrainingTask
+from mamp.methods.base import TrainingTask
 
 
 class FakeTask(TrainingTask):
@@ -22,7 +22,7 @@ class FakeTask(TrainingTask):
             nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.3), nn.Conv2d(4, 3, 1)
         )
         self.bias = nn.Parameter(torch.zeros(3))
-        self.clip = ClipSpec(frames=2, masks=False, size=(32, 32))
+        self.frames = 2
         self.steps = 0
         self.knobs = config.data.augment
 

@@ -83,6 +83,15 @@ def test_a_failure_is_one_warning_and_changes_no_bit(tmp_path, settings, fake_me
     ]
 
 
+def test_a_package_that_does_not_begin_is_one_warning(tmp_path, settings, fake_method, monkeypatch, capsys):
+    def broken(*_):
+        raise TypeError("descriptors cannot be created")
+
+    monkeypatch.setattr(board.Board, "__init__", broken)
+    train(settings("train.steps=2", *ASKED), tmp_path, quiet=True)
+    assert capsys.readouterr().err.count("warning: TensorBoard fails (descriptors") == 1
+
+
 def test_a_folder_that_cannot_be_made_is_one_warning(tmp_path, settings, fake_method, capsys):
     (tmp_path / "tensorboard").write_text("in the way")
     train(settings("train.steps=2", *ASKED), tmp_path, quiet=True)

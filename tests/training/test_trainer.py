@@ -8,8 +8,12 @@ import pytest
 import torch
 from runs import curve, equal, last_state, log, same_end, weights
 
+from mamp import config
 from mamp import weights as stored
+from mamp.config import TrainConfig
 from mamp.errors import TryAgain, UserError
+from mamp.methods.stm.task import StmTask
+from mamp.training import trainer
 from mamp.training.engine import train
 
 pytestmark = pytest.mark.usefixtures("fake_method")
@@ -113,6 +117,18 @@ def test_a_batch_that_does_not_divide_is_refused(tmp_path, settings):
         UserError, match=r"train\.batch=2 does not divide .* train\.accumulate=3 .* multiple of 3"
     ):
         train(settings("train.accumulate=3"), tmp_path / "run", quiet=True)
+
+
+def test_two_kinds_of_weight_decay_at_once_are_refused(tmp_path):
+    asked = [
+        "method.name=stm",
+        "method.network={backbone: resnet18, width: 0.125}",
+        "method.training.weight_decay=0.1",
+    ]
+    learner = StmTask(config.load(None, asked))
+    assert "weight_decay" in trainer._optimizer(learner, TrainConfig(), fused=False).param_groups[0]
+    with pytest.raises(UserError, match="are both set"):
+        trainer._optimizer(learner, TrainConfig(weight_decay=0.1), fused=False)
 
 
 def test_a_run_begins_with_the_weights_it_is_told_and_says_so_later(tmp_path, settings, undisturbed):

@@ -35,6 +35,14 @@ def test_a_training_checkpoint_converts(tmp_path, published):
     assert method.propagation.late == "rebuild"
 
 
+@pytest.mark.parametrize("shape", [(), (0, 3, 7, 7), (1024, 3, 7, 7)])
+def test_shapes_that_no_network_has_are_refused(tmp_path, published, shape):
+    torch.save({**published, "encoder_m.conv1.weight": torch.zeros(shape)}, tmp_path / "odd.pth")
+    with pytest.raises(UserError, match=r"odd\.pth has entries of shapes"):
+        weights.convert(tmp_path / "odd.pth", tmp_path / "out.safetensors", method="afb_urr")
+    assert not (tmp_path / "out.safetensors").exists()
+
+
 def test_names_left_over_are_told(published):
     with pytest.raises(UserError, match="decoder.extra.weight"):
         from_published({**published, "decoder.extra.weight": torch.zeros(1)})

@@ -10,14 +10,13 @@ from torch import Tensor
 from mamp.config import AfbConfig, Config
 from mamp.data.affine import DRAWS, augment_masked
 from mamp.data.labels import UNLABELLED
-from mamp.data.loading import loaded_size
 from mamp.methods.afb_urr.losses import segmentation_loss
 from mamp.methods.afb_urr.network import AfbUrr, scores
-from mamp.methods.base import Batch, ClipSpec
+from mamp.methods.base import Batch
 from mamp.methods.stm.fitting import normalise
 from mamp.methods.stm.initial import initialise
 from mamp.methods.stm.task import choose_objects, one_hot
-from mamp.methods.supervised import SupervisedTask
+from mamp.methods.supervised import SupervisedTask, painted
 from mamp.ops.readout import memory_read
 
 
@@ -41,7 +40,7 @@ class AfbTask(SupervisedTask):
         assert isinstance(method, AfbConfig)
         self.knobs, self.affine, self.colour = method.training, config.data.affine, method.network.colour
         self.model = AfbUrr(method.network)
-        self.clip = ClipSpec(frames=self.knobs.frames, masks=True, size=loaded_size(config.data))
+        self.frames = self.knobs.frames
 
     def initialise(self, source: str) -> tuple[int, int]:
         """See `SupervisedTask`."""
@@ -87,14 +86,7 @@ class AfbTask(SupervisedTask):
     @torch.no_grad()
     def preview(self, prepared: Prepared) -> Tensor:
         """First clip: its frames with the true masks, below them with the predicted ones; uint8 (3, 2H, TW)."""
-        from mamp.data.masks import PALETTE
-
         frames, labels = prepared.frames[0], prepared.labels[0]
         found = scores(self.carry(frames, labels[0], prepared.objects[0])).argmax(1)  # (T-1, H, W)
         guess = torch.cat((labels[:1].long(), found))
-        palette = torch.from_numpy(PALETTE.copy()).to(frames.device).float() / 255
-        grey = frames.mean(1, keepdim=True)
-        grey = (grey - grey.amin()) / (grey.amax() - grey.amin()).clamp(min=1e-6)
-        rows = [0.5 * grey + 0.5 * palette[maps].movedim(-1, 1) for maps in (labels.long(), guess)]
-        picture = torch.cat([torch.cat(list(row), dim=-1) for row in rows], dim=-2)
-        return (picture.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+        return painted(frames, (labels, guess))

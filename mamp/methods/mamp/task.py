@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mamp.config import Config, MampConfig
 from mamp.data.augment import augment
-from mamp.methods.base import Batch, ClipSpec, TrainingTask
+from mamp.methods.base import Batch, TrainingTask
 from mamp.methods.mamp.encoder import STRIDE, Encoder
 from mamp.ops.colour import CHROMA, MEAN, SCALE, drop_channel, rgb_to_lab
 from mamp.ops.correlation import window_attention
@@ -37,15 +37,14 @@ class MampTask(TrainingTask):
         assert isinstance(method, MampConfig)
         self.knobs, self.encoder, self.augment = method.training, method.encoder, config.data.augment
         self.model = Encoder(width=self.encoder.width, features=self.encoder.features)
-        size = config.data.size
-        self.clip = ClipSpec(frames=self.knobs.references + 1, masks=False, size=(size, size))
+        self.frames, self.size = self.knobs.references + 1, config.data.size
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Prepared:
         """Augmentation, Lab, and which chroma channel is dropped (once per batch, as published)."""
         frames = augment(
             batch.frames,
             self.augment,
-            size=self.clip.size[0],
+            size=self.size,
             generator=generator,
             first=batch.first,
             total=batch.total,

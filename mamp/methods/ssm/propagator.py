@@ -80,17 +80,19 @@ class SsmPropagator:
     def correct(self, masks: Tensor, objects: list[int]) -> None:
         """`masks` (len(objects), H, W) in {0, 1} replace the pending frame's masks of these objects (0-based).
 
-        With `method.propagation.reference` at last this frame is what they are compared with from now on.
+        With `method.propagation.reference` at last this frame is what they are compared with from now on; one that is hidden
+        here, whose mask is empty, keeps its reference.
         """
         with self._computing():
             assert self.reference is not None
             pending, given = self._pending(), self._as_masks(masks)
             pending.masks = pending.masks.clone()
             pending.masks[objects] = given
-            if self.knobs.reference == "last":
-                kept = [k for k in range(len(pending.masks)) if k not in objects]
-                now = [*kept, *objects]
-                joined = self.reference[kept].joined(self._refer(given))
+            shown = given.flatten(1).any(1)
+            if self.knobs.reference == "last" and shown.any():
+                anew = [k for k, there in zip(objects, shown.tolist(), strict=True) if there]
+                now = [*(k for k in range(len(pending.masks)) if k not in anew), *anew]
+                joined = self.reference[now[: -len(anew)]].joined(self._refer(given[shown]))
                 self.reference = joined[[now.index(k) for k in range(len(now))]]
 
     def add(self, masks: Tensor) -> None:

@@ -12,7 +12,7 @@ from mamp.config import Config, SsmConfig
 from mamp.config.ssm import refuse_small
 from mamp.data.labels import UNLABELLED
 from mamp.errors import UserError
-from mamp.methods.base import Batch, ClipSpec
+from mamp.methods.base import Batch
 from mamp.methods.ssm.augment import Move, blob, blob_draws, cut_moved
 from mamp.methods.ssm.crops import normalise
 from mamp.methods.ssm.initial import initialise
@@ -39,6 +39,7 @@ class SsmTask(SupervisedTask):
     """Single frames with the published losses. A clip is the reference, the frame before, and the frame to segment."""
 
     model: Ssm
+    frames = 3
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -51,7 +52,6 @@ class SsmTask(SupervisedTask):
         except ValueError as error:
             raise UserError(f"{error}; raise data.size") from None
         self.model = Ssm(method.network, dropout=method.training.dropout)
-        self.clip = ClipSpec(frames=3, masks=True, size=self.size)
 
     def initialise(self, source: str) -> tuple[int, int]:
         """See `SupervisedTask`."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mamp.errors import UserError
+from mamp.methods.supervised import renamed
 from mamp.ops.reading import read_pickle
 
 IMAGENET = "imagenet"
@@ -34,7 +33,7 @@ def initialise(model: nn.Module, source: str, *, colour: str) -> int:
     Where a shape differs the entry stays random; MAMP's stem is taken only with `colour` lab.
     Raises UserError when the file cannot be read or nothing in it fits.
     """
-    state = _read(source, model)
+    state = read_state(source, model)
     own = model.state_dict()
     if "memory_encoder.mask.weight" in state:
         named = dict(state)
@@ -54,26 +53,24 @@ def initialise(model: nn.Module, source: str, *, colour: str) -> int:
 
 def _as_trunk(state: Mapping[str, Tensor], colour: str) -> dict[str, Tensor]:
     """Entries of torchvision's ResNet or of MAMP's encoder -> a trunk's."""
-    return _renamed(as_torchvision(state, lab=colour == "lab"), TORCHVISION)
+    return {
+        renamed(name, TORCHVISION): value
+        for name, value in as_torchvision(state, lab=colour == "lab").items()
+    }
 
 
 def as_torchvision(state: Mapping[str, Tensor], *, lab: bool) -> dict[str, Tensor]:
     """Entries of MAMP's encoder under torchvision's names; torchvision's own as they are. lab: with MAMP's stem, which sees Lab."""
     if "stem.0.weight" not in state:
         return dict(state)
-    return _renamed({n: v for n, v in state.items() if lab or not n.startswith("stem.")}, MAMP)
+    return {renamed(n, MAMP): v for n, v in state.items() if lab or not n.startswith("stem.")}
 
 
-def _renamed(state: Mapping[str, Tensor], patterns: tuple[tuple[str, str], ...]) -> dict[str, Tensor]:
-    found = {}
-    for name, value in state.items():
-        for pattern, ours in patterns:
-            name = re.sub(pattern, ours, name)
-        found[name] = value
-    return found
+def read_state(source: str, model: nn.Module) -> Mapping[str, Tensor]:
+    """The state dict that `method.training.init` names: torchvision's of `model.backbone`, downloaded, or a file's.
 
-
-def _read(source: str, model: nn.Module) -> Mapping[str, Tensor]:
+    Raises UserError when it cannot be had.
+    """
     if source == IMAGENET:
         return _download(str(model.backbone))
     path = Path(source)
@@ -113,11 +110,3 @@ def _download(backbone: str) -> Mapping[str, Tensor]:
             f"ImageNet weights of {backbone} cannot be downloaded ({error}); fetch {weights.url} where there is a network, "
             "and pass method.training.init=FILE"
         ) from None
-
-
-def read_state(source: str, model: Any) -> Mapping[str, Tensor]:
-    """The state dict that `method.training.init` names: torchvision's of `model.backbone`, downloaded, or a file's.
-
-    Raises UserError when it cannot be had.
-    """
-    return _read(source, model)

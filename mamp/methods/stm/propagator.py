@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mamp.config.stm import StmConfig
 from mamp.files import MB
 from mamp.methods.base import Motion
+from mamp.methods.labels import append_empty, drop
 from mamp.methods.stm.correction import Reference, corrected
 from mamp.methods.stm.fitting import Fit, make_fit, normalise
 from mamp.methods.stm.memory import Memory, Remembered
@@ -94,7 +95,11 @@ class StmPropagator:
                 others[channels] = 0
                 pending.labels = others * (1 - given[1:].sum(0)).clamp(min=0)
                 pending.labels[channels] = given[1:]
-                self._refer(objects, given)
+                shown = [
+                    n for n, mask in enumerate(masks) if mask.any()
+                ]  # what is hidden here is found again as before
+                if shown:
+                    self._refer([objects[n] for n in shown], given[[0, *(n + 1 for n in shown)]])
             pending.given = True
 
     def add(self, masks: Tensor) -> None:
@@ -105,8 +110,7 @@ class StmPropagator:
         with self._computing():
             pending, count = self._pending(), len(masks)
             known = len(pending.labels) - 1
-            empty = pending.labels.new_zeros(count, *pending.labels.shape[1:])
-            pending.labels = torch.cat((pending.labels, empty))
+            pending.labels = append_empty(pending.labels, count)
             self.memory.widen(count)
             self.correct(masks, list(range(known, known + count)))
 
@@ -115,9 +119,7 @@ class StmPropagator:
         with self._computing():
             pending = self._pending()
             stay = [k for k in range(len(pending.labels) - 1) if k not in objects]
-            gone = pending.labels[1:][objects].sum(0)
-            pending.labels = pending.labels[[0, *(k + 1 for k in stay)]]
-            pending.labels[0] += gone
+            pending.labels = drop(pending.labels, objects)
             self.memory.select(stay)
             self._keep_references(stay)
             for reference in self.references:

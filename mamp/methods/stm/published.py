@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mamp.config.stm import StmConfig, StmNetwork
@@ -46,7 +47,9 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict
     """
     ours = {our_name(name): value for name, value in state.items() if not UNUSED.fullmatch(name)}
     network = _network(state, ours)
-    complete(ours, Stm(StmNetwork.model_validate(network)), checkpoint=CHECKPOINT)
+    with torch.device("meta"):
+        model = Stm(StmNetwork.model_validate(network))
+    complete(ours, model, checkpoint=CHECKPOINT)
     method = {"name": "stm", "network": network}
     return ours, StmConfig.model_validate(method).model_dump(mode="json", include={"name", "network"})
 

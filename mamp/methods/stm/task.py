@@ -11,12 +11,12 @@ from torch import Tensor
 from mamp.config import Config, StmConfig
 from mamp.data.affine import DRAWS, augment_masked
 from mamp.data.labels import UNLABELLED
-from mamp.methods.base import Batch, ClipSpec
+from mamp.methods.base import Batch
 from mamp.methods.stm.fitting import normalise
 from mamp.methods.stm.initial import initialise
 from mamp.methods.stm.losses import segmentation_loss
 from mamp.methods.stm.network import Query, Stm, aggregate
-from mamp.methods.supervised import SupervisedTask
+from mamp.methods.supervised import SupervisedTask, painted
 from mamp.ops.readout import memory_read
 
 
@@ -49,7 +49,7 @@ class StmTask(SupervisedTask):
         assert isinstance(method, StmConfig)
         self.knobs, self.affine, self.colour = method.training, config.data.affine, method.network.colour
         self.model = Stm(method.network)
-        self.clip = ClipSpec(frames=self.knobs.frames, masks=True, size=config.data.box)
+        self.frames = self.knobs.frames
 
     def initialise(self, source: str) -> tuple[int, int]:
         """See `SupervisedTask`."""
@@ -140,18 +140,11 @@ class StmTask(SupervisedTask):
     @torch.no_grad()
     def preview(self, prepared: Prepared) -> Tensor:
         """First clip: its frames with the true masks, below them with the predicted ones; uint8 (3, 2H, TW)."""
-        from mamp.data.masks import PALETTE
-
         first = Prepared(prepared.frames[:1], prepared.masks[:1])
         found = self.carry(first).probabilities
         truth = first.masks[0].argmax(1)  # (T, H, W)
         guess = torch.stack([truth[0], *(at[0].argmax(0) for at in found)])
-        palette = torch.from_numpy(PALETTE.copy()).to(truth.device).float() / 255
-        grey = first.frames[0].mean(1, keepdim=True)
-        grey = (grey - grey.amin()) / (grey.amax() - grey.amin()).clamp(min=1e-6)
-        rows = [0.5 * grey + 0.5 * palette[labels].movedim(-1, 1) for labels in (truth, guess)]
-        picture = torch.cat([torch.cat(list(row), dim=-1) for row in rows], dim=-2)
-        return (picture.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+        return painted(first.frames[0], (truth, guess))
 
 
 def choose_objects(labels: Tensor, most: int, draw: Tensor, *, others: int = UNLABELLED) -> Tensor:
