@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from mamp.config.section import Section
 
+Side = Annotated[int, Field(ge=16, le=4096)]
 Margin = Annotated[float, Field(ge=0, le=4)]
 LEAST_HEIGHT = 193  # with the published context block, in pixels: it wants 7 rows of 32
 
@@ -48,7 +49,7 @@ class SsmNetwork(Section):
 class SsmPropagation(Section):
     """How masks are carried to the next frame."""
 
-    input_size: tuple[int, int] = Field(
+    input_size: tuple[Side, Side] = Field(
         (512, 512), description="height and width that an object's crop is stretched to, in pixels"
     )
     margin: Margin = Field(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from mamp.config.memory_network import MemoryNetwork
 from mamp.config.section import Section
+
+Side = Annotated[int, Field(ge=16, le=4096)]
 
 
 class StmNetwork(MemoryNetwork):
@@ -32,7 +34,7 @@ class StmPropagation(Section):
         le=4096,
         description="pad: longer short sides are scaled down to this many pixels; null: never",
     )
-    input_size: tuple[int, int] = Field(
+    input_size: tuple[Side, Side] = Field(
         (240, 427), description="letterbox: height and width of the box, in pixels"
     )
     every: int = Field(5, ge=1, le=10_000, description="every n-th frame stays in memory")

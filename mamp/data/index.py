@@ -82,6 +82,12 @@ def read_index(file: Path) -> list[Record]:
                 f"{file}: record {number} is frame {record.frame_index} of {record.num_frames} of object {record.object_index} of "
                 f"{record.video_name}, out of order; make it anew with `mamp data index`"
             )
+        ended = number + 1 == len(records) or records[number + 1].frame_index == 0
+        if ended and record.frame_index != record.num_frames - 1:
+            raise UserError(
+                f"{file}: object {record.object_index} of {record.video_name} ends at frame {record.frame_index} of {record.num_frames}; "
+                "make it anew with `mamp data index`"
+            )
     return records
 
 

@@ -63,7 +63,7 @@ class AfbTask(SupervisedTask):
         return Prepared(normalise(frames, self.colour), maps, counts)
 
     def forward(self, prepared: Prepared) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross entropy and the uncertainty term; clips whose first frame has lost its objects count nothing."""
+        """Cross entropy and the uncertainty term; clips whose first frame has lost its objects count as 0."""
         parts = []
         for frames, labels, objects in zip(prepared.frames, prepared.labels, prepared.objects, strict=True):
             ce, doubt = segmentation_loss(self.carry(frames, labels[0], objects), labels[1:])
