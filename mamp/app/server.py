@@ -199,9 +199,7 @@ class Routes:
         self._yours(request)
         number, engine = request.path_params["number"], self._studio.engine
         assert engine is not None
-        await run_in_threadpool(engine.stop)
-        await run_in_threadpool(engine.wait, 60)
-        await self._edit(0, lambda: self._project.remove_object(number))
+        await run_in_threadpool(engine.edit_all, lambda: self._project.remove_object(number))
         return self._done()
 
     async def run(self, request: Request) -> Response:

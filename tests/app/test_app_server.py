@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import numpy as np
@@ -14,7 +15,7 @@ pytest.importorskip("httpx2", reason="needs httpx2, of the extra test")
 
 from starlette.testclient import TestClient  # noqa: E402
 
-from mamp.app import server, studio  # noqa: E402
+from mamp.app import engine, server, studio  # noqa: E402
 from mamp.app.studio import Studio  # noqa: E402
 
 KEY = "a key"
@@ -74,6 +75,23 @@ def test_the_whole_loop(page, opened, drawn):
     page.request("DELETE", "/api/objects/2")
     assert page.patch("/api/objects/1", json={"name": "cat"}).status_code == 200
     assert [o["name"] for o in state(page)["objects"]] == ["cat"]
+
+
+def test_an_object_stays_where_a_run_does_not_end(page, opened, drawn, monkeypatch):
+    from mamp.segmentation.segmenter import Segmenter
+
+    let_go, step = threading.Event(), Segmenter.step
+    monkeypatch.setattr(Segmenter, "step", lambda self, *a, **k: let_go.wait(60) and step(self, *a, **k))
+    monkeypatch.setattr(engine, "PATIENCE", 0.05)
+    page.post("/api/objects", json={})
+    page.put("/api/masks/0", content=drawn.tobytes())
+    page.post("/api/run", json={"frame": 0, "direction": "forward"})
+    answer = page.request("DELETE", "/api/objects/2")
+    assert answer.status_code == 400 and "nothing was removed" in answer.json()["error"]
+    assert [o["id"] for o in state(page)["objects"]] == [1, 2]
+    let_go.set()
+    finished(page)
+    assert page.request("DELETE", "/api/objects/2").status_code == 200
 
 
 def test_pictures_of_frames(page):
