@@ -226,16 +226,67 @@ def test_a_second_tab_looks_and_may_take_over(opened, drawn, monkeypatch):
 # ---------------------------------------------------------------- a video that is dropped on the page
 
 
-def test_a_dropped_video_is_opened(empty, tmp_path):
+@pytest.fixture
+def film(tmp_path) -> bytes:
     from mamp.segmentation.overlay import Film
 
     with Film(tmp_path / "a.mp4") as film:
         for i in range(3):
             film.write(np.full((40, 56, 3), 40 * i, np.uint8))
+    return (tmp_path / "a.mp4").read_bytes()
+
+
+@pytest.mark.parametrize("second", ["the same", "broken", "too large", "of another kind"])
+def test_a_later_drop_leaves_the_first_video_and_its_project_alone(model, empty, film, second, monkeypatch):
+    assert browser(empty).put("/api/video?name=a.mp4", content=film).status_code == 200
+    empty.close()  # and the app is started again with the same --out
+    work = {path: path.read_bytes() for path in empty.out.rglob("*") if path.is_file()}
+    if second == "too large":
+        monkeypatch.setattr(server, "LARGEST_VIDEO", 50)
+    name = "b.mkv" if second == "of another kind" else "b.mp4"
+    content = b"x" * 100 if second == "broken" else film
+    answer = browser(empty).put(f"/api/video?name={name}", content=content)
+    assert answer.status_code == 400 and "has a video's project already" in answer.json()["error"]
+    assert f"mamp app {empty.out / 'video.mp4'} --out" in answer.json()["error"]
+    assert {path: path.read_bytes() for path in empty.out.rglob("*") if path.is_file()} == work
+    empty.open(empty.out / "video.mp4")
+    assert empty.project.names == ["00000", "00001", "00002"]
+
+
+@pytest.mark.parametrize("content", ["whole", "broken"])
+def test_a_file_of_the_same_name_that_came_in_between_is_left_alone(empty, film, content, monkeypatch):
+    video, dropped = empty.out / "video.mp4", empty.dropped
+
+    def from_elsewhere():
+        folder = dropped()
+        folder.mkdir()
+        video.write_bytes(b"of another process")
+        return folder
+
+    monkeypatch.setattr(empty, "dropped", from_elsewhere)
+    answer = browser(empty).put("/api/video?name=a.mp4", content=film if content == "whole" else b"x")
+    assert answer.status_code == 400 and "is there already" in answer.json()["error"]
+    assert [path.read_bytes() for path in empty.out.iterdir()] == [b"of another process"]
+
+
+def test_one_video_is_received_at_a_time(empty, film):
+    page, answers = browser(empty), []
+
+    def parts():
+        yield film[:50]
+        answers.append(page.put("/api/video?name=b.mp4", content=b"x"))
+        yield film[50:]
+
+    assert page.put("/api/video?name=a.mp4", content=parts()).status_code == 200
+    assert [answer.status_code for answer in answers] == [409]
+    assert (empty.out / "video.mp4").read_bytes() == film
+
+
+def test_a_dropped_video_is_opened(empty, film):
     page = browser(empty)
     assert state(page)["video"] is None
     assert page.post("/api/run", json={}).status_code in (400, 409)
-    answer = page.put("/api/video?name=../../my%20film.MP4", content=(tmp_path / "a.mp4").read_bytes())
+    answer = page.put("/api/video?name=../../my%20film.MP4", content=film)
     assert answer.status_code == 200
     assert state(page)["names"] == ["00000", "00001", "00002"]
     assert [p.name for p in empty.out.glob("*.mp4")] == ["video.mp4"]
