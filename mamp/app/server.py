@@ -34,8 +34,14 @@ from mamp.files import MB, make_folder
 
 PAGE = {
     "app.js": "text/javascript",
+    "banners.js": "text/javascript",
     "draw.js": "text/javascript",
+    "labels.js": "text/javascript",
+    "objects.js": "text/javascript",
+    "server.js": "text/javascript",
+    "shelf.js": "text/javascript",
     "timeline.js": "text/javascript",
+    "upload.js": "text/javascript",
     "app.css": "text/css",
 }
 PATIENCE = 20.0  # seconds that a question for news waits at most

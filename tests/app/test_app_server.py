@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -137,6 +138,11 @@ def test_the_page_asks_nobody_else(page):
     for name in ("", *(f"page/{name}" for name in server.PAGE)):
         text = page.get(f"/{name}?key={KEY}").text
         assert "//" not in text.replace("http://www.w3.org", "").replace("// ", "").replace('"/api', ""), name
+
+
+def test_every_file_of_the_page_is_served():
+    there = {file.name for file in files("mamp.app").joinpath("page").iterdir()}
+    assert there == {"index.html", *server.PAGE}
 
 
 # ---------------------------------------------------------------- who may ask
