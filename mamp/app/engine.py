@@ -22,6 +22,7 @@ from mamp.segmentation.stream import Timing, decode_ahead
 
 Direction = Literal["forward", "backward"]
 KEPT_MB = 1000.0  # of segmenters to go on from
+PATIENCE = 60.0  # seconds that a change of all frames waits for the end of a run
 
 
 @dataclass
@@ -69,14 +70,17 @@ class Engine:
         self._kept = Kept(round(kept_mb * MB))
         self._guard = threading.RLock()
         self._stop = threading.Event()
+        self._barred = False  # no run may begin
         self._thread: threading.Thread | None = None
 
     def start(self, index: int, direction: Direction) -> None:
         """Compute frame `index` and all after it (backward: before it), as far as they are not drawn or locked.
 
-        Raises UserError when a run is on, or no drawn frame is there to begin with.
+        Raises UserError when a run is on, `edit_all` waits for its end, or no drawn frame is there to begin with.
         """
         with self._guard:
+            if self._barred:
+                raise UserError("an object is being removed; wait for that")
             if self.status.running:
                 raise UserError("frames are being computed; stop that first")
             begin = self._begin(index, direction)
@@ -109,6 +113,29 @@ class Engine:
             elif status.running and status.direction == "backward" and index >= status.at:
                 self.stop()
         self._changed()
+
+    def edit_all(self, change: Callable[[], None], *, patience: float | None = None) -> None:
+        """End a run, then make a `change` to the masks of all frames; no other run begins in between.
+
+        patience: seconds to wait for the end, by default PATIENCE. Raises UserError, with nothing changed, when the run has not
+        ended by then, or another such change is waiting.
+        """
+        patience = PATIENCE if patience is None else patience
+        with self._guard:
+            if self._barred:
+                raise UserError("an object is being removed already; wait for that")
+            self._barred = True
+        try:
+            self.stop()
+            self.wait(patience)
+            with self._guard:
+                if self.status.running:
+                    raise UserError(
+                        f"the run has not ended within {patience:g} s, and nothing was removed; try again once it has"
+                    )
+                self.edit(0, change)
+        finally:
+            self._barred = False
 
     # -- in the thread
 
@@ -190,7 +217,9 @@ class Kept:
 
     def __init__(self, limit: int) -> None:
         self.limit, self.closed = limit, False
+        self.bytes = 0  # what they hold, what they share counted once
         self._held: dict[int, Segmenter] = {}
+        self._shares: dict[int, tuple[int, int]] = {}  # where a tensor lies -> (how many hold it, bytes)
         self._every = 1
 
     def keep(self, index: int, segmenter: Segmenter) -> None:
@@ -199,14 +228,12 @@ class Kept:
         if twin is None:
             return
         twin.probabilities = None  # nobody asks a kept one
-        for last in [i for i in self._held if i < index and i % self._every]:
-            del self._held[last]
-        self._held[index] = twin
+        self._drop([i for i in self._held if i == index or (i < index and i % self._every)])
+        self._hold(index, twin)
         while len(self._held) > 1 and self.bytes > self.limit:
             self._every *= 2
-            self._held = {i: s for i, s in self._held.items() if i == index or i % self._every == 0}
-            if self._every > index:
-                self._held = {index: twin}
+            few = self._every > index
+            self._drop([i for i in self._held if i != index and (few or i % self._every)])
 
     def before(self, index: int) -> tuple[int, Segmenter] | None:
         """The latest one of a frame before `index`, as a twin of its own."""
@@ -218,13 +245,24 @@ class Kept:
 
     def drop_from(self, index: int) -> None:
         """Frame `index` and all after it are not as they were."""
-        self._held = {i: s for i, s in self._held.items() if i < index}
+        self._drop([i for i in self._held if i >= index])
 
-    @property
-    def bytes(self) -> int:
-        """What they hold, what they share counted once."""
-        sizes = {t.data_ptr(): t.nbytes for segmenter in self._held.values() for t in segmenter.tensors()}
-        return sum(sizes.values())
+    def _hold(self, index: int, twin: Segmenter) -> None:
+        self._held[index] = twin
+        for tensor in twin.tensors():
+            holders, size = self._shares.get(tensor.data_ptr(), (0, tensor.nbytes))
+            self._shares[tensor.data_ptr()] = holders + 1, size
+            self.bytes += 0 if holders else size
+
+    def _drop(self, indices: list[int]) -> None:
+        """A kept one is never stepped itself, so that it holds what it held."""
+        for index in indices:
+            for tensor in self._held.pop(index).tensors():
+                holders, size = self._shares.pop(tensor.data_ptr())
+                if holders > 1:
+                    self._shares[tensor.data_ptr()] = holders - 1, size
+                else:
+                    self.bytes -= size
 
 
 def unsureness(probabilities: Tensor) -> float:

@@ -229,50 +229,41 @@ class Project:
             make_folder(self.folder / kind)
             remove_leftovers(self.folder / kind)
         remove_leftovers(self.folder)
-        told = self._read()
-        self._objects = [Object(o["id"], o["name"]) for o in told.get("objects", [])]
-        known = told.get("frames", {})
-        self._frames = [self._found(index, known.get(name, {})) for index, name in enumerate(self.names)]
+        self._objects, known = self._read()
+        self._frames = [self._found(index, known.get(name, Frame())) for index, name in enumerate(self.names)]
         self._adopt_ids()
         self._save()
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> tuple[list[Object], dict[str, Frame]]:
+        """The objects, and the frames by name, that project.json tells of; none where there is no such file."""
         path = self.folder / "project.json"
         if not path.exists():
-            return {}
+            return [], {}
         try:
             told = json.loads(path.read_text(encoding="utf-8"))
-            size, names = tuple(told["size"]), (told["count"], told["first"], told["last"])
-            objects = [(int(o["id"]), str(o["name"])) for o in told["objects"]]
-            assert isinstance(told["frames"], dict) and all(0 < i <= LARGEST_ID for i, _ in objects)
-        except (OSError, ValueError, KeyError, TypeError, AssertionError):
+            size, names = _told_video(told)
+            objects, frames = _told_objects(told["objects"]), _told_frames(told["frames"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             raise UserError(
-                f"{path} is damaged; move it away, and the masks beside it are taken up without the objects' names"
+                f"{path} is damaged; move it away, and the masks beside it are taken up, without objects' names and locks"
             ) from None
         if size != self.size or names != (len(self.names), self.names[0], self.names[-1]):
             raise UserError(
                 f"{self.folder} is the work on another video, {told.get('video')}; give another folder with --out"
             )
-        return told
+        return objects, frames
 
-    def _found(self, index: int, told: dict[str, Any]) -> Frame:
+    def _found(self, index: int, told: Frame) -> Frame:
         """What is told of a frame, as far as its files bear it out."""
         drawn, mask = self._file("drawn", index), self._file("masks", index)
         if drawn.exists():
             # the drawn file is written first: it is what a killed process was about to make the mask
             if not mask.exists() or mask.read_bytes() != drawn.read_bytes():
                 write_mask(mask, read_mask(drawn, size=self.size))
-            return Frame("drawn", locked=bool(told.get("locked")))
+            return Frame("drawn", locked=told.locked)
         if not mask.exists():
             return Frame()
-        kind = told.get("kind")
-        unsure = told.get("unsure")
-        return Frame(
-            kind if kind in ("forward", "backward") else "forward",
-            locked=bool(told.get("locked")),
-            stale=bool(told.get("stale")),
-            unsure=float(unsure) if isinstance(unsure, (int, float)) else None,
-        )
+        return told if told.kind in ("forward", "backward") else replace(told, kind="forward")
 
     def _adopt_ids(self) -> None:
         """Objects for ids that are in drawn masks and in no list: of a folder whose project.json was lost."""
@@ -319,6 +310,38 @@ class Project:
     def _known(self, number: int) -> None:
         if number not in {o.id for o in self._objects}:
             raise UserError(f"there is no object {number}")
+
+
+def _told_video(told: Any) -> tuple[tuple[int, int], tuple[int, str, str]]:
+    """(height, width), and (count, first, last) of the frames' names; ValueError, TypeError or KeyError where they are not told."""
+    height, width = told["size"]
+    names = told["count"], told["first"], told["last"]
+    if [type(v) for v in (height, width, *names)] != [int, int, int, str, str]:
+        raise ValueError
+    return (height, width), names
+
+
+def _told_objects(told: Any) -> list[Object]:
+    """Objects as project.json has them, by id; ValueError, TypeError or KeyError where it cannot have been written so."""
+    objects = sorted((Object(o["id"], o["name"]) for o in told), key=lambda o: o.id)
+    if any(type(o.id) is not int or type(o.name) is not str or not 0 < o.id <= LARGEST_ID for o in objects):
+        raise ValueError
+    if len({o.id for o in objects}) < len(objects):
+        raise ValueError
+    return objects
+
+
+def _told_frames(told: Any) -> dict[str, Frame]:
+    """What project.json has of frames, by name; ValueError or TypeError where it cannot have been written so."""
+    if type(told) is not dict or any(type(values) is not dict for values in told.values()):
+        raise ValueError
+    frames = {name: Frame(**values) for name, values in told.items()}
+    for frame in frames.values():
+        if type(frame.kind) is not str or {type(frame.locked), type(frame.stale)} != {bool}:
+            raise ValueError
+        if frame.unsure is not None and not (type(frame.unsure) in (int, float) and 0 <= frame.unsure <= 1):
+            raise ValueError  # NaN too, which no page can be told of
+    return frames
 
 
 def _name(name: str) -> str:

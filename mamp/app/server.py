@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import math
+import os
 import time
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
@@ -29,12 +30,18 @@ from mamp.app.proposal import MOST, Wish
 from mamp.app.studio import Studio
 from mamp.data.frames import VIDEO_SUFFIXES
 from mamp.errors import UserError
-from mamp.files import MB, make_folder, whole
+from mamp.files import MB, make_folder
 
 PAGE = {
     "app.js": "text/javascript",
+    "banners.js": "text/javascript",
     "draw.js": "text/javascript",
+    "labels.js": "text/javascript",
+    "objects.js": "text/javascript",
+    "server.js": "text/javascript",
+    "shelf.js": "text/javascript",
     "timeline.js": "text/javascript",
+    "upload.js": "text/javascript",
     "app.css": "text/css",
 }
 PATIENCE = 20.0  # seconds that a question for news waits at most
@@ -97,10 +104,10 @@ def _told(do: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], A
 
 
 class Routes:
-    """The handlers. State: the studio."""
+    """The handlers. State: the studio, and whether a video is on its way."""
 
     def __init__(self, studio: Studio) -> None:
-        self._studio = studio
+        self._studio, self._receiving = studio, False
 
     # -- what the page looks at
 
@@ -199,9 +206,7 @@ class Routes:
         self._yours(request)
         number, engine = request.path_params["number"], self._studio.engine
         assert engine is not None
-        await run_in_threadpool(engine.stop)
-        await run_in_threadpool(engine.wait, 60)
-        await self._edit(0, lambda: self._project.remove_object(number))
+        await run_in_threadpool(engine.edit_all, lambda: self._project.remove_object(number))
         return self._done()
 
     async def run(self, request: Request) -> Response:
@@ -259,31 +264,42 @@ class Routes:
         suffix = Path(request.query_params.get("name", "")).suffix.lower()
         if suffix not in VIDEO_SUFFIXES:
             raise Refused(400, f"this is no video file; drop one of {', '.join(sorted(VIDEO_SUFFIXES))}")
-        folder = self._studio.dropped()
-        video = folder / f"video{suffix}"
-        await run_in_threadpool(make_folder, folder)
+        if self._receiving:
+            raise Refused(409, "a video is being received already; wait for it")
+        self._receiving = True
         try:
-            await self._receive(request, video, most=min(LARGEST_VIDEO, self._studio.room(folder) - _SPARE))
-            await run_in_threadpool(self._studio.open, video, folder)
-        except BaseException:
-            video.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                folder.rmdir()
-            raise
+            folder = await run_in_threadpool(self._studio.dropped)
+            fresh = not folder.exists()
+            await run_in_threadpool(make_folder, folder)
+            partial = folder / f".video{suffix}.{os.getpid()}.partial"
+            try:
+                most = min(LARGEST_VIDEO, self._studio.room(folder) - _SPARE)
+                await self._receive(request, partial, most=most)
+                await run_in_threadpool(self._studio.adopt, partial, folder / f"video{suffix}")
+            finally:
+                partial.unlink(missing_ok=True)
+                if fresh:
+                    with contextlib.suppress(OSError):  # it is not empty
+                        folder.rmdir()
+        finally:
+            self._receiving = False
         return self._done()
 
     async def _receive(self, request: Request, file: Path, *, most: int) -> None:
-        """The request's body into a file, whole or not at all."""
+        """The request's body into a file of this request's own."""
         size = 0
-        with whole(file) as partial, partial.open("wb") as writing:
-            async for part in request.stream():
-                size += len(part)
-                if size > most:
-                    raise Refused(
-                        413,
-                        f"the video is larger than {most // MB} MB; start `mamp app VIDEO` with its file instead",
-                    )
-                await run_in_threadpool(writing.write, part)
+        try:
+            with file.open("wb") as writing:
+                async for part in request.stream():
+                    size += len(part)
+                    if size > most:
+                        raise Refused(
+                            413,
+                            f"the video is larger than {most // MB} MB; start `mamp app VIDEO` with its file instead",
+                        )
+                    await run_in_threadpool(writing.write, part)
+        except OSError as error:
+            raise UserError(f"the video cannot be written ({error.strerror or error}); make room") from None
 
     # -- checks
 

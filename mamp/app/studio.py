@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import os
 import shutil
 import threading
 import time
@@ -17,7 +18,7 @@ from mamp.app.export import export
 from mamp.app.project import Frame, Project
 from mamp.app.proposal import Proposer, Wish
 from mamp.app.view import View
-from mamp.data.frames import FrameSource, open_frames
+from mamp.data.frames import VIDEO_SUFFIXES, FrameSource, open_frames
 from mamp.data.masks import PALETTE
 from mamp.errors import UserError
 from mamp.segmentation.model import Model
@@ -80,10 +81,35 @@ class Studio:
         self.project = self.engine = self.view = None
 
     def dropped(self) -> Path:
-        """A folder for a video that was dropped on the page, and its project: `out`, or a new one."""
-        if self.out is not None:
-            return self.out
-        return next(place for n in itertools.count(1) if not (place := HOME / f"dropped-{n}").exists())
+        """A folder for a video that was dropped on the page, and its project: `out`, or a new one.
+
+        Raises UserError where `out` has a project or a dropped video already.
+        """
+        if self.out is None:
+            return next(place for n in itertools.count(1) if not (place := HOME / f"dropped-{n}").exists())
+        there = next((f for f in sorted(self.out.glob("video.*")) if f.suffix in VIDEO_SUFFIXES), None)
+        if there is not None or (self.out / "project.json").exists():
+            raise UserError(
+                f"{self.out} has a video's project already; start `mamp app {there or 'VIDEO'} --out {self.out}` to go on with it, "
+                "or give another folder with --out"
+            )
+        return self.out
+
+    def adopt(self, received: Path, video: Path) -> None:
+        """Begin with a file that was `received`, as `video` in its project's folder, where nothing may be of that name.
+
+        Raises UserError where something is, or the file cannot be read as a video; then nothing is left of it.
+        """
+        try:
+            video.touch(exist_ok=False)  # two processes may have received one
+        except FileExistsError:
+            raise UserError(f"{video} is there already; give another folder with --out") from None
+        try:
+            os.replace(received, video)
+            self.open(video, video.parent)
+        except BaseException:
+            video.unlink(missing_ok=True)
+            raise
 
     @staticmethod
     def room(folder: Path) -> int:

@@ -128,6 +128,67 @@ def test_a_drawing_behind_a_run_ends_it(engine, project, drawn, video, small_wei
         np.testing.assert_array_equal(project.mask(index), expected[index])
 
 
+def held_up(monkeypatch) -> tuple[threading.Event, threading.Event]:
+    """Segmenters whose first step waits: (it has begun, let it go on)."""
+    from mamp.segmentation.segmenter import Segmenter
+
+    begun, let_go = threading.Event(), threading.Event()
+    step = Segmenter.step
+
+    def waits(self, *args, **kwargs):
+        begun.set()
+        assert let_go.wait(60)
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(Segmenter, "step", waits)
+    return begun, let_go
+
+
+def test_a_change_of_all_frames_is_refused_while_a_run_has_not_ended(engine, project, drawn, monkeypatch):
+    begun, let_go = held_up(monkeypatch)
+    project.draw(0, drawn)
+    engine.start(0, "forward")
+    assert begun.wait(60)
+    with pytest.raises(UserError, match="has not ended within 0.05 s, and nothing was removed"):
+        engine.edit_all(lambda: project.remove_object(1), patience=0.05)
+    assert [o.id for o in project.objects] == [1, 2] and (project.mask(0) == drawn).all()
+    let_go.set()
+    engine.wait(60)
+    engine.edit_all(lambda: project.remove_object(1))
+    assert all(1 not in project.mask(i) for i in range(FRAMES))
+
+
+def test_no_run_begins_between_the_end_of_one_and_a_change_of_all_frames(engine, project, drawn, monkeypatch):
+    begun, let_go = held_up(monkeypatch)
+    refused: list[str] = []
+
+    def begin() -> None:
+        for again in (lambda: engine.start(0, "forward"), lambda: engine.edit_all(lambda: None)):
+            try:
+                again()
+            except UserError as error:
+                refused.append(str(error))
+
+    project.draw(0, drawn)
+    engine.start(0, "forward")
+    assert begun.wait(60)
+    engine._changed = lambda: engine.status.running or not project.objects[1:] or begin()  # at the run's end
+    removing = threading.Thread(target=engine.edit_all, args=(lambda: project.remove_object(1),))
+    removing.start()
+    while not engine._stop.is_set():
+        pass
+    let_go.set()
+    removing.join(60)
+    assert refused == [
+        "an object is being removed; wait for that",
+        "an object is being removed already; wait for that",
+    ]
+    assert [o.id for o in project.objects] == [2] and not engine.status.running
+    engine._changed = lambda: None
+    run(engine, 0)
+    assert all(1 not in project.mask(i) for i in range(FRAMES))
+
+
 @pytest.mark.parametrize(("index", "direction"), [(0, "forward"), (4, "backward")])
 def test_without_a_drawing_to_begin_with_there_is_no_run(engine, project, drawn, index, direction):
     project.draw(2, drawn)
@@ -155,6 +216,25 @@ def test_what_is_kept_to_go_on_from_is_bounded(model, drawn, video):
             assert kept.bytes <= 40_000 or len(kept._held) == 1
     found = kept.before(FRAMES)
     assert found is not None and found[0] == FRAMES - 1
+
+
+def test_what_is_kept_is_counted_once_and_not_anew_for_each_frame(model, drawn, video, monkeypatch):
+    from mamp.segmentation.segmenter import Segmenter
+
+    kept, segmenter, counted = Kept(60_000), model.segmenter(), []
+    with open_frames(video) as source:
+        for index, frame in source.stream():
+            segmenter.step(frame, drawn if index == 0 else None)
+            kept.keep(index, segmenter)
+            held = {t.data_ptr(): t.nbytes for one in kept._held.values() for t in one.tensors()}
+            assert kept.bytes == sum(held.values()) > 0
+    kept.drop_from(0)
+    assert kept.bytes == 0 and not kept._shares
+    tensors, kept = Segmenter.tensors, Kept(10**9)
+    monkeypatch.setattr(Segmenter, "tensors", lambda self: counted.append(1) or tensors(self))
+    for index in range(20):
+        kept.keep(index, segmenter)
+    assert len(counted) == 20
 
 
 def test_a_twin_goes_on_as_the_first_one_does(model, drawn, video):

@@ -92,7 +92,7 @@ def test_coco_names_images_objects_and_masks(project, video, drawn):
 
 
 def test_pycocotools_reads_it(drawn):
-    mask = pytest.importorskip("pycocotools.mask", reason="needs pycocotools, which no extra brings")
+    mask = pytest.importorskip("pycocotools.mask", reason="needs pycocotools, of the extra coco")
     found = annotation(drawn == 2)["segmentation"]
     np.testing.assert_array_equal(mask.decode(found), drawn == 2)
 

@@ -153,6 +153,64 @@ def test_a_damaged_file_is_named_and_the_masks_outlive_it(project, drawn, video,
     again.close()
 
 
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("frames", {"00000": 3}),
+        ("frames", {"00000": ["drawn"]}),
+        ("frames", {"00000": {"kind": "drawn", "locked": "no"}}),
+        ("frames", {"00000": {"kind": ["drawn"]}}),
+        ("frames", {"00000": {"kind": "forward", "unsure": float("nan")}}),
+        ("frames", {"00000": {"kind": "forward", "unsure": "0.5"}}),
+        ("frames", {"00000": {"colour": "red"}}),
+        ("frames", []),
+        ("objects", [{"id": "1", "name": "left"}]),
+        ("objects", [{"id": 1.0, "name": "left"}]),
+        ("objects", [{"id": True, "name": "left"}]),
+        ("objects", [{"id": 1, "name": "left"}, {"id": 1, "name": "right"}]),
+        ("objects", [{"id": 255, "name": "left"}]),
+        ("objects", [{"id": 0, "name": "left"}]),
+        ("objects", [{"id": 1, "name": ["left"]}]),
+        ("objects", [1]),
+        ("objects", {"id": 1}),
+        ("size", "40"),
+        ("size", [40.0, 56.0]),
+        ("count", "7"),
+    ],
+)
+def test_what_cannot_have_been_written_is_damage_and_the_masks_are_untouched(
+    project, drawn, video, part, value
+):
+    project.draw(0, drawn)
+    project.write(1, drawn, kind="forward", unsure=0.5)
+    project.close()
+    path = project.folder / "project.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {part: value}))
+    text, masks = path.read_text(), {p: p.read_bytes() for p in project.folder.glob("*/*.png")}
+    with pytest.raises(UserError, match="project.json is damaged; move it away"):
+        Project(project.folder, open_frames(video))
+    assert path.read_text() == text and {p: p.read_bytes() for p in masks} == masks and len(masks) == 3
+    path.rename(path.with_name("away.json"))
+    again = Project(project.folder, open_frames(video))
+    assert [o.id for o in again.objects] == [1, 2]
+    assert [frame.kind for frame in again.frames()][:2] == ["drawn", "forward"]
+    again.close()
+
+
+def test_a_damaged_file_is_found_without_assertions_too(project, video):
+    project.close()
+    path = project.folder / "project.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"objects": [{"id": 999, "name": "left"}]}))
+    code = (
+        "import sys; from pathlib import Path\nfrom mamp.app.project import Project\nfrom mamp.data.frames import open_frames\n"
+        "Project(Path(sys.argv[1]), open_frames(sys.argv[2]))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-O", "-c", code, project.folder, video], capture_output=True, text=True
+    )
+    assert "UserError" in found.stderr and "is damaged" in found.stderr
+
+
 def test_a_killed_process_loses_nothing(video, tmp_path, drawn):
     code = (
         "import sys, numpy as np; from pathlib import Path\nfrom mamp.app.project import Project\n"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ pytest.importorskip("httpx2", reason="needs httpx2, of the extra test")
 
 from starlette.testclient import TestClient  # noqa: E402
 
-from mamp.app import server, studio  # noqa: E402
+from mamp.app import engine, server, studio  # noqa: E402
 from mamp.app.studio import Studio  # noqa: E402
 
 KEY = "a key"
@@ -76,6 +78,23 @@ def test_the_whole_loop(page, opened, drawn):
     assert [o["name"] for o in state(page)["objects"]] == ["cat"]
 
 
+def test_an_object_stays_where_a_run_does_not_end(page, opened, drawn, monkeypatch):
+    from mamp.segmentation.segmenter import Segmenter
+
+    let_go, step = threading.Event(), Segmenter.step
+    monkeypatch.setattr(Segmenter, "step", lambda self, *a, **k: let_go.wait(60) and step(self, *a, **k))
+    monkeypatch.setattr(engine, "PATIENCE", 0.05)
+    page.post("/api/objects", json={})
+    page.put("/api/masks/0", content=drawn.tobytes())
+    page.post("/api/run", json={"frame": 0, "direction": "forward"})
+    answer = page.request("DELETE", "/api/objects/2")
+    assert answer.status_code == 400 and "nothing was removed" in answer.json()["error"]
+    assert [o["id"] for o in state(page)["objects"]] == [1, 2]
+    let_go.set()
+    finished(page)
+    assert page.request("DELETE", "/api/objects/2").status_code == 200
+
+
 def test_pictures_of_frames(page):
     import io
 
@@ -119,6 +138,11 @@ def test_the_page_asks_nobody_else(page):
     for name in ("", *(f"page/{name}" for name in server.PAGE)):
         text = page.get(f"/{name}?key={KEY}").text
         assert "//" not in text.replace("http://www.w3.org", "").replace("// ", "").replace('"/api', ""), name
+
+
+def test_every_file_of_the_page_is_served():
+    there = {file.name for file in files("mamp.app").joinpath("page").iterdir()}
+    assert there == {"index.html", *server.PAGE}
 
 
 # ---------------------------------------------------------------- who may ask
@@ -208,16 +232,67 @@ def test_a_second_tab_looks_and_may_take_over(opened, drawn, monkeypatch):
 # ---------------------------------------------------------------- a video that is dropped on the page
 
 
-def test_a_dropped_video_is_opened(empty, tmp_path):
+@pytest.fixture
+def film(tmp_path) -> bytes:
     from mamp.segmentation.overlay import Film
 
     with Film(tmp_path / "a.mp4") as film:
         for i in range(3):
             film.write(np.full((40, 56, 3), 40 * i, np.uint8))
+    return (tmp_path / "a.mp4").read_bytes()
+
+
+@pytest.mark.parametrize("second", ["the same", "broken", "too large", "of another kind"])
+def test_a_later_drop_leaves_the_first_video_and_its_project_alone(model, empty, film, second, monkeypatch):
+    assert browser(empty).put("/api/video?name=a.mp4", content=film).status_code == 200
+    empty.close()  # and the app is started again with the same --out
+    work = {path: path.read_bytes() for path in empty.out.rglob("*") if path.is_file()}
+    if second == "too large":
+        monkeypatch.setattr(server, "LARGEST_VIDEO", 50)
+    name = "b.mkv" if second == "of another kind" else "b.mp4"
+    content = b"x" * 100 if second == "broken" else film
+    answer = browser(empty).put(f"/api/video?name={name}", content=content)
+    assert answer.status_code == 400 and "has a video's project already" in answer.json()["error"]
+    assert f"mamp app {empty.out / 'video.mp4'} --out" in answer.json()["error"]
+    assert {path: path.read_bytes() for path in empty.out.rglob("*") if path.is_file()} == work
+    empty.open(empty.out / "video.mp4")
+    assert empty.project.names == ["00000", "00001", "00002"]
+
+
+@pytest.mark.parametrize("content", ["whole", "broken"])
+def test_a_file_of_the_same_name_that_came_in_between_is_left_alone(empty, film, content, monkeypatch):
+    video, dropped = empty.out / "video.mp4", empty.dropped
+
+    def from_elsewhere():
+        folder = dropped()
+        folder.mkdir()
+        video.write_bytes(b"of another process")
+        return folder
+
+    monkeypatch.setattr(empty, "dropped", from_elsewhere)
+    answer = browser(empty).put("/api/video?name=a.mp4", content=film if content == "whole" else b"x")
+    assert answer.status_code == 400 and "is there already" in answer.json()["error"]
+    assert [path.read_bytes() for path in empty.out.iterdir()] == [b"of another process"]
+
+
+def test_one_video_is_received_at_a_time(empty, film):
+    page, answers = browser(empty), []
+
+    def parts():
+        yield film[:50]
+        answers.append(page.put("/api/video?name=b.mp4", content=b"x"))
+        yield film[50:]
+
+    assert page.put("/api/video?name=a.mp4", content=parts()).status_code == 200
+    assert [answer.status_code for answer in answers] == [409]
+    assert (empty.out / "video.mp4").read_bytes() == film
+
+
+def test_a_dropped_video_is_opened(empty, film):
     page = browser(empty)
     assert state(page)["video"] is None
     assert page.post("/api/run", json={}).status_code in (400, 409)
-    answer = page.put("/api/video?name=../../my%20film.MP4", content=(tmp_path / "a.mp4").read_bytes())
+    answer = page.put("/api/video?name=../../my%20film.MP4", content=film)
     assert answer.status_code == 200
     assert state(page)["names"] == ["00000", "00001", "00002"]
     assert [p.name for p in empty.out.glob("*.mp4")] == ["video.mp4"]

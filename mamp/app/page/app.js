@@ -1,11 +1,14 @@
 // The page: keeps what the server tells, asks it for pictures and masks, sends what is drawn.
 
+import { Banners } from "./banners.js";
 import { Surface } from "./draw.js";
+import { ObjectList } from "./objects.js";
+import { KEY, TAB, Told, ask, link, picture, post } from "./server.js";
+import { shelve, unshelve } from "./shelf.js";
 import { Timeline } from "./timeline.js";
+import { receiveVideos } from "./upload.js";
 
 const $ = (id) => document.getElementById(id);
-const KEY = new URLSearchParams(location.search).get("key") || "";
-const TAB = Array.from(crypto.getRandomValues(new Uint8Array(12)), (b) => b.toString(16).padStart(2, "0")).join("");
 const PIXELS = 120e6; // of decoded frames that are kept
 
 let state = null; // what the server told last
@@ -14,8 +17,6 @@ let video = { width: 0, height: 0, count: 0, names: [] };
 let chosen = 0; // id of the object that is drawn
 let playing = false;
 let follow = false; // go along with a run
-let online = true;
-let ended = ""; // why the server wants no more of this page
 const images = new Map(); // frame -> promise of a picture
 const masks = new Map(); // frame -> {made, labels}
 const unsaved = new Map(); // frame -> labels that the server has not got yet
@@ -23,29 +24,6 @@ let sending = false;
 const visited = new Set(); // frames that "next uncertain" showed since the last run
 
 // ---------------------------------------------------------------- the server
-
-class Told extends Error {}
-
-async function ask(path, options = {}) {
-  const headers = { "x-mamp-key": KEY, "x-mamp-tab": TAB, ...options.headers };
-  let answer;
-  try {
-    answer = await fetch(path, { ...options, headers });
-  } catch {
-    connection(false);
-    throw new Error("offline");
-  }
-  connection(true);
-  if (answer.ok) return answer;
-  const words = (await answer.json().catch(() => ({}))).error || `the server answered ${answer.status}`;
-  if (answer.status === 403) ended = words;
-  const told = new Told(words);
-  told.status = answer.status;
-  throw told;
-}
-
-const post = (path, body, method = "POST") => ask(path, { method, body: JSON.stringify(body ?? {}) });
-const picture = (kind, index) => `/api/${kind}/${index}?key=${encodeURIComponent(KEY)}`;
 
 async function attempt(work) {
   try {
@@ -56,13 +34,10 @@ async function attempt(work) {
   }
 }
 
-function connection(there) {
-  if (there !== online) {
-    online = there;
-    banners();
-    if (there) save();
-  }
-}
+link.changed = () => {
+  banners();
+  if (link.online) save();
+};
 
 async function listen() {
   let since = 0;
@@ -112,7 +87,7 @@ function begin() {
   timeline.set(video.count, width / height);
   images.clear();
   masks.clear();
-  unshelve();
+  unshelve(state, unsaved, width * height, video.count);
   if (unsaved.size) setTimeout(save);
   const drawn = state.frames.findIndex((f) => f.kind);
   go(Math.min(Math.max(drawn, 0), video.count - 1));
@@ -241,7 +216,7 @@ async function save() {
   if (sending) return;
   sending = true;
   render();
-  while (unsaved.size && state?.yours && !ended) {
+  while (unsaved.size && state?.yours && !link.ended) {
     const [index, labels] = unsaved.entries().next().value;
     try {
       const answer = await (await ask(`/api/masks/${index}`, { method: "PUT", body: labels })).json();
@@ -257,38 +232,8 @@ async function save() {
     }
   }
   sending = false;
-  if (state?.video) shelve();
+  if (state?.video) shelve(state, unsaved);
   render();
-}
-
-// Strokes that cannot be sent are kept by the browser, so that the page may be closed: as runs, [label, count, ...] of each frame.
-const shelf = () => `mamp ${state.video} ${state.folder}`;
-
-function shelve() {
-  try {
-    if (!unsaved.size) return localStorage.removeItem(shelf());
-    const runs = [...unsaved].map(([index, labels]) => {
-      const found = [];
-      for (let i = 0, j; i < labels.length; i = j) {
-        for (j = i; j < labels.length && labels[j] === labels[i]; ) j++;
-        found.push(labels[i], j - i);
-      }
-      return [index, found];
-    });
-    localStorage.setItem(shelf(), JSON.stringify(runs));
-  } catch { /* it is full, or forbidden: the strokes stay in the page */ }
-}
-
-function unshelve() {
-  let runs = [];
-  try { runs = JSON.parse(localStorage.getItem(shelf()) || "[]"); } catch { /* nothing of use */ }
-  const ids = new Set([0, ...state.objects.map((o) => o.id)]);
-  for (const [index, found] of runs) {
-    const labels = new Uint8Array(video.width * video.height);
-    let at = 0;
-    for (let i = 0; i < found.length; i += 2) labels.fill(ids.has(found[i]) ? found[i] : 0, at, (at += found[i + 1]));
-    if (at === labels.length && index < video.count) unsaved.set(index, labels);
-  }
 }
 
 async function addObject() {
@@ -348,23 +293,12 @@ function say(words) {
   if (words) hint = setTimeout(() => ($("hint").textContent = ""), 7000);
 }
 
-function banner(words, ...buttons) {
-  const line = document.createElement("p"), text = document.createElement("span");
-  text.textContent = words;
-  line.append(text, ...buttons.map(([label, act]) => {
-    const button = document.createElement("button");
-    button.textContent = label;
-    button.onclick = act;
-    return button;
-  }));
-  return line;
-}
-
-let told = "", dismissed = "";
+const banner = new Banners($("banners"));
+let dismissed = "";
 function banners() {
   const lines = [];
-  if (ended) lines.push([`${ended[0].toUpperCase()}${ended.slice(1)}.${unsaved.size ? " The last strokes are not saved." : " All is saved."}`]);
-  else if (!online) lines.push(["The connection to mamp is lost. What you draw is kept here and saved when it is back; trying again…"]);
+  if (link.ended) lines.push([`${link.ended[0].toUpperCase()}${link.ended.slice(1)}.${unsaved.size ? " The last strokes are not saved." : " All is saved."}`]);
+  else if (!link.online) lines.push(["The connection to mamp is lost. What you draw is kept here and saved when it is back; trying again…"]);
   else if (state && !state.yours) lines.push(["This video is open in another tab, which draws. You can look here.", ["Draw here instead", take]]);
   const out = state?.export;
   if (out && !out.running && (out.path || out.error) && dismissed !== JSON.stringify(out)) {
@@ -373,10 +307,7 @@ function banners() {
     else if (out.kind === "davis") lines.push([`Exported to ${out.path}`, close]);
     else lines.push([`Exported to ${out.path}`, ["Download", () => (location.href = picture("export", out.kind))], close]);
   } else if (out?.running) lines.push([`Exporting: ${out.done} of ${out.total} frames…`]);
-  const now = JSON.stringify(lines);
-  if (now === told) return;
-  told = now;
-  $("banners").replaceChildren(...lines.map(([words, ...buttons]) => banner(words, ...buttons)));
+  banner.show(lines);
 }
 
 const take = () => attempt(() => post("/api/take")).then(save);
@@ -401,8 +332,8 @@ function render() {
   $("erase").setAttribute("aria-pressed", surface.erasing);
   for (const button of document.querySelectorAll("[data-tool]")) button.setAttribute("aria-pressed", button.dataset.tool === surface.tool);
   $("play").firstElementChild.innerHTML = playing ? '<path d="M8 5v14M16 5v14"/>' : '<path d="M8 5v14l11-7z" class="solid"/>';
-  $("saved").textContent = ended || !online ? (unsaved.size ? "not saved" : "") : unsaved.size || sending ? "saving…" : "saved";
-  objects();
+  $("saved").textContent = link.ended || !link.online ? (unsaved.size ? "not saved" : "") : unsaved.size || sending ? "saving…" : "saved";
+  list.show(state.objects, chosen, (id) => surface.css(id));
   progress(run);
   surface.redraw();
 }
@@ -425,41 +356,12 @@ function left(run) {
   return seconds > 90 ? `, ${Math.round(seconds / 60)} min left` : `, ${seconds} s left`;
 }
 
-let listed = "";
-function objects() {
-  const now = JSON.stringify([state.objects, chosen]);
-  if (now === listed || $("objects").contains(document.activeElement)) return;
-  listed = now;
-  $("objects").replaceChildren(...state.objects.map(row));
-}
-
-function row(object, index) {
-  const item = document.createElement("li"), swatch = document.createElement("canvas");
-  const name = document.createElement("input"), key = document.createElement("small"), remove = document.createElement("button");
-  item.setAttribute("aria-selected", object.id === chosen);
-  item.dataset.id = object.id;
-  swatch.width = swatch.height = 1;
-  const paint = swatch.getContext("2d");
-  paint.fillStyle = surface.css(object.id);
-  paint.fillRect(0, 0, 1, 1);
-  name.value = object.name;
-  name.maxLength = 60;
-  name.setAttribute("aria-label", "Name");
-  name.onchange = () => attempt(() => post(`/api/objects/${object.id}`, { name: name.value }, "PATCH")).then(() => ((listed = ""), objects()));
-  name.onkeydown = (e) => e.key === "Enter" && name.blur();
-  name.onblur = () => setTimeout(render);
-  key.textContent = index < 9 ? index + 1 : "";
-  remove.textContent = "×";
-  remove.title = "Remove from all frames";
-  remove.setAttribute("aria-label", `Remove ${object.name}`);
-  remove.onclick = (e) => {
-    e.stopPropagation();
-    if (confirm(`Remove ${object.name} from all frames?`)) attempt(() => ask(`/api/objects/${object.id}`, { method: "DELETE" }));
-  };
-  item.append(swatch, name, key, remove);
-  item.onclick = () => choose(object.id);
-  return item;
-}
+const list = new ObjectList($("objects"), {
+  choose,
+  rename: (id, name) => attempt(() => post(`/api/objects/${id}`, { name }, "PATCH")),
+  remove: (object) => attempt(() => ask(`/api/objects/${object.id}`, { method: "DELETE" })),
+  left: render,
+});
 
 const timeline = new Timeline($("timeline"), { seek: (index) => ((playing = false), go(index)) }, (index) => picture("thumbs", index));
 
@@ -532,32 +434,6 @@ window.addEventListener("pageshow", (event) => event.persisted && location.reloa
 window.addEventListener("pagehide", () => fetch("/api/leave", { method: "POST", keepalive: true, headers: { "x-mamp-key": KEY, "x-mamp-tab": TAB } }).catch(() => {}));
 window.addEventListener("beforeunload", (event) => unsaved.size && event.preventDefault());
 
-// ---------------------------------------------------------------- a video that is dropped here
-
-function upload(file) {
-  if (!file) return;
-  const request = new XMLHttpRequest();
-  request.open("PUT", `/api/video?name=${encodeURIComponent(file.name)}`);
-  request.setRequestHeader("x-mamp-key", KEY);
-  request.setRequestHeader("x-mamp-tab", TAB);
-  request.upload.onprogress = (e) => ($("upload").textContent = `${Math.round((100 * e.loaded) / e.total)}% of ${file.name}`);
-  request.onload = () => {
-    let words = "";
-    try { words = JSON.parse(request.response).error || ""; } catch { words = "the server gave no answer"; }
-    $("upload").textContent = words && words[0].toUpperCase() + words.slice(1) + ".";
-  };
-  request.onerror = () => ($("upload").textContent = "The file was not taken: it is too large, or the connection was lost.");
-  request.send(file);
-}
-$("file").onchange = () => upload($("file").files[0]);
-document.addEventListener("dragover", (e) => (e.preventDefault(), $("welcome").classList.add("over")));
-document.addEventListener("dragleave", () => $("welcome").classList.remove("over"));
-document.addEventListener("drop", (e) => {
-  e.preventDefault();
-  $("welcome").classList.remove("over");
-  if (!$("welcome").hidden) upload(e.dataTransfer.files[0]);
-  else say("A video is open already; start mamp app again for another one.");
-});
-
+receiveVideos(() => say("A video is open already; start mamp app again for another one."));
 size(12);
 listen();
