@@ -65,7 +65,7 @@ class Browser:
         os.close(self._out)
 
     def tab(self) -> str | None:
-        """A new tab is the one that is driven from now on; the one before it, for `back_to`."""
+        """A new tab is the one that is driven from now on; the one before it, for `switch` and `close`."""
         before, self._session = self._session, None
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -157,6 +157,8 @@ class Browser:
             self._note(answer)
 
     def _note(self, event: dict[str, Any]) -> None:
+        if event.get("sessionId") != self._session:
+            return
         method, told = event.get("method"), event.get("params", {})
         if method == "Runtime.exceptionThrown":
             self.errors.append(str(told["exceptionDetails"]))

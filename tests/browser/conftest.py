@@ -31,10 +31,18 @@ def report(tmp_path_factory) -> Path:
     return base / "page.html"
 
 
-@pytest.fixture(scope="package")  # ended with these tests: a page that plays costs the later ones time
-def browser(tmp_path_factory) -> Iterator[Browser]:
+@pytest.fixture(scope="package")
+def chromium(tmp_path_factory) -> Iterator[Browser]:
     program = find_chromium()
     if program is None:
         pytest.skip("needs Debian's chromium: apt-get install chromium")
     with Browser(program, tmp_path_factory.mktemp("profile")) as browser:
         yield browser
+
+
+@pytest.fixture
+def browser(chromium) -> Iterator[Browser]:
+    """The browser with a tab of the test's own, which ends with it: a page left open goes on asking its server."""
+    yield chromium
+    used = chromium.tab()
+    chromium.close(used)

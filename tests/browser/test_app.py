@@ -140,7 +140,7 @@ def test_draw_propagate_correct_export(browser, app, clip, tmp_path):
     browser.press("Enter")
     browser.wait(SAVED)
     browser.press("n")
-    browser.wait("document.querySelectorAll('#objects li').length === 2")
+    browser.wait("document.querySelector('#objects li:nth-child(2)[aria-selected=true]') !== null")
     paint(browser, (20, 20), (40, 20))
     browser.press("f")
     browser.wait(COMPUTED)

@@ -20,7 +20,7 @@ let follow = false; // go along with a run
 const images = new Map(); // frame -> promise of a picture
 const masks = new Map(); // frame -> {made, labels}
 const unsaved = new Map(); // frame -> labels that the server has not got yet
-let sending = false;
+let sending = false, adding = null; // adding: "asked", then the number of the new object
 const visited = new Set(); // frames that "next uncertain" showed since the last run
 
 // ---------------------------------------------------------------- the server
@@ -70,7 +70,7 @@ function receive(told) {
     if (run.running && !before?.run?.running) visited.clear();
     for (const [i, kept] of masks) if (state.frames[i].made !== kept.made && !unsaved.has(i)) masks.delete(i), surface.outdate(i);
     surface.colours = new Map(state.objects.map((o) => [o.id, o.colour]));
-    if (!state.objects.some((o) => o.id === chosen)) choose(state.objects[0]?.id || 0);
+    settle();
     if (follow && run.last !== null && run.last !== at) go(run.last, true);
     else if (!masks.has(at)) show();
     if (!run.running) follow = false;
@@ -197,8 +197,8 @@ const surface = new Surface($("canvas"), {
     if (surface.index !== at) return false;
     playing = false;
     follow = false;
-    if (!chosen) return addObject(), false;
-    return true;
+    if (!chosen) addObject();
+    return Boolean(chosen) && !adding;
   },
   async suggest(wish) {
     say("Looking…");
@@ -236,13 +236,24 @@ async function save() {
   render();
 }
 
+// until the server's list has the new object nothing is drawn: a stroke would become another's
 async function addObject() {
+  if (adding === "asked") return;
+  adding = "asked";
   const answer = await attempt(() => post("/api/objects", { name: "" }));
-  if (answer) choose((await answer.json()).id);
+  adding = answer && (await answer.json()).id, settle();
+}
+
+// what is chosen is on the list
+function settle() {
+  const has = (id) => state.objects.some((o) => o.id === id);
+  if (has(adding)) choose(adding);
+  else if (!adding && !has(chosen)) choose(state.objects[0]?.id || 0);
 }
 
 function choose(id) {
   chosen = surface.object = id;
+  adding = null;
   surface.wish = null;
   render();
 }
