@@ -1,10 +1,13 @@
-"""Devices: the one a name stands for, the number format mixed precision uses there, and the memory that was needed."""
+"""Devices: the one a name stands for, the number format and library used there, and the memory that was needed."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 
 import torch
+from torch import nn
 
 from mamp.errors import UserError
 from mamp.files import MB
@@ -40,6 +43,25 @@ def amp_dtype(amp: str, device: torch.device) -> torch.dtype | None:
         checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
         fast = any(getattr(torch.cpu, name, lambda: False)() for name in checks)
     return torch.bfloat16 if fast else None
+
+
+@contextlib.contextmanager
+def backward_on(device: torch.device, network: nn.Module) -> Iterator[None]:
+    """The context in which gradients of `network` can be computed on `device`.
+
+    On the CPU oneDNN (torch 2.15), in channels_last on two or more threads, writes past the end of the gradient of a 1 x 1
+    convolution with a stride and fewer than 16 input channels, and the process dies. Such a network does without oneDNN.
+    """
+    narrow = device.type == "cpu" and any(
+        isinstance(m, nn.Conv2d) and m.in_channels < 16 and m.kernel_size == (1, 1) and m.stride != (1, 1)
+        for m in network.modules()
+    )
+    before = torch.backends.mkldnn.enabled
+    torch.backends.mkldnn.enabled = before and not narrow  # flags() does the same, and warns of GPUs
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = before
 
 
 def peak_memory_mb(device: torch.device) -> float:

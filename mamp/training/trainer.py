@@ -15,7 +15,7 @@ from mamp.config import Config, DataConfig, TrainConfig
 from mamp.data.moves import DRAWS, move_frames, trained_size
 from mamp.errors import UserError
 from mamp.methods.base import Batch, TrainingTask
-from mamp.ops.devices import amp_dtype
+from mamp.ops.devices import amp_dtype, backward_on
 from mamp.training.averaging import WeightAverage
 from mamp.training.distributed import Ranks
 from mamp.training.randomness import random_state, set_random_state, step_generator
@@ -98,7 +98,8 @@ class Trainer:
         value = loss.detach()
         # a loss that is not finite makes the whole gradient so, which the other ranks then see too
         weight = torch.where(value.isfinite(), share, math.nan)
-        self.scaler.scale(loss * weight).backward()
+        with backward_on(self.device, self.task):
+            self.scaler.scale(loss * weight).backward()
         return {**{name: scalar.detach() for name, scalar in scalars.items()}, "loss": value}
 
     def _only_added(self, added: bool) -> contextlib.AbstractContextManager[None]:

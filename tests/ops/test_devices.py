@@ -1,8 +1,13 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
+from torch import nn
 
 from mamp.errors import UserError
-from mamp.ops.devices import amp_dtype, pick_device
+from mamp.ops.devices import amp_dtype, backward_on, pick_device
 
 CPU = torch.device("cpu")
 
@@ -37,3 +42,35 @@ def test_auto_is_bf16_where_the_processor_is_faster_at_it(monkeypatch, fast):
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: fast)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     assert amp_dtype("auto", CPU) == (torch.bfloat16 if fast else None)
+
+
+NARROW = """
+import torch
+from torch import nn
+from mamp.ops.devices import backward_on
+
+network = nn.Conv2d(8, 16, 1, stride=2).to(memory_format=torch.channels_last)
+for _ in range(400):
+    with backward_on(torch.device("cpu"), network):
+        network(torch.randn(3, 8, 8, 12)).square().sum().backward()
+    others = [torch.randn(n) for n in (7, 33, 100, 1000)]
+"""
+
+
+def test_a_narrow_network_survives_its_gradients(repository):
+    env = {**os.environ, "OMP_NUM_THREADS": "2", "PYTHONPATH": str(repository)}
+    assert subprocess.run([sys.executable, "-c", NARROW], env=env).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "layer, kept",
+    [
+        (nn.Conv2d(8, 16, 1, stride=2), False),
+        (nn.Conv2d(16, 32, 1, stride=2), True),
+        (nn.Conv2d(8, 16, 3, stride=2), True),
+    ],
+)
+def test_other_networks_keep_their_fast_gradients(layer, kept):
+    with backward_on(CPU, nn.Sequential(layer)):
+        assert torch.backends.mkldnn.enabled == kept
+    assert torch.backends.mkldnn.enabled

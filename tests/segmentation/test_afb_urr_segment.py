@@ -104,7 +104,7 @@ def test_an_own_video_needs_a_folder_and_a_first_mask_and_may_show_contours(worl
 
 
 def test_training_and_evaluating_go_through(world, tmp_path):
-    network = "method.network={backbone: resnet18, width: 0.25, key: 16, value: 16, decoder: 16, local: 16}"
+    network = "method.network={backbone: resnet18, width: 0.125, key: 8, value: 8, decoder: 8, local: 4}"
     knobs = [
         "train.steps=2",
         "train.batch=2",
