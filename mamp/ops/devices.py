@@ -57,7 +57,8 @@ def backward_on(device: torch.device, network: nn.Module) -> Iterator[None]:
         for m in network.modules()
     )
     before = torch.backends.mkldnn.enabled
-    torch.backends.mkldnn.enabled = before and not narrow  # flags() does the same, and warns of GPUs
+    # flags() does the same, and warns of GPUs
+    torch.backends.mkldnn.enabled = before and not narrow  # type: ignore[assignment]
     try:
         yield
     finally:
