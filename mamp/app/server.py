@@ -204,9 +204,7 @@ class Routes:
     async def remove_object(self, request: Request) -> Response:
         """An object goes from all masks."""
         self._yours(request)
-        number, engine = request.path_params["number"], self._studio.engine
-        assert engine is not None
-        await run_in_threadpool(engine.edit_all, lambda: self._project.remove_object(number))
+        await run_in_threadpool(self._studio.remove_object, request.path_params["number"])
         return self._done()
 
     async def run(self, request: Request) -> Response:

@@ -42,6 +42,7 @@ class Studio:
         self._version = 1
         self._source: FrameSource | None = None
         self._guard = threading.Lock()
+        self._alone = threading.Lock()  # held by an export and by what changes the masks of all frames
         self._proposing = threading.Lock()
         self._tab, self._seen = "", 0.0
         self._left: list[str] = []  # tabs that were closed; a question of theirs may still be waiting
@@ -193,9 +194,8 @@ class Studio:
 
     def export(self, kind: str) -> None:
         """Write an export in a thread of its own; how far it is stands in `exporting`."""
-        if self.exporting.get("running"):
-            raise UserError("an export is being written; wait for it")
         assert self.project is not None and self._source is not None
+        self._enter_alone()
         self.exporting = {"kind": kind, "running": True, "done": 0, "total": len(self.project.names)}
         threading.Thread(
             target=self._export, args=(kind, self.project, _another(self._source)), daemon=True
@@ -207,17 +207,33 @@ class Studio:
             self.exporting = {**self.exporting, "done": done, "total": total}
             self.changed()
 
+        ended: dict[str, Any] = {"kind": kind, "running": False}
         try:
-            path = export(kind, project, source, told=told)
-            self.exporting = {"kind": kind, "running": False, "path": str(path)}
+            ended["path"] = str(export(kind, project, source, told=told))
         except UserError as error:
-            self.exporting = {"kind": kind, "running": False, "error": str(error)}
+            ended["error"] = str(error)
         except Exception as defect:
-            self.exporting = {"kind": kind, "running": False, "error": f"a defect: {defect}"}
+            ended["error"] = f"a defect: {defect}"
             raise
         finally:
             source.close()
+            self._alone.release()
+            self.exporting = ended
             self.changed()
+
+    def remove_object(self, number: int) -> None:
+        """End a run, then take an object out of all masks. UserError, with nothing changed, while an export reads them."""
+        assert self.project is not None and self.engine is not None
+        project = self.project
+        self._enter_alone()
+        try:
+            self.engine.edit_all(lambda: project.remove_object(number))
+        finally:
+            self._alone.release()
+
+    def _enter_alone(self) -> None:
+        if not self._alone.acquire(blocking=False):
+            raise UserError("an export is being written, or an object removed; wait for that")
 
 
 def _told(frame: Frame, made: int) -> list[Any]:

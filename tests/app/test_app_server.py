@@ -112,6 +112,27 @@ def test_a_mask_from_clicks_is_told_and_not_yet_kept(page):
     assert page.post("/api/propose/0", json={}).status_code == 400
 
 
+def test_an_object_stays_while_an_export_reads_the_masks(page, drawn, monkeypatch):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(kind, project, source, told):
+        begun.set()
+        assert go_on.wait(30)
+        return project.folder
+
+    monkeypatch.setattr("mamp.app.studio.export", slow)
+    page.post("/api/export", json={"kind": "davis"})
+    assert begun.wait(30)
+    refused = page.delete("/api/objects/1")
+    assert refused.status_code == 400 and "an export is being written" in refused.json()["error"]
+    assert page.post("/api/export", json={"kind": "coco"}).status_code == 400
+    go_on.set()
+    finished(page)
+    assert 1 in [o["id"] for o in state(page)["objects"]]
+    assert page.delete("/api/objects/1").status_code == 200
+    assert 1 not in [o["id"] for o in state(page)["objects"]]
+
+
 def test_exports_are_written_and_handed_out(page, drawn):
     page.post("/api/objects", json={})
     assert page.get("/api/export/coco").status_code == 404
