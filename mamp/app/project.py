@@ -24,6 +24,7 @@ from mamp.files import Locks, make_folder, remove_leftovers, write_text
 
 LARGEST_ID = 254  # of a palette PNG
 NAME_LENGTH = 60  # of an object
+VERSION = 1  # of project.json
 _PART = 20  # writing project.json takes no more than one part of so many of a run
 
 
@@ -241,9 +242,13 @@ class Project:
             return [], {}
         try:
             told = json.loads(path.read_text(encoding="utf-8"))
+            if told.get("version", VERSION) > VERSION:
+                raise UserError(
+                    f"{path} was written by a later mamp; update mamp, or give another folder with --out"
+                )
             size, names = _told_video(told)
             objects, frames = _told_objects(told["objects"]), _told_frames(told["frames"])
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise UserError(
                 f"{path} is damaged; move it away, and the masks beside it are taken up, without objects' names and locks"
             ) from None
@@ -277,6 +282,7 @@ class Project:
     def _save(self) -> None:
         began = time.monotonic()
         told = {
+            "version": VERSION,
             "video": str(self.video.resolve()),
             "count": len(self.names),
             "first": self.names[0],

@@ -176,6 +176,7 @@ def test_a_damaged_file_is_named_and_the_masks_outlive_it(project, drawn, video,
         ("size", "40"),
         ("size", [40.0, 56.0]),
         ("count", "7"),
+        ("version", "1"),
     ],
 )
 def test_what_cannot_have_been_written_is_damage_and_the_masks_are_untouched(
@@ -195,6 +196,14 @@ def test_what_cannot_have_been_written_is_damage_and_the_masks_are_untouched(
     assert [o.id for o in again.objects] == [1, 2]
     assert [frame.kind for frame in again.frames()][:2] == ["drawn", "forward"]
     again.close()
+
+
+def test_the_work_of_a_later_version_is_no_damage(project, video):
+    project.close()
+    path = project.folder / "project.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 2, "frames": "in some other way"}))
+    with pytest.raises(UserError, match="written by a later mamp; update mamp"):
+        Project(project.folder, open_frames(video))
 
 
 def test_a_damaged_file_is_found_without_assertions_too(project, video):
