@@ -176,8 +176,9 @@ def _find(source: Path | str) -> Path:
     if str(source) in names():
         return SHIPPED / f"{source}.safetensors"
     known = f", or one of {', '.join(names())}" if names() else ""
+    what = "is a folder without weights.safetensors" if path.is_dir() else "do not exist"
     raise UserError(
-        f"weights {source} do not exist; give a .safetensors file, a checkpoint, or a run folder with weights{known}"
+        f"weights {source} {what}; give a .safetensors file, a checkpoint, or a run folder with weights{known}"
     )
 
 

@@ -68,6 +68,8 @@ def test_a_truncated_file_is_named(tmp_path):
 def test_missing_weights_are_one_sentence(tmp_path):
     with pytest.raises(UserError, match="nothing.pt do not exist"):
         weights.read(tmp_path / "nothing.pt")
+    with pytest.raises(UserError, match="is a folder without weights.safetensors"):
+        weights.read(tmp_path)
 
 
 def test_a_pickle_with_code_is_refused(tmp_path):
