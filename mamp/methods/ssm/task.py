@@ -14,10 +14,10 @@ from mamp.data.labels import UNLABELLED
 from mamp.errors import UserError
 from mamp.methods.base import Batch
 from mamp.methods.ssm.augment import Move, blob, blob_draws, cut_moved
-from mamp.methods.ssm.crops import normalise
 from mamp.methods.ssm.initial import initialise
 from mamp.methods.ssm.network import Ssm
 from mamp.methods.supervised import SupervisedTask
+from mamp.ops.colour import imagenet
 
 DRAWS = 32  # numbers drawn for each clip, some for knobs to come
 REFERENCE, PREVIOUS, CURRENT = 0, 1, 2  # frames of a clip
@@ -87,7 +87,7 @@ class SsmTask(SupervisedTask):
         if float(draw[13]) < self.knobs.blur:
             previous = blob(previous, blob_draws(draw[14:18]).to(previous.device))
         target = mask.long().masked_fill(unknown > 0, UNLABELLED)
-        return normalise(reference), masks, normalise(frame), previous[None], target
+        return imagenet(reference), masks, imagenet(frame), previous[None], target
 
     def _move(self, draw: Tensor) -> Move:
         """(6,) uniform numbers as `method.training` scales them."""
