@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mamp.errors import UserError
+from mamp.errors import UserError, plural
 
 _STATIC = ("coco", "ecssd", "msra10k", "pascal-s", "voc2012")
 _FETCHED = ("davis2016", "davis2017", "davis2017-test-dev", "youtubevos")
@@ -61,8 +61,9 @@ def _check(args: argparse.Namespace) -> None:
     report = check(args.root, level=args.level, processes=args.processes, quiet=args.quiet)
     print(report.text(args.most))
     if report.count:
-        number = f"{report.count:,} thing{'s' * (report.count > 1)}"
-        raise UserError(f"{args.root}: {number} broken, as listed; mend them, or fetch the data again")
+        raise UserError(
+            f"{args.root}: {plural(report.count, 'thing')} broken, as listed; mend them, or fetch the data again"
+        )
 
 
 def _add_fetch(kinds: Any) -> None:
@@ -146,7 +147,7 @@ def _pack(args: argparse.Namespace) -> None:
         quiet=args.quiet,
     )
     print(
-        f"{args.out}: {done.clips} clips, {done.frames} frames, {done.redone} clips packed now, all of them read back"
+        f"{args.out}: {plural(done.clips, 'clip')}, {plural(done.frames, 'frame')}, {done.redone:,} packed now, all of them read back"
     )
     print(
         f"before: {done.bytes_before / MB:.1f} MB, {done.speed_before:.0f} frames/s read at random by one process"
@@ -250,7 +251,7 @@ def _merge(args: argparse.Namespace) -> None:
     from mamp.data.merge import merge_folders
 
     done = merge_folders(args.source, args.out, how=args.mode, quiet=args.quiet)
-    print(f"{args.out}: {done.frames} masks of {done.videos} video{'s' * (done.videos != 1)}")
+    print(f"{args.out}: {plural(done.frames, 'mask')} of {plural(done.videos, 'video')}")
 
 
 def _add_index(kinds: Any) -> None:
@@ -279,7 +280,7 @@ def _index(args: argparse.Namespace) -> None:
         print(f"{args.dataset}: {describe(records)}")
         if absent := missing_files(records):
             raise UserError(
-                f"{args.dataset} lists {len(absent)} files that are not there, first {absent[0]}; make it anew with --out"
+                f"{args.dataset} lists {plural(len(absent), 'file that is', 'files that are')} not there, first {absent[0]}; make it anew with --out"
             )
         return
     if args.out is None:

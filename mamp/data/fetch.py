@@ -13,7 +13,7 @@ from pathlib import Path
 from mamp.data.datasets import open_dataset
 from mamp.data.download import download
 from mamp.data.unpack import BadArchive, unpack
-from mamp.errors import UserError
+from mamp.errors import UserError, plural
 from mamp.files import Locks, make_folder
 from mamp.progress import say
 
@@ -170,9 +170,11 @@ def _look_through(root: Path, archive: Archive, *, strict: bool, hint: str) -> N
         except UserError as error:
             raise UserError(f"{root} is no whole {archive.dataset}: {error}; {hint}") from None
         if found != count and strict:
-            raise UserError(f"{root} has {found} sequences in {split}, where there should be {count}; {hint}")
+            raise UserError(
+                f"{root} has {plural(found, 'sequence')} in {split}, where there should be {count}; {hint}"
+            )
         if found != count:
-            say(f"note: {split} has {found} sequences here, {count} in the official archive")
+            say(f"note: {split} has {plural(found, 'sequence')} here, {count} in the official archive")
 
 
 def _digest(file: Path) -> str:

@@ -178,7 +178,7 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     unpack(archive, tmp_path / "out", quiet=True)  # a small one is
     monkeypatch.setattr(unpacking, "_FREE_GAIN", 1000)
     (tmp_path / "out" / "a").unlink()
-    with pytest.raises(BadArchive, match=r"claims 1 files of 1,000,000 bytes, more than a data set"):
+    with pytest.raises(BadArchive, match=r"claims 1 file of 1,000,000 bytes, more than a data set"):
         unpack(archive, tmp_path / "out", quiet=True)
     monkeypatch.setattr(unpacking, "MOST_FILES", 1)
     archive = write_zip(tmp_path / "b.zip", {"a": b"", "b": b""})
@@ -300,9 +300,9 @@ def test_the_official_archive_has_all_its_sequences(
         "davis2017": ARCHIVES["davis2017"].__class__(server.address, "D", "davis2017", {"val": 30}),
     }
     monkeypatch.setattr("mamp.data.fetch.ARCHIVES", official)
-    with pytest.raises(UserError, match="DAVIS.zip has 1 sequences in val, where there should be 30"):
+    with pytest.raises(UserError, match="DAVIS.zip has 1 sequence in val, where there should be 30"):
         fetch("davis2017", tmp_path / "D17", quiet=True)
-    with pytest.raises(UserError, match="DAVIS.zip has 1 sequences"):
+    with pytest.raises(UserError, match="DAVIS.zip has 1 sequence in"):
         fetch("davis2017", tmp_path / "D17", quiet=True)
     assert len(server.asked) == 1  # the download is whole and stays
 
