@@ -11,7 +11,6 @@ from runs import equal, last_state, log
 from mamp import methods
 from mamp.data.datasets import training_sequences
 from mamp.data.masks import write_mask
-from mamp.data.synthetic import render_clip
 from mamp.errors import UserError
 from mamp.segmentation.evaluate import evaluate
 from mamp.segmentation.model import load
@@ -28,16 +27,11 @@ def measured(run):
 
 
 @pytest.fixture(scope="session")
-def labelled(tmp_path_factory):
+def labelled(tmp_path_factory, write_clip):
     """Two videos of eight frames, 40x56, with masks."""
     root = tmp_path_factory.mktemp("labelled")
     for name, seed in (("ant", 1), ("bee", 2)):
-        clip = render_clip(seed, frames=8, size=(40, 56), objects=2)
-        for folder in ("JPEGImages", "Annotations"):
-            (root / folder / name).mkdir(parents=True)
-        for t in range(8):
-            Image.fromarray(clip.frames[t]).save(root / "JPEGImages" / name / f"{t:05d}.png")
-            write_mask(root / "Annotations" / name / f"{t:05d}.png", clip.labels[t])
+        write_clip(root, name, seed=seed, frames=8, size=(40, 56))
     return root
 
 
