@@ -81,7 +81,7 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
         if saved is not None:
             trainer.load(saved)
             tell(f"going on after step {trainer.step} of {steps}")
-        validator = Validator(config, aside, device=ranks.device)
+        validator = Validator(config, aside, census=counted.of(aside, among=found), device=ranks.device)
         code |= {"precision": trainer.precision, "ranks": ranks.count, "step": trainer.step}
         folder.begin(config, code, step=trainer.step)
         share = ranks.rank, ranks.count

@@ -9,6 +9,7 @@ from PIL import Image
 from runs import equal, last_state, log
 
 from mamp import methods
+from mamp.data.census import take_census
 from mamp.data.datasets import training_sequences
 from mamp.data.masks import write_mask
 from mamp.errors import UserError
@@ -20,6 +21,10 @@ from mamp.training.trainer import Trainer
 from mamp.training.validation import Validator, best_figure, discs, hold_aside
 
 CPU = torch.device("cpu")
+
+
+def validator_of(config, aside):
+    return Validator(config, aside, census=take_census(aside), device=CPU)
 
 
 def measured(run):
@@ -101,7 +106,7 @@ def test_the_loss_is_the_same_each_time_and_knows_no_augmentation(settings, vide
         config = settings(*asked, *more)
         aside = hold_aside(training_sequences(config.data.root), 0.25)[1]
         torch.manual_seed(0)
-        trainer, validator = trainer_of(config), Validator(config, aside, device=CPU)
+        trainer, validator = trainer_of(config), validator_of(config, aside)
         torch.manual_seed(1), np.random.seed(1)
         import random
 
@@ -178,7 +183,7 @@ def test_the_best_checkpoints_are_those_that_it_finds_best(tmp_path, settings):
 def test_the_network_is_trained_on_after_it(settings, videos):
     config = settings("validation.share=0.25")
     aside = hold_aside(training_sequences(config.data.root), 0.25)[1]
-    trainer, validator = trainer_of(config), Validator(config, aside, device=CPU)
+    trainer, validator = trainer_of(config), validator_of(config, aside)
     trainer.task.train()
     validator.measure(trainer), validator.carried(trainer)
     assert all(module.training for module in trainer.task.modules())
@@ -224,7 +229,7 @@ def test_a_labelled_set_without_truth_and_videos_too_short_are_told(tmp_path, se
     (tmp_path / "JPEGImages" / "video0").symlink_to(videos / "video0")
     write_mask(tmp_path / "Annotations" / "video0" / "00000.png", discs((36, 36)))
     with pytest.raises(UserError, match="has no truth to score"):
-        Validator(settings("validation.dataset=folder", f"validation.root={tmp_path}"), [], device=CPU)
+        validator_of(settings("validation.dataset=folder", f"validation.root={tmp_path}"), [])
     short = tmp_path / "short" / "one"
     short.mkdir(parents=True)
     (short / "0.png").symlink_to(videos / "video0" / "00000.png")
@@ -233,4 +238,4 @@ def test_a_labelled_set_without_truth_and_videos_too_short_are_told(tmp_path, se
 
     aside = training_sequences([Root(path=short.parent)])
     with pytest.raises(UserError, match="too short for a clip of 2 frames"):
-        Validator(config, aside, device=CPU)
+        validator_of(config, aside)
