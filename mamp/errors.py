@@ -1,4 +1,4 @@
-"""What ends a command early: the user's mistake, and a scheduler that wants its machine back for a while."""
+"""What ends a command early: the user's mistake, and a scheduler that wants its machine back for a while; how counts are told."""
 
 from __future__ import annotations
 
@@ -12,3 +12,8 @@ class UserError(Exception):
 
 class TryAgain(KeyboardInterrupt):
     """Stopped by SIGUSR1 or SIGUSR2, all saved: the same command goes on from there. Exit status 75 (EX_TEMPFAIL)."""
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """`1 video`, `1,234 videos`; many: where it is not the one with an s."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,39 @@ def repository() -> Path:
 def golden() -> Path:
     """The recorded vectors and state-dict names kept in tests/golden."""
     return Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def stand_in_package() -> Path:
+    """What jobs may run in place of mamp."""
+    return Path(__file__).parent / "launch" / "stand_in" / "mamp"
+
+
+@pytest.fixture
+def stand_in(stand_in_package: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """stand_in(trouble) -> jobs run the stand-in for mamp, with that trouble."""
+    from launch import snapshot
+
+    monkeypatch.setattr(snapshot, "PACKAGE", stand_in_package)
+    return lambda trouble: monkeypatch.setenv("STAND_IN", trouble)
+
+
+@pytest.fixture(scope="session")
+def write_clip() -> Callable[..., None]:
+    """write_clip(root, name, seed=, frames=, size=): a rendered clip of two objects, JPEGImages/NAME/00000.png ..
+    and Annotations/NAME/00000.png .. below the root."""
+    from PIL import Image
+
+    from mamp.data.masks import write_mask
+    from mamp.data.synthetic import render_clip
+
+    def write(root: Path, name: str, *, seed: int, frames: int, size: tuple[int, int]) -> None:
+        clip = render_clip(seed, frames=frames, size=size, objects=2)
+        pictures, masks = root / "JPEGImages" / name, root / "Annotations" / name
+        pictures.mkdir(parents=True)
+        masks.mkdir(parents=True)
+        for t, (frame, labels) in enumerate(zip(clip.frames, clip.labels, strict=True)):
+            Image.fromarray(frame).save(pictures / f"{t:05d}.png")
+            write_mask(masks / f"{t:05d}.png", labels)
+
+    return write

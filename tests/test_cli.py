@@ -217,10 +217,15 @@ def test_weights_info_tells_method_numbers_checksum_and_provenance(world, tmp_pa
         "changed": True,
         "data": {"videos": 3, "frames": 99, "digest": "ab12"},
         "recipe": recipe,
+        "init": {"weights": "before.pt", "provenance": {"changed": False, "recipe": recipe}},
+        "licence": "word " * 20,
     }
     weights.save(tmp_path / "w.safetensors", small.state, method=SMALL, provenance=made)
     assert main(["weights", "info", str(tmp_path / "w.safetensors")]) == 0
-    lines = told(capsys.readouterr().out)
+    printed = capsys.readouterr().out
+    assert max(len(line) for line in printed.splitlines() if "word" in line) < 100
+    lines = told(printed)
+    assert lines.pop("licence").count("word") + lines.pop("").count("word") == 20
     numbers = sum(value.numel() for value in small.state.values() if value.is_floating_point())
     assert lines.pop("numbers") == f"{numbers:,} in {len(small.state)} tensors"
     assert lines == {
@@ -233,6 +238,8 @@ def test_weights_info_tells_method_numbers_checksum_and_provenance(world, tmp_pa
         "commit": "c0ffee, changed since",
         "data": "videos 3, frames 99, digest ab12",
         "recipe train.batch": "7",
+        "init weights": "before.pt",
+        "init recipe train.batch": "7",
     }
 
 

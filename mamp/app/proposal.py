@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mamp import methods
 from mamp.errors import UserError
-from mamp.ops.colour import rgb_to_lab
+from mamp.ops.colour import imagenet, rgb_to_lab
 from mamp.ops.guided import guided_filter
 
 SIDE = 360  # short side, in pixels, at which the frame is looked at
@@ -86,10 +86,7 @@ class Proposer:
         return self._seen[1:]
 
     def _input(self, image: Tensor) -> Tensor:
-        if getattr(self._trunk, "normalises", False):
-            return image
-        mean, deviation = (torch.tensor(v, device=image.device)[:, None, None] for v in _IMAGENET)
-        return (image - mean) / deviation
+        return image if getattr(self._trunk, "normalises", False) else imagenet(image)
 
     def _fit(
         self, belief: Tensor, image: Tensor, wish: Wish, *, on: np.ndarray, size: tuple[int, int]
@@ -337,4 +334,3 @@ _STEP = 0.02  # what a step costs beside the difference of the cells
 _PATH, _LIKE, _UNLIKE = 1.0, 4.0, 12.0  # weights of way and likeness
 _TURNS = 2
 _FAR = 1e3
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mamp.errors import UserError
+from mamp.commands.shared import quiet, refuse_below_one
+from mamp.errors import UserError, plural
 
 _STATIC = ("coco", "ecssd", "msra10k", "pascal-s", "voc2012")
 _FETCHED = ("davis2016", "davis2017", "davis2017-test-dev", "youtubevos")
@@ -49,20 +50,20 @@ def _add_check(kinds: Any) -> None:
         "--most", type=int, default=10, help="problems of a kind to list (default %(default)s)"
     )
     check.add_argument("--processes", type=int, help="videos at a time (default: the processors, at most 8)")
-    check.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    quiet(check)
     check.set_defaults(function=_check, level="normal")
 
 
 def _check(args: argparse.Namespace) -> None:
     from mamp.data.check import check
 
-    if args.most < 1 or (args.processes is not None and args.processes < 1):
-        raise UserError("--most and --processes want 1 or more; mend them")
+    refuse_below_one(args, "most", "processes")
     report = check(args.root, level=args.level, processes=args.processes, quiet=args.quiet)
     print(report.text(args.most))
     if report.count:
-        number = f"{report.count:,} thing{'s' * (report.count > 1)}"
-        raise UserError(f"{args.root}: {number} broken, as listed; mend them, or fetch the data again")
+        raise UserError(
+            f"{args.root}: {plural(report.count, 'thing')} broken, as listed; mend them, or fetch the data again"
+        )
 
 
 def _add_fetch(kinds: Any) -> None:
@@ -74,7 +75,7 @@ def _add_fetch(kinds: Any) -> None:
     fetch.add_argument("--url", help="another place of the same archive: an address, or a local file")
     fetch.add_argument("--sha256", help="the checksum that the archive must have")
     fetch.add_argument("--keep", action="store_true", help="keep the archive, beside the root")
-    fetch.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    quiet(fetch)
     fetch.set_defaults(function=_fetch)
 
 
@@ -116,7 +117,7 @@ def _add_pack(kinds: Any) -> None:
     pack.add_argument(
         "--processes", type=int, help="clips worked on at a time (default: one for each processor)"
     )
-    pack.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    quiet(pack)
     pack.set_defaults(function=_pack)
 
 
@@ -128,8 +129,7 @@ def _pack(args: argparse.Namespace) -> None:
     from mamp.data.pack import pack
     from mamp.files import MB
 
-    if args.processes is not None and args.processes < 1:
-        raise UserError(f"--processes is {args.processes}; give 1 or more")
+    refuse_below_one(args, "processes")
     given = {key: getattr(args, key) for key in PackConfig.model_fields if getattr(args, key) is not None}
     try:
         knobs = PackConfig(**given)
@@ -146,7 +146,7 @@ def _pack(args: argparse.Namespace) -> None:
         quiet=args.quiet,
     )
     print(
-        f"{args.out}: {done.clips} clips, {done.frames} frames, {done.redone} clips packed now, all of them read back"
+        f"{args.out}: {plural(done.clips, 'clip')}, {plural(done.frames, 'frame')}, {done.redone:,} packed now, all of them read back"
     )
     print(
         f"before: {done.bytes_before / MB:.1f} MB, {done.speed_before:.0f} frames/s read at random by one process"
@@ -214,15 +214,14 @@ def _add_static(kinds: Any) -> None:
     static.add_argument(
         "--workers", type=int, help="pictures worked on at a time (default: one for each processor)"
     )
-    static.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    quiet(static)
     static.set_defaults(function=_static)
 
 
 def _static(args: argparse.Namespace) -> None:
     from mamp.data.static import unify
 
-    if args.workers is not None and args.workers < 1:
-        raise UserError(f"--workers is {args.workers}; give 1 or more")
+    refuse_below_one(args, "workers")
     workers = args.workers or os.cpu_count() or 1
     for done in unify(
         args.name, args.source, args.out, workers=workers, bad_frame=args.bad_frame, quiet=args.quiet
@@ -242,7 +241,7 @@ def _add_merge(kinds: Any) -> None:
         default="soft",
         help="background is the product of what no object takes, or the least of it (default %(default)s)",
     )
-    merge.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    quiet(merge)
     merge.set_defaults(function=_merge)
 
 
@@ -250,7 +249,7 @@ def _merge(args: argparse.Namespace) -> None:
     from mamp.data.merge import merge_folders
 
     done = merge_folders(args.source, args.out, how=args.mode, quiet=args.quiet)
-    print(f"{args.out}: {done.frames} masks of {done.videos} video{'s' * (done.videos != 1)}")
+    print(f"{args.out}: {plural(done.frames, 'mask')} of {plural(done.videos, 'video')}")
 
 
 def _add_index(kinds: Any) -> None:
@@ -279,7 +278,7 @@ def _index(args: argparse.Namespace) -> None:
         print(f"{args.dataset}: {describe(records)}")
         if absent := missing_files(records):
             raise UserError(
-                f"{args.dataset} lists {len(absent)} files that are not there, first {absent[0]}; make it anew with --out"
+                f"{args.dataset} lists {plural(len(absent), 'file that is', 'files that are')} not there, first {absent[0]}; make it anew with --out"
             )
         return
     if args.out is None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mamp.commands.shared import common, overrides, weights
+from mamp.commands.shared import common, overrides, refuse_below_one, weights
 from mamp.errors import UserError
 
 
@@ -56,8 +56,7 @@ def _run(args: argparse.Namespace) -> None:
 
     if args.baseline and args.weights:
         raise UserError("--baseline and --weights exclude each other; give one of them")
-    if args.processes < 1:
-        raise UserError(f"--processes is {args.processes}; give 1 or more")
+    refuse_below_one(args, "processes")
     model = models.choose(
         args.weights, args.baseline, device=args.device, overrides=args.overrides, dataset=args.dataset
     )

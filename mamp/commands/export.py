@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mamp.errors import UserError
+from mamp.errors import UserError, plural
 
 
 def add(commands: Any) -> None:
@@ -39,4 +39,7 @@ def _run(args: argparse.Namespace) -> None:
     made = export(args.server, args.folder, args.out, root=args.root, split=args.split)
     for note in made.notes:
         print(f"note: {note}")
-    print(f"{made.path}: {made.masks} masks of {made.sequences} sequences, nothing missing")
+    against = (
+        "nothing missing" if args.root else "held against their own first masks; --root tells what is missing"
+    )
+    print(f"{made.path}: {plural(made.masks, 'mask')} of {plural(made.sequences, 'sequence')}, {against}")

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from mamp.commands.shared import quiet
+
 
 def add(commands: Any) -> None:
     """Put the command into the parser."""
@@ -17,7 +19,7 @@ def add(commands: Any) -> None:
     report.add_argument(
         "--root", type=Path, help="the data set's root, for films and pictures (default: none of them)"
     )
-    report.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    quiet(report)
     report.set_defaults(function=_run)
 
 

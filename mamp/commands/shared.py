@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from mamp.errors import UserError
+
 OVERRIDES = "settings over the preset and the config file, for example method.propagation.top_k=10; `mamp config METHOD` lists them"
 
 
@@ -13,8 +15,13 @@ def common(parser: argparse.ArgumentParser, run: Any) -> None:
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default %(default)s)"
     )
-    parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    quiet(parser)
     parser.set_defaults(function=run)
+
+
+def quiet(parser: argparse.ArgumentParser) -> None:
+    """--quiet."""
+    parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
 
 
 def overrides(parser: argparse.ArgumentParser) -> None:
@@ -27,3 +34,10 @@ def weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", help="a .safetensors file, a training checkpoint, a run folder, or a shipped name"
     )
+
+
+def refuse_below_one(args: argparse.Namespace, *names: str) -> None:
+    """UserError where one of these options was given as less than 1."""
+    for name in names:
+        if (given := getattr(args, name)) is not None and given < 1:
+            raise UserError(f"--{name} is {given}; give 1 or more")

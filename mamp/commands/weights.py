@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from mamp.commands.shared import overrides
+
+WIDTH = 72  # letters after which what is told goes on below
 
 
 def add(commands: Any) -> None:
@@ -57,11 +61,19 @@ def _weights_info(args: argparse.Namespace) -> None:
         **_made(found.provenance),
     }
     width = max(map(len, lines))
-    print("\n".join(f"{key:{width}}  {value}" for key, value in lines.items()))
+    for key, value in lines.items():
+        told = [str(value)] if isinstance(value, Path) else _wrapped(str(value))
+        print(*(f"{name:{width}}  {line}" for name, line in zip_longest([key], told, fillvalue="")), sep="\n")
+
+
+def _wrapped(words: str) -> list[str]:
+    """Lines of WIDTH letters at most, but for longer words; one at least."""
+    return textwrap.wrap(words, WIDTH, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def _made(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """How weights were made, name -> words: commit, data census, of the recipe what is not as by default, whatever else is told."""
+    """How weights were made, name -> words: commit, data census, of the recipe what is not as by default, whatever else is told;
+    likewise of the weights that they began with, as `init ..`."""
     from mamp import config
 
     told = dict(provenance)
@@ -75,6 +87,10 @@ def _made(provenance: Mapping[str, Any]) -> dict[str, Any]:
         lines["data"] = census
     defaults = flatten(config.load().model_dump(mode="json"))
     lines |= {f"recipe {k}": v for k, v in flatten(recipe).items() if k not in defaults or defaults[k] != v}
+    if isinstance(told.get("init"), Mapping):
+        init = dict(told.pop("init"))
+        before = _made(init.pop("provenance", {}))
+        lines |= {f"init {key}": value for key, value in {**init, **before}.items()}
     return {**{key: value for key, value in flatten(told).items() if value is not None}, **lines}
 
 

@@ -6,19 +6,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from mamp.config.section import Section
+from mamp.config.section import Backbone, Section, Width
 
 
 class MemoryNetwork(Section):
     """Two ResNet trunks, heads for keys and values, a decoder; kept with the weights."""
 
-    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = Field(
-        "resnet50", description="trunk of both encoders, stages 1 to 3"
-    )
-    width: float = Field(
+    backbone: Backbone = Field("resnet50", description="trunk of both encoders, stages 1 to 3")
+    width: Width = Field(
         1.0,
-        gt=0,
-        le=4,
         description="channel counts of the trunks as a fraction of the published 64, 128, 256",
     )
     key: int = Field(128, ge=1, le=1024, description="channels C of a key")

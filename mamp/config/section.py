@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 class Section(BaseModel):
@@ -17,3 +17,7 @@ Amp = Annotated[
     Literal["off", "auto", "bf16", "fp16"], BeforeValidator(lambda v: "off" if v is False else v)
 ]  # YAML's off
 AMP = "number format of the network: float32, or mixed; auto: bf16 where the device is faster at it, else off"
+
+Backbone = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
+Width = Annotated[float, Field(gt=0, le=4)]  # a network's channel counts as a fraction of the published ones
+Side = Annotated[int, Field(ge=16, le=4096)]  # of what a network sees, in pixels

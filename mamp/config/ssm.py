@@ -6,9 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from mamp.config.section import Section
+from mamp.config.section import Backbone, Section, Side, Width
 
-Side = Annotated[int, Field(ge=16, le=4096)]
 Margin = Annotated[float, Field(ge=0, le=4)]
 LEAST_HEIGHT = 193  # with the published context block, in pixels: it wants 7 rows of 32
 
@@ -16,13 +15,11 @@ LEAST_HEIGHT = 193  # with the published context block, in pixels: it wants 7 ro
 class SsmNetwork(Section):
     """The network; kept with the weights."""
 
-    backbone: Literal["resnet18", "resnet34", "resnet50", "resnet101"] = Field(
+    backbone: Backbone = Field(
         "resnet50", description="trunk, all four stages; published resnet50 and resnet101"
     )
-    width: float = Field(
+    width: Width = Field(
         1.0,
-        gt=0,
-        le=4,
         description="channel counts of the trunk as a fraction of the published 64, 128, 256, 512",
     )
     top_k: int = Field(

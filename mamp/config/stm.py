@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from mamp.config.memory_network import MemoryNetwork
-from mamp.config.section import Section
-
-Side = Annotated[int, Field(ge=16, le=4096)]
+from mamp.config.section import Section, Side
 
 
 class StmNetwork(MemoryNetwork):

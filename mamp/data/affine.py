@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mamp.config import Affine
+from mamp.ops.sizes import size_of
 
 DRAWS = 16  # numbers drawn for each clip, some for knobs to come
 
@@ -41,7 +42,7 @@ def _move(images: Tensor, labels: Tensor, matrices: Tensor) -> tuple[Tensor, Ten
     """Frames (B, N, H, W) and labels (B, T, H, W) under affine maps of pixel centres (B, 2, 3)."""
     from kornia.geometry.transform import warp_affine
 
-    size = (int(images.shape[-2]), int(images.shape[-1]))
+    size = size_of(images)
     matrices = matrices.to(images.device)
     moved = warp_affine(images, matrices, size, mode="bilinear", padding_mode="zeros", align_corners=True)
     maps = warp_affine(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mamp.data.examine import KINDS, Finding, Job, Level, examine
 from mamp.data.recognise import Part, recognise
-from mamp.errors import UserError
+from mamp.errors import UserError, plural
 from mamp.progress import Progress
 
 MOST_TOLD = 10  # problems of one kind that are written out
@@ -115,11 +115,11 @@ def _told(part: Part, findings: Sequence[Finding]) -> list[str]:
             f" and {len(sizes) - 1} other sizes" if len(sizes) > 2 else " and another size" * (len(sizes) - 1)
         )
         words.append(f"{common[0]}x{common[1]}{others}")
-    counts = [f"{len(findings):,} videos", f"{sum(f.frames for f in findings):,} frames"]
+    counts = [plural(len(findings), "video"), plural(sum(f.frames for f in findings), "frame")]
     masks = sum(f.masks for f in findings)
     return [
         f"{part.where}: {', '.join(words)}",
-        f"  {', '.join(counts)}, {f'{masks:,}' if masks else 'no'} masks",
+        f"  {', '.join(counts)}, {plural(masks, 'mask') if masks else 'no masks'}",
         *(f"  {note}" for note in part.notes),
     ]
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mamp.data.datasets import open_dataset
 from mamp.data.download import download
 from mamp.data.unpack import BadArchive, unpack
-from mamp.errors import UserError
+from mamp.errors import UserError, plural
 from mamp.files import Locks, make_folder
 from mamp.progress import say
 
@@ -89,12 +90,7 @@ def fetch(
         _look_through(root, archive, strict=url is None, hint=f"choose another --out, or remove {root}")
         tell(f"{root} is there already and complete; nothing was fetched")
         return root
-    make_folder(root.absolute().parent)
-    work = root.absolute().parent / f".{root.name}.fetch"
-    make_folder(work)
-    with Locks(work / "lock") as locks:
-        if not locks.take(0):
-            raise UserError(f"another process is fetching {root}; wait for it, or choose another --out")
+    with _working_folder(root) as work:
         packed, ours = _bring(url or archive.url, work, quiet=quiet)
         digest = _digest(packed)
         tell(f"{packed.name}: {packed.stat().st_size:,} bytes, sha256 {digest}")
@@ -110,8 +106,31 @@ def fetch(
             raise
         if keep and ours:
             os.replace(packed, root.absolute().parent / packed.name)
-    shutil.rmtree(work, ignore_errors=True)
     return root
+
+
+@contextlib.contextmanager
+def _working_folder(root: Path) -> Iterator[Path]:
+    """The neighbour of `root` that is this process's alone; it goes in the end, unless it holds what the next fetch goes on from."""
+    work = root.absolute().parent / f".{root.name}.fetch"
+    make_folder(work)
+    ours = finished = False
+    try:
+        with Locks(work / "lock") as locks:
+            if not locks.take(0):
+                raise UserError(f"another process is fetching {root}; wait for it, or choose another --out")
+            ours = True
+            yield work
+            finished = True
+    finally:
+        if ours and (finished or not _came(work)):
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _came(work: Path) -> bool:
+    """Whether anything of an archive has come; the lock is empty, and a note about nothing does not count."""
+    files = [file for file in work.iterdir() if not file.name.endswith(".part.json")]
+    return any(file.stat().st_size for file in files if file.is_file())
 
 
 def _bring(place: str, work: Path, *, quiet: bool) -> tuple[Path, bool]:
@@ -170,9 +189,11 @@ def _look_through(root: Path, archive: Archive, *, strict: bool, hint: str) -> N
         except UserError as error:
             raise UserError(f"{root} is no whole {archive.dataset}: {error}; {hint}") from None
         if found != count and strict:
-            raise UserError(f"{root} has {found} sequences in {split}, where there should be {count}; {hint}")
+            raise UserError(
+                f"{root} has {plural(found, 'sequence')} in {split}, where there should be {count}; {hint}"
+            )
         if found != count:
-            say(f"note: {split} has {found} sequences here, {count} in the official archive")
+            say(f"note: {split} has {plural(found, 'sequence')} here, {count} in the official archive")
 
 
 def _digest(file: Path) -> str:

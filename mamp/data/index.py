@@ -14,7 +14,7 @@ from mamp.data.datasets import Sequence as Video
 from mamp.data.datasets import open_dataset
 from mamp.data.lists import image_files, read_meta, read_text
 from mamp.data.masks import open_mask
-from mamp.errors import UserError
+from mamp.errors import UserError, plural
 from mamp.files import make_folder, write_text
 
 DATASETS = ("davis2016", "davis2017", "youtubevos")
@@ -95,7 +95,8 @@ def describe(records: Sequence[Record]) -> str:
     """How much an index lists, in a line."""
     objects = {(record.video_name, record.object_index) for record in records}
     videos = {record.video_name for record in records}
-    return f"{len(videos)} videos, {len(objects)} objects, {len(records)} records"
+    counts = ((videos, "video"), (objects, "object"), (records, "record"))
+    return ", ".join(plural(len(found), one) for found, one in counts)
 
 
 def missing_files(records: Sequence[Record]) -> list[str]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from mamp.config.data import DataConfig, Moves
 
 GRID = 4  # control points of a warp along each side
-DRAWS = 16 + 2 * GRID * GRID  # numbers drawn for each frame, some for knobs to come
+FRAME_DRAWS = 16 + 2 * GRID * GRID  # numbers drawn for each frame, some for knobs to come
 _UNMOVED = slice(4, 9)  # of those: angle, shift right and down, scale, shear
 _FLIP = 9
 _COLOURS = slice(10, 14)
@@ -30,7 +30,7 @@ def move_frames(
 
     The first frame of each clip is only cropped, as published (AFB-URR): the others are flipped, recoloured, warped, moved about
     their middle, and cropped. Frames are read bilinearly, labels from the nearest pixel; outside is black background.
-    draw: (B, T, DRAWS) random numbers in [0, 1), on the CPU.
+    draw: (B, T, FRAME_DRAWS) random numbers in [0, 1), on the CPU.
     """
     clips, length = frames.shape[:2]
     draw = _first_only_cropped(draw).flatten(0, 1).to(frames.device)

@@ -20,7 +20,7 @@ from mamp.data.lists import (
     subfolders,
 )
 from mamp.data.packed import INDEX, UNFINISHED, read_index
-from mamp.errors import UserError
+from mamp.errors import UserError, plural
 
 YOUTUBE_SPLITS = ("train", "valid", "test")
 _EVERY = "_all_frames"
@@ -100,7 +100,9 @@ def _davis(root: Path) -> list[Part]:
         ]
         part = Part(root, what, jobs)
         if unlisted:
-            part.notes.append(f"{len(unlisted)} videos are in no list: {', '.join(unlisted[:3])}")
+            part.notes.append(
+                f"{plural(len(unlisted), 'video is', 'videos are')} in no list: {', '.join(unlisted[:3])}"
+            )
         parts.append(part)
     parts[0].problems = problems
     return parts
@@ -180,7 +182,9 @@ def _youtube_part(base: Path) -> Part:
     part.jobs += [Job(name, images / name, gaps=every) for name in there if name not in videos]
     strangers = [name for name in there if name not in videos] if videos else []
     if strangers:
-        part.notes.append(f"{len(strangers)} videos are not in {meta}: {', '.join(strangers[:3])}")
+        part.notes.append(
+            f"{plural(len(strangers), 'video is', 'videos are')} not in {meta}: {', '.join(strangers[:3])}"
+        )
     part.what = f"YouTube-VOS {_told_count('YouTube-VOS', split, len(part.jobs))}"
     return part
 
@@ -223,7 +227,9 @@ def _packed(root: Path) -> list[Part]:
     known = {job.frames.name for job in part.jobs}
     strangers = [e.name for e in entries(root) if e.suffix.lower() in VIDEO_SUFFIXES and e.name not in known]
     if strangers and known:
-        part.notes.append(f"{len(strangers)} video files are not in {INDEX}: {', '.join(strangers[:3])}")
+        part.notes.append(
+            f"{plural(len(strangers), 'video file is', 'video files are')} not in {INDEX}: {', '.join(strangers[:3])}"
+        )
     return [part]
 
 

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from mamp.errors import UserError
+from mamp.errors import UserError, plural
 from mamp.progress import Progress
 
 MOST_FILES = 500_000
@@ -84,7 +84,7 @@ def _refuse_sizes(archive: Path, members: list[zipfile.ZipInfo], folder: Path) -
     total, packed = sum(info.file_size for info in members), archive.stat().st_size
     if len(members) > MOST_FILES or total > min(MOST_BYTES, MOST_GAIN * packed + _FREE_GAIN):
         raise BadArchive(
-            f"{archive} ({packed:,} bytes) claims {len(members):,} files of {total:,} bytes, more than a data set of that size holds; "
+            f"{archive} ({packed:,} bytes) claims {plural(len(members), 'file')} of {total:,} bytes, more than a data set of that size holds; "
             "it was not unpacked"
         )
     free = shutil.disk_usage(folder).free

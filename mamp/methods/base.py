@@ -30,6 +30,11 @@ class Batch:
         labels = None if self.labels is None else self.labels.to(device, non_blocking=True)
         return replace(self, frames=self.frames.to(device, non_blocking=True), labels=labels)
 
+    def draw(self, *counts: int, generator: torch.Generator) -> Tensor:
+        """(B, *counts) random numbers in [0, 1), on the CPU: those of the clips' places among all that the step has."""
+        end = self.first + len(self.frames)
+        return torch.rand(self.total or end, *counts, generator=generator)[self.first : end]
+
     def split(self, parts: int) -> Iterator[Batch]:
         """`parts` batches of equal size, in order, that know their place."""
         size, total = len(self.frames) // parts, self.total or len(self.frames)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -68,9 +68,16 @@ def renamed(name: str, rules: Sequence[tuple[str, str]]) -> str:
     return name
 
 
-def complete(ours: dict[str, Tensor], network: nn.Module, *, checkpoint: str) -> None:
-    """Give a state dict the counters that old files lack; UserError, naming the kind of checkpoint, where it does not fit."""
-    wanted = network.state_dict()
+def whole_state(
+    ours: dict[str, Tensor], method: Any, *, build: Callable[[Any], nn.Module], checkpoint: str
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A state dict named as ours with the counters that old files lack, and of the method's config what goes with weights.
+
+    build: makes the network that `method.network` describes. Raises UserError, naming the kind of checkpoint, where it
+    has other entries.
+    """
+    with torch.device("meta"):
+        wanted = build(method.network).state_dict()
     for name in wanted.keys() - ours.keys():
         if name.endswith("num_batches_tracked"):
             ours[name] = torch.zeros((), dtype=torch.int64)
@@ -78,6 +85,7 @@ def complete(ours: dict[str, Tensor], network: nn.Module, *, checkpoint: str) ->
         raise UserError(
             f"this {checkpoint} checkpoint has {len(wrong)} missing or surplus entries, first {wrong[0]}; give a published {checkpoint} one"
         )
+    return ours, method.model_dump(mode="json", include={"name", "network"})
 
 
 def no_checkpoint(checkpoint: str, missing: Exception) -> UserError:

@@ -1,4 +1,4 @@
-"""RGB to the normalised Lab that MAMP's network sees."""
+"""RGB to what networks see: the normalised Lab of MAMP's, or RGB normalised as for ImageNet."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ from mamp.errors import UserError
 
 CHROMA = (1, 2)  # Lab's channels a and b
 MEAN, SCALE = (50.0, 0.0, 0.0), (50.0, 127.0, 127.0)
+_IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation
+
+
+def imagenet(rgb: Tensor) -> Tensor:
+    """RGB (..., 3, H, W) in [0, 1] as networks trained on ImageNet see it."""
+    mean, deviation = (torch.tensor(v, device=rgb.device).view(3, 1, 1) for v in _IMAGENET)
+    return (rgb - mean) / deviation
 
 
 def rgb_to_lab(rgb: Tensor, table: str = "exact") -> Tensor:

@@ -10,6 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+def size_of(pixels: Tensor) -> tuple[int, int]:
+    """(H, W) of (..., H, W)."""
+    return int(pixels.shape[-2]), int(pixels.shape[-1])
+
+
 def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """Zero-pad (..., H, W) right and bottom so that both sides are multiples of `multiple`."""
     height, width = x.shape[-2:]

@@ -11,7 +11,7 @@ from typing import Any
 
 from mamp.data.lists import subfolders
 from mamp.data.masks import read_mask, read_palette_mask
-from mamp.errors import UserError
+from mamp.errors import UserError, plural
 from mamp.files import make_folder, whole
 from mamp.scoring.folders import mask_folders
 from mamp.scoring.metrics import labels_in
@@ -74,7 +74,7 @@ def export(
         problems.append("there is no folder with PNG masks")
     if problems:
         raise UserError(
-            f"{folder} cannot go to the server as it is, in {len(problems)} {'place' if len(problems) == 1 else 'places'}; "
+            f"{folder} cannot go to the server as it is, in {plural(len(problems), 'place')}; "
             "mend what is listed and export again:\n" + "\n".join(f"  {problem}" for problem in problems)
         )
     files = [f"{w.name}/{frame}.png" for w in wanted for frame in w.frames]
@@ -172,7 +172,7 @@ def _misnamed(server: str, wanted: Iterable[_Wanted]) -> Iterator[str]:
         elif server == "davis":
             missing = [f"{i:05d}" for i in range(int(w.frames[-1])) if f"{i:05d}" not in w.frames]
             if missing:
-                yield f"{w.name}: {_frames(missing)} missing: {', '.join(missing)}"
+                yield f"{w.name}: {_missing(missing)}"
 
 
 def _check(folder: Path, wanted: _Wanted) -> list[str]:
@@ -197,12 +197,12 @@ def _check(folder: Path, wanted: _Wanted) -> list[str]:
             if label == VOID or (wanted.ids is not None and label not in wanted.ids):
                 strange.setdefault(label, []).append(frame)
     if missing:
-        problems.insert(0, f"{_frames(missing)} missing: {', '.join(missing)}")
+        problems.insert(0, _missing(missing))
     return problems + [unknown_label(label, frames) for label, frames in sorted(strange.items())]
 
 
-def _frames(names: Sequence[str]) -> str:
-    return "1 frame is" if len(names) == 1 else f"{len(names)} frames are"
+def _missing(frames: Sequence[str]) -> str:
+    return f"{plural(len(frames), 'frame is', 'frames are')} missing: {', '.join(frames)}"
 
 
 def _left_out(place: Path, wanted: Sequence[_Wanted]) -> Iterator[str]:
@@ -212,7 +212,7 @@ def _left_out(place: Path, wanted: Sequence[_Wanted]) -> Iterator[str]:
     for w in wanted:
         count = len(png_files(place / w.name).keys() - set(w.frames))
         if count:
-            yield f"left out, not asked for: {count} {'mask' if count == 1 else 'masks'} of {w.name}"
+            yield f"left out, not asked for: {plural(count, 'mask')} of {w.name}"
 
 
 # ---------------------------------------------------------------- the zip

@@ -14,7 +14,7 @@ import numpy as np
 
 from mamp.data.lists import is_holdout, natural_key
 from mamp.data.masks import read_mask
-from mamp.errors import UserError
+from mamp.errors import UserError, plural
 from mamp.scoring.metrics import Decay, labels_in
 from mamp.scoring.protocols import Protocol, SequenceScorer, get_protocol, scored_frames, size, unknown_label
 from mamp.scoring.scores import ObjectScores, Scores
@@ -85,7 +85,7 @@ def score_videos(
     if problems:
         listed = [*problems, *(f"besides, {told}" for told in _surplus(videos, folder))]
         raise UserError(
-            f"{folder} does not fit the truth in {len(problems)} {'place' if len(problems) == 1 else 'places'}; "
+            f"{folder} does not fit the truth in {plural(len(problems), 'place')}; "
             "mend what is listed and score again:\n" + "\n".join(f"  {line}" for line in listed)
         )
     sequences = {v.name: o.scores for v, o in zip(videos, outcomes, strict=True) if o.scores is not None}
@@ -183,7 +183,7 @@ class _Reader:
         """What went wrong, one clause each."""
         if not self._missing:
             return self._broken
-        count = "1 frame is" if len(self._missing) == 1 else f"{len(self._missing)} frames are"
+        count = plural(len(self._missing), "frame is", "frames are")
         return [f"{count} missing: {', '.join(self._missing)}", *self._broken]
 
 
@@ -247,8 +247,8 @@ def _surplus(videos: Sequence[Video], folder: Path) -> Iterable[str]:
     there = {entry.name for entry in folder.iterdir() if entry.is_dir() and png_files(entry)}
     extra = sorted(there - {video.name for video in videos})
     if extra:
-        folders = "folder that is" if len(extra) == 1 else "folders that are"
-        yield f"{folder} has {len(extra)} {folders} not in the set: {', '.join(extra)}"
+        count = plural(len(extra), "folder that is", "folders that are")
+        yield f"{folder} has {count} not in the set: {', '.join(extra)}"
 
 
 def split_seen(scores: Scores, videos: Sequence[Video], categories: tuple[set[str], Path] | None) -> Scores:

@@ -15,7 +15,7 @@ import numpy as np
 from mamp.data.frames import open_frames
 from mamp.data.lists import image_files
 from mamp.data.masks import read_mask, write_mask
-from mamp.errors import UserError
+from mamp.errors import UserError, plural
 from mamp.files import make_folder, remove_leftovers
 from mamp.progress import Progress
 from mamp.segmentation.overlay import OVERLAY_STYLES, STYLES, Film, heatmap
@@ -91,7 +91,7 @@ def _refuse_strangers(out: Path, names: Sequence[str]) -> None:
     strangers = sorted({path.stem for path in out.glob("*.png")} - set(names)) if out.is_dir() else []
     if strangers:
         raise UserError(
-            f"--out {out} holds {len(strangers)} masks of no frame of this video, first {strangers[0]}.png; "
+            f"--out {out} holds {plural(len(strangers), 'mask')} of no frame of this video, first {strangers[0]}.png; "
             "remove them, or choose another --out"
         )
 

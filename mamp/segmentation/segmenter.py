@@ -12,6 +12,7 @@ from torch import Tensor
 from mamp import methods
 from mamp.errors import UserError
 from mamp.methods.base import Motion, Propagator
+from mamp.ops.sizes import size_of
 
 LARGEST_ID = 65535
 
@@ -204,8 +205,7 @@ class Segmenter:
 
 def frame_size(frame: np.ndarray | Tensor) -> tuple[int, int]:
     """(H, W) of a frame in either form; UserError when it is none."""
-    pixels = _as_pixels(frame)
-    return int(pixels.shape[-2]), int(pixels.shape[-1])
+    return size_of(_as_pixels(frame))
 
 
 def label_map(mask: np.ndarray | Tensor, size: tuple[int, int], *, name: str = "a mask") -> np.ndarray:

@@ -12,7 +12,7 @@ from mamp.config import Config
 from mamp.data.census import Census, survey
 from mamp.data.clips import ClipPlan
 from mamp.data.loading import ClipLoader
-from mamp.errors import UserError
+from mamp.errors import UserError, plural
 from mamp.methods.base import Batch
 from mamp.ops.devices import peak_memory_mb
 from mamp.progress import Progress, say
@@ -65,7 +65,7 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
         _tell_census(census, plan, config, tell)
         if aside:
             names = ", ".join(video.name for video in aside)
-            tell(f"held aside for validation: {len(aside)} videos ({names})")
+            tell(f"held aside for validation: {plural(len(aside), 'video')} ({names})")
         if saved is None:
             if told := task.begin():
                 tell(told)
@@ -81,7 +81,7 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
         if saved is not None:
             trainer.load(saved)
             tell(f"going on after step {trainer.step} of {steps}")
-        validator = Validator(config, aside, device=ranks.device)
+        validator = Validator(config, aside, census=counted.of(aside, among=found), device=ranks.device)
         code |= {"precision": trainer.precision, "ranks": ranks.count, "step": trainer.step}
         folder.begin(config, code, step=trainer.step)
         share = ranks.rank, ranks.count
@@ -200,16 +200,16 @@ def _count_steps(plan: ClipPlan, config: Config) -> int:
 def _tell_census(census: Census, plan: ClipPlan, config: Config, tell: Callable[[str], None]) -> None:
     clips, frames = plan.clips_in(0), plan.frames
     if census.left_out:
-        tell(f"{census.left_out} videos of data.root are left out, as {config.data.leave_out} says")
+        count = plural(census.left_out, "video of data.root is", "videos of data.root are")
+        tell(f"{count} left out, as {config.data.leave_out} says")
     tell(
         f"training video: {len(census.counts)} videos, {census.frames} frames, list {census.digest}; "
         f"the first epoch has {clips} clips of {frames} frames, {clips // plan.batch} steps"
     )
     unknown = sum(rate is None for rate in census.rates)
     if unknown and config.data.interval_fps is not None and config.data.sampling in ("published", "random"):
-        tell(
-            f"{unknown} videos do not say their rate: their intervals are counted in stored frames; data.root=PATH@FPS tells it"
-        )
+        count = plural(unknown, "video does not say its rate", "videos do not say their rate")
+        tell(f"{count}: intervals are counted in stored frames; data.root=PATH@FPS tells it")
 
 
 def _silent(line: str) -> None:

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from mamp.config import Config, DataConfig, TrainConfig
-from mamp.data.moves import DRAWS, move_frames, trained_size
+from mamp.data.moves import FRAME_DRAWS, move_frames, trained_size
 from mamp.errors import UserError
 from mamp.methods.base import Batch, TrainingTask
 from mamp.ops.devices import amp_dtype, backward_on
+from mamp.ops.sizes import size_of
 from mamp.training.averaging import WeightAverage
 from mamp.training.distributed import Ranks
 from mamp.training.randomness import random_state, set_random_state, step_generator
@@ -231,12 +232,9 @@ def moved(part: Batch, data: DataConfig, generator: torch.Generator) -> Batch:
     """The clips with `data.moves`; the numbers for all clips of the step are drawn, so that each gets its own on any rank."""
     if not data.moves.on:
         return part
-    clips, length = part.frames.shape[:2]
-    draw = torch.rand(part.total or part.first + clips, length, DRAWS, generator=generator)
-    size = trained_size(data, (int(part.frames.shape[-2]), int(part.frames.shape[-1])))
-    frames, labels = move_frames(
-        part.frames, part.labels, data.moves, size=size, draw=draw[part.first : part.first + clips]
-    )
+    draw = part.draw(part.frames.shape[1], FRAME_DRAWS, generator=generator)
+    size = trained_size(data, size_of(part.frames))
+    frames, labels = move_frames(part.frames, part.labels, data.moves, size=size, draw=draw)
     return replace(part, frames=frames, labels=labels)
 
 

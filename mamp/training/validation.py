@@ -15,7 +15,7 @@ from PIL import Image
 from mamp import methods
 from mamp.config import Affine, Augment, Config
 from mamp.data import datasets
-from mamp.data.census import take_census
+from mamp.data.census import Census
 from mamp.data.clips import ClipPlan
 from mamp.data.datasets import Sequence as Video
 from mamp.data.loading import ClipLoader
@@ -55,13 +55,13 @@ def hold_aside(videos: Sequence[Video], share: float) -> tuple[list[Video], list
 class Validator:
     """Measures the network as it is, every `validation.every` steps. State: the clips, decoded at the first use.
 
-    aside: the videos that are held aside. Figures are val_loss, the task's loss on the same clips each time, not
+    aside, census: the videos that are held aside, and what they count. Figures are val_loss, the task's loss on the same clips each time, not
     augmented; and val_jf, val_j, val_f of the labelled set, by the rules of its protocol, on the first
     `validation.frames` frames of each video. Training goes on as if nothing had been measured.
     Raises UserError when the labelled set is not there or has no truth, and when the held-aside videos are too short.
     """
 
-    def __init__(self, config: Config, aside: Sequence[Video], *, device: torch.device):
+    def __init__(self, config: Config, aside: Sequence[Video], *, census: Census, device: torch.device):
         self.config = config
         self.device = device
         self.aside = list(aside)
@@ -71,7 +71,7 @@ class Validator:
             before = random_state()
             self._plain = methods.get(config.method.name).build_task(_without_augmentation(config))
             set_random_state(before)
-            self._plan = _plan(config, aside, frames=self._plain.frames)
+            self._plan = _plan(config, census, frames=self._plain.frames)
 
     def due(self, step: int, *, last: bool, epoch: int | None = None) -> bool:
         """Whether figures are wanted after `step`, with which epoch number `epoch` (from 1) ends, if one does."""
@@ -155,14 +155,13 @@ def best_figure(figures: Mapping[str, float | None]) -> float | None:
     return None if loss is None else -loss
 
 
-def _plan(config: Config, aside: Sequence[Video], *, frames: int) -> ClipPlan:
+def _plan(config: Config, census: Census, *, frames: int) -> ClipPlan:
     """Single clips of the held-aside videos, drawn as training clips are, whatever the run's seed."""
-    census = take_census(aside, bad_frame=config.data.bad_frame)
     try:
         return ClipPlan(census, config.data, frames=frames, batch=1, seed=0)
     except UserError:
         raise UserError(
-            f"the {len(aside)} videos held aside are too short for a clip of {frames} frames; raise validation.share, or set it to 0"
+            f"the {len(census.counts)} videos held aside are too short for a clip of {frames} frames; raise validation.share, or set it to 0"
         ) from None
 
 

@@ -15,13 +15,12 @@ from mamp import methods
 from mamp.errors import UserError
 from mamp.files import make_folder, whole
 from mamp.ops.folding import fold_batch_norms
-from mamp.ops.reading import read_pickle
+from mamp.ops.reading import read_pickle, state_dict_in
 
 SHIPPED = Path(__file__).parent
 # of a method's config, what is no property of weights: how they propagate is chosen where they are used
 CHOSEN_LATER = ("preset", "propagation", "motion", "training")
 DEFAULTS = {"mamp": "mamp-small"}  # method -> the shipped weights that serve where none are named
-STATE_NAMES = ("state_dict", "model_dict", "model")  # what published checkpoints call it
 
 
 @dataclass(frozen=True)
@@ -106,11 +105,9 @@ def fill(model: nn.Module, weights: Weights, *, remedy: str) -> None:
 
 def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:
     """Read a published checkpoint (a dict with the state dict in it, or the bare dict) and write it as a file of ours."""
-    loaded = read_pickle(source)
-    state = _state_of(loaded)
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    state = state_dict_in(read_pickle(source))
+    if state is None:
         raise UserError(f"{source} holds no state dict; give a published checkpoint of {method}")
-    state = {name.removeprefix("module."): value for name, value in state.items()}
     try:
         ours, config = methods.get(method).from_published(state)
     except (ValueError, IndexError, ArithmeticError) as error:  # shapes that no network has
@@ -127,15 +124,6 @@ def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:
     load_model(found, configs.load(base={"method": config}).method)  # says which shape does not fit
     save(target, ours, method=config, provenance=provenance)
     return found
-
-
-def _state_of(loaded: Any) -> Any:
-    """The state dict of a published checkpoint, which keeps it under a name of its own or is it."""
-    if isinstance(loaded, dict):
-        for name in STATE_NAMES:
-            if name in loaded:
-                return loaded[name]
-    return loaded
 
 
 def copy(source: Path | str, target: Path, *, half: bool = False, licence: str | None = None) -> Weights:

@@ -137,9 +137,9 @@ def test_youtubevos_tells_every_frame_from_every_fifth(youtube: Path) -> None:
         "YouTube-VOS valid (1 of 474 or 507 published), every fifth frame, 32x24",
     ]
     assert report.lines[1::2] == [
-        "  1 videos, 4 frames, 4 masks",
-        "  1 videos, 20 frames, no masks",
-        "  1 videos, 4 frames, 2 masks",
+        "  1 video, 4 frames, 4 masks",
+        "  1 video, 20 frames, no masks",
+        "  1 video, 4 frames, 2 masks",
     ]
     assert not report.count
     assert look(youtube / "valid").lines[0].startswith(f"{youtube / 'valid'}: YouTube-VOS valid")
@@ -159,7 +159,7 @@ def test_plain_folders_and_videos_are_known(tmp_path: Path) -> None:
     masks(tmp_path / "a/Annotations/one", range(1))
     report = look(tmp_path / "a")
     assert "a folder of video files and frame folders" in report.lines[0]
-    assert report.lines[1] == "  2 videos, 15 frames, 1 masks" and not report.count
+    assert report.lines[1] == "  2 videos, 15 frames, 1 mask" and not report.count
     assert "a folder of frames" in look(tmp_path / "a/one").lines[0]
     assert "a video file, 32x24" in look(tmp_path / "a/two.mp4").lines[0]
 
@@ -181,7 +181,7 @@ def test_a_packed_folder_is_compared_with_its_index(tmp_path: Path) -> None:
     video(root / "new.mp4")
     report = look(root)
     assert list(report.problems) == ["absent", "packed"] and "b.mp4" in report.problems["absent"][0]
-    assert "1 video files are not in pack.json: new.mp4" in report.text()
+    assert "1 video file is not in pack.json: new.mp4" in report.text()
     text(root / "pack.json", "{")
     assert "is no index of packed video" in only(look(root), "list")
 

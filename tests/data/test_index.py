@@ -109,7 +109,7 @@ def test_the_command_writes_reads_and_misses_files(davis, tmp_path, capsys):
     assert capsys.readouterr().out.count("2 videos, 4 objects, 8 records") == 2
     (davis / "JPEGImages" / "480p" / "ant" / "00001.jpg").unlink()
     assert main(["data", "index", str(out)]) == 2
-    assert "1 files that are not there" in capsys.readouterr().err
+    assert "1 file that is not there" in capsys.readouterr().err
     assert main(["data", "index", "davis2017", str(davis)]) == 2
     assert "--out" in capsys.readouterr().err
 

@@ -50,7 +50,7 @@ def test_the_command_says_what_it_made(tmp_path, capsys):
     assert (
         main(["data", "merge", str(tmp_path / "in"), str(tmp_path / "out"), "--mode", "hard", "--quiet"]) == 0
     )
-    assert "1 masks of 1 video" in capsys.readouterr().out
+    assert "1 mask of 1 video" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from mamp.data.clips import ClipPlan
 from mamp.data.datasets import training_sequences
 from mamp.data.loading import ClipLoader
 from mamp.data.masks import write_mask
-from mamp.data.moves import DRAWS, move_frames
+from mamp.data.moves import FRAME_DRAWS, move_frames
 from mamp.methods.base import Batch
 from mamp.training.trainer import moved
 
@@ -32,7 +32,7 @@ def still(clips=2, length=3, *, seed=0):
 
 
 def draw(clips=2, length=3, *, seed=0):
-    return torch.rand(clips, length, DRAWS, generator=torch.Generator().manual_seed(seed))
+    return torch.rand(clips, length, FRAME_DRAWS, generator=torch.Generator().manual_seed(seed))
 
 
 def move(knobs, *, size=SIZE, seed=0):
@@ -85,7 +85,7 @@ def test_a_crop_shows_its_part_of_the_frame():
 
 
 def test_a_turn_is_by_so_many_degrees():
-    numbers = torch.full((1, 2, DRAWS), 0.5)
+    numbers = torch.full((1, 2, FRAME_DRAWS), 0.5)
     numbers[0, 1, 4] = 1  # as far as it goes
     labels = torch.zeros(1, 2, 41, 41, dtype=torch.uint8)
     labels[..., 20, 30] = 1

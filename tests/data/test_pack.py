@@ -313,7 +313,7 @@ def test_the_command_prints_sizes_and_speed(source, capsys):
     arguments = ["data", "pack", f"{source}@12.5", str(out), "--size", "64", "--processes", "1"]
     assert cli.main(arguments) == 0
     printed, told = capsys.readouterr()
-    assert "3 clips, 30 frames, 3 clips packed now" in printed and printed.count(" frames/s") == 2
+    assert "3 clips, 30 frames, 3 packed now" in printed and printed.count(" frames/s") == 2
     assert "packing: 3 of 3 clips" in told
     assert cli.main(["data", "pack", str(source), str(out), "--size", "63"]) == 2
     assert "--size is 63" in capsys.readouterr().err

@@ -1,27 +1,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from launch import snapshot
-
-STAND_IN = Path(__file__).parent / "stand_in" / "mamp"
 PROGRAMS = {
     "sbatch": 'cp "$1" "$TOLD/sbatch-$(ls "$TOLD" | grep -c sbatch)"; echo "Submitted batch job $((700 + $(ls "$TOLD" | grep -c sbatch)))"',
     "srun": "exit 1",
     "squeue": 'cat "$TOLD/queue" 2>/dev/null || true',
     "sacct": 'cat "$TOLD/accounts" 2>/dev/null || true',
 }
-
-
-@pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """stand_in(trouble) -> jobs run the stand-in for mamp, with that trouble."""
-    monkeypatch.setattr(snapshot, "PACKAGE", STAND_IN)
-    return lambda trouble: monkeypatch.setenv("STAND_IN", trouble)
 
 
 @pytest.fixture

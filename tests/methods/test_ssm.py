@@ -13,12 +13,13 @@ from mamp.methods import probe, ssm
 from mamp.methods.base import Batch
 from mamp.methods.mamp.encoder import Encoder
 from mamp.methods.ssm.augment import blob, turn
-from mamp.methods.ssm.crops import crop, find_box, normalise, paste
+from mamp.methods.ssm.crops import crop, find_box, paste
 from mamp.methods.ssm.initial import initialise
 from mamp.methods.ssm.matching import pick, similarities, structure_maps
 from mamp.methods.ssm.network import Context, ResidualBlock, Ssm
 from mamp.methods.ssm.propagator import merge
 from mamp.methods.ssm.task import SsmTask, choose_object, cross_entropy
+from mamp.ops.colour import imagenet
 
 NETWORK = "backbone: resnet18, width: 0.125, top_k: 8, decoder: 8, context: centred"
 SIZE = "method.propagation.input_size=[64, 80]"
@@ -418,5 +419,5 @@ def test_the_cells_that_it_matches_can_be_probed():
     knobs = ["method.name=probe", "method.encoder=ssm", "method.network.stage_stride=null"]
     encoder = probe.on_trunk(model, method, config.load(None, knobs).method)
     with torch.inference_mode():
-        cells = model.look(normalise(image), torch.zeros(1, 1, 48, 64)).cells
+        cells = model.look(imagenet(image), torch.zeros(1, 1, 48, 64)).cells
         torch.testing.assert_close(encoder(image), cells)

@@ -392,3 +392,9 @@ def test_the_published_networks_have_their_number_of_parameters(backbone, parame
             config.load(None, ["method.name=stm", f"method.network.backbone={backbone}"]).method.network
         )
     assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+@pytest.mark.parametrize("name", ["trunk.pth", "w.safetensors"])
+def test_weights_to_begin_with_that_are_not_there_are_told_by_their_key(tmp_path, name):
+    with pytest.raises(UserError, match=rf"method\.training\.init=.*{name} does not exist"):
+        initialise(Stm(settings().method.network), str(tmp_path / name), colour="rgb")

@@ -19,12 +19,13 @@ from mamp.data.index import make_index
 from mamp.data.masks import read_mask, write_mask
 from mamp.data.merge import merge_folders, merge_scores
 from mamp.methods.ssm.augment import Move, blob, cut_moved, turn
-from mamp.methods.ssm.crops import cut, find_box, fit, normalise
+from mamp.methods.ssm.crops import cut, find_box, fit
 from mamp.methods.ssm.matching import similarities
 from mamp.methods.ssm.network import Ssm
 from mamp.methods.ssm.propagator import SsmPropagator
 from mamp.methods.ssm.published import our_name
 from mamp.methods.ssm.task import Prepared, SsmTask
+from mamp.ops.colour import imagenet
 from mamp.ops.sizes import resize
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
@@ -271,7 +272,7 @@ def _training(case: Case) -> dict[str, object]:
     samples: list[tuple[Tensor, ...]] = []
     for reference, now, i in case.inputs["in.train_items"].tolist():
         before = max(now - 1, FIRST[i])
-        images = [normalise(fit(case.frames[t], size)) for t in (reference, now)]
+        images = [imagenet(fit(case.frames[t], size)) for t in (reference, now)]
         masks = [
             (resize(case.mask(t, i)[None].float(), size) > 0.5).float() for t in (reference, before, now)
         ]

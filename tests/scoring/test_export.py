@@ -163,6 +163,8 @@ def test_the_command_says_what_it_wrote(masks, davis, tmp_path, capsys):
         main(["export", "davis", str(masks), "--out", str(out), "--root", str(davis), "--split", "test-dev"])
         == 0
     )
-    assert "5 masks of 2 sequences" in capsys.readouterr().out
+    assert "5 masks of 2 sequences, nothing missing" in capsys.readouterr().out
+    assert main(["export", "davis", str(masks), "--out", str(out)]) == 0
+    assert "5 masks of 2 sequences, held against their own first masks" in capsys.readouterr().out
     assert main(["export", "davis", str(masks), "--out", str(tmp_path / "a.tar")]) == 2
     assert main(["export", "davis", str(masks), "--out", str(out), "--split", "val"]) == 2

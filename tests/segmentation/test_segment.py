@@ -187,7 +187,7 @@ def test_masks_of_another_video_in_out_are_not_left_to_pass_for_this_one(clip, m
     out.mkdir()
     write_mask(out / "00099.png", scene(0)[1])
     with pytest.raises(
-        UserError, match=r"holds 1 masks of no frame of this video, first 00099\.png; remove them"
+        UserError, match=r"holds 1 mask of no frame of this video, first 00099\.png; remove them"
     ):
         segment(frames, masks / "00000.png", out, make_segmenter, quiet=True)
     assert [p.name for p in out.iterdir()] == ["00099.png"]

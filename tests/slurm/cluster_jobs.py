@@ -10,7 +10,6 @@ from pathlib import Path
 from launch import journal
 from launch.status import Status, read
 
-STAND_IN = Path(__file__).parent.parent / "launch" / "stand_in" / "mamp"
 TINY = """
 train: {steps: 30}
 data: {root: /nowhere, workers: 0}

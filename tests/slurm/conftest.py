@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cluster_jobs import STAND_IN, TINY, cancel
+from cluster_jobs import TINY, cancel
 
-from launch import snapshot, submit
+from launch import submit
 
 STATE = Path(os.environ.get("SLURM_UP_STATE", "/var/lib/slurm-up"))
 
@@ -46,13 +46,6 @@ def _up(script: Path) -> Iterator[None]:
         os.environ["SLURM_CONF"] = before
     if not was_up:
         subprocess.run(["bash", script, "--down"], capture_output=True, timeout=120)
-
-
-@pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """stand_in(trouble) -> jobs run the stand-in for mamp, with that trouble."""
-    monkeypatch.setattr(snapshot, "PACKAGE", STAND_IN)
-    return lambda trouble: monkeypatch.setenv("STAND_IN", trouble)
 
 
 @pytest.fixture

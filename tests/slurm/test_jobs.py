@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster_jobs import STAND_IN, TINY, cancel, ended, events, job, signal, until
+from cluster_jobs import TINY, cancel, ended, events, job, signal, until
 
 from launch import snapshot, submit
 
@@ -19,13 +19,13 @@ def steps(run: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def limited(slurm: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def limited(slurm: None, stand_in_package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A run of longer than its time limit. It takes a minute, so it is sent first and looked at last."""
     folder = tmp_path_factory.mktemp("limited")
     (folder / "tiny.yaml").write_text(TINY)
     words = ["train.steps=450", "slurm.time=1m", "slurm.signal_s=35", "--run", str(folder / "run")]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(snapshot, "PACKAGE", STAND_IN)
+        patch.setattr(snapshot, "PACKAGE", stand_in_package)
         assert submit.main(["train", str(folder / "tiny.yaml"), *words]) == 0
     yield folder / "run"
     cancel(folder / "run")

@@ -6,8 +6,7 @@ from PIL import Image
 from runs import last_state, same_end
 
 from mamp import config
-from mamp.data.masks import read_mask, write_mask
-from mamp.data.synthetic import render_clip
+from mamp.data.masks import read_mask
 from mamp.segmentation.model import load
 from mamp.training.engine import train
 
@@ -15,15 +14,10 @@ SMALL = "method.network={backbone: resnet18, width: 0.125, top_k: 8, decoder: 8,
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def world(tmp_path_factory, write_clip):
     """A video of six frames with masks of two objects."""
     root = tmp_path_factory.mktemp("ssm")
-    clip = render_clip(1, frames=6, size=(32, 48), objects=2)
-    for folder in ("JPEGImages", "Annotations"):
-        (root / folder / "ant").mkdir(parents=True)
-    for t in range(6):
-        Image.fromarray(clip.frames[t]).save(root / "JPEGImages" / "ant" / f"{t:05d}.png")
-        write_mask(root / "Annotations" / "ant" / f"{t:05d}.png", clip.labels[t])
+    write_clip(root, "ant", seed=1, frames=6, size=(32, 48))
     return root
 
 

@@ -2,13 +2,10 @@
 
 import pytest
 import torch
-from PIL import Image
 from runs import last_state, same_end
 
 from mamp import config
 from mamp.data.clips import ClipPlan
-from mamp.data.masks import write_mask
-from mamp.data.synthetic import render_clip
 from mamp.methods.stm.network import Stm
 from mamp.training.engine import train
 
@@ -16,16 +13,11 @@ SMALL = "method.network={backbone: resnet18, width: 0.125, key: 8, value: 8, dec
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def world(tmp_path_factory, write_clip):
     """Two videos of ten frames with masks."""
     root = tmp_path_factory.mktemp("stm")
     for name, seed in (("ant", 1), ("bee", 2)):
-        clip = render_clip(seed, frames=10, size=(32, 48), objects=2)
-        for folder in ("JPEGImages", "Annotations"):
-            (root / folder / name).mkdir(parents=True)
-        for t in range(10):
-            Image.fromarray(clip.frames[t]).save(root / "JPEGImages" / name / f"{t:05d}.png")
-            write_mask(root / "Annotations" / name / f"{t:05d}.png", clip.labels[t])
+        write_clip(root, name, seed=seed, frames=10, size=(32, 48))
     return root
 
 

@@ -9,9 +9,9 @@ from PIL import Image
 from runs import equal, last_state, log
 
 from mamp import methods
+from mamp.data.census import take_census
 from mamp.data.datasets import training_sequences
 from mamp.data.masks import write_mask
-from mamp.data.synthetic import render_clip
 from mamp.errors import UserError
 from mamp.segmentation.evaluate import evaluate
 from mamp.segmentation.model import load
@@ -23,21 +23,20 @@ from mamp.training.validation import Validator, best_figure, discs, hold_aside
 CPU = torch.device("cpu")
 
 
+def validator_of(config, aside):
+    return Validator(config, aside, census=take_census(aside), device=CPU)
+
+
 def measured(run):
     return [line for line in log(run) if any(key.startswith("val_") for key in line)]
 
 
 @pytest.fixture(scope="session")
-def labelled(tmp_path_factory):
+def labelled(tmp_path_factory, write_clip):
     """Two videos of eight frames, 40x56, with masks."""
     root = tmp_path_factory.mktemp("labelled")
     for name, seed in (("ant", 1), ("bee", 2)):
-        clip = render_clip(seed, frames=8, size=(40, 56), objects=2)
-        for folder in ("JPEGImages", "Annotations"):
-            (root / folder / name).mkdir(parents=True)
-        for t in range(8):
-            Image.fromarray(clip.frames[t]).save(root / "JPEGImages" / name / f"{t:05d}.png")
-            write_mask(root / "Annotations" / name / f"{t:05d}.png", clip.labels[t])
+        write_clip(root, name, seed=seed, frames=8, size=(40, 56))
     return root
 
 
@@ -107,7 +106,7 @@ def test_the_loss_is_the_same_each_time_and_knows_no_augmentation(settings, vide
         config = settings(*asked, *more)
         aside = hold_aside(training_sequences(config.data.root), 0.25)[1]
         torch.manual_seed(0)
-        trainer, validator = trainer_of(config), Validator(config, aside, device=CPU)
+        trainer, validator = trainer_of(config), validator_of(config, aside)
         torch.manual_seed(1), np.random.seed(1)
         import random
 
@@ -184,7 +183,7 @@ def test_the_best_checkpoints_are_those_that_it_finds_best(tmp_path, settings):
 def test_the_network_is_trained_on_after_it(settings, videos):
     config = settings("validation.share=0.25")
     aside = hold_aside(training_sequences(config.data.root), 0.25)[1]
-    trainer, validator = trainer_of(config), Validator(config, aside, device=CPU)
+    trainer, validator = trainer_of(config), validator_of(config, aside)
     trainer.task.train()
     validator.measure(trainer), validator.carried(trainer)
     assert all(module.training for module in trainer.task.modules())
@@ -230,7 +229,7 @@ def test_a_labelled_set_without_truth_and_videos_too_short_are_told(tmp_path, se
     (tmp_path / "JPEGImages" / "video0").symlink_to(videos / "video0")
     write_mask(tmp_path / "Annotations" / "video0" / "00000.png", discs((36, 36)))
     with pytest.raises(UserError, match="has no truth to score"):
-        Validator(settings("validation.dataset=folder", f"validation.root={tmp_path}"), [], device=CPU)
+        validator_of(settings("validation.dataset=folder", f"validation.root={tmp_path}"), [])
     short = tmp_path / "short" / "one"
     short.mkdir(parents=True)
     (short / "0.png").symlink_to(videos / "video0" / "00000.png")
@@ -239,4 +238,4 @@ def test_a_labelled_set_without_truth_and_videos_too_short_are_told(tmp_path, se
 
     aside = training_sequences([Root(path=short.parent)])
     with pytest.raises(UserError, match="too short for a clip of 2 frames"):
-        Validator(config, aside, device=CPU)
+        validator_of(config, aside)

@@ -17,6 +17,7 @@ from mamp.methods.afb_urr.network import AfbUrr, scores
 from mamp.methods.base import Motion
 from mamp.methods.labels import append_empty, drop, impose
 from mamp.methods.stm.fitting import Fit, normalise
+from mamp.ops.sizes import size_of
 
 CERTAIN = 1000.0  # score of a given mask, as published
 
@@ -69,7 +70,7 @@ class AfbPropagator:
     @torch.no_grad()
     def start(self, frame: Tensor, masks: Tensor) -> None:
         """First frame float (3, H, W) RGB in [0, 1] with its masks (K, H, W) in {0, 1}; one that is empty comes later."""
-        self.fit = make_fit((int(frame.shape[-2]), int(frame.shape[-1])), self.knobs)
+        self.fit = make_fit(size_of(frame), self.knobs)
         labels = self.fit.masks(masks.to(self.device, torch.float32))
         self.shown = [bool(mask.any()) for mask in masks]
         self.bank.widen(len(labels))

@@ -6,13 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from mamp.config.afb_urr import AfbConfig, AfbNetwork
+from mamp.config.afb_urr import AfbConfig
 from mamp.methods.afb_urr.network import AfbUrr
-from mamp.methods.stm.published import backbone_of
-from mamp.methods.supervised import complete, no_checkpoint, renamed
+from mamp.methods.stm.published import DECODER, memory_network
+from mamp.methods.supervised import renamed, whole_state
 
 CHECKPOINT = "AFB-URR"
 UNUSED = re.compile(r"encoder_[mq]\.(mean|std)")  # the pixels' mean and deviation, constants here
@@ -23,22 +22,16 @@ NAMES = (
     (r"^encoder_q\.", "query_encoder."),
     (r"^keyval_r4\.Key\.", "head.key."),
     (r"^keyval_r4\.Value\.", "head.value."),
-    (r"\.convFM\.", ".fuse."),
-    (r"^decoder\.ResMM\.", "decoder.fuse_block."),
     (r"\.local_convFM\.", ".local_fuse."),
     (r"\.local_ResMM\.", ".local_block."),
     (r"\.local_pred2\.", ".local_predict."),
-    (r"\.RF(\d)\.", r".refine\1."),
-    (r"\.convFS\.", ".skip."),
-    (r"\.ResFS\.", ".skip_block."),
-    (r"\.ResMM\.", ".block."),
-    (r"\.pred2\.", ".predict."),
+    *DECODER,
 )
-_SHAPES = {
-    "key": "head.key.weight",
-    "value": "head.value.weight",
-    "decoder": "decoder.fuse.weight",
-    "local": "decoder.local_fuse.weight",
+_SIZES = {
+    "key": "head.key",
+    "value": "head.value",
+    "decoder": "decoder.fuse",
+    "local": "decoder.local_fuse",
 }
 
 
@@ -53,21 +46,6 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict
     Raises UserError when names are missing or left over.
     """
     ours = {our_name(name): value for name, value in state.items() if not UNUSED.fullmatch(name)}
-    network = _network(ours)
-    with torch.device("meta"):
-        model = AfbUrr(AfbNetwork.model_validate(network))
-    complete(ours, model, checkpoint=CHECKPOINT)
-    method = {"name": "afb_urr", "network": network}
-    return ours, AfbConfig.model_validate(method).model_dump(mode="json", include={"name", "network"})
-
-
-def _network(ours: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What the entries' names and shapes tell of the network."""
-    try:
-        base = ours["memory_encoder.conv1.weight"].shape[0]
-        shapes = {part: ours[name].shape[0] for part, name in _SHAPES.items()}
-        deepest = ours["head.key.weight"].shape[1]
-    except KeyError as missing:
-        raise no_checkpoint(CHECKPOINT, missing) from None
-    backbone = backbone_of(ours, base=base, deepest=deepest, checkpoint=CHECKPOINT)
-    return {"backbone": backbone, "width": base / 64, **shapes}
+    network = memory_network(ours, _SIZES, checkpoint=CHECKPOINT)
+    method = AfbConfig.model_validate({"name": "afb_urr", "network": network})
+    return whole_state(ours, method, build=AfbUrr, checkpoint=CHECKPOINT)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from mamp.config import ProbeConfig, ProbeNetwork
 from mamp.errors import UserError
 from mamp.methods.probe.positions import fit_positions
+from mamp.ops.reading import read_tensors
 
 FORMS = "torchvision:NAME, timm:NAME, MODULE:FUNCTION or FILE.py:FUNCTION of your own"
 
@@ -319,7 +320,7 @@ def load_state(network: nn.Module, path: Path, layer: str) -> None:
     Wrappers such as {"state_dict": ...} and prefixes such as module. or backbone. are seen through.
     Raises UserError for a file that is no state dict, or does not fit.
     """
-    state = _innermost(_read(path), path)
+    state = _innermost(read_tensors(path), path)
     own = network.state_dict()
     prefix = _prefix(state, own)
     found = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
@@ -335,20 +336,6 @@ def load_state(network: nn.Module, path: Path, layer: str) -> None:
             )
     fitting = {n: v for n, v in found.items() if n in own and own[n].shape == v.shape}
     network.load_state_dict(fitting, strict=False)
-
-
-def _read(path: Path) -> Any:
-    if path.suffix == ".safetensors" and path.is_file():
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise UserError(f"{path} is damaged ({error}); copy it again") from None
-    from mamp.ops.reading import read_pickle
-
-    return read_pickle(path)
 
 
 def _innermost(loaded: Any, path: Path) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from mamp.methods.labels import with_background, with_small_ones
 from mamp.methods.memory import MemoryRule, PaddedRule, RecentRule, TwiceRule
 from mamp.methods.probe.frames import input_size, normalise, prepare, whole_patches
 from mamp.methods.probe.grids import to_frame, to_grid
+from mamp.ops.sizes import size_of
 
 RULES: dict[str, Callable[[int], MemoryRule]] = {"none": RecentRule, "twice": TwiceRule, "padded": PaddedRule}
 _told: set[str] = set()
@@ -62,7 +63,7 @@ class ProbePropagator(LabelCarrier):
 
     def _features(self, index: int, frame: Tensor) -> Tensor:
         """Features (C, h, w) of a new frame, of unit length where the protocol compares cosines."""
-        frame_size, patch = (int(frame.shape[-2]), int(frame.shape[-1])), int(getattr(self.model, "patch", 1))
+        frame_size, patch = size_of(frame), int(getattr(self.model, "patch", 1))
         wanted = input_size(frame_size, self.method.input, patch=patch)
         self.input = whole_patches((max(wanted[0], patch), max(wanted[1], patch)), patch)
         if self.input != wanted:
@@ -75,7 +76,7 @@ class ProbePropagator(LabelCarrier):
             image = normalise(image, self.method.input)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
             features = self.model(image[None].contiguous(memory_format=torch.channels_last))[0].float()
-        self.grid = int(features.shape[-2]), int(features.shape[-1])
+        self.grid = size_of(features)
         self.cell = getattr(self.model, "stride", None) or round(self.input[0] / self.grid[0])
         return (F.normalize(features, dim=0) if self.knobs.normalise else features).contiguous()
 

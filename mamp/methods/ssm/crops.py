@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mamp.ops.colour import imagenet
 from mamp.ops.sizes import opencv_bilinear, resize
 
 LEAST = 5  # pixels; a box needs more on both sides
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom; half-open, may reach out of the frame
 
@@ -50,19 +50,13 @@ def cut(frame: Tensor, mask: Tensor, box: Box, size: tuple[int, int]) -> tuple[T
     """
     image = fit(crop(frame, box), size)
     own = resize(crop(mask[None].to(frame.dtype), box), size) > 0.5
-    return normalise(image), own.to(frame.dtype)
+    return imagenet(image), own.to(frame.dtype)
 
 
 def fit(image: Tensor, size: tuple[int, int]) -> Tensor:
     """(3, H, W) in [0, 1] stretched to (3, *size), in whole 255ths as published: features change visibly without them."""
     whole = (255 * image).round().to(torch.int32)
     return opencv_bilinear(whole, size).to(image.dtype) / 255
-
-
-def normalise(frames: Tensor) -> Tensor:
-    """RGB (..., 3, H, W) in [0, 1] as ImageNet's networks see it."""
-    mean, std = (torch.tensor(v, device=frames.device).view(3, 1, 1) for v in (MEAN, STD))
-    return (frames - mean) / std
 
 
 def paste(found: Tensor, box: Box, size: tuple[int, int]) -> Tensor:

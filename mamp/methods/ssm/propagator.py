@@ -14,6 +14,7 @@ from mamp.methods.base import Motion
 from mamp.methods.labels import normalised
 from mamp.methods.ssm.crops import Box, cut, find_box, paste
 from mamp.methods.ssm.network import Reference, Ssm
+from mamp.ops.sizes import size_of
 
 # Pixels of crops that go through the network at once on the CPU. With more the work waits for new pages of memory: five
 # objects at 512x512 take 5 times the seconds of one if they go one by one, and 6 times if together (ResNet-50).
@@ -64,7 +65,7 @@ class SsmPropagator:
         with self._computing():
             assert self.reference is not None
             frame, before = frame.to(self.device, torch.float32), self._pending().masks
-            size = int(frame.shape[-2]), int(frame.shape[-1])
+            size = size_of(frame)
             boxes = [self._box(mask) for mask in before]
             found = torch.cat(
                 [

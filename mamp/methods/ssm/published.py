@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from mamp.config.ssm import SsmConfig, SsmNetwork
+from mamp.config.ssm import SsmConfig
 from mamp.methods.ssm.network import DEEPEST, Ssm
 from mamp.methods.stm.network import BLOCKS, Bottleneck
-from mamp.methods.supervised import complete, no_checkpoint, renamed, trunk_of
+from mamp.methods.supervised import no_checkpoint, renamed, trunk_of, whole_state
 
 CHECKPOINT = "SSM-VOS"
 NAMES = (
@@ -40,12 +39,8 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict
     Raises UserError when names are missing or left over.
     """
     ours = {our_name(name): value for name, value in state.items()}
-    network = _network(ours)
-    with torch.device("meta"):
-        model = Ssm(SsmNetwork.model_validate(network))
-    complete(ours, model, checkpoint=CHECKPOINT)
-    method = {"name": "ssm", "network": network}
-    return ours, SsmConfig.model_validate(method).model_dump(mode="json", include={"name", "network"})
+    method = SsmConfig.model_validate({"name": "ssm", "network": _network(ours)})
+    return whole_state(ours, method, build=Ssm, checkpoint=CHECKPOINT)
 
 
 def _network(ours: Mapping[str, Tensor]) -> dict[str, Any]:

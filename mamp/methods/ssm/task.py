@@ -14,12 +14,12 @@ from mamp.data.labels import UNLABELLED
 from mamp.errors import UserError
 from mamp.methods.base import Batch
 from mamp.methods.ssm.augment import Move, blob, blob_draws, cut_moved
-from mamp.methods.ssm.crops import normalise
 from mamp.methods.ssm.initial import initialise
 from mamp.methods.ssm.network import Ssm
 from mamp.methods.supervised import SupervisedTask
+from mamp.ops.colour import imagenet
 
-DRAWS = 32  # numbers drawn for each clip, some for knobs to come
+NUMBERS = 32  # numbers drawn for each clip, some for knobs to come
 REFERENCE, PREVIOUS, CURRENT = 0, 1, 2  # frames of a clip
 
 
@@ -61,14 +61,12 @@ class SsmTask(SupervisedTask):
     def prepare(self, batch: Batch, generator: torch.Generator) -> Prepared:
         """An object of each clip; the reference, and the frame with the mask before it, moved each by itself; blobs."""
         assert batch.labels is not None
-        clips, total = len(batch.frames), batch.total or batch.first + len(batch.frames)
-        rows = torch.rand(total, DRAWS, generator=generator)[batch.first : batch.first + clips]
-        parts = zip(batch.frames, batch.labels, rows, strict=True)
+        parts = zip(batch.frames, batch.labels, batch.draw(NUMBERS, generator=generator), strict=True)
         found = [self._prepare_one(*part) for part in parts]
         return Prepared(*(torch.stack(x) for x in zip(*found, strict=True)))
 
     def _prepare_one(self, frames: Tensor, labels: Tensor, draw: Tensor) -> tuple[Tensor, ...]:
-        """uint8 frames (3, 3, H, W) and labels (3, H, W) -> a row of each of `Prepared`. draw: (DRAWS,)."""
+        """uint8 frames (3, 3, H, W) and labels (3, H, W) -> a row of each of `Prepared`. draw: (NUMBERS,)."""
         chosen = choose_object(labels, float(draw[0]))
         own = (labels == chosen).float()
         images = frames.float() / 255
@@ -87,7 +85,7 @@ class SsmTask(SupervisedTask):
         if float(draw[13]) < self.knobs.blur:
             previous = blob(previous, blob_draws(draw[14:18]).to(previous.device))
         target = mask.long().masked_fill(unknown > 0, UNLABELLED)
-        return normalise(reference), masks, normalise(frame), previous[None], target
+        return imagenet(reference), masks, imagenet(frame), previous[None], target
 
     def _move(self, draw: Tensor) -> Move:
         """(6,) uniform numbers as `method.training` scales them."""

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mamp.config.ssm import SsmConfig
-from mamp.methods.ssm.crops import normalise
 from mamp.methods.ssm.network import Ssm
+from mamp.ops.colour import imagenet
 
 
 class SsmTrunk(nn.Module):
@@ -29,6 +29,6 @@ class SsmTrunk(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Not normalised."""
-        seen = torch.cat((normalise(images), images.new_zeros(len(images), 1, *images.shape[2:])), dim=1)
+        seen = torch.cat((imagenet(images), images.new_zeros(len(images), 1, *images.shape[2:])), dim=1)
         stem = self.maxpool(F.relu(self.bn1(self.conv1(seen))))
         return self.layer4(self.layer3(self.layer2(self.layer1(stem))))

@@ -10,10 +10,8 @@ from torch import Tensor
 
 from mamp.config.stm import StmPropagation
 from mamp.methods.stm.network import STRIDE
-from mamp.ops.colour import rgb_to_lab
+from mamp.ops.colour import imagenet, rgb_to_lab
 from mamp.ops.sizes import bilinear_neighbours, letterbox, resize, scaled, short_side_factor
-
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Fit(Protocol):
@@ -124,7 +122,4 @@ def make_fit(size: tuple[int, int], knobs: StmPropagation) -> Fit:
 
 def normalise(frames: Tensor, colour: str) -> Tensor:
     """RGB (..., 3, H, W) in [0, 1] -> what the trunks see; black padding becomes what black is."""
-    if colour == "lab":
-        return rgb_to_lab(frames)
-    mean, std = (torch.tensor(v, device=frames.device).view(3, 1, 1) for v in (MEAN, STD))
-    return (frames - mean) / std
+    return rgb_to_lab(frames) if colour == "lab" else imagenet(frames)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mamp.errors import UserError
 from mamp.methods.supervised import renamed
-from mamp.ops.reading import read_pickle
+from mamp.ops.reading import read_tensors, state_dict_in
 
 IMAGENET = "imagenet"
 TORCHVISION = ((r"^layer1\.", "res2."), (r"^layer2\.", "res3."), (r"^layer3\.", "res4."))
@@ -76,27 +76,14 @@ def read_state(source: str, model: nn.Module) -> Mapping[str, Tensor]:
     path = Path(source)
     if path.is_dir() and (path / "weights.safetensors").is_file():
         path /= "weights.safetensors"
-    if path.suffix == ".safetensors":
-        return _safetensors(path)
-    loaded = read_pickle(path)
-    state = loaded.get("state_dict", loaded.get("model", loaded)) if isinstance(loaded, dict) else loaded
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not path.is_file():
+        raise UserError(f"method.training.init={path} does not exist; give a file, or imagenet")
+    state = state_dict_in(read_tensors(path))
+    if state is None:
         raise UserError(
             f"method.training.init={source} holds no state dict; give torchvision's file, or weights of ours"
         )
-    return {str(name).removeprefix("module."): value for name, value in state.items()}
-
-
-def _safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise UserError(f"method.training.init={path} does not exist; give a file, or imagenet") from None
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"method.training.init={path} is damaged ({error}); copy it again") from None
+    return state
 
 
 def _download(backbone: str) -> Mapping[str, Tensor]:

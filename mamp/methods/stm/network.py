@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from mamp.config.stm import StmNetwork
-from mamp.ops.sizes import resize
+from mamp.ops.sizes import resize, size_of
 
 STRIDE = 16  # pixels to a memory cell
 BLOCKS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int]]] = {
@@ -168,8 +168,7 @@ class Stm(nn.Module):
         deepest, eighth, quarter = self.query_encoder(frames)
         key, value = self.query_head(deepest)
         refine3, refine2 = self.decoder.refine3, self.decoder.refine2
-        size = int(frames.shape[-2]), int(frames.shape[-1])
-        return Query(key, value, refine3.prepare(eighth), refine2.prepare(quarter), size)
+        return Query(key, value, refine3.prepare(eighth), refine2.prepare(quarter), size_of(frames))
 
     def decode(self, query: Query, read: Tensor, owner: Tensor) -> Tensor:
         """Logits (K, 2, H, W), not the object and the object, from what each object read (K, V, h, w)."""

@@ -18,6 +18,7 @@ from mamp.methods.stm.fitting import Fit, make_fit, normalise
 from mamp.methods.stm.memory import Memory, Remembered
 from mamp.methods.stm.network import Query, Stm, aggregate
 from mamp.ops.readout import memory_read
+from mamp.ops.sizes import size_of
 
 ERF_LOOPS = 10  # where no correction is asked for
 
@@ -62,7 +63,7 @@ class StmPropagator:
     def start(self, frame: Tensor, masks: Tensor) -> None:
         """First frame float (3, H, W) RGB in [0, 1] with its masks (K, H, W) in {0, 1}."""
         with self._computing():
-            self.fit = make_fit((int(frame.shape[-2]), int(frame.shape[-1])), self.knobs)
+            self.fit = make_fit(size_of(frame), self.knobs)
             labels = self.fit.masks(masks.to(self.device, torch.float32))
             self.pending = self._see(frame, labels)
             self._refer(list(range(len(masks))), labels)

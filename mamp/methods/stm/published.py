@@ -6,15 +6,23 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from mamp.config.stm import StmConfig, StmNetwork
+from mamp.config.stm import StmConfig
 from mamp.methods.stm.network import BLOCKS, Bottleneck, Stm
-from mamp.methods.supervised import complete, no_checkpoint, renamed, trunk_of
+from mamp.methods.supervised import no_checkpoint, renamed, trunk_of, whole_state
 
 CHECKPOINT = "STM"
 UNUSED = re.compile(r"Encoder_[MQ]\.(mean|std)")  # the pixels' mean and deviation, constants here
+DECODER = (  # AFB-URR's names, too
+    (r"\.convFM\.", ".fuse."),
+    (r"^decoder\.ResMM\.", "decoder.fuse_block."),
+    (r"\.RF(\d)\.", r".refine\1."),
+    (r"\.convFS\.", ".skip."),
+    (r"\.ResFS\.", ".skip_block."),
+    (r"\.ResMM\.", ".block."),
+    (r"\.pred2\.", ".predict."),
+)
 NAMES = (
     (r"^Encoder_M\.conv1_m\.", "memory_encoder.mask."),
     (r"^Encoder_M\.conv1_(bg|o)\.", "memory_encoder.second."),
@@ -25,14 +33,9 @@ NAMES = (
     (r"^Decoder\.", "decoder."),
     (r"\.Key\.", ".key."),
     (r"\.Value\.", ".value."),
-    (r"\.convFM\.", ".fuse."),
-    (r"^decoder\.ResMM\.", "decoder.fuse_block."),
-    (r"\.RF(\d)\.", r".refine\1."),
-    (r"\.convFS\.", ".skip."),
-    (r"\.ResFS\.", ".skip_block."),
-    (r"\.ResMM\.", ".block."),
-    (r"\.pred2\.", ".predict."),
+    *DECODER,
 )
+_SIZES = {"key": "memory_head.key", "value": "memory_head.value", "decoder": "decoder.fuse"}
 
 
 def our_name(name: str) -> str:
@@ -46,40 +49,31 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict
     Raises UserError when names are missing or left over.
     """
     ours = {our_name(name): value for name, value in state.items() if not UNUSED.fullmatch(name)}
-    network = _network(state, ours)
-    with torch.device("meta"):
-        model = Stm(StmNetwork.model_validate(network))
-    complete(ours, model, checkpoint=CHECKPOINT)
-    method = {"name": "stm", "network": network}
-    return ours, StmConfig.model_validate(method).model_dump(mode="json", include={"name", "network"})
+    network = memory_network(ours, _SIZES, checkpoint=CHECKPOINT)
+    network["second"] = "others" if "Encoder_M.conv1_o.weight" in state else "rest"
+    method = StmConfig.model_validate({"name": "stm", "network": network})
+    return whole_state(ours, method, build=Stm, checkpoint=CHECKPOINT)
 
 
-def _network(state: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What the entries' names and shapes tell of the network."""
+def memory_network(
+    ours: Mapping[str, Tensor], sizes: Mapping[str, str], *, checkpoint: str
+) -> dict[str, Any]:
+    """What the entries' names and shapes tell of a network like STM's, as settings of `MemoryNetwork`.
+
+    ours: named as ours. sizes: a setting, and the layer whose outputs it counts; `key` for one.
+    """
     try:
         base = ours["memory_encoder.conv1.weight"].shape[0]
-        shapes = {part: ours[name].shape[0] for part, name in _SHAPES.items()}
-        deepest = ours["memory_head.key.weight"].shape[1]
+        weights = {setting: ours[f"{layer}.weight"] for setting, layer in sizes.items()}
     except KeyError as missing:
-        raise no_checkpoint(CHECKPOINT, missing) from None
-    backbone = backbone_of(ours, base=base, deepest=deepest, checkpoint=CHECKPOINT)
-    second = "others" if "Encoder_M.conv1_o.weight" in state else "rest"
-    return {"backbone": backbone, "width": base / 64, "second": second, **shapes}
-
-
-def backbone_of(ours: Mapping[str, Tensor], *, base: int, deepest: int, checkpoint: str) -> str:
-    """Which trunk entries named as ours are of. base: channels of its stem; deepest: of its last stage."""
-    return trunk_of(
+        raise no_checkpoint(checkpoint, missing) from None
+    deepest = weights["key"].shape[1]
+    backbone = trunk_of(
         ours,
         [rf"query_encoder\.res{n}\." for n in (2, 3, 4)],
         known={name: (counts, block is Bottleneck) for name, (block, counts) in BLOCKS.items()},
         wide=deepest // (4 * base) == Bottleneck.expansion,
         checkpoint=checkpoint,
     )
-
-
-_SHAPES = {
-    "key": "memory_head.key.weight",
-    "value": "memory_head.value.weight",
-    "decoder": "decoder.fuse.weight",
-}
+    shapes = {setting: weight.shape[0] for setting, weight in weights.items()}
+    return {"backbone": backbone, "width": base / 64, **shapes}

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamp.config import Config, StmConfig
+from mamp.config import Affine, Config, StmConfig
 from mamp.data.affine import DRAWS, augment_masked
 from mamp.data.labels import UNLABELLED
 from mamp.methods.base import Batch
@@ -57,17 +57,9 @@ class StmTask(SupervisedTask):
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Prepared:
         """Objects drawn and numbered, one augmentation a clip, normalisation."""
-        assert batch.labels is not None
-        clips, total = len(batch.frames), batch.total or batch.first + len(batch.frames)
-        rows = torch.rand(total, DRAWS + 255, generator=generator)[batch.first : batch.first + clips]
-        labels = torch.stack(
-            [
-                choose_objects(clip, self.knobs.max_objects, row[DRAWS:])
-                for clip, row in zip(batch.labels, rows, strict=True)
-            ]
+        frames, labels, counts = augmented(
+            batch, self.affine, generator=generator, most=self.knobs.max_objects
         )
-        counts = [max(1, int(clip.masked_fill(clip == UNLABELLED, 0).max())) for clip in labels]
-        frames, labels = augment_masked(batch.frames, labels, self.affine, draw=rows[:, :DRAWS])
         masks = [one_hot(clip, count) for clip, count in zip(labels, counts, strict=True)]
         return Prepared(normalise(frames, self.colour), masks)
 
@@ -145,6 +137,22 @@ class StmTask(SupervisedTask):
         truth = first.masks[0].argmax(1)  # (T, H, W)
         guess = torch.stack([truth[0], *(at[0].argmax(0) for at in found)])
         return painted(first.frames[0], (truth, guess))
+
+
+def augmented(
+    batch: Batch, affine: Affine, *, generator: torch.Generator, most: int, others: int = UNLABELLED
+) -> tuple[Tensor, Tensor, list[int]]:
+    """Float frames (B, T, 3, H, W), labels uint8 (B, T, H, W) with `most` objects a clip, and how many each clip has, one at least.
+
+    others: see `choose_objects`. Objects are counted before the augmentation, which may push them out of the picture.
+    """
+    assert batch.labels is not None
+    draw = batch.draw(DRAWS + 255, generator=generator)
+    pairs = zip(batch.labels, draw[:, DRAWS:], strict=True)
+    labels = torch.stack([choose_objects(clip, most, row, others=others) for clip, row in pairs])
+    counts = [max(1, int(clip.masked_fill(clip == UNLABELLED, 0).max())) for clip in labels]
+    frames, labels = augment_masked(batch.frames, labels, affine, draw=draw[:, :DRAWS])
+    return frames, labels, counts
 
 
 def choose_objects(labels: Tensor, most: int, draw: Tensor, *, others: int = UNLABELLED) -> Tensor:
