@@ -24,7 +24,9 @@ def add(commands: Any) -> None:
         metavar="PROJECT",
         help="folder of the masks, saved as you go (default runs/app/NAME)",
     )
-    app.add_argument("--method", help="mamp, stm or probe, with the weights that come with it or --weights")
+    app.add_argument(
+        "--method", help="mamp, stm, afb_urr, ssm or probe; all but mamp and probe need --weights"
+    )
     app.add_argument("--port", type=int, help="port on this machine (default 7345, or any that is free)")
     app.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
     app.add_argument(

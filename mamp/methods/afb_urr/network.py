@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mamp.config.afb_urr import AfbNetwork
 from mamp.methods.stm.network import Decoder, Head, MemoryEncoder, ResidualBlock, Trunk, bounded
-from mamp.ops.sizes import resize
+from mamp.ops.sizes import resize, size_of
 
 WINDOW = 7  # pixels at 1/2 that a local reference is averaged over
 
@@ -94,8 +94,7 @@ class AfbUrr(nn.Module):
         deepest, eighth, quarter = self.query_encoder.deeper(half)
         key, value = self.head(deepest)
         refine3, refine2 = self.decoder.refine3, self.decoder.refine2
-        size = int(frames.shape[-2]), int(frames.shape[-1])
-        return Query(key, value, refine3.prepare(eighth), refine2.prepare(quarter), half, size)
+        return Query(key, value, refine3.prepare(eighth), refine2.prepare(quarter), half, size_of(frames))
 
     def decode(self, query: Query, read: Tensor) -> Tensor:
         """Logits float32 (B, K+1, 2, H, W) of not being an object and of being it, from what each read (B, K+1, V, h, w)."""

@@ -8,14 +8,13 @@ import torch
 from torch import Tensor
 
 from mamp.config import AfbConfig, Config
-from mamp.data.affine import DRAWS, augment_masked
 from mamp.data.labels import UNLABELLED
 from mamp.methods.afb_urr.losses import segmentation_loss
 from mamp.methods.afb_urr.network import AfbUrr, scores
 from mamp.methods.base import Batch
 from mamp.methods.stm.fitting import normalise
 from mamp.methods.stm.initial import initialise
-from mamp.methods.stm.task import choose_objects, one_hot
+from mamp.methods.stm.task import augmented, one_hot
 from mamp.methods.supervised import SupervisedTask, painted
 from mamp.ops.readout import memory_read
 
@@ -49,17 +48,9 @@ class AfbTask(SupervisedTask):
     def prepare(self, batch: Batch, generator: torch.Generator) -> Prepared:
         """Objects drawn and numbered, augmentation, normalisation."""
         assert batch.labels is not None
-        clips, most = len(batch.frames), self.knobs.max_objects
-        total = batch.total or batch.first + clips
-        drawn = torch.rand(total, DRAWS + 255, generator=generator)[batch.first : batch.first + clips]
-        labels = torch.stack(
-            [
-                choose_objects(clip, most, row[DRAWS:], others=0)
-                for clip, row in zip(batch.labels, drawn, strict=True)
-            ]
+        frames, maps, counts = augmented(
+            batch, self.affine, generator=generator, most=self.knobs.max_objects, others=0
         )
-        counts = [max(1, int(clip.masked_fill(clip == UNLABELLED, 0).max())) for clip in labels]
-        frames, maps = augment_masked(batch.frames, labels, self.affine, draw=drawn[:, :DRAWS])
         return Prepared(normalise(frames, self.colour), maps, counts)
 
     def forward(self, prepared: Prepared) -> tuple[Tensor, dict[str, Tensor]]:
