@@ -27,7 +27,7 @@ from mamp.segmentation.overlay import blend, contact_sheet
 from mamp.segmentation.scored import score_sequences, segmented
 from mamp.segmentation.segmenter import Segmenter
 from mamp.training.randomness import random_state, set_random_state, step_generator
-from mamp.training.trainer import Trainer
+from mamp.training.trainer import Trainer, moved
 
 SHOWN = 8  # frames of the picture of a carried mask
 SHOWN_FRAMES = 32  # of the clip that they are taken from
@@ -125,7 +125,10 @@ class Validator:
         """The mean of the task's loss over the clips."""
         total, clips = 0.0, 0
         for number, batch in enumerate(self._clips()):
-            prepared = self._plain.prepare(batch.to(self.device), step_generator(0, number))
+            generator = step_generator(0, number)
+            # a still picture is a video only by its moves, which are the same each time
+            batch = moved(batch.to(self.device), self.config.data, generator)
+            prepared = self._plain.prepare(batch, generator)
             with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
                 loss, _ = task(prepared)
             total, clips = total + float(loss) * len(batch.frames), clips + len(batch.frames)

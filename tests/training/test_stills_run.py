@@ -62,3 +62,13 @@ def test_a_run_goes_on_as_if_it_had_not_stopped(tmp_path, settings):
     train(settings("afb_urr", "train.steps=1"), tmp_path / "halves", device="cpu", quiet=True)
     train(settings("afb_urr", "train.steps=2"), tmp_path / "halves", device="cpu", quiet=True)
     assert same_end(tmp_path / "whole", tmp_path / "halves")
+
+
+def test_pictures_held_aside_are_moved_too_and_alike_each_time(tmp_path, settings):
+    losses = {}
+    for name, more in (("moved", []), ("again", []), ("still", ["data.moves={}"])):
+        knobs = ["validation.share=0.5", "validation.every=1", "validation.clips=2", "train.lr=1e-9", *more]
+        train(settings("afb_urr", *knobs), tmp_path / name, device="cpu", quiet=True)
+        losses[name] = [line["val_loss"] for line in log(tmp_path / name) if "val_loss" in line]
+    assert losses["moved"] == losses["again"]
+    assert len(losses["moved"]) >= 1 and losses["moved"][0] != losses["still"][0]
