@@ -10,7 +10,7 @@ from torch import Tensor
 from mamp.config import Affine
 from mamp.ops.sizes import size_of
 
-DRAWS = 16  # numbers drawn for each clip, some for knobs to come
+DRAWS = 16  # numbers drawn for each clip, more than are used: a new knob then changes no other draw
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ from mamp.methods.ssm.network import Ssm
 from mamp.methods.supervised import SupervisedTask
 from mamp.ops.colour import imagenet
 
-NUMBERS = 32  # numbers drawn for each clip, some for knobs to come
+NUMBERS = 32  # numbers drawn for each clip, more than are used: a new knob then changes no other draw
 REFERENCE, PREVIOUS, CURRENT = 0, 1, 2  # frames of a clip
 
 
