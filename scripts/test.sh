@@ -5,4 +5,4 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
 prepare test
 cd "$root"
-run pytest --numprocesses auto --maxprocesses 4 --dist loadgroup "$@"
+run pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"
