@@ -79,7 +79,9 @@ def send(executor: Any, jobs: Sequence[Any]) -> list[Any]:
         return executor.submit_array(jobs)
     except (utils.FailedJobError, utils.FailedSubmissionError, OSError) as error:
         told = " ".join(str(error).split())[-300:]
-        raise UserError(f"sbatch refused: {told}; mend slurm.* and submit again") from None
+        raise UserError(
+            f"sbatch refused: {told}; mend slurm.* and submit again, or run it on this machine with --local"
+        ) from None
 
 
 def script(executor: Any, jobs: int) -> str:

@@ -1,6 +1,6 @@
 """`mamp ...`: parses, calls one function, prints.
 
-Exit status: 0 done, 2 a user's mistake, 1 a defect, 130 interrupted, 75 stopped by a scheduler's SIGUSR1 or SIGUSR2 and
+Exit status: 0 done, 2 a user's mistake, 1 a defect, 130 interrupted (Ctrl-C or SIGTERM), 75 stopped by a scheduler's SIGUSR1 or SIGUSR2 and
 to be started again. Results go to standard output, progress to
 standard error.
 """
@@ -8,9 +8,12 @@ standard error.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mamp import __version__
@@ -52,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     try:
         args = _parse(arguments)
-        args.function(args)
+        with _terminable():
+            args.function(args)
         sys.stdout.flush()
     except UserError as error:
         print(f"mamp: {error}", file=sys.stderr)
@@ -66,6 +70,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of standard output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends a command as Ctrl-C does, so that nothing is left half-written; whoever catches it already goes on doing so."""
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+    ):
+        yield
+        return
+    own = os.getpid()
+
+    def end(number: int, frame: Any) -> None:
+        if os.getpid() != own:  # a loader's process, which has nothing to put away
+            os._exit(128 + number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -102,7 +102,7 @@ def recipe() -> Path:
 
 
 def _check_own(video: Path | None, mask: Path | None) -> None:
-    """See before two minutes of training that the reader's video and mask can be read and fit."""
+    """See before the training that the reader's video and mask can be read and fit."""
     if (video is None) != (mask is None):
         raise UserError("--video and --mask go together: a video and the PNG of its first frame's mask")
     if video is None or mask is None:

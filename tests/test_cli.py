@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from mamp import config, weights
 from mamp.cli import main
 from mamp.data.masks import read_mask, write_mask
 from mamp.methods.mamp import build_model
-from mamp.segmentation.model import checksum
+from mamp.segmentation.model import checksum, load
 
 SMALL = {"name": "mamp", "encoder": {"width": 0.125, "features": 8}}
 FRAMES = 5
@@ -62,6 +63,29 @@ def test_a_video_is_segmented_with_the_users_own_ids(world, tmp_path, capsys):
     assert (read_mask(masks[0]) == read_mask(world / "mask.png")).all()
     assert (tmp_path / "o.mp4").stat().st_size > 0
     assert "5 masks" in capsys.readouterr().out
+
+
+def test_a_command_that_is_terminated_leaves_nothing_half_written(world, tmp_path, capsys, monkeypatch):
+    from mamp.segmentation.segmenter import Segmenter
+
+    step, steps = Segmenter.step, []
+
+    def and_end(self, *given, **more):
+        steps.append(1)
+        if len(steps) == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return step(self, *given, **more)
+
+    monkeypatch.setattr(Segmenter, "step", and_end)
+    assert segment(world, tmp_path / "out", "--overlay", str(tmp_path / "o.mp4")) == 130
+    assert "interrupted; what was finished stays" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["00000.png", "00001.png"]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_model_is_printed_in_a_line(world):
+    assert len(repr(load(world / "small.safetensors", device="cpu"))) < 500
 
 
 def test_settings_may_stand_anywhere(world, tmp_path):

@@ -69,22 +69,21 @@ def test_the_version_is_read_without_importing_anything_heavy(repository: Path):
     assert re.fullmatch(r"\d+\.\d+\.\d+\S* False", ran.stdout.strip())
 
 
-def test_a_wheel_has_every_package_and_every_recipe(repository: Path, tmp_path: Path):
-    source = tmp_path / "source"
-    source.mkdir()
+def built(repository: Path, clone: Path, how: str) -> Path:
+    """The wheel that a function of setuptools' backend makes of a copy of the repository, beside it."""
+    clone.mkdir()
     for name in ("setup.cfg", "pyproject.toml", "LICENSE", "README.md"):
-        if (repository / name).exists():
-            shutil.copy(repository / name, source)
+        shutil.copy(repository / name, clone)
     for name in ("mamp", "configs", "launch"):
-        if (repository / name).exists():
-            shutil.copytree(repository / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    command = [
-        sys.executable,
-        "-c",
-        "from setuptools.build_meta import build_wheel; print(build_wheel('..'))",
-    ]
-    subprocess.run(command, cwd=source, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": ""})
-    (wheel,) = tmp_path.glob("*.whl")
+        shutil.copytree(repository / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-c", f"from setuptools.build_meta import {how}; {how}('..')"]
+    subprocess.run(command, cwd=clone, check=True, capture_output=True, env={**os.environ, "PYTHONPATH": ""})
+    (wheel,) = clone.parent.glob("*.whl")
+    return wheel
+
+
+def test_a_wheel_has_every_package_and_every_recipe(repository: Path, tmp_path: Path):
+    wheel = built(repository, tmp_path / "source", "build_wheel")
     with zipfile.ZipFile(wheel) as archive:
         held = set(archive.namelist())
     for path in [*(repository / "mamp").rglob("*.py"), *(repository / "mamp").rglob("*.safetensors")]:
@@ -94,6 +93,15 @@ def test_a_wheel_has_every_package_and_every_recipe(repository: Path, tmp_path: 
     for path in (repository / "configs").glob("*.yaml"):
         assert f"mamp/configs/{path.name}" in held
     assert {name.split("/")[0] for name in held if not name.startswith("mamp-")} <= {"mamp", "launch"}
+
+
+def test_a_clone_that_is_called_mamp_does_not_hide_the_package(repository: Path, tmp_path: Path):
+    wheel = built(repository, tmp_path / "mamp", "build_editable")
+    with zipfile.ZipFile(wheel) as archive:
+        paths = [archive.read(name).decode().strip() for name in archive.namelist() if name.endswith(".pth")]
+    code = "import sys; sys.path += sys.argv[1:]; import mamp; print(mamp.__version__)"
+    ran = subprocess.run([sys.executable, "-c", code, *paths], cwd=tmp_path, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_the_demo_finds_its_recipe_in_a_checkout():

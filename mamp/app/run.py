@@ -47,7 +47,8 @@ def serve(
         print(address, flush=True)
         if not quiet:
             where = f"; masks are saved in {studio.project.folder}" if studio.project else ""
-            say(f"the page is open at the address above{where}; end with Ctrl+C")
+            shown = "the page opens in the browser" if browser else "open this address in a browser"
+            say(f"{shown}{where}; end with Ctrl+C")
         if browser:
             webbrowser.open(address)
         server.run(sockets=[listening])

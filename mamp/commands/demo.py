@@ -13,7 +13,7 @@ from mamp.errors import UserError
 def add(commands: Any) -> None:
     """Put the command into the parser."""
     demo = commands.add_parser(
-        "demo", help="train for two minutes without labels, then carry masks through unseen clips"
+        "demo", help="train for a few minutes without labels, then carry masks through unseen clips"
     )
     demo.add_argument(
         "--out", type=Path, default=Path("runs/demo"), help="where results go (default %(default)s)"

@@ -83,6 +83,12 @@ class TrainConfig(Section):
         0.25, gt=0, description="expect_loss: a loss further off than this part of it is warned of"
     )
 
+    expect_steps: int | None = Field(
+        None,
+        ge=1,
+        description="expect_loss: the steps of the run that showed it, a run of another length is not compared; null: any",
+    )
+
     @field_validator("expect_loss")
     @classmethod
     def _parts(cls, value: dict[float, float]) -> dict[float, float]:

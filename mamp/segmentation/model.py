@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,8 @@ from mamp.segmentation.stream import Given, Timing, carry, decode_ahead
 class Model:
     """A network, its whole config, the device it runs on, and the weights it came from."""
 
-    network: torch.nn.Module
-    config: configs.Config
+    network: torch.nn.Module = field(repr=False)
+    config: configs.Config = field(repr=False)
     device: torch.device
     weights: stored.Weights | None = None
 

@@ -128,7 +128,7 @@ def given_masks(masks: Path, names: Sequence[str]) -> dict[int, Given]:
             )
         near = difflib.get_close_matches(strangers[0], names, n=3, cutoff=0.0)
         raise UserError(
-            f"mask {masks / files[strangers[0]]} has no frame of its name; the nearest are {', '.join(near)}"
+            f"mask {masks / files[strangers[0]]} has no frame of its name; frames are named {names[0]} to {names[-1]}, the nearest are {', '.join(near)}"
         )
     return {
         index[name]: Given(f"mask {masks / file}", partial(read_mask, masks / file))

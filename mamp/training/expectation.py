@@ -11,7 +11,10 @@ def compare_loss(train: TrainConfig, loss: float | None, *, step: int, steps: in
     """A line for each entry of `train.expect_loss` that is due with the log line of `step`; a warning where it is far off.
 
     loss: the mean of that log line. An entry is due on the first log line at or after its part of the steps.
+    Nothing where the run has not `train.expect_steps` steps.
     """
+    if train.expect_steps not in (None, steps):
+        return []
     lines = []
     for part, expected in sorted(train.expect_loss.items()):
         if step != _due(part, steps, train.log_every):

@@ -28,9 +28,9 @@ class Weights:
     """state: name -> tensor. method: what a config says of the network alone. provenance: how they were made."""
 
     path: Path
-    state: dict[str, Tensor]
+    state: dict[str, Tensor] = field(repr=False)
     method: dict[str, Any]
-    provenance: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 def save(

@@ -135,7 +135,10 @@ def test_a_mask_without_objects_is_refused(clip, make_segmenter):
 def test_a_mask_named_like_no_frame_is_refused_with_the_nearest_names(clip, make_segmenter):
     frames, masks, out = clip
     (masks / "00003.png").rename(masks / "00033.png")
-    with pytest.raises(UserError, match=r"00033.png has no frame of its name; the nearest are 0000\d, "):
+    with pytest.raises(
+        UserError,
+        match=r"00033.png has no frame of its name; frames are named 00000 to \d+, the nearest are 0000\d, ",
+    ):
         segment(frames, masks, out, make_segmenter, quiet=True)
 
 

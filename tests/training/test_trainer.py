@@ -188,6 +188,13 @@ def test_a_loss_far_from_the_recipe_s_is_warned_of_even_when_quiet(tmp_path, set
     assert capsys.readouterr().err.count("this recipe expects") == 1
 
 
+def test_a_run_of_another_length_is_not_compared(tmp_path, settings, capsys):
+    knobs = "train.steps=4", "train.expect_loss={0.5: 100}", "train.expect_steps={}"
+    for steps, told in ((4, 1), (5, 0)):
+        train(settings(*knobs[:2], knobs[2].format(steps)), tmp_path / str(steps), quiet=True)
+        assert capsys.readouterr().err.count("this recipe expects") == told
+
+
 def test_a_part_of_the_steps_is_between_nothing_and_all(settings):
     with pytest.raises(UserError, match=r"train\.expect_loss.*wants parts"):
         settings("train.expect_loss={10: 0.3}")
