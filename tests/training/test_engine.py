@@ -149,6 +149,12 @@ def test_a_run_does_not_go_on_with_another_config(settings, undisturbed):
         train(settings("train.schedule=cosine", "train.steps=16"), undisturbed, quiet=True)
 
 
+def test_a_schedule_that_looks_ahead_keeps_a_run_to_its_length(settings):
+    begun = settings("train.schedule=cosine", "train.steps=8").model_dump(mode="json")
+    with pytest.raises(UserError, match=r"begun with train\.steps=8 \(its cosine schedule ends there\)"):
+        refuse_other_config(begun, settings("train.schedule=cosine", "train.steps=16"), Path("run"))
+
+
 def test_knobs_that_a_run_is_older_than_do_not_keep_it_from_going_on(settings):
     begun = settings().model_dump(mode="json")
     del begun["train"]["warmup"], begun["data"]["fit"], begun["tracking"]
