@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM ends a command as Ctrl-C does, so that nothing is left half-written; whoever catches it already goes on doing so."""
+    """SIGTERM ends a command as Ctrl-C does, so that this process leaves nothing half-written; whoever catches it already goes on doing so."""
     if (
         threading.current_thread() is not threading.main_thread()
         or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL

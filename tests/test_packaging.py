@@ -99,9 +99,11 @@ def test_a_clone_that_is_called_mamp_does_not_hide_the_package(repository: Path,
     wheel = built(repository, tmp_path / "mamp", "build_editable")
     with zipfile.ZipFile(wheel) as archive:
         paths = [archive.read(name).decode().strip() for name in archive.namelist() if name.endswith(".pth")]
-    code = "import sys; sys.path += sys.argv[1:]; import mamp; print(mamp.__version__)"
-    ran = subprocess.run([sys.executable, "-c", code, *paths], cwd=tmp_path, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
+    code = "import sys; sys.path += sys.argv[1:]; import mamp; print(mamp.__file__)"
+    command = [sys.executable, "-S", "-c", code, *paths]
+    env = {**os.environ, "PYTHONPATH": ""}
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=env)
+    assert ran.stdout.strip() == str(tmp_path / "mamp" / "mamp" / "__init__.py"), ran.stderr
 
 
 def test_the_demo_finds_its_recipe_in_a_checkout():

@@ -45,12 +45,11 @@ def serve(
     try:
         server, listening, address = prepare(studio, port=port)
         print(address, flush=True)
+        shown = browser and webbrowser.open(address)
         if not quiet:
+            what = "the page opens in the browser" if shown else "open this address in a browser"
             where = f"; masks are saved in {studio.project.folder}" if studio.project else ""
-            shown = "the page opens in the browser" if browser else "open this address in a browser"
-            say(f"{shown}{where}; end with Ctrl+C")
-        if browser:
-            webbrowser.open(address)
+            say(f"{what}{where}; end with Ctrl+C")
         server.run(sockets=[listening])
     finally:
         studio.close()

@@ -43,6 +43,7 @@ class Studio:
         self._source: FrameSource | None = None
         self._guard = threading.Lock()
         self._alone = threading.Lock()  # held by an export and by what changes the masks of all frames
+        self._busy = ""  # what holds it
         self._proposing = threading.Lock()
         self._tab, self._seen = "", 0.0
         self._left: list[str] = []  # tabs that were closed; a question of theirs may still be waiting
@@ -195,8 +196,9 @@ class Studio:
     def export(self, kind: str) -> None:
         """Write an export in a thread of its own; how far it is stands in `exporting`."""
         assert self.project is not None and self._source is not None
-        self._enter_alone()
-        self.exporting = {"kind": kind, "running": True, "done": 0, "total": len(self.project.names)}
+        with self._guard:  # so that the end of one export and the begin of the next do not mix
+            self._enter_alone("an export is being written")
+            self.exporting = {"kind": kind, "running": True, "done": 0, "total": len(self.project.names)}
         threading.Thread(
             target=self._export, args=(kind, self.project, _another(self._source)), daemon=True
         ).start()
@@ -216,24 +218,26 @@ class Studio:
             ended["error"] = f"a defect: {defect}"
             raise
         finally:
-            source.close()
-            self._alone.release()
-            self.exporting = ended
+            with self._guard:
+                self._alone.release()
+                self.exporting = ended
             self.changed()
+            source.close()
 
     def remove_object(self, number: int) -> None:
         """End a run, then take an object out of all masks. UserError, with nothing changed, while an export reads them."""
         assert self.project is not None and self.engine is not None
         project = self.project
-        self._enter_alone()
+        self._enter_alone("an object is being removed")
         try:
             self.engine.edit_all(lambda: project.remove_object(number))
         finally:
             self._alone.release()
 
-    def _enter_alone(self) -> None:
+    def _enter_alone(self, what: str) -> None:
         if not self._alone.acquire(blocking=False):
-            raise UserError("an export is being written, or an object removed; wait for that")
+            raise UserError(f"{self._busy}; wait for that")
+        self._busy = what
 
 
 def _told(frame: Frame, made: int) -> list[Any]:

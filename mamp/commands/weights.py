@@ -86,10 +86,13 @@ def _made(provenance: Mapping[str, Any]) -> dict[str, Any]:
     if census:
         lines["data"] = census
     defaults = flatten(config.load().model_dump(mode="json"))
+    recipe = recipe if isinstance(recipe, Mapping) else {"": recipe}
     lines |= {f"recipe {k}": v for k, v in flatten(recipe).items() if k not in defaults or defaults[k] != v}
-    if isinstance(told.get("init"), Mapping):
-        init = dict(told.pop("init"))
-        before = _made(init.pop("provenance", {}))
+    init = told.get("init")
+    if isinstance(init, Mapping) and isinstance(init.get("provenance", {}), Mapping):
+        del told["init"]
+        before = _made(init.get("provenance", {}))
+        init = {key: value for key, value in init.items() if key != "provenance" and value is not None}
         lines |= {f"init {key}": value for key, value in {**init, **before}.items()}
     return {**{key: value for key, value in flatten(told).items() if value is not None}, **lines}
 

@@ -114,17 +114,20 @@ def _working_folder(root: Path) -> Iterator[Path]:
     """The neighbour of `root` that is this process's alone; it goes in the end, unless it holds what the next fetch goes on from."""
     work = root.absolute().parent / f".{root.name}.fetch"
     make_folder(work)
-    ours = finished = False
     try:
         with Locks(work / "lock") as locks:
             if not locks.take(0):
                 raise UserError(f"another process is fetching {root}; wait for it, or choose another --out")
-            ours = True
-            yield work
-            finished = True
+            finished = False
+            try:
+                yield work
+                finished = True
+            finally:
+                if finished or not _came(work):
+                    shutil.rmtree(work, ignore_errors=True)  # before the lock is free for another
     finally:
-        if ours and (finished or not _came(work)):
-            shutil.rmtree(work, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            work.rmdir()  # of one that never had the lock there is nothing to remove
 
 
 def _came(work: Path) -> bool:

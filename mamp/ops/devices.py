@@ -50,7 +50,7 @@ def backward_on(device: torch.device, network: nn.Module) -> Iterator[None]:
     """The context in which gradients of `network` can be computed on `device`.
 
     On the CPU oneDNN (torch 2.15), in channels_last on two or more threads, writes past the end of the gradient of a 1 x 1
-    convolution with a stride and fewer than 16 input channels, and the process dies. Such a network does without oneDNN.
+    convolution with a stride and fewer than 16 input channels, and the process dies. Such a network has its gradients computed without oneDNN.
     """
     narrow = device.type == "cpu" and any(
         isinstance(m, nn.Conv2d) and m.in_channels < 16 and m.kernel_size == (1, 1) and m.stride != (1, 1)

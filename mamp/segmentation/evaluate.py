@@ -16,7 +16,7 @@ import torch
 from mamp import scoring
 from mamp.data import datasets
 from mamp.data.masks import write_mask
-from mamp.errors import UserError
+from mamp.errors import UserError, plural
 from mamp.files import Locks, make_folder, remove_leftovers
 from mamp.progress import Progress, say
 from mamp.segmentation.record import Maker, Record, claim, codes, digest, is_told, record_file, write_run
@@ -240,15 +240,13 @@ def _score(
         videos.append(video)
         if skipped:
             notes.append(
-                f"{sequence.name}: {len(skipped)} frames were skipped and are not scored: {', '.join(skipped)}"
+                f"{sequence.name}: {plural(len(skipped), 'frame was', 'frames were')} skipped and not scored: {', '.join(skipped)}"
             )
     if not videos:
         return None
     bare = [sequence.name for sequence in sequences if sequence.labels not in ("sparse", "all")]
     if bare:
-        notes.append(
-            f"{len(bare)} sequences have no truth after the given masks and are not scored: {', '.join(bare)}"
-        )
+        notes.append(f"not scored, for want of truth after the given masks: {', '.join(bare)}")
     if len(made_by) > 1:
         notes.append(
             f"the masks were made by different code, commits {', '.join(made_by)}; use another --out to have them of one"

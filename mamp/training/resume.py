@@ -57,7 +57,7 @@ def refuse_other_config(begun: Mapping[str, Any], config: Config, run: Path) -> 
         if any(key == name or key.startswith(f"{name}.") for name in free):
             continue
         if before.get(key) != now.get(key):
-            why = " (its cosine schedule ends there)" if key in LENGTH else ""
+            why = " (its cosine schedule ends there)" if key in LENGTH and before.get(key) is not None else ""
             raise UserError(
                 f"run {run} was begun with {key}={_told(before.get(key))}{why}, and this config says {_told(now.get(key))}; "
                 f"pass {key}={_told(before.get(key))} to go on, or another --run to begin anew"

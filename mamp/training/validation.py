@@ -19,7 +19,7 @@ from mamp.data.census import Census
 from mamp.data.clips import ClipPlan
 from mamp.data.datasets import Sequence as Video
 from mamp.data.loading import ClipLoader
-from mamp.errors import UserError
+from mamp.errors import UserError, plural
 from mamp.methods.base import Batch, TrainingTask
 from mamp.ops.folding import fold_batch_norms
 from mamp.segmentation.model import Model
@@ -56,7 +56,7 @@ class Validator:
     """Measures the network as it is, every `validation.every` steps. State: the clips, decoded at the first use.
 
     aside, census: the videos that are held aside, and what they count. Figures are val_loss, the task's loss on the same clips each time, not
-    augmented; and val_jf, val_j, val_f of the labelled set, by the rules of its protocol, on the first
+    augmented but for the moves that make clips of stills; and val_jf, val_j, val_f of the labelled set, by the rules of its protocol, on the first
     `validation.frames` frames of each video. Training goes on as if nothing had been measured.
     Raises UserError when the labelled set is not there or has no truth, and when the held-aside videos are too short.
     """
@@ -126,8 +126,11 @@ class Validator:
         total, clips = 0.0, 0
         for number, batch in enumerate(self._clips()):
             generator = step_generator(0, number)
-            # a still picture is a video only by its moves, which are the same each time
-            batch = moved(batch.to(self.device), self.config.data, generator)
+            batch = batch.to(self.device)
+            if (
+                self.config.data.sampling == "stills"
+            ):  # a video only by its moves, which are the same each time
+                batch = moved(batch, self.config.data, generator)
             prepared = self._plain.prepare(batch, generator)
             with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
                 loss, _ = task(prepared)
@@ -164,7 +167,7 @@ def _plan(config: Config, census: Census, *, frames: int) -> ClipPlan:
         return ClipPlan(census, config.data, frames=frames, batch=1, seed=0)
     except UserError:
         raise UserError(
-            f"the {len(census.counts)} videos held aside are too short for a clip of {frames} frames; raise validation.share, or set it to 0"
+            f"{plural(len(census.counts), 'video')} held aside: too short for a clip of {frames} frames; raise validation.share, or set it to 0"
         ) from None
 
 

@@ -38,6 +38,10 @@ METHODS = {
 }
 
 
+def test_no_method_is_left_out():
+    assert {*METHODS, "mamp"} == {*methods.METHODS}  # mamp: test_app_engine.py
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_masks_equal_those_of_the_command(name, project, drawn, video, tmp_path):
     method, words = METHODS[name]

@@ -197,8 +197,8 @@ const surface = new Surface($("canvas"), {
     if (surface.index !== at) return false;
     playing = false;
     follow = false;
-    if (!chosen) addObject();
-    return Boolean(chosen) && !adding;
+    if (!chosen && !adding) addObject();
+    return adding ? (say("The new object is on its way; draw again."), false) : true;
   },
   async suggest(wish) {
     say("Looking…");
@@ -240,8 +240,8 @@ async function save() {
 async function addObject() {
   if (adding === "asked") return;
   adding = "asked";
-  const answer = await attempt(() => post("/api/objects", { name: "" }));
-  adding = answer && (await answer.json()).id, settle();
+  const made = await attempt(async () => (await post("/api/objects", { name: "" })).json());
+  if (adding === "asked") adding = made && made.id, settle();
 }
 
 // what is chosen is on the list

@@ -304,7 +304,7 @@ export class Surface {
         const px = x + 0.5 - x0, py = y + 0.5 - y0;
         const t = long ? Math.min(1, Math.max(0, (px * dx + py * dy) / long)) : 0;
         const ex = px - t * dx, ey = py - t * dy;
-        if (ex * ex + ey * ey <= r * r) this.labels[y * w + x] = this.ink;
+        if (ex * ex + ey * ey <= r * r) this.labels[y * w + x] = this.stroke.ink;
       }
     }
     this.paint(box);
@@ -375,7 +375,7 @@ export class Surface {
     }
     if (!this.on.ready()) return;
     if (this.tool === "brush") {
-      this.stroke = { kind: "brush", before: this.labels.slice(), last: point };
+      this.stroke = { kind: "brush", before: this.labels.slice(), last: point, ink: this.ink };
       this.stamp(...point, ...point);
     } else if (this.tool === "polygon") {
       const [fx, fy] = this.polygon[0] || [];

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mamp.config import ProbeConfig, ProbeNetwork
 from mamp.errors import UserError
 from mamp.methods.probe.positions import fit_positions
-from mamp.ops.reading import read_tensors
+from mamp.ops.reading import STATE_NAMES, read_tensors
 
 FORMS = "torchvision:NAME, timm:NAME, MODULE:FUNCTION or FILE.py:FUNCTION of your own"
 
@@ -340,7 +340,7 @@ def load_state(network: nn.Module, path: Path, layer: str) -> None:
 
 def _innermost(loaded: Any, path: Path) -> dict[str, Tensor]:
     """The mapping of names to tensors inside of a checkpoint's wrappers."""
-    wrappers = ("state_dict", "model", "teacher", "model_state_dict", "network", "encoder", "student")
+    wrappers = (*STATE_NAMES, "teacher", "model_state_dict", "network", "encoder", "student")
     while isinstance(loaded, dict):
         tensors = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
         if tensors:

@@ -77,7 +77,10 @@ def read_state(source: str, model: nn.Module) -> Mapping[str, Tensor]:
     if path.is_dir() and (path / "weights.safetensors").is_file():
         path /= "weights.safetensors"
     if not path.is_file():
-        raise UserError(f"method.training.init={path} does not exist; give a file, or imagenet")
+        what = "is a folder without weights.safetensors" if path.is_dir() else "does not exist"
+        raise UserError(
+            f"method.training.init={path} {what}; give a file, a run folder with weights, or imagenet"
+        )
     state = state_dict_in(read_tensors(path))
     if state is None:
         raise UserError(
