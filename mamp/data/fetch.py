@@ -113,6 +113,7 @@ def fetch(
 def _working_folder(root: Path) -> Iterator[Path]:
     """The neighbour of `root` that is this process's alone; it goes in the end, unless it holds what the next fetch goes on from."""
     work = root.absolute().parent / f".{root.name}.fetch"
+    beside = work.parent.exists()
     make_folder(work)
     try:
         with Locks(work / "lock") as locks:
@@ -126,8 +127,9 @@ def _working_folder(root: Path) -> Iterator[Path]:
                 if finished or not _came(work):
                     shutil.rmtree(work, ignore_errors=True)  # before the lock is free for another
     finally:
-        with contextlib.suppress(OSError):
-            work.rmdir()  # of one that never had the lock there is nothing to remove
+        if not beside:
+            with contextlib.suppress(OSError):  # there is something in it
+                work.parent.rmdir()
 
 
 def _came(work: Path) -> bool:

@@ -318,7 +318,7 @@ def test_a_folder_of_something_else_is_left_alone(server: Server, tmp_path: Path
 def test_places_that_cannot_be_fetched_are_told(tmp_path: Path) -> None:
     for place, words in (("ftp://x/y.zip", "give http"), ("nowhere.zip", "is no file")):
         with pytest.raises(UserError, match=words):
-            fetch("davis2017", tmp_path / "D17", url=place, quiet=True)
+            fetch("davis2017", tmp_path / "data" / "D17", url=place, quiet=True)
     assert not list(tmp_path.iterdir()), "nothing is left of an attempt that brought nothing"
 
 
