@@ -100,12 +100,21 @@ def test_the_probe_benchmark_finds_the_same_label_maps_as_the_published_way(repo
     assert "pixels differ" in result.stdout
 
 
-def test_the_training_benchmark_writes_its_figures(repository: Path, tmp_path: Path):
+@pytest.mark.parametrize("own", [False, True])
+def test_the_training_benchmark_writes_its_figures(repository: Path, tmp_path: Path, write_clip, own: bool):
     file = tmp_path / "figures.json"
-    script = repository / "scripts" / "benchmarks" / "training.py"
-    result = subprocess.run(
-        [sys.executable, script, "--quick", "--json", file], capture_output=True, text=True, check=True
-    )
+    command = [
+        sys.executable,
+        repository / "scripts" / "benchmarks" / "training.py",
+        "--quick",
+        "--json",
+        file,
+    ]
+    if own:  # videos of unequal length
+        for name, frames in (("ant", 7), ("bee", 16)):
+            write_clip(tmp_path / "own", name, seed=1, frames=frames, size=(40, 56))
+        command += ["--source", tmp_path / "own"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
     figures = json.loads(file.read_text())
     assert figures["step_over_compute"].keys() == {"frames", "packed"}
     assert figures["packed_over_jpeg"] > 0 and min(figures["step_over_compute"].values()) > 0

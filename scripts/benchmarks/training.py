@@ -170,9 +170,12 @@ def measure_readers(roots: dict[str, Path], effort: Effort) -> dict[str, dict[st
             read(video, 0)  # opened
         count, began, bytes_before = 0, time.perf_counter(), bytes_read()
         while time.perf_counter() - began < effort.seconds:
-            video, index = rng.integers(len(folders)), rng.integers(effort.frames - 5)
+            video = int(rng.integers(len(folders)))
+            index = int(
+                rng.integers(len(jpeg[video]) - 5)
+            )  # a video of --source may have fewer than effort.frames
             for number in (index, index + 5):
-                read(int(video), int(number))
+                read(video, number)
             count += 1
         speed = count / (time.perf_counter() - began)
         found[name] = {"clips_per_s": speed, "bytes": (bytes_read() - bytes_before) / count}
