@@ -1,8 +1,7 @@
 """`mamp ...`: parses, calls one function, prints.
 
-Exit status: 0 done, 2 a user's mistake, 1 a defect, 130 interrupted (Ctrl-C or SIGTERM), 75 stopped by a scheduler's SIGUSR1 or SIGUSR2 and
-to be started again. Results go to standard output, progress to
-standard error.
+Exit status: 0 done, 2 a user's mistake, 1 a defect, 130 interrupted (Ctrl-C or SIGTERM), 75 stopped by a scheduler's
+SIGUSR1 or SIGUSR2 and to be started again. Results go to standard output, progress to standard error.
 """
 
 from __future__ import annotations

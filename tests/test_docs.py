@@ -153,6 +153,12 @@ def test_every_recipe_loads(recipe: Path):
     assert config.load(None, base=yaml.safe_load(config.dump(loaded))) == loaded
 
 
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda p: p.stem)
+def test_the_losses_that_a_recipe_tells_are_of_its_own_length(recipe: Path):
+    train = config.load(recipe).train
+    assert not train.expect_loss or train.expect_steps == train.steps
+
+
 @pytest.mark.parametrize("script", sorted((ROOT / "scripts").glob("*.sh")), ids=lambda p: p.name)
 def test_scripts_give_commands_that_exist(script: Path):
     text = script.read_text()

@@ -11,9 +11,8 @@ from torch import Tensor
 from mamp.config.data import DataConfig, Moves
 
 GRID = 4  # control points of a warp along each side
-FRAME_DRAWS = (
-    16 + 2 * GRID * GRID
-)  # numbers drawn for each frame, more than are used: a new knob then changes no other draw
+# numbers drawn for each frame, more than are used: a new knob then changes no other draw
+FRAME_DRAWS = 16 + 2 * GRID * GRID
 _UNMOVED = slice(4, 9)  # of those: angle, shift right and down, scale, shear
 _FLIP = 9
 _COLOURS = slice(10, 14)

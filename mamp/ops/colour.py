@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -14,8 +16,15 @@ _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation
 
 def imagenet(rgb: Tensor) -> Tensor:
     """RGB (..., 3, H, W) in [0, 1] as networks trained on ImageNet see it."""
-    mean, deviation = (torch.tensor(v, device=rgb.device).view(3, 1, 1) for v in _IMAGENET)
+    mean, deviation = _channels(rgb.device, *_IMAGENET)
     return (rgb - mean) / deviation
+
+
+@lru_cache
+def _channels(device: torch.device, *values: tuple[float, ...]) -> tuple[Tensor, ...]:
+    """Each as (3, 1, 1), copied to a device once and not for every frame."""
+    with torch.inference_mode(False):  # what is kept may take part in training later
+        return tuple(torch.tensor(v, device=device).view(3, 1, 1) for v in values)
 
 
 def rgb_to_lab(rgb: Tensor, table: str = "exact") -> Tensor:
@@ -27,7 +36,7 @@ def rgb_to_lab(rgb: Tensor, table: str = "exact") -> Tensor:
     Raises UserError when "opencv" is asked for and OpenCV is absent.
     """
     lab = _opencv_lab(rgb) if table == "opencv" else _exact_lab(rgb)
-    mean, scale = (torch.tensor(v, device=lab.device).view(3, 1, 1) for v in (MEAN, SCALE))
+    mean, scale = _channels(lab.device, MEAN, SCALE)
     return (lab - mean) / scale
 
 

@@ -127,9 +127,7 @@ class Validator:
         for number, batch in enumerate(self._clips()):
             generator = step_generator(0, number)
             batch = batch.to(self.device)
-            if (
-                self.config.data.sampling == "stills"
-            ):  # a video only by its moves, which are the same each time
+            if self.config.data.sampling == "stills":  # videos by their moves alone, the same each time
                 batch = moved(batch, self.config.data, generator)
             prepared = self._plain.prepare(batch, generator)
             with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
