@@ -36,6 +36,16 @@ def add(commands: Any) -> None:
     copy.add_argument("--half", action="store_true", help="in half precision, half the size")
     copy.add_argument("--licence", help="what is kept inside with them")
     copy.set_defaults(function=_weights_copy)
+    widen = kinds.add_parser(
+        "widen", help="weights of MAMP for a network of more channels, to train on from (train.init)"
+    )
+    widen.add_argument(
+        "source", metavar="WEIGHTS", help="a file, a checkpoint, a run folder, or a shipped name"
+    )
+    widen.add_argument("target", type=Path, metavar="OUT.safetensors")
+    widen.add_argument("--width", type=float, default=1.0, help="method.encoder.width (default %(default)s)")
+    widen.add_argument("--seed", type=int, default=0, help="of what tells copies of a channel apart")
+    widen.set_defaults(function=_weights_widen)
     onnx = kinds.add_parser("onnx", help="encoder and one step as ONNX graphs, for programs without torch")
     onnx.add_argument(
         "source", metavar="WEIGHTS", help="a file, a checkpoint, a run folder, or a shipped name"
@@ -127,6 +137,16 @@ def _weights_copy(args: argparse.Namespace) -> None:
 
     weights.copy(args.source, args.target, half=args.half, licence=args.licence)
     print(f"{args.target}: {args.target.stat().st_size / MB:.1f} MB")
+
+
+def _weights_widen(args: argparse.Namespace) -> None:
+    from mamp import weights
+
+    found = weights.widen(args.source, args.target, width=args.width, seed=args.seed)
+    count = sum(value.numel() for value in found.state.values() if value.is_floating_point())
+    print(
+        f"{args.target}: {count:,} numbers; train on with train.init={args.target} method.encoder.width={args.width:g}"
+    )
 
 
 def _weights_onnx(args: argparse.Namespace) -> None:

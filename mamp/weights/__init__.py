@@ -145,6 +145,38 @@ def copy(source: Path | str, target: Path, *, half: bool = False, licence: str |
     return Weights(target, state, found.method, provenance)
 
 
+def widen(source: Path | str, target: Path, *, width: float, seed: int = 0) -> Weights:
+    """Write weights of MAMP as those of a network of more channels that computes nearly the same, to train on from there.
+
+    width: as `method.encoder.width`. Raises UserError when the weights are of another method, or not narrower.
+    """
+    found = read(source)
+    expect_method(found, "mamp")
+    method = _resolved(found.method)
+    before = method.encoder.width
+    if width <= before:
+        raise UserError(f"{found.path} is of width {before:g} already; give a larger --width")
+    kept = {**found.method, "encoder": {**method.encoder.model_dump(), "width": width}}
+    mamp = methods.get("mamp")
+    narrow, wide = mamp.build_model(method), mamp.build_model(_resolved(kept))
+    fill(narrow, found, remedy="copy or train them again")
+    shapes = {name: value.shape for name, value in wide.state_dict().items()}
+    state = mamp.widened(narrow.state_dict(), shapes, seed=seed)
+    provenance = {
+        "widened": f"from width {before:g}, seed {seed}",
+        "init": {"provenance": found.provenance},
+    }
+    save(target, state, method=kept, provenance=provenance)
+    return Weights(target, state, kept, provenance)
+
+
+def _resolved(method: Mapping[str, Any]) -> configs.MampConfig:
+    """What a file keeps of MAMP's config, with the defaults."""
+    resolved = configs.load(base={"method": dict(method)}).method
+    assert isinstance(resolved, configs.MampConfig)
+    return resolved
+
+
 def _network(weights: Weights) -> str:
     """What the weights say of the network, as settings."""
     for part in ("encoder", "network"):

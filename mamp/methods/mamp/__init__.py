@@ -16,8 +16,17 @@ from mamp.methods.mamp.encoder import Encoder, published_name
 from mamp.methods.mamp.propagator import MampPropagator as build_propagator
 from mamp.methods.mamp.task import MampTask as build_task
 from mamp.methods.mamp.trunk import MampTrunk as build_trunk
+from mamp.methods.mamp.widen import widened
 
-__all__ = ["build_model", "build_propagator", "build_task", "build_trunk", "from_published", "to_onnx"]
+__all__ = [
+    "build_model",
+    "build_propagator",
+    "build_task",
+    "build_trunk",
+    "from_published",
+    "to_onnx",
+    "widened",
+]
 
 
 def build_model(method: MampConfig) -> Encoder:
