@@ -116,8 +116,8 @@ def _where(found: Any, wanted: Any, key: str) -> str:
     """The dotted key of the first difference below `key`, and both values when they are short."""
     a, b = found.get(key), wanted[key]
     while isinstance(a, dict) and isinstance(b, dict):
-        inner = next(k for k in [*b, *a] if a.get(k) != b.get(k))
-        key, a, b = f"{key}.{inner}", a.get(inner), b.get(inner)
+        inner = next(k for k in [*b, *a] if k not in a or k not in b or a[k] != b[k])
+        key, a, b = f"{key}.{inner}", a.get(inner, "absent"), b.get(inner, "absent")
     values = f"{a} there, {b} now"
     return f"{key} ({values})" if len(values) <= 80 else key
 

@@ -129,10 +129,12 @@ def test_masks_that_are_all_empty_are_refused(tmp_path, make_segmenter):
         run(tmp_path / "data", make_segmenter)
 
 
-def test_another_config_must_go_to_another_folder(root, make_segmenter):
+@pytest.mark.parametrize("now", [5, None])
+def test_another_config_must_go_to_another_folder(root, make_segmenter, now):
     run(root, make_segmenter)
-    other = {**INFO, "config": {"method": {"name": "colour", "top_k": 5}}}
-    with pytest.raises(UserError, match=r"config.method.top_k \(None there, 5 now\); choose another --out"):
+    other = {**INFO, "config": {"method": {"name": "colour", "top_k": now}}}
+    words = rf"config.method.top_k \(absent there, {now} now\); choose another --out"
+    with pytest.raises(UserError, match=words):
         run(root, make_segmenter, run_info=other)
 
 
