@@ -133,3 +133,17 @@ def test_shipped_weights_serve_where_none_are_named(tmp_path, monkeypatch):
     assert weights.read(weights.default_for("mamp")).method == SMALL
     with pytest.raises(UserError, match="no weights of method stm"):
         weights.default_for("stm")
+
+
+@pytest.mark.parametrize("name", weights.names())
+def test_what_ships_is_small_licensed_told_of_and_works(name):
+    found = weights.read(name)
+    assert found.path.stat().st_size <= 11e6
+    assert {v.dtype for v in found.state.values() if v.is_floating_point()} == {torch.float16}
+    assert "CC BY-NC" in found.provenance["licence"] and found.provenance["data"]["videos"] > 0
+    card = found.path.with_suffix(".md").read_text(encoding="utf-8")
+    assert card.startswith(f"# {name}\n") and found.provenance["commit"][:7] in card
+    method = config.load(base={"method": found.method}).method
+    with torch.inference_mode():
+        features = weights.load_model(found, method)(torch.rand(1, 3, 32, 32))
+    assert features.shape == (1, 64, 8, 8) and features.isfinite().all() and features.std() > 0
