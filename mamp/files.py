@@ -44,6 +44,19 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False, default=str) + "\n")
 
 
+@contextlib.contextmanager
+def folder_for(path: Path) -> Iterator[None]:
+    """`make_folder` for what is written within; folders it made go again when nothing was."""
+    made = [place for place in (path, *path.parents) if not place.exists()]
+    make_folder(path)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # one with something in it stays
+            for place in made:
+                place.rmdir()
+
+
 def make_folder(path: Path) -> None:
     """Make `path` and see that files can be written in it; UserError when not."""
     try:

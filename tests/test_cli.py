@@ -217,7 +217,9 @@ def test_youtube_is_evaluated_and_scored_alike_with_seen_and_unseen(world, tmp_p
 
 def test_an_unknown_option_ends_with_status_2(capsys):
     assert main(["score", "a", "b", "--jsonn", "x"]) == 2
-    refused(capsys, "mamp score does not take --jsonn x")
+    refused(capsys, "mamp score does not take --jsonn x; see")
+    assert main(["train", "configs/mamp_cpu.yaml", "--quiet", "data.workers"]) == 2
+    refused(capsys, "mamp train does not take data.workers (settings are key=value); see")
 
 
 def test_config_lists_every_knob(capsys):

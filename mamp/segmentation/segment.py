@@ -16,7 +16,7 @@ from mamp.data.frames import open_frames
 from mamp.data.lists import image_files
 from mamp.data.masks import read_mask, write_mask
 from mamp.errors import UserError, plural
-from mamp.files import make_folder, remove_leftovers
+from mamp.files import folder_for, remove_leftovers
 from mamp.progress import Progress
 from mamp.segmentation.overlay import OVERLAY_STYLES, STYLES, Film, heatmap
 from mamp.segmentation.stream import Given, Steps, Timing, carry, decode_ahead
@@ -52,7 +52,7 @@ def segment(
         segmenter: Any = make_segmenter()
         if overlay is not None and overlay_style == "erf":
             segmenter.refuse_receptive_field()
-        make_folder(out)
+        stack.enter_context(folder_for(out))
         remove_leftovers(out)
         film = stack.enter_context(Film(overlay, fps=source.fps)) if overlay is not None else None
         progress = stack.enter_context(Progress(len(source), unit="frames", quiet=quiet))

@@ -87,6 +87,8 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
         share = ranks.rank, ranks.count
         loader = ClipLoader(videos, plan, config.data, pin=ranks.device.type == "cuda", share=share)
         with Tracker(folder, config, code, step=trainer.step, first=ranks.first, quiet=quiet) as tracker:
+            if saved is not None and saved.get("owes_validation"):
+                _make_up(trainer, validator, tracker)
             _loop(trainer, loader, tracker, validator, stop, tell)
         return folder.write_weights(trainer.state())
 
@@ -119,7 +121,8 @@ def _loop(
             signal = ranks.greatest(stop.came)  # all ranks stop at the same step
             logs = last or step == 1 or step % knobs.log_every == 0
             saves = last or step % knobs.checkpoint_every == 0
-            measures = validator.due(step, last=last, epoch=loader.plan.ended(step)) and not signal
+            due = validator.due(step, last=last, epoch=loader.plan.ended(step))
+            measures = due and (last or not signal)  # else when the run goes on: a scheduler waits seconds
             if logs or saves or signal:
                 _warn(trainer.settle(), ranks)
             if logs:
@@ -134,11 +137,20 @@ def _loop(
             progress.advance()
             score = _measure(trainer, validator, tracker) if measures and ranks.first else None
             if saves or signal or (measures and knobs.keep_best):
-                tracker.folder.save(trainer.state(), step=step, knobs=knobs, score=score)
+                state = {**trainer.state(), "owes_validation": due and not measures}
+                tracker.folder.save(state, step=step, knobs=knobs, score=score)
             if (last or step % pictures_every == 0) and ranks.first and not signal:
                 _show(trainer, validator, tracker)
             if signal and not last:
                 _stop(signal, step, ranks)
+
+
+def _make_up(trainer: Trainer, validator: Validator, tracker: Tracker) -> None:
+    """Measure what a signal left no time for, as if there had been no signal."""
+    if validator.due(trainer.step, last=True):
+        score = _measure(trainer, validator, tracker) if trainer.ranks.first else None
+        state = {**trainer.state(), "owes_validation": False}
+        tracker.folder.save(state, step=trainer.step, knobs=trainer.config.train, score=score)
 
 
 def _measure(trainer: Trainer, validator: Validator, tracker: Tracker) -> float | None:

@@ -148,14 +148,16 @@ def copy(source: Path | str, target: Path, *, half: bool = False, licence: str |
 def widen(source: Path | str, target: Path, *, width: float, seed: int = 0) -> Weights:
     """Write weights of MAMP as those of a network of more channels that computes nearly the same, to train on from there.
 
-    width: as `method.encoder.width`. Raises UserError when the weights are of another method, or not narrower.
+    width: as `method.encoder.width`. Raises UserError when the weights are of another method, or as wide already.
     """
     found = read(source)
     expect_method(found, "mamp")
     method = _resolved(found.method)
     before = method.encoder.width
     if width <= before:
-        raise UserError(f"{found.path} is of width {before:g} already; give a larger --width")
+        raise UserError(
+            f"{found.path} is of width {before:g}, which --width {width:g} does not widen; give a larger one"
+        )
     kept = {**found.method, "encoder": {**method.encoder.model_dump(), "width": width}}
     mamp = methods.get("mamp")
     narrow, wide = mamp.build_model(method), mamp.build_model(_resolved(kept))
@@ -196,6 +198,10 @@ def _find(source: Path | str) -> Path:
     if str(source) in names():
         return SHIPPED / f"{source}.safetensors"
     known = f", or one of {', '.join(names())}" if names() else ""
+    if saved := sorted(path.glob("checkpoints/step-*.pt")):
+        raise UserError(
+            f"run {source} is not finished, so it has no weights.safetensors; name its {saved[-1]}"
+        )
     what = "is a folder without weights.safetensors" if path.is_dir() else "do not exist"
     raise UserError(
         f"weights {source} {what}; give a .safetensors file, a checkpoint, or a run folder with weights{known}"

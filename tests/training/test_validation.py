@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -177,6 +178,22 @@ def test_the_best_checkpoints_are_those_that_it_finds_best(tmp_path, settings):
     by_loss = sorted(measured(tmp_path), key=lambda line: line["val_loss"])
     kept = {int(path.stem.partition("-")[2][:8]) for path in (tmp_path / "checkpoints").glob("step-*.pt")}
     assert kept == {12, by_loss[0]["step"], by_loss[1]["step"]}
+
+
+@pytest.mark.usefixtures("fake_method")
+def test_what_a_signal_left_no_time_for_is_made_up(tmp_path, settings, monkeypatch):
+    asked = ["validation.share=0.25", "validation.every=2", "train.keep=9", "train.keep_best=2"]
+    train(settings(*asked), tmp_path / "undisturbed", quiet=True)
+    monkeypatch.setenv("FAKE_SIGNAL", "SIGTERM")
+    monkeypatch.setenv("FAKE_SIGNAL_AFTER", "4")
+    with pytest.raises(KeyboardInterrupt):
+        train(settings(*asked), tmp_path / "run", quiet=True)
+    assert [line["step"] for line in measured(tmp_path / "run")] == [2]
+    monkeypatch.delenv("FAKE_SIGNAL_AFTER")
+    train(settings(*asked), tmp_path / "run", quiet=True)
+    assert measured(tmp_path / "run") == measured(tmp_path / "undisturbed")
+    scores = [(tmp_path / run / "checkpoints" / "scores.json") for run in ("run", "undisturbed")]
+    assert json.loads(scores[0].read_text()) == json.loads(scores[1].read_text())
 
 
 @pytest.mark.usefixtures("fake_method")

@@ -40,6 +40,14 @@ def test_a_run_folder_stands_for_its_weights(tmp_path):
     assert weights.read(tmp_path).provenance == {"steps": 3}
 
 
+def test_of_a_run_that_is_not_finished_the_newest_checkpoint_is_named(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    for step in (9, 10):
+        (tmp_path / "checkpoints" / f"step-{step:08d}.pt").touch()
+    with pytest.raises(UserError, match=r"is not finished.*name its .*step-00000010\.pt"):
+        weights.read(tmp_path)
+
+
 def test_half_precision_weights_load_as_float32(tmp_path):
     state = {
         name: value.half() if value.is_floating_point() else value

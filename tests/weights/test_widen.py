@@ -88,7 +88,12 @@ def test_the_file_says_where_it_came_from_and_is_trained_on(narrow, tmp_path, ca
 
 
 @pytest.mark.parametrize(
-    ("width", "words"), [("0.125", "is of width 0.125 already"), ("9", "width"), ("nan", "width")]
+    ("width", "words"),
+    [
+        ("0.125", "is of width 0.125, which --width 0.125 does not widen; give a larger one"),
+        ("9", "width"),
+        ("nan", "width"),
+    ],
 )
 def test_what_is_no_wider_or_too_wide_is_refused(narrow, tmp_path, capsys, width, words):
     target = tmp_path / "wide.safetensors"
