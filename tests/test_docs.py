@@ -153,10 +153,9 @@ def test_every_recipe_loads(recipe: Path):
     assert config.load(None, base=yaml.safe_load(config.dump(loaded))) == loaded
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda p: p.stem)
-def test_the_losses_that_a_recipe_tells_are_of_its_own_length(recipe: Path):
-    train = config.load(recipe).train
-    assert not train.expect_loss or train.expect_steps == train.steps
+def test_the_losses_that_recipes_tell_are_of_their_own_length():
+    told = [train for recipe in RECIPES if (train := config.load(recipe).train).expect_loss]
+    assert told and all(train.expect_steps == train.steps for train in told)
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "scripts").glob("*.sh")), ids=lambda p: p.name)

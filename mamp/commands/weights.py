@@ -17,7 +17,7 @@ WIDTH = 72  # letters after which what is told goes on below
 def add(commands: Any) -> None:
     """Put the command into the parser."""
     weights = commands.add_parser(
-        "weights", help="look at weights, convert published ones, copy them, write them as ONNX"
+        "weights", help="look at weights, convert published ones, copy, widen, write as ONNX"
     )
     kinds = weights.add_subparsers(dest="kind", required=True, metavar="KIND")
     info = kinds.add_parser("info", help="method, size and provenance of weights")
@@ -144,9 +144,8 @@ def _weights_widen(args: argparse.Namespace) -> None:
 
     found = weights.widen(args.source, args.target, width=args.width, seed=args.seed)
     count = sum(value.numel() for value in found.state.values() if value.is_floating_point())
-    print(
-        f"{args.target}: {count:,} numbers; train on with train.init={args.target} method.encoder.width={args.width:g}"
-    )
+    network = " ".join(f"method.encoder.{k}={v}" for k, v in found.method["encoder"].items() if v is not None)
+    print(f"{args.target}: {count:,} numbers; train on with\n  train.init={args.target} {network}")
 
 
 def _weights_onnx(args: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ and may have:
                                                             is True where it takes RGB in [0, 1], `patch` the multiple of its sides
   build_pretrained(method) -> nn.Module                     a network that needs no weights of ours
   to_onnx(model, method, *, metadata) -> (graphs, told)     ONNX models by name, and what a program that runs them must know
+  widened(state, shapes, *, seed) -> state dict             of a network of more channels that computes nearly the same
   on_trunk(network, trunk, method) -> nn.Module             the network, made from one of another method with config `trunk`
 """
 

@@ -16,15 +16,23 @@ _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation
 
 def imagenet(rgb: Tensor) -> Tensor:
     """RGB (..., 3, H, W) in [0, 1] as networks trained on ImageNet see it."""
-    mean, deviation = _channels(rgb.device, *_IMAGENET)
+    mean, deviation = _kept(rgb.device, *_IMAGENET)
     return (rgb - mean) / deviation
 
 
-@lru_cache
 def _channels(device: torch.device, *values: tuple[float, ...]) -> tuple[Tensor, ...]:
-    """Each as (3, 1, 1), copied to a device once and not for every frame."""
+    """Each as (3, 1, 1), float32."""
     with torch.inference_mode(False):  # what is kept may take part in training later
-        return tuple(torch.tensor(v, device=device).view(3, 1, 1) for v in values)
+        return tuple(torch.tensor(v, device=device, dtype=torch.float32).view(3, 1, 1) for v in values)
+
+
+_remembered = lru_cache(_channels)
+
+
+def _kept(device: torch.device, *values: tuple[float, ...]) -> tuple[Tensor, ...]:
+    """`_channels`, copied to a device once and not for every frame; a graph that is traced has its own."""
+    make = _channels if torch.compiler.is_compiling() else _remembered
+    return make(device, *values)
 
 
 def rgb_to_lab(rgb: Tensor, table: str = "exact") -> Tensor:
@@ -36,7 +44,7 @@ def rgb_to_lab(rgb: Tensor, table: str = "exact") -> Tensor:
     Raises UserError when "opencv" is asked for and OpenCV is absent.
     """
     lab = _opencv_lab(rgb) if table == "opencv" else _exact_lab(rgb)
-    mean, scale = _channels(lab.device, MEAN, SCALE)
+    mean, scale = _kept(lab.device, MEAN, SCALE)
     return (lab - mean) / scale
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mamp import __version__, methods
 from mamp import config as configs
-from mamp import methods
 from mamp.errors import UserError
 from mamp.files import make_folder, whole
 from mamp.ops.folding import fold_batch_norms
@@ -36,9 +36,11 @@ class Weights:
 def save(
     path: Path, state: Mapping[str, Tensor], *, method: Mapping[str, Any], provenance: Mapping[str, Any]
 ) -> None:
-    """Write one safetensors file, whole or not at all."""
+    """Write one safetensors file, whole or not at all; UserError when its name would not be known for one again."""
     from safetensors.torch import save_file
 
+    if path.suffix != ".safetensors":
+        raise UserError(f"{path} does not end in .safetensors, by which weights are known; give such a name")
     metadata = {"method": json.dumps(method), "provenance": json.dumps(provenance)}
     make_folder(path.parent)
     with whole(path) as part:
@@ -146,28 +148,37 @@ def copy(source: Path | str, target: Path, *, half: bool = False, licence: str |
 
 
 def widen(source: Path | str, target: Path, *, width: float, seed: int = 0) -> Weights:
-    """Write weights of MAMP as those of a network of more channels that computes nearly the same, to train on from there.
+    """Write weights as those of a network of more channels that computes nearly the same, to train on from there.
 
-    width: as `method.encoder.width`. Raises UserError when the weights are of another method, or as wide already.
+    width: as `method.encoder.width`. seed: at least 0. Raises UserError when the method cannot be widened, when no layer
+    grows, or when the wide network has layers that the narrow one lacks.
     """
     found = read(source)
-    expect_method(found, "mamp")
+    package = methods.get(str(found.method.get("name")))
+    if not hasattr(package, "widened"):
+        raise UserError(f"method {found.method['name']} cannot be widened; give weights of method mamp")
+    if not 0 <= seed < 2**63:
+        raise UserError(f"--seed {seed} is not between 0 and 2^63; give another")
     method = _resolved(found.method)
+    kept = {**found.method, "encoder": {**method.encoder.model_dump(), "width": width}}
+    narrow, wide = package.build_model(method), package.build_model(_resolved(kept))
+    fill(narrow, found, remedy="copy or train them again")
+    old, new = ({name: v.shape for name, v in net.state_dict().items()} for net in (narrow, wide))
     before = method.encoder.width
-    if width <= before:
+    if width <= before or old == new:
         raise UserError(
             f"{found.path} is of width {before:g}, which --width {width:g} does not widen; give a larger one"
         )
-    kept = {**found.method, "encoder": {**method.encoder.model_dump(), "width": width}}
-    mamp = methods.get("mamp")
-    narrow, wide = mamp.build_model(method), mamp.build_model(_resolved(kept))
-    fill(narrow, found, remedy="copy or train them again")
-    shapes = {name: value.shape for name, value in wide.state_dict().items()}
-    state = mamp.widened(narrow.state_dict(), shapes, seed=seed)
+    if old.keys() != new.keys():
+        raise UserError(
+            f"{found.path} is of width {before:g}, too narrow to be widened; train a network of width 0.125"
+        )
     provenance = {
+        "mamp": __version__,
         "widened": f"from width {before:g}, seed {seed}",
         "init": {"provenance": found.provenance},
     }
+    state = package.widened(narrow.state_dict(), new, seed=seed)
     save(target, state, method=kept, provenance=provenance)
     return Weights(target, state, kept, provenance)
 

@@ -7,15 +7,16 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-SPREAD = 0.25  # of a filter's deviation: how far its copies stand apart; alike, they would learn alike
-UNEVEN = 0.2  # by how much of itself a copy's share in the next layer differs from an even one
+# Both keep copies from learning alike.
+SPREAD = 0.25  # noise added to each copy of a filter, in deviations of the filter, before its mean over them is taken off
+UNEVEN = 0.2  # by how much of itself at most a copy's share in the next layer differs from an even one
 
 
 def widened(state: Mapping[str, Tensor], shapes: Mapping[str, torch.Size], *, seed: int) -> dict[str, Tensor]:
     """The entries of an encoder as those of one of `shapes`, each channel copied as often as there is room.
 
     New channel i is a copy of channel i modulo the old count. The next layer divides its weights for a channel among
-    the copies, unevenly; the copies of a filter differ by noise whose mean over them is 0. Entries and results float32.
+    the copies, unevenly; the copies of a filter differ by noise whose mean over them is 0. Entries: float32, but for counts.
     Raises ValueError when an entry would have to shrink.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -27,10 +28,9 @@ def _entry(old: Tensor, shape: torch.Size, generator: torch.Generator) -> Tensor
         raise ValueError(f"{tuple(old.shape)} is wider than {tuple(shape)}")
     if old.ndim == 0:  # batches that a norm has seen
         return old.clone()
-    old = old.float()
     copy_of = torch.arange(shape[0]) % len(old)
     wide = old[copy_of]
-    if old.ndim < 4:  # of a batch norm
+    if old.ndim < 4:  # of a batch norm, or the last layer's bias
         return wide
     if len(wide) > len(old):
         noise = torch.randn(wide.shape, generator=generator) * wide.std(dim=(1, 2, 3), keepdim=True)
