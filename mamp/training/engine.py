@@ -137,8 +137,7 @@ def _loop(
             progress.advance()
             score = _measure(trainer, validator, tracker) if measures and ranks.first else None
             if saves or signal or (measures and knobs.keep_best):
-                state = {**trainer.state(), "owes_validation": due and not measures}
-                tracker.folder.save(state, step=step, knobs=knobs, score=score)
+                _save(trainer, tracker, score=score, owes=due and not measures)
             if (last or step % pictures_every == 0) and ranks.first and not signal:
                 _show(trainer, validator, tracker)
             if signal and not last:
@@ -149,8 +148,13 @@ def _make_up(trainer: Trainer, validator: Validator, tracker: Tracker) -> None:
     """Measure what a signal left no time for, as if there had been no signal."""
     if validator.due(trainer.step, last=True):
         score = _measure(trainer, validator, tracker) if trainer.ranks.first else None
-        state = {**trainer.state(), "owes_validation": False}
-        tracker.folder.save(state, step=trainer.step, knobs=trainer.config.train, score=score)
+        _save(trainer, tracker, score=score, owes=False)
+
+
+def _save(trainer: Trainer, tracker: Tracker, *, score: float | None, owes: bool) -> None:
+    """A checkpoint; owes: whether validation is still to come for this step. Every rank gives its random state."""
+    state = {**trainer.state(), "owes_validation": owes}
+    tracker.folder.save(state, step=trainer.step, knobs=trainer.config.train, score=score)
 
 
 def _measure(trainer: Trainer, validator: Validator, tracker: Tracker) -> float | None:
