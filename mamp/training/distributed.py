@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -180,6 +181,10 @@ def _pick(name: str, place: Place) -> torch.device:
 @contextlib.contextmanager
 def _group(place: Place, device: torch.device, timeout: float) -> Iterator[None]:
     """torch's process group. CPU tensors go over gloo on GPUs too: a lost rank is known at once, and no GPU waits."""
+    # Its functions' defaults are the group of the moment it is imported, and DistributedDataParallel imports it: the group
+    # would outlive its end, and threads of gloo that are there while Python ends may abort the process.
+    importlib.import_module("torch.distributed.nn")
+
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
         store, _, _ = next(
