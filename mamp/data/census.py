@@ -43,8 +43,12 @@ class Census:
 def survey(data: DataConfig, *, masks: bool = False) -> tuple[list[Video], Census]:
     """The videos to train on (with `masks` their labelled frames), and their census: those of data.root less those of data.leave_out.
 
-    Raises UserError when data.root does not give what data.expect says, or data.leave_out names none of its videos.
+    Raises UserError when data.root does not give what data.expect says, or data.leave_out is not there or names none of its videos.
     """
+    if data.leave_out is not None and not data.leave_out.is_file():
+        raise UserError(
+            f"data.leave_out={data.leave_out} is no file; `mamp data holdout` writes the list, or pass data.leave_out=null"
+        )
     videos = training_sequences(data.root, masks=masks)
     census = take_census(videos, bad_frame=data.bad_frame)
     _refuse_unexpected(census, data.expect)

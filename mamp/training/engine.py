@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mamp import methods
 from mamp.config import Config
@@ -13,7 +14,7 @@ from mamp.data.census import Census, survey
 from mamp.data.clips import ClipPlan
 from mamp.data.loading import ClipLoader
 from mamp.errors import UserError, plural
-from mamp.methods.base import Batch
+from mamp.methods.base import Batch, TrainingTask
 from mamp.ops.devices import peak_memory_mb
 from mamp.progress import Progress, say
 from mamp.provenance import describe_code
@@ -28,7 +29,7 @@ from mamp.training.resume import is_finished, refuse_other_config, refuse_other_
 from mamp.training.signals import Signals
 from mamp.training.tracking import Tracker
 from mamp.training.trainer import Trainer
-from mamp.training.validation import Validator, best_figure, hold_aside
+from mamp.training.validation import Validator, best_figure, hold_aside, labelled_videos
 
 
 def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = False) -> Path:
@@ -56,23 +57,20 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
             if is_finished(saved, config):
                 tell(f"run {run} is finished after {saved['step']} steps; a new run wants another --run")
                 return folder.write_weights(saved)
+        labelled = labelled_videos(config)  # before all video is counted, which takes minutes
+        task = methods.get(config.method.name).build_task(config)
+        init = _begin(task, config, tell) if saved is None else saved["provenance"].get("init")
         found, counted = survey(config.data, masks=config.method.supervised)
         videos, aside = hold_aside(found, config.validation.share)
         census = counted.of(videos, among=found)
-        task = methods.get(config.method.name).build_task(config)
         plan = ClipPlan(census, config.data, frames=task.frames, batch=knobs.batch, seed=knobs.seed)
         steps = _count_steps(plan, config)
         _tell_census(census, plan, config, tell)
         if aside:
             names = ", ".join(video.name for video in aside)
             tell(f"held aside for validation: {plural(len(aside), 'video')} ({names})")
-        if saved is None:
-            if told := task.begin():
-                tell(told)
-            init = begin_with(task.model, config)
-        else:
+        if saved is not None:
             refuse_other_videos(saved["provenance"]["data"], census, run)
-            init = saved["provenance"].get("init")
         code = ranks.from_first(lambda: describe_code(ranks.device))
         made_of = provenance(config, census, code, init)
         trainer = Trainer(task, config, ranks, steps=steps, provenance=made_of)
@@ -81,7 +79,9 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
         if saved is not None:
             trainer.load(saved)
             tell(f"going on after step {trainer.step} of {steps}")
-        validator = Validator(config, aside, census=counted.of(aside, among=found), device=ranks.device)
+        validator = Validator(
+            config, aside, labelled, census=counted.of(aside, among=found), device=ranks.device
+        )
         code |= {"precision": trainer.precision, "ranks": ranks.count, "step": trainer.step}
         folder.begin(config, code, step=trainer.step)
         share = ranks.rank, ranks.count
@@ -135,13 +135,22 @@ def _loop(
                 _compare(trainer, means["loss"], tell)
                 since, waited, steps = time.perf_counter(), 0.0, 0
             progress.advance()
+            paused = time.perf_counter()
             score = _measure(trainer, validator, tracker) if measures and ranks.first else None
             if saves or signal or (measures and knobs.keep_best):
                 _save(trainer, tracker, score=score, owes=due and not measures)
             if (last or step % pictures_every == 0) and ranks.first and not signal:
                 _show(trainer, validator, tracker)
+            since += time.perf_counter() - paused  # clips_per_s and wait are of the steps alone
             if signal and not last:
                 _stop(signal, step, ranks)
+
+
+def _begin(task: TrainingTask, config: Config, tell: Callable[[str], None]) -> dict[str, Any] | None:
+    """Fill the network of a new run; what is told of train.init later."""
+    if told := task.begin():
+        tell(told)
+    return begin_with(task.model, config)
 
 
 def _make_up(trainer: Trainer, validator: Validator, tracker: Tracker) -> None:

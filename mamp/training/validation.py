@@ -55,17 +55,24 @@ def hold_aside(videos: Sequence[Video], share: float) -> tuple[list[Video], list
 class Validator:
     """Measures the network as it is, every `validation.every` steps. State: the clips, decoded at the first use.
 
-    aside, census: the videos that are held aside, and what they count. Figures are val_loss, the task's loss on the same clips each time, not
+    aside, census: the videos that are held aside, and what they count. labelled: what `labelled_videos` found. Figures are val_loss, the task's loss on the same clips each time, not
     augmented but for the moves that make clips of stills; and val_jf, val_j, val_f of the labelled set, by the rules of its protocol, on the first
     `validation.frames` frames of each video. Training goes on as if nothing had been measured.
-    Raises UserError when the labelled set is not there or has no truth, and when the held-aside videos are too short.
+    Raises UserError when the held-aside videos are too short.
     """
 
-    def __init__(self, config: Config, aside: Sequence[Video], *, census: Census, device: torch.device):
+    def __init__(
+        self,
+        config: Config,
+        aside: Sequence[Video],
+        labelled: Sequence[Video],
+        *,
+        census: Census,
+        device: torch.device,
+    ):
         self.config = config
         self.device = device
-        self.aside = list(aside)
-        self.labelled = _labelled(config)
+        self.aside, self.labelled = list(aside), list(labelled)
         self._batches: list[Batch] = []
         if aside:
             before = random_state()
@@ -169,8 +176,11 @@ def _plan(config: Config, census: Census, *, frames: int) -> ClipPlan:
         ) from None
 
 
-def _labelled(config: Config) -> list[Video]:
-    """The labelled videos that have truth after the first frame."""
+def labelled_videos(config: Config) -> list[Video]:
+    """The videos of validation.root that have truth after the first frame; none where no set is named.
+
+    Raises UserError when the set is not there or has no truth.
+    """
     knobs = config.validation
     if knobs.dataset is None or knobs.root is None:
         return []

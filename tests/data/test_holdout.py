@@ -178,6 +178,8 @@ def test_a_list_of_other_videos_is_refused(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("bear\n")
     with pytest.raises(UserError, match="names none of the 60 videos of data.root"):
         survey(DataConfig(root=(Root(path=tree),), leave_out=tmp_path / "names.txt"))
+    with pytest.raises(UserError, match="data.leave_out=.*other.txt is no file"):
+        survey(DataConfig(root=(Root(path=tree),), leave_out=tmp_path / "other.txt"))
 
 
 @pytest.mark.parametrize(("key", "value"), [("videos", 61), ("frames", 1), ("digest", "abc")])

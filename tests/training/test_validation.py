@@ -16,16 +16,17 @@ from mamp.data.masks import write_mask
 from mamp.errors import UserError
 from mamp.segmentation.evaluate import evaluate
 from mamp.segmentation.model import load
+from mamp.training import engine
 from mamp.training.distributed import Place, Ranks
 from mamp.training.engine import train
 from mamp.training.trainer import Trainer
-from mamp.training.validation import Validator, best_figure, discs, hold_aside
+from mamp.training.validation import Validator, best_figure, discs, hold_aside, labelled_videos
 
 CPU = torch.device("cpu")
 
 
 def validator_of(config, aside):
-    return Validator(config, aside, census=take_census(aside), device=CPU)
+    return Validator(config, aside, labelled_videos(config), census=take_census(aside), device=CPU)
 
 
 def measured(run):
@@ -230,12 +231,20 @@ def test_it_may_be_changed_when_a_run_goes_on_but_not_the_share(tmp_path, settin
     ("asked", "words"),
     [
         (["validation.dataset=davis2017", "validation.root=/nowhere"], "/nowhere does not exist"),
-        (["validation.share=0.99"], "leaves none to train on"),
+        (["train.init=/nowhere"], "/nowhere"),
     ],
 )
-def test_mistakes_are_told_before_the_first_step(tmp_path, settings, asked, words):
+def test_mistakes_are_told_before_the_video_is_counted(tmp_path, settings, monkeypatch, asked, words):
+    monkeypatch.delattr(engine, "survey")
     with pytest.raises(UserError, match=words):
         train(settings(*asked), tmp_path, quiet=True)
+    assert not (tmp_path / "log.jsonl").exists()
+
+
+@pytest.mark.usefixtures("fake_method")
+def test_a_share_that_leaves_no_video_is_told_before_the_first_step(tmp_path, settings):
+    with pytest.raises(UserError, match="leaves none to train on"):
+        train(settings("validation.share=0.99"), tmp_path, quiet=True)
     assert not (tmp_path / "log.jsonl").exists()
 
 
