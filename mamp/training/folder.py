@@ -17,7 +17,7 @@ from mamp import config as configs
 from mamp import weights
 from mamp.config import TrainConfig
 from mamp.errors import UserError
-from mamp.files import remove_leftovers, whole, write_json, write_text
+from mamp.files import folder_for, remove_leftovers, whole, write_json, write_text
 from mamp.training import checkpoints
 
 
@@ -33,18 +33,12 @@ class RunFolder:
         self._writes = writes
         self._log: TextIO | None = None
         self._lock: TextIO | None = None
-        self._made = [p for p in (path, *path.parents) if not p.exists()] if writes else []
-        if not writes:
-            return
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(path / ".lock")
-        except (FileExistsError, NotADirectoryError):
-            raise UserError(f"run folder {path} is a file, or below one; give a folder with --run") from None
-        except OSError as error:
-            raise UserError(
-                f"run folder {path} cannot be written ({error.strerror}); give another with --run"
-            ) from None
+        with contextlib.ExitStack() as stack:
+            if writes:
+                stack.enter_context(folder_for(path))
+                self._lock = _lock(path / ".lock")
+                stack.callback(self._unlock)
+            self._open = stack.pop_all()
 
     def __enter__(self) -> RunFolder:
         return self
@@ -52,13 +46,14 @@ class RunFolder:
     def __exit__(self, *_: object) -> None:
         if self._log is not None:
             self._log.close()
-        if self._lock is None:
-            return
-        with contextlib.suppress(OSError):  # a folder with something in it stays
-            if self._made and [child.name for child in self.path.iterdir()] == [".lock"]:
+        self._open.close()
+
+    def _unlock(self) -> None:
+        """Let go of the folder; one with nothing in it is left without the lock's file, too."""
+        assert self._lock is not None
+        with contextlib.suppress(OSError):
+            if [child.name for child in self.path.iterdir()] == [".lock"]:
                 (self.path / ".lock").unlink()
-                for made in self._made:
-                    made.rmdir()
         self._lock.close()
 
     def begin(self, config: BaseModel, code: dict[str, Any], *, step: int) -> None:
@@ -125,7 +120,12 @@ class RunFolder:
 
 def _lock(path: Path) -> TextIO:
     """Hold `path` against other processes. A record lock: forked loader workers do not inherit it."""
-    file = path.open("a+")
+    try:
+        file = path.open("a+")
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written ({error.strerror}); give another folder with --run"
+        ) from None
     try:
         import fcntl
     except ImportError:  # Windows

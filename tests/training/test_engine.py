@@ -294,8 +294,14 @@ def test_mistakes_are_told_in_one_sentence(tmp_path, settings, videos):
 @pytest.mark.parametrize("run", ["file", "file/run"])
 def test_a_run_folder_that_is_a_file_is_named(tmp_path, settings, run):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"run folder .* is a file, or below one; give a folder with --run"):
+    with pytest.raises(UserError, match="is a file where a folder should be; choose another folder"):
         train(settings(), tmp_path / run, quiet=True)
+
+
+def test_a_lock_that_cannot_be_opened_is_named(tmp_path, settings):
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(UserError, match=r"\.lock cannot be written \(Is a directory\); give another folder"):
+        train(settings(), tmp_path, quiet=True)
 
 
 def test_a_start_that_fails_leaves_nothing_behind(tmp_path, settings):
