@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,11 +26,12 @@ from mamp.data.datasets import training_sequences
 from mamp.data.frames import FrameSource, VideoFile
 from mamp.data.packed import FORMAT, INDEX, UNFINISHED, PackedReader, parse_clip, read_index
 from mamp.data.video import Undecodable
-from mamp.errors import UserError
+from mamp.errors import UserError, plural
 from mamp.files import Locks, make_folder, remove_leftovers, whole, write_json, write_text
 from mamp.progress import Progress
 
 RATE_UNTOLD = 24.0  # what the file says where the source does not tell; the index says null
+_SETTINGS = "settings.json"
 _LOCK = ".lock"  # number 0 is held by the process that packs, the others by its helpers
 _HELPERS = 256  # of whom a killed process can leave that many behind, for a moment
 TRIED = 12  # clips whose reading is timed before and after
@@ -67,9 +68,9 @@ def pack(
     """
     videos = training_sequences([root])
     files = _files(videos)
-    with _claimed(out, root, knobs) as known:
+    with _claimed(out, root, knobs, {video.name for video in videos}) as known:
         jobs = [(video, out / file, knobs, bad_frame) for video, file in zip(videos, files, strict=True)]
-        waiting = [job for job in jobs if not _is_finished(job[0], job[1], known.get(job[0].name))]
+        waiting = [job for job in jobs if not _is_finished(job, known.get(job[0].name))]
         with Progress(len(jobs), unit="clips", done=len(jobs) - len(waiting), quiet=quiet) as progress:
             progress.begin("packing")
             for name, record in _run(waiting, processes, out / UNFINISHED / _LOCK):
@@ -102,13 +103,15 @@ def _files(videos: Sequence[Video]) -> list[str]:
 
 
 @contextlib.contextmanager
-def _claimed(out: Path, root: Root, knobs: PackConfig) -> Iterator[dict[str, Any]]:
-    """OUT as this packing's own folder; what is known of its finished clips."""
+def _claimed(out: Path, root: Root, knobs: PackConfig, names: Set[str]) -> Iterator[dict[str, Any]]:
+    """OUT as this packing's own folder; what is known of its finished clips, by name. What is refused changes nothing."""
     if out.resolve() == root.path.resolve():
         raise UserError(f"{out} is the video itself, which would be replaced; choose another OUT")
     unfinished = out / UNFINISHED
     if out.is_dir() and any(out.iterdir()) and not unfinished.is_dir() and not (out / INDEX).is_file():
         raise UserError(f"{out} holds other files; choose an OUT that is empty or not there yet")
+    known = _indexed(out, knobs)
+    _refuse_others(out, known, root, names)
     make_folder(out)
     make_folder(unfinished)
     with Locks(unfinished / _LOCK) as locks:
@@ -119,12 +122,15 @@ def _claimed(out: Path, root: Root, knobs: PackConfig) -> Iterator[dict[str, Any
             locks.drop(helper)
         remove_leftovers(out)
         remove_leftovers(unfinished)
-        yield _known(out, knobs)
+        write_json(unfinished / _SETTINGS, knobs.model_dump(mode="json"))
+        known |= _finished(out)
+        _refuse_others(out, known, root, names)
+        yield {name: record for name, record in known.items() if name in names}
 
 
-def _known(out: Path, knobs: PackConfig) -> dict[str, Any]:
-    """Name -> record of what was packed before; UserError when it was with other settings."""
-    settings, known = out / UNFINISHED / "settings.json", {}
+def _indexed(out: Path, knobs: PackConfig) -> dict[str, Any]:
+    """Name -> record of what the index has; UserError when OUT was packed with other settings."""
+    settings, known = out / UNFINISHED / _SETTINGS, {}
     now = knobs.model_dump(mode="json")
     then = now
     if (out / INDEX).is_file():
@@ -137,13 +143,28 @@ def _known(out: Path, knobs: PackConfig) -> dict[str, Any]:
             raise UserError(
                 f"{out} was packed with --{key} {then.get(key)}, and now it is {value}; give the same, or another OUT"
             )
-    write_json(settings, now)
+    return known
+
+
+def _finished(out: Path) -> dict[str, Any]:
+    """Name -> record of what was packed since the index was written."""
+    known = {}
     for file in (out / UNFINISHED).glob("*.mp4.json"):
         with contextlib.suppress(ValueError, KeyError, TypeError):
             name, record = json.loads(file.read_text(encoding="utf-8"))
             parse_clip(out, name, record)
             known[name] = record
     return known
+
+
+def _refuse_others(out: Path, known: Mapping[str, Any], root: Root, names: Set[str]) -> None:
+    """UserError where OUT has clips that the source has not: training on OUT would see them."""
+    others = [out / known[name]["file"] for name in sorted(known.keys() - names)]
+    if there := [file for file in others if file.exists()]:
+        raise UserError(
+            f"{out} holds {plural(len(there), 'clip')} that {root.path} does not have, {there[0].name} first; "
+            "delete what is not to be trained on, or choose another OUT"
+        )
 
 
 def _write_index(path: Path, knobs: PackConfig, clips: dict[str, Any]) -> None:
@@ -216,7 +237,7 @@ def _pack_clip(job: Job) -> tuple[str, dict[str, Any]]:
             "bytes": partial.stat().st_size,
             "sha256": _sha256(partial),
             "keyframes": knobs.keyframes,
-            "source": _fingerprint(video),
+            "source": _fingerprint(video, bad_frame),
             **_layout(partial),
         }
         record["frames"] = len(record["packets"])
@@ -315,16 +336,21 @@ def _grey(frame: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------- what is finished
 
 
-def _is_finished(video: Video, path: Path, record: dict[str, Any] | None) -> bool:
+def _is_finished(job: Job, record: Mapping[str, Any] | None) -> bool:
     """Whether the clip's file is the one that was made of this source."""
-    if record is None or record.get("source") != _fingerprint(video) or record["file"] != path.name:
+    video, path, _, bad_frame = job
+    if (
+        record is None
+        or record.get("source") != _fingerprint(video, bad_frame)
+        or record["file"] != path.name
+    ):
         return False
     return path.is_file() and path.stat().st_size == record["bytes"] and _sha256(path) == record["sha256"]
 
 
-def _fingerprint(video: Video) -> str:
-    """Changes with the names and lengths of the files that hold the frames, and with a rate given by hand."""
-    listing = repr((list(_source_files(video)), video.fps))
+def _fingerprint(video: Video, bad_frame: str) -> str:
+    """Changes with the names and lengths of the files that hold the frames, with what becomes of a bad one, and with a rate given by hand."""
+    listing = repr((list(_source_files(video)), bad_frame, video.fps))
     return hashlib.sha256(listing.encode()).hexdigest()[:16]
 
 

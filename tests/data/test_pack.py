@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -273,7 +274,9 @@ def test_a_bad_frame_of_the_source_goes_by_policy(source):
     with pytest.raises(UserError, match="bee/00003.jpg is cut short"):
         packed(source)
     out, done = packed(source, bad_frame="repeat")
-    assert done.redone == 2 and len(open_frames(out / "bee.mp4")) == T
+    assert done.redone == 3 and len(open_frames(out / "bee.mp4")) == T
+    with pytest.raises(UserError, match="bee/00003.jpg is cut short"):
+        packed(source)
 
 
 def test_an_out_with_other_things_in_it_is_left_alone(source):
@@ -288,9 +291,31 @@ def test_an_out_with_other_things_in_it_is_left_alone(source):
 
 
 def test_other_settings_go_to_another_folder(source):
-    packed(source)
+    out, _ = packed(source)
     with pytest.raises(UserError, match="was packed with --keyframes 1, and now it is 4; give the same"):
         packed(source, keyframes=4)
+    assert len(training_sequences([Root(path=out)])) == 3, "what was packed can be used as before"
+
+
+def test_clips_that_the_source_no_longer_has_are_named_and_never_kept_unseen(source):
+    out, _ = packed(source)
+    shutil.rmtree(source / "bee")
+    with pytest.raises(UserError, match="holds 1 clip that .*frames does not have, bee.mp4 first; delete"):
+        packed(source)
+    assert len(training_sequences([Root(path=out)])) == 3
+    (out / "bee.mp4").unlink()
+    _, done = packed(source)
+    assert (done.clips, done.redone) == (2, 0)
+    assert {video.name for video in training_sequences([Root(path=out)])} == {"ant", "cat"}
+
+
+def test_another_source_does_not_mix_with_what_is_packed(source):
+    out, _ = packed(source)
+    other = source.parent / "other"
+    shutil.copytree(source / "ant", other / "dog")
+    with pytest.raises(UserError, match="holds 3 clips that .*other does not have"):
+        pack(Root(path=other), out, PackConfig(size=64), quiet=True)
+    assert {video.name for video in training_sequences([Root(path=out)])} == set(NAMES)
 
 
 def test_a_clip_that_does_not_read_back_is_told(source, monkeypatch):
