@@ -18,7 +18,7 @@ class Census:
     """What a run trains on.
 
     counts, rates, roots: frames, frames a second, and place in data.root of each video. digest: of names, counts, rates.
-    left_out: videos of data.root that data.leave_out keeps from training.
+    left_out: videos of data.root that data.leave_out keeps from training. unknown: names of that list which no video has.
     """
 
     counts: tuple[int, ...]
@@ -26,6 +26,7 @@ class Census:
     digest: str
     roots: tuple[int, ...] = ()
     left_out: int = 0
+    unknown: tuple[str, ...] = ()
 
     @property
     def frames(self) -> int:
@@ -37,7 +38,7 @@ class Census:
         names = {video.name for video in kept}
         rows = [i for i, video in enumerate(among) if video.name in names]
         counts, rates = tuple(self.counts[i] for i in rows), tuple(self.rates[i] for i in rows)
-        return _census(kept, counts, rates, left_out=self.left_out)
+        return replace(_census(kept, counts, rates), left_out=self.left_out, unknown=self.unknown)
 
 
 def survey(data: DataConfig, *, masks: bool = False) -> tuple[list[Video], Census]:
@@ -55,13 +56,15 @@ def survey(data: DataConfig, *, masks: bool = False) -> tuple[list[Video], Censu
     if data.leave_out is None:
         return videos, census
     names = read_names(data.leave_out)
-    rest = [v for v in videos if (v.source.name if v.source.is_dir() else v.source.stem) not in names]
+    own = [v.source.name if v.source.is_dir() else v.source.stem for v in videos]
+    rest = [video for video, name in zip(videos, own, strict=True) if name not in names]
     if len(rest) in (0, len(videos)):
         raise UserError(
             f"data.leave_out={data.leave_out} names {'all' if not rest else 'none'} of the {len(videos)} videos of data.root; "
             "give the list that was cut from them, or leave it out"
         )
-    return rest, replace(census.of(rest, among=videos), left_out=len(videos) - len(rest))
+    unknown = tuple(sorted(names.difference(own)))
+    return rest, replace(census.of(rest, among=videos), left_out=len(videos) - len(rest), unknown=unknown)
 
 
 def _refuse_unexpected(census: Census, expected: Expected) -> None:
@@ -94,11 +97,9 @@ def take_census(videos: Sequence[Video], *, bad_frame: str = "error") -> Census:
     return _census(videos, tuple(counts), tuple(rates))
 
 
-def _census(
-    videos: Sequence[Video], counts: tuple[int, ...], rates: tuple[float | None, ...], *, left_out: int = 0
-) -> Census:
+def _census(videos: Sequence[Video], counts: tuple[int, ...], rates: tuple[float | None, ...]) -> Census:
     listing = [
         f"{video.name} {count} {rate}" for video, count, rate in zip(videos, counts, rates, strict=True)
     ]
     digest = hashlib.sha256("\n".join(listing).encode()).hexdigest()[:12]
-    return Census(counts, rates, digest, tuple(video.root for video in videos), left_out)
+    return Census(counts, rates, digest, tuple(video.root for video in videos))

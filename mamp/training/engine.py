@@ -227,6 +227,11 @@ def _tell_census(census: Census, plan: ClipPlan, config: Config, tell: Callable[
     if census.left_out:
         count = plural(census.left_out, "video of data.root is", "videos of data.root are")
         tell(f"{count} left out, as {config.data.leave_out} says")
+    if census.unknown:
+        count = plural(len(census.unknown), "name is", "names are")
+        tell(
+            f"warning: {count} in {config.data.leave_out} but of no video of data.root ({census.unknown[0]} first)"
+        )
     tell(
         f"training video: {len(census.counts)} videos, {census.frames} frames, list {census.digest}; "
         f"the first epoch has {clips} clips of {frames} frames, {clips // plan.batch} steps"

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from mamp.config import Config
 from mamp.data.census import Census
 from mamp.errors import UserError
+from mamp.training.schedule import looks_ahead
 
 # What may differ from the run's first config: nothing here changes what a step does. The videos themselves are
 # compared by the census, so that they may move to another place.
@@ -49,7 +50,7 @@ LENGTH = ("train.steps", "train.epochs")  # free too, unless the schedule looks 
 
 def refuse_other_config(begun: Mapping[str, Any], config: Config, run: Path) -> None:
     """UserError naming the first key in which `config` differs from the one the run was begun with."""
-    free = FREE if config.train.schedule == "cosine" else FREE + LENGTH
+    free = FREE if looks_ahead(config.train) else FREE + LENGTH
     with contextlib.suppress(ValidationError):  # a knob that is newer than the run had its default
         begun = Config.model_validate(begun).model_dump(mode="json")
     before, now = dict(_flat(begun)), dict(_flat(config.model_dump(mode="json")))
@@ -57,7 +58,9 @@ def refuse_other_config(begun: Mapping[str, Any], config: Config, run: Path) -> 
         if any(key == name or key.startswith(f"{name}.") for name in free):
             continue
         if before.get(key) != now.get(key):
-            why = " (its cosine schedule ends there)" if key in LENGTH and before.get(key) is not None else ""
+            why = (
+                " (its schedule of rates ends there)" if key in LENGTH and before.get(key) is not None else ""
+            )
             raise UserError(
                 f"run {run} was begun with {key}={_told(before.get(key))}{why}, and this config says {_told(now.get(key))}; "
                 f"pass {key}={_told(before.get(key))} to go on, or another --run to begin anew"

@@ -7,6 +7,11 @@ import math
 from mamp.config import TrainConfig
 
 
+def looks_ahead(train: TrainConfig) -> bool:
+    """Whether the rate of a step depends on how many there will be."""
+    return train.schedule == "cosine" or (train.schedule == "halving" and train.plateaus is not None)
+
+
 def learning_rate(train: TrainConfig, step: int, steps: int) -> float:
     """The rate of step number `step` (from 0) of `steps`.
 

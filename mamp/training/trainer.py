@@ -126,7 +126,7 @@ class Trainer:
     def settle(self) -> list[str]:
         """Fetch the scalars of the last steps; a sentence on each step that was left out.
 
-        Raises UserError when there were too many of them.
+        Raises UserError when there were too many of them, or the gradients of fp16 are finite at no scale.
         """
         warnings: list[str] = []
         if not self._untold:
@@ -146,6 +146,11 @@ class Trainer:
                 self._count_skipped(what)
                 warnings.append(f"warning: left out {what}")
         self._untold.clear()
+        if self.scaler.is_enabled() and self.scaler.get_scale() < 1:  # 65536 at first
+            raise UserError(
+                f"training broke down by step {self.step}: with train.amp=fp16 no scale makes the gradient finite; "
+                "begin a new run with train.amp=bf16 or off, or a lower train.lr"
+            )
         return warnings
 
     def _count_skipped(self, what: str) -> None:

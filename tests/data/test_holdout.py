@@ -166,12 +166,12 @@ def test_training_leaves_the_hold_out_out(tree: Path, held: Path) -> None:
 
 
 def test_names_in_a_text_are_left_out_of_any_folder(tree: Path, tmp_path: Path) -> None:
-    (tmp_path / "names.txt").write_text(f"{7:010x}\n")
+    (tmp_path / "names.txt").write_text(f"{7:010x}\nzebra\nant\n")
     data = DataConfig(
         root=(Root(path=tree), Root(path=tree, split="train")), leave_out=tmp_path / "names.txt"
     )
     videos, census = survey(data)
-    assert census.left_out == 2 and len(videos) == 118
+    assert census.left_out == 2 and len(videos) == 118 and census.unknown == ("ant", "zebra")
 
 
 def test_a_list_of_other_videos_is_refused(tree: Path, tmp_path: Path) -> None:

@@ -47,6 +47,8 @@ class FakeTask(TrainingTask):
             "FAKE_RANK", rank
         ):
             loss = self.model(prepared[:, 0] * float("nan")).mean() + self.bias.sum()
+        if f"{self.steps}" in os.environ.get("FAKE_BAD_GRADIENT_AT", "").split():
+            loss = loss + (0 * self.bias).sqrt().sum()  # a loss like any other
         return loss, {"noise": torch.tensor(noise)}
 
     def preview(self, prepared):

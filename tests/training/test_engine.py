@@ -149,10 +149,11 @@ def test_a_run_does_not_go_on_with_another_config(settings, undisturbed):
         train(settings("train.schedule=cosine", "train.steps=16"), undisturbed, quiet=True)
 
 
-def test_a_schedule_that_looks_ahead_keeps_a_run_to_its_length(settings):
-    begun = settings("train.schedule=cosine", "train.steps=8").model_dump(mode="json")
-    with pytest.raises(UserError, match=r"begun with train\.steps=8 \(its cosine schedule ends there\)"):
-        refuse_other_config(begun, settings("train.schedule=cosine", "train.steps=16"), Path("run"))
+@pytest.mark.parametrize("ahead", ["train.schedule=cosine", "train.plateaus=4"])
+def test_a_schedule_that_looks_ahead_keeps_a_run_to_its_length(settings, ahead):
+    begun = settings(ahead, "train.steps=8").model_dump(mode="json")
+    with pytest.raises(UserError, match=r"begun with train\.steps=8 \(its schedule of rates ends there\)"):
+        refuse_other_config(begun, settings(ahead, "train.steps=16"), Path("run"))
 
 
 def test_knobs_that_a_run_is_older_than_do_not_keep_it_from_going_on(settings):
@@ -176,6 +177,16 @@ def test_a_run_does_not_go_on_with_other_videos(tmp_path, settings, undisturbed,
         (fewer / video.name).symlink_to(video)
     with pytest.raises(UserError, match="begun on 8 videos .* now gives 7"):
         train(at(fewer, "train.steps=14"), undisturbed, quiet=True)
+
+
+def test_names_that_are_to_be_left_out_and_are_not_there_are_told(tmp_path, settings, capsys):
+    (tmp_path / "names.txt").write_text("video3\nvideo9\n")
+    train(settings(f"data.leave_out={tmp_path}/names.txt", "train.steps=1"), tmp_path / "run")
+    told = capsys.readouterr().err
+    assert "1 video of data.root is left out, as" in told
+    assert (
+        "names.txt but of no video of data.root (video9 first)" in told and "training video: 7 videos" in told
+    )
 
 
 # ---------------------------------------------------------------- the run folder

@@ -66,6 +66,39 @@ def test_the_count_of_steps_left_out_outlives_an_interruption(tmp_path, settings
         train(settings("train.max_skipped=2"), tmp_path, quiet=True)
 
 
+@pytest.fixture
+def scaled(monkeypatch):
+    """The scaler of fp16, which training on a CPU has not; the numbers stay float32."""
+    scaler = torch.amp.GradScaler
+    monkeypatch.setattr(torch.amp, "GradScaler", lambda device, enabled: scaler(device, enabled=True))
+
+
+def bad_gradients(monkeypatch, steps):
+    monkeypatch.setenv("FAKE_BAD_GRADIENT_AT", " ".join(map(str, steps)))
+
+
+def test_a_gradient_that_is_not_finite_leaves_the_network_as_it_was(tmp_path, settings, monkeypatch):
+    bad_gradients(monkeypatch, [3, 4])
+    train(settings(), tmp_path, quiet=True)
+    assert log(tmp_path)[-1]["skipped"] == 2
+    assert all(value.isfinite().all() for value in weights(tmp_path).values())
+
+
+@pytest.mark.usefixtures("scaled")
+def test_the_scaler_of_fp16_may_search_and_its_state_is_kept(tmp_path, settings, monkeypatch):
+    bad_gradients(monkeypatch, [3, 4, 5])
+    train(settings("train.max_skipped=1"), tmp_path, quiet=True)
+    assert last_state(tmp_path)["scaler"]["scale"] == 65536 / 2**3
+    assert log(tmp_path)[-1]["skipped"] == 0
+
+
+@pytest.mark.usefixtures("scaled")
+def test_gradients_that_are_finite_at_no_scale_end_the_run(tmp_path, settings, monkeypatch):
+    bad_gradients(monkeypatch, range(1, 40))
+    with pytest.raises(UserError, match=r"broke down by step 18: .*fp16 no scale .* train\.amp=bf16"):
+        train(settings("train.steps=40"), tmp_path, quiet=True)
+
+
 # ---------------------------------------------------------------- averaged weights
 
 
@@ -117,6 +150,15 @@ def test_a_batch_that_does_not_divide_is_refused(tmp_path, settings):
         UserError, match=r"train\.batch=2 does not divide .* train\.accumulate=3 .* multiple of 3"
     ):
         train(settings("train.accumulate=3"), tmp_path / "run", quiet=True)
+
+
+def test_a_compiled_task_has_the_names_of_a_plain_one(tmp_path, settings, monkeypatch, undisturbed):
+    asked = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: asked.append(type(self).__name__))
+    train(settings("train.compile=true"), tmp_path, quiet=True)
+    assert asked == ["FakeTask"]
+    assert last_state(tmp_path).keys() == last_state(undisturbed).keys()
+    assert equal(weights(tmp_path), weights(undisturbed))
 
 
 def test_two_kinds_of_weight_decay_at_once_are_refused(tmp_path):
