@@ -1,4 +1,4 @@
-"""What ends a command early: the user's mistake, and a scheduler that wants its machine back for a while; how counts are told."""
+"""What ends a command early: the user's mistake, and a scheduler that wants its machine back for a while; how errors and counts are told."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ class UserError(Exception):
 
 class TryAgain(KeyboardInterrupt):
     """Stopped by SIGUSR1 or SIGUSR2, all saved: the same command goes on from there. Exit status 75 (EX_TEMPFAIL)."""
+
+
+def first_line(error: BaseException) -> str:
+    """What a library says went wrong, without its error numbers and tracebacks; 200 letters at most."""
+    text = str(getattr(error, "strerror", None) or error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:

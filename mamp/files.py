@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -71,6 +72,20 @@ def make_folder(path: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise UserError(f"{path} cannot be written to ({error.strerror}); choose another folder") from None
+
+
+def sha256_of(file: Path) -> str:
+    """The file's SHA-256 as hexadecimal digits, read in pieces."""
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        while piece := opened.read(2**20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def is_dropping(name: str) -> bool:
+    """Whether a file or folder of this name is what file managers leave behind."""
+    return name.startswith("._") or name in ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
 class Locks:

@@ -14,7 +14,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from mamp.errors import UserError
+from mamp.errors import UserError, first_line
 from mamp.files import MB, write_json
 from mamp.progress import Progress, say
 
@@ -214,4 +214,4 @@ def _reason(error: Exception) -> str:
     inner = getattr(error, "reason", error)
     if isinstance(inner, TimeoutError):
         return "the server is silent"
-    return str(getattr(inner, "strerror", None) or inner or type(inner).__name__).splitlines()[0][:200]
+    return first_line(inner)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from mamp.data.lists import image_files
 from mamp.data.masks import read_mask
 from mamp.data.packed import find_packed
 from mamp.errors import UserError
+from mamp.files import is_dropping, sha256_of
 
 Level = Literal["fast", "normal", "deep"]
 MaskRule = Literal["none", "listed", "first or all", "some"]
@@ -43,7 +43,6 @@ KINDS = {
 _NAMED = 3  # frames that one line names
 _TAIL = 256  # bytes at a file's end among which its end mark is looked for
 _ENDS = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".png": b"IEND"}
-_DROPPINGS = (".DS_Store", "Thumbs.db", "desktop.ini")
 _TURNED = (5, 6, 7, 8)  # EXIF orientations that lie on their side
 _ORIENTATION = 0x0112
 
@@ -186,7 +185,7 @@ def _whole_size(path: Path, *, deep: bool) -> tuple[int, int]:
 
 
 def _droppings(folder: Path, found: Finding) -> None:
-    names = sorted(e.name for e in folder.iterdir() if e.name.startswith("._") or e.name in _DROPPINGS)
+    names = sorted(e.name for e in folder.iterdir() if is_dropping(e.name))
     if names:
         found.add("droppings", f"{folder}: {_some(names)}")
 
@@ -226,7 +225,7 @@ def _packed(job: Job, record: tuple[int, str], level: Level, found: Finding) -> 
         found.add(
             "packed", f"{job.frames} has {job.frames.stat().st_size:,} bytes, packed with {record[0]:,}"
         )
-    elif level == "deep" and hashlib.sha256(job.frames.read_bytes()).hexdigest() != record[1]:
+    elif level == "deep" and sha256_of(job.frames) != record[1]:
         found.add("packed", f"{job.frames} has another checksum than it was packed with")
     else:
         clip = find_packed(job.frames)

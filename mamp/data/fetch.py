@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import shutil
@@ -15,7 +14,7 @@ from mamp.data.datasets import open_dataset
 from mamp.data.download import download
 from mamp.data.unpack import BadArchive, unpack
 from mamp.errors import UserError, plural
-from mamp.files import Locks, make_folder
+from mamp.files import Locks, make_folder, sha256_of
 from mamp.progress import say
 
 _LARGEST = 8 * 2**30  # bytes; DAVIS-data.zip, the largest, has 1.9 GB
@@ -92,7 +91,7 @@ def fetch(
         return root
     with _working_folder(root) as work:
         packed, ours = _bring(url or archive.url, work, quiet=quiet)
-        digest = _digest(packed)
+        digest = sha256_of(packed)
         tell(f"{packed.name}: {packed.stat().st_size:,} bytes, sha256 {digest}")
         try:
             if sha256 is not None and digest != sha256.lower():
@@ -199,14 +198,6 @@ def _look_through(root: Path, archive: Archive, *, strict: bool, hint: str) -> N
             )
         if found != count:
             say(f"note: {split} has {plural(found, 'sequence')} here, {count} in the official archive")
-
-
-def _digest(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as opened:
-        while chunk := opened.read(2**20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _silent(line: str) -> None:

@@ -13,15 +13,13 @@ from mamp.data.lists import categories, is_holdout, read_meta, read_text
 from mamp.errors import UserError
 from mamp.files import make_folder, write_text
 
-SHARE = 0.05  # of the videos whose categories stay in training
-UNSEEN = 5  # categories held out whole
 _LARGEST_UNSEEN = (
     0.02  # part of all videos that a category held out whole may have: training must not lose more
 )
 _RULE = 1  # a change of the rule below changes this number, and with it every hash
 
 
-def write_holdout(root: Path, out: Path, *, share: float = SHARE, unseen: int = UNSEEN) -> dict[str, Any]:
+def write_holdout(root: Path, out: Path, *, share: float, unseen: int) -> dict[str, Any]:
     """Cut a hold-out from the train videos below `root` and write it to `out`; returns what was written.
 
     root: of YouTube-VOS, or its train folder. share: part of the videos of categories that stay in training, in

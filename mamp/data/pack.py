@@ -27,7 +27,7 @@ from mamp.data.frames import FrameSource, VideoFile
 from mamp.data.packed import FORMAT, INDEX, UNFINISHED, PackedReader, parse_clip, read_index
 from mamp.data.video import Undecodable
 from mamp.errors import UserError, plural
-from mamp.files import Locks, make_folder, remove_leftovers, whole, write_json, write_text
+from mamp.files import Locks, make_folder, remove_leftovers, sha256_of, whole, write_json, write_text
 from mamp.progress import Progress
 
 RATE_UNTOLD = 24.0  # what the file says where the source does not tell; the index says null
@@ -235,7 +235,7 @@ def _pack_clip(job: Job) -> tuple[str, dict[str, Any]]:
             "file": path.name,
             "fps": fps,
             "bytes": partial.stat().st_size,
-            "sha256": _sha256(partial),
+            "sha256": sha256_of(partial),
             "keyframes": knobs.keyframes,
             "source": _fingerprint(video, bad_frame),
             **_layout(partial),
@@ -345,7 +345,7 @@ def _is_finished(job: Job, record: Mapping[str, Any] | None) -> bool:
         or record["file"] != path.name
     ):
         return False
-    return path.is_file() and path.stat().st_size == record["bytes"] and _sha256(path) == record["sha256"]
+    return path.is_file() and path.stat().st_size == record["bytes"] and sha256_of(path) == record["sha256"]
 
 
 def _fingerprint(video: Video, bad_frame: str) -> str:
@@ -364,14 +364,6 @@ def _source_files(video: Video) -> Iterator[tuple[str, int]]:
         for entry in sorted(found, key=lambda entry: entry.name):
             if Path(entry.name).stem in wanted and entry.is_file():
                 yield entry.name, entry.stat().st_size
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 # ---------------------------------------------------------------- before and after

@@ -8,7 +8,8 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from mamp.errors import UserError, plural
+from mamp.errors import UserError, first_line, plural
+from mamp.files import is_dropping
 from mamp.progress import Progress
 
 MOST_FILES = 500_000
@@ -16,7 +17,6 @@ MOST_BYTES = 32 * 2**30  # of all files together
 MOST_GAIN = 30  # times the archive's size; photographs and PNGs hardly shrink
 _FREE_GAIN = 64 * 2**20  # what a small archive may unpack to, whatever its size
 _CHUNK = 2**20
-_DROPPINGS = ("__MACOSX", ".DS_Store", "Thumbs.db")
 
 
 class BadArchive(UserError):
@@ -48,8 +48,7 @@ def unpack(archive: Path, folder: Path, *, quiet: bool = False) -> None:
     except (UserError, MemoryError):
         raise
     except Exception as error:  # zipfile and zlib raise whatever they trip over in a damaged archive
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise BadArchive(f"{archive} is damaged ({reason}); fetch it again") from None
+        raise BadArchive(f"{archive} is damaged ({first_line(error)}); fetch it again") from None
 
 
 def _members(opened: zipfile.ZipFile, archive: Path) -> Iterator[tuple[zipfile.ZipInfo, PurePosixPath]]:
@@ -57,7 +56,7 @@ def _members(opened: zipfile.ZipFile, archive: Path) -> Iterator[tuple[zipfile.Z
     taken: set[str] = set()
     for info in opened.infolist():
         path = _safe(info, archive)
-        if info.is_dir() or any(part in _DROPPINGS or part.startswith("._") for part in path.parts):
+        if info.is_dir() or any(is_dropping(part) for part in path.parts):
             continue
         key = str(path).casefold()
         if key in taken:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from mamp.errors import UserError
+from mamp.errors import UserError, first_line
 
 OTHER_FILE = "give a video file or a folder of images"
 
@@ -57,7 +57,7 @@ def index_video(path: Path) -> VideoIndex:
             plain = container.format.name in _PLAIN_FORMATS
             fps = float(video.average_rate or video.guessed_rate or 0) or None
     except (av.FFmpegError, OSError, IndexError, ValueError) as error:
-        reason = "no video stream" if isinstance(error, IndexError) else _first_line(error)
+        reason = "no video stream" if isinstance(error, IndexError) else first_line(error)
         raise UserError(f"{path} cannot be read as a video ({reason}); {OTHER_FILE}") from None
     if not times:
         raise UserError(f"{path} holds no video frames; {OTHER_FILE}")
@@ -163,7 +163,7 @@ class DecordReader:
         try:
             self._video: Any = decord.VideoReader(file_url(path), num_threads=1)
         except self._errors as error:
-            raise Undecodable(_first_line(error)) from None
+            raise Undecodable(first_line(error)) from None
         if len(self._video) != index.count:
             raise Undecodable("decord counts its frames otherwise")
         _OPEN.add(self)
@@ -176,7 +176,7 @@ class DecordReader:
         try:
             return np.array(self._video[number].asnumpy())
         except self._errors as error:
-            raise Undecodable(_first_line(error)) from None
+            raise Undecodable(first_line(error)) from None
 
     def close(self) -> None:
         """Let go of the file."""
@@ -240,7 +240,7 @@ class PyavReader:
         try:
             self._container: Any = self._av.open(file_url(self._path))
         except (self._av.FFmpegError, OSError) as error:
-            raise Undecodable(_first_line(error)) from None
+            raise Undecodable(first_line(error)) from None
         self._container.streams.video[0].codec_context.thread_count = 1
         self._restart()
 
@@ -266,9 +266,3 @@ class PyavReader:
 
 
 _SOON = 24  # frames that are decoded and dropped rather than sought for
-
-
-def _first_line(error: Exception) -> str:
-    """What a library says went wrong, without its error numbers and tracebacks."""
-    text = (getattr(error, "strerror", None) or str(error)).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from mamp.errors import UserError
+from mamp.errors import UserError, first_line
 from mamp.files import make_folder, whole, write_json
 
 SCORES = (
@@ -59,9 +59,8 @@ def save(
             file.flush()
             os.fsync(file.fileno())
     except RuntimeError as error:  # so torch tells of a full disk
-        reason = str(error).splitlines()[0]
         raise UserError(
-            f"checkpoint {path} cannot be written ({reason}); make room and start the run again"
+            f"checkpoint {path} cannot be written ({first_line(error)}); make room and start the run again"
         ) from None
     _drop_old(folder, path, keep=keep, score=score, keep_best=keep_best)
     return path

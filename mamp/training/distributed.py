@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from mamp.errors import UserError
+from mamp.errors import UserError, first_line
 from mamp.ops.devices import pick_device
 
 Value = TypeVar("Value")
@@ -204,7 +204,7 @@ def _group(place: Place, device: torch.device, timeout: float) -> Iterator[None]
         )
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(
-            f"rank {place.rank} did not meet the other {place.count - 1} at {place.address}:{place.port} ({_first_line(error)}); "
+            f"rank {place.rank} did not meet the other {place.count - 1} at {place.address}:{place.port} ({first_line(error)}); "
             "start all of them, with torchrun or srun, and name a free port with MASTER_PORT"
         ) from None
     try:
@@ -213,7 +213,7 @@ def _group(place: Place, device: torch.device, timeout: float) -> Iterator[None]
         if not _is_of_ranks(error):
             raise
         raise UserError(
-            f"rank {place.rank} lost the others ({_first_line(error)}); what the lost one printed says why, "
+            f"rank {place.rank} lost the others ({first_line(error)}); what the lost one printed says why, "
             "and the same command goes on from the last checkpoint"
         ) from None
     else:
@@ -222,7 +222,3 @@ def _group(place: Place, device: torch.device, timeout: float) -> Iterator[None]
 
 def _is_of_ranks(error: RuntimeError) -> bool:
     return isinstance(error, dist.DistError) or "gloo" in str(error) or "NCCL" in str(error)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -15,11 +15,11 @@ import numpy as np
 from PIL import Image
 
 from mamp.config import Config
-from mamp.errors import UserError
+from mamp.errors import UserError, first_line
 from mamp.progress import say
 from mamp.training.board import Board
 from mamp.training.folder import RunFolder
-from mamp.training.wandb_run import first_line, open_run
+from mamp.training.wandb_run import open_run
 
 TIMEOUT = 60.0  # seconds that wandb may take to begin, and to send the rest at the end
 PICTURES = {"step": "preview"}  # what sinks call previews/step-NNNNNNNN.png

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mamp.config import Config
+from mamp.errors import first_line
 from mamp.files import write_text
 from mamp.progress import say
 
@@ -123,8 +124,3 @@ def _nobody_to_ask() -> Iterator[None]:
             yield
         finally:
             sys.stdin = before
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mamp import __version__, methods
 from mamp import config as configs
-from mamp.errors import UserError
+from mamp.errors import UserError, first_line
 from mamp.files import make_folder, whole
 from mamp.ops.folding import fold_batch_norms
 from mamp.ops.reading import read_pickle, state_dict_in
@@ -113,9 +113,8 @@ def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:
     try:
         ours, config = methods.get(method).from_published(state)
     except (ValueError, IndexError, ArithmeticError) as error:  # shapes that no network has
-        reason = str(error).splitlines()[0]
         raise UserError(
-            f"{source} has entries of shapes that no {method} network has ({reason}); give a published checkpoint of {method}"
+            f"{source} has entries of shapes that no {method} network has ({first_line(error)}); give a published checkpoint of {method}"
         ) from None
     provenance = {
         "converted_from": source.name,

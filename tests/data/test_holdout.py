@@ -144,11 +144,11 @@ def test_what_is_no_hold_out_is_refused(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a list of `mamp data holdout`"):
         read_holdout(tmp_path / "a.json")
     with pytest.raises(UserError, match="has no train/meta.json"):
-        write_holdout(tmp_path, tmp_path / "b.json")
+        write_holdout(tmp_path, tmp_path / "b.json", share=0.1, unseen=1)
     with pytest.raises(UserError, match="is to be a .json file"):
-        write_holdout(tree, tmp_path / "b.txt")
+        write_holdout(tree, tmp_path / "b.txt", share=0.1, unseen=1)
     with pytest.raises(UserError, match="--share 0.9"):
-        write_holdout(tree, tmp_path / "b.json", share=0.9)
+        write_holdout(tree, tmp_path / "b.json", share=0.9, unseen=1)
 
 
 # ---------------------------------------------------------------- training leaves it out

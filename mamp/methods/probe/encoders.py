@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mamp.config import ProbeConfig, ProbeNetwork
-from mamp.errors import UserError
+from mamp.errors import UserError, first_line
 from mamp.methods.probe.positions import fit_positions
 from mamp.ops.reading import STATE_NAMES, read_tensors
 
@@ -59,7 +59,7 @@ class Encoder(nn.Module):
             pass
         except (AssertionError, RuntimeError, ValueError) as error:
             raise UserError(
-                f"the encoder cannot read {images.shape[-1]}x{images.shape[-2]} pixels ({_first_line(error)}); "
+                f"the encoder cannot read {images.shape[-1]}x{images.shape[-2]} pixels ({first_line(error)}); "
                 "set method.input.rule=fixed and method.input.size to what it was made for"
             ) from None
         finally:
@@ -138,7 +138,7 @@ def _torchvision(name: str, weights: str | None) -> nn.Module:
         network = models.get_model(name, weights=weights)
     except (OSError, RuntimeError) as error:
         raise UserError(
-            f"the weights of torchvision:{name} cannot be downloaded ({_first_line(error)}); give a file with method.network.weights=FILE, or --baseline untrained"
+            f"the weights of torchvision:{name} cannot be downloaded ({first_line(error)}); give a file with method.network.weights=FILE, or --baseline untrained"
         ) from None
     except (KeyError, ValueError):
         known = ", ".join(w.name for w in models.get_model_weights(name))
@@ -172,7 +172,7 @@ def _timm(name: str, pretrained: bool) -> nn.Module:
             return timm.create_model(name, pretrained=pretrained, num_classes=0)
     except Exception as error:  # the hub's client raises what it likes
         raise UserError(
-            f"timm:{name} cannot be made ({_first_line(error)}); give weights with method.network.weights=FILE, or --baseline untrained"
+            f"timm:{name} cannot be made ({first_line(error)}); give weights with method.network.weights=FILE, or --baseline untrained"
         ) from None
 
 
@@ -375,7 +375,3 @@ def _skew(grid: Sequence[int], size: Sequence[int]) -> float:
     """How far a grid's cells are from square."""
     cell = [side / max(cells, 1) for side, cells in zip(size, grid, strict=True)]
     return max(cell) / max(min(cell), 1e-9)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
