@@ -105,6 +105,11 @@ def test_a_place_that_cannot_be_is_refused(environment):
         find_place(environment)
 
 
+def test_batch_norms_over_ranks_are_refused_without_a_gpu():
+    with pytest.raises(UserError, match="train.sync_batch_norm=true needs CUDA GPUs; set it to false"):
+        Ranks(Place(0, 2), torch.device("cpu")).wrap(torch.nn.BatchNorm2d(3), sync_batch_norm=True)
+
+
 def test_a_batch_that_does_not_divide_among_ranks_is_refused():
     ranks = Ranks(Place(0, 3), torch.device("cpu"))
     assert ranks.share(12, 2) == 4
