@@ -75,13 +75,17 @@ def fit_labels(
     """
     if fit == "letterbox":
         return _letterboxed(upright(labels), size)
-    image, box = Image.fromarray(labels), None
-    if place is not None:
-        height, width = labels.shape
-        side = min(height, width)
-        left, top = round(place[0] * (width - side)), round(place[1] * (height - side))
-        box = (left, top, left + side, top + side)
+    image = Image.fromarray(labels)
+    box = None if place is None else square_at(place, labels.shape)
     return np.asarray(image.resize((size[1], size[0]), Image.Resampling.NEAREST, box=box))
+
+
+def square_at(place: Sequence[float], size: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of the square of the short side of (H, W): (x, y) in [0, 1] from left to right and from top to bottom."""
+    height, width = size
+    side = min(height, width)
+    left, top = round(place[0] * (width - side)), round(place[1] * (height - side))
+    return left, top, left + side, top + side
 
 
 def upright(pixels: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from mamp.config import DataConfig
 from mamp.data.clips import Clip, ClipPlan
 from mamp.data.datasets import Sequence as Video
 from mamp.data.frames import FrameSource
-from mamp.data.labels import fit_labels, upright, with_object
+from mamp.data.labels import fit_labels, square_at, upright, with_object
 from mamp.data.limits import Board, time_limit, watched
 from mamp.errors import UserError
 from mamp.ops.sizes import letterbox, resize
@@ -249,9 +249,7 @@ def fit_square(frame: np.ndarray, size: int, *, place: Sequence[float] | None) -
     if place is None:
         stretched = resize(torch.tensor(frame).permute(2, 0, 1).float(), (size, size))
         return stretched.round().to(torch.uint8).permute(1, 2, 0).numpy()
-    side = min(height, width)
-    left, top = round(place[0] * (width - side)), round(place[1] * (height - side))
-    box = (left, top, left + side, top + side)
+    box = square_at(place, (height, width))
     return np.asarray(Image.fromarray(frame).resize((size, size), Image.Resampling.BILINEAR, box=box))
 
 

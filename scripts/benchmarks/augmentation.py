@@ -59,7 +59,9 @@ def main() -> None:
     eager = timed(jobs(clips, size, device, wrap=lambda f: f), runs=runs, device=device)
     compiled = {}
     if not args.eager:
-        torch._dynamo.config.cache_size_limit = 4 * len(eager)  # each job is another trace of the same functions
+        torch._dynamo.config.cache_size_limit = 4 * len(
+            eager
+        )  # each job is another trace of the same functions
         wrapped = jobs(clips, size, device, wrap=lambda f: torch.compile(f, dynamic=False))
         compiled = timed(wrapped, runs=runs, device=device)
     print(f"{'ms a clip':24}{'eager':>10}{'compiled':>10}")
