@@ -62,7 +62,7 @@ def _check(args: argparse.Namespace) -> None:
     print(report.text(args.most))
     if report.count:
         raise UserError(
-            f"{args.root}: {plural(report.count, 'thing')} broken, as listed; mend them, or fetch the data again"
+            f"{args.root}: {plural(report.count, 'thing')} broken, as listed; mend them, or fetch or pack the data again"
         )
 
 

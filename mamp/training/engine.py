@@ -233,7 +233,7 @@ def _tell_census(census: Census, plan: ClipPlan, config: Config, tell: Callable[
             f"warning: {count} in {config.data.leave_out} but of no video of data.root ({census.unknown[0]} first)"
         )
     tell(
-        f"training video: {len(census.counts)} videos, {census.frames} frames, list {census.digest}; "
+        f"training video: {plural(len(census.counts), 'video')}, {census.frames} frames, list {census.digest}; "
         f"the first epoch has {clips} clips of {frames} frames, {clips // plan.batch} steps"
     )
     unknown = sum(rate is None for rate in census.rates)
