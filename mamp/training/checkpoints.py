@@ -18,6 +18,7 @@ import torch
 
 from mamp.errors import UserError, first_line
 from mamp.files import make_folder, whole, write_json
+from mamp.weights import CHECKPOINTS
 
 SCORES = (
     "scores.json"  # file name -> validation score of the checkpoints that have one; the greater the better
@@ -52,7 +53,7 @@ def save(
     Raises UserError where it cannot be written.
     """
     make_folder(folder)
-    path = folder / f"step-{step:08d}.pt"
+    path = folder / CHECKPOINTS.replace("*", f"{step:08d}")
     try:
         with whole(path) as part, part.open("wb") as file:
             torch.save(state, file)
@@ -94,7 +95,7 @@ def scores(folder: Path) -> dict[str, float]:
 
 def listed(folder: Path) -> list[Path]:
     """The checkpoints in `folder`, oldest first."""
-    return sorted(folder.glob("step-*.pt"))
+    return sorted(folder.glob(CHECKPOINTS))
 
 
 def load_last(folder: Path) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from mamp.files import make_folder, whole
 from mamp.ops.folding import fold_batch_norms
 from mamp.ops.reading import read_pickle, state_dict_in
 
+CHECKPOINTS = "step-*.pt"  # in the checkpoints/ of a run
 SHIPPED = Path(__file__).parent
 # of a method's config, what is no property of weights: how they propagate is chosen where they are used
 CHOSEN_LATER = ("preset", "propagation", "motion", "training")
@@ -208,7 +209,7 @@ def _find(source: Path | str) -> Path:
     if str(source) in names():
         return SHIPPED / f"{source}.safetensors"
     known = f", or one of {', '.join(names())}" if names() else ""
-    if saved := sorted(path.glob("checkpoints/step-*.pt")):
+    if saved := sorted((path / "checkpoints").glob(CHECKPOINTS)):
         raise UserError(
             f"run {source} is not finished, so it has no weights.safetensors; name its {saved[-1]}"
         )
