@@ -9,8 +9,8 @@ from torch import nn
 
 from mamp import weights
 from mamp.config import Config
-from mamp.data.census import Census
-from mamp.errors import UserError
+from mamp.core.errors import UserError
+from mamp.loading.census import Census
 from mamp.segmentation.model import checksum
 
 

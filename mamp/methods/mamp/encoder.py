@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from mamp.methods.mamp.config import MampConfig
+
 STRIDE = 4  # pixels to a feature cell
 
 
@@ -63,3 +65,8 @@ def published_name(name: str) -> str:
     if name.startswith("stem."):
         return "feature_extraction.conv1." + name.removeprefix("stem.")
     return "feature_extraction." + name
+
+
+def build_model(method: MampConfig) -> Encoder:
+    """Return the encoder that `method` describes, with fresh weights."""
+    return Encoder(width=method.encoder.width, features=method.encoder.features)

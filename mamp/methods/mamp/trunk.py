@@ -6,15 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mamp.config import MampConfig
+from mamp.methods.mamp.config import MampConfig
+from mamp.methods.trunk import MethodTrunk
 from mamp.ops.colour import CHROMA, drop_channel, rgb_to_lab
 
 
-class MampTrunk(nn.Module):
+class MampTrunk(MethodTrunk):
     """RGB (1, 3, H, W) in [0, 1] -> features (1, C, h, w) at stride 4, of the views that `method.propagation.views` names."""
 
-    normalises = True  # images come in [0, 1]
-    patch = 1
+    normalises = True
 
     def __init__(self, network: nn.Module, method: MampConfig) -> None:
         super().__init__()

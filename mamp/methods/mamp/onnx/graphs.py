@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from torch import nn
 
-from mamp.config import MampConfig
+from mamp.methods.mamp.config import MampConfig
 from mamp.methods.mamp.encoder import STRIDE, Block, Encoder
 from mamp.methods.mamp.onnx import parts
 from mamp.methods.mamp.onnx.graph import Graph, Value

@@ -1,4 +1,4 @@
-"""The memory read as ONNX operators: what `topk_readout` of `mamp/ops/correlation.py` does, a tile at a time."""
+"""The memory read as ONNX operators: what `topk_readout` of `mamp/propagation/correlation.py` does, a tile at a time."""
 
 from __future__ import annotations
 
