@@ -19,12 +19,13 @@ def machine() -> dict[str, Any]:
     """What floating-point sums depend on: the same machine gives the same bits."""
     import torch
 
-    processor = platform.processor()
+    processor = [platform.processor()]
     if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        processor = next(
-            (x.partition(":")[2].strip() for x in lines if x.startswith("model name")), processor
+        names = ("model name", "cpu family", "model", "stepping", "cache size")
+        pairs = (
+            line.partition(":") for line in Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
         )
+        processor = [value.strip() for name, _, value in pairs if name.strip() in names]
     return {
         "torch": torch.__version__,
         "processor": processor,
