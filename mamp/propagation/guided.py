@@ -8,9 +8,11 @@ from torch import Tensor
 
 
 def guided_filter(image: Tensor, maps: Tensor, *, radius: int, eps: float) -> Tensor:
-    """Maps (N, H, W) -> (N, H, W), each near any pixel an affine function of the image's colour there (eq. 19 to 21).
+    """Maps (N, H, W) -> (N, H, W), each near any pixel an affine function of the image's colour there (eq. 19
+    to 21).
 
-    image: float (3, H, W) in [0, 1]. radius: half side of the square windows, in pixels, cut at the frame's borders.
+    image: float (3, H, W) in [0, 1]. radius: half side of the square windows, in pixels, cut at the frame's
+    borders.
     eps: added to the colour's variance; edges whose squared contrast is well below it are smoothed over.
     Sums over N are kept; values may leave the range of the input by a little.
     """

@@ -52,7 +52,8 @@ def begin_with(model: nn.Module, config: Config) -> dict[str, Any] | None:
     kept = found.method.get("name")
     if kept != config.method.name:
         raise UserError(
-            f"train.init={config.train.init} holds weights of method {kept}, not {config.method.name}; give others"
+            f"train.init={config.train.init} holds weights of method {kept}, not {config.method.name}; give"
+            " others"
         )
     weights.fill(model, found, remedy="set train.init to weights that fit, or method.encoder as they have it")
     return {

@@ -1,13 +1,15 @@
-"""How long a propagation step takes: against one pass of the encoder, and against the published way of working.
+"""How long a propagation step takes: against one pass of the encoder, and against the published way of
+working.
 
     python scripts/benchmarks/propagation.py [--quick] [--runs N] [--device D] [--amp A] [--json FILE]
 
-Random weights of full width; a rendered clip at 240 px, enlarged for 360 and 480. The step is that of the preset
-`published` with five memory frames (radius 12, top 36), frame in, probabilities out; beside it other numbers of
-objects, every motion source, and the preset `tuned`. Steps run in the precision that `mamp evaluate` takes by itself
-on the device (`--amp auto`), and once more in float32 where that is another one; the plain encoder runs in float32. The published way encodes all memories anew for every frame, correlates by one
-shift at a time and unfolds the masks of seven classes. Figures are medians of the runs, which take turns, so that a
-busy machine is fair to all. RAFT's weights are random: its time is right, its flow is not.
+Random weights of full width; a rendered clip at 240 px, enlarged for 360 and 480. The step is that of the
+preset `published` with five memory frames (radius 12, top 36), frame in, probabilities out; beside it other
+numbers of objects, every motion source, and the preset `tuned`. Steps run in the precision that `mamp
+evaluate` takes by itself on the device (`--amp auto`), and once more in float32 where that is another one;
+the plain encoder runs in float32. The published way encodes all memories anew for every frame, correlates by
+one shift at a time and unfolds the masks of seven classes. Figures are medians of the runs, which take turns,
+so that a busy machine is fair to all. RAFT's weights are random: its time is right, its flow is not.
 """
 
 from __future__ import annotations
@@ -244,7 +246,9 @@ def with_motion(
 
 
 def published_way(network: torch.nn.Module, frames: list[torch.Tensor]) -> Callable[[], object]:
-    """One step with five memories as the published program does it, in plain PyTorch for its compiled sampler."""
+    """One step with five memories as the published program does it, in plain PyTorch for its compiled
+    sampler.
+    """
     labs = torch.stack([pad_to_multiple(rgb_to_lab(frame, "exact"), 4) for frame in frames[: MEMORIES + 1]])
     labels = torch.zeros(MEMORIES, *labs.shape[-2:], dtype=torch.long, device=labs.device)
     labels[:, ::3] = 1
@@ -288,7 +292,8 @@ def memory(*, quick: bool) -> Figures:
     command = [sys.executable, __file__, "--peak", *map(str, counts), *(["--quick"] if quick else [])]
     first, last = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     print(
-        f"peak memory at 96 px: {first / MB:.1f} MB after {counts[0]} frames, {last / MB:.1f} MB after {counts[1]}"
+        f"peak memory at 96 px: {first / MB:.1f} MB after {counts[0]} frames, {last / MB:.1f} MB after"
+        f" {counts[1]}"
     )
     return {
         f"peak_{counts[1]}_over_{counts[0]}": last / first,

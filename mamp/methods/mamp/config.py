@@ -19,7 +19,10 @@ class MampEncoder(Section):
     features: int = Field(64, ge=1, le=1024, description="channels C of a feature cell")
     lab: Literal["exact", "opencv"] = Field(
         "exact",
-        description="RGB to Lab by the exact formula, or by OpenCV's table, which the published weights saw (extra opencv)",
+        description=(
+            "RGB to Lab by the exact formula, or by OpenCV's table, which the published weights saw (extra"
+            " opencv)"
+        ),
     )
     similarity: Literal["cosine", "dot"] = Field(
         "cosine", description="how two features are compared; the published one is dot"
@@ -27,7 +30,10 @@ class MampEncoder(Section):
     temperature: float | None = Field(
         None,
         gt=0,
-        description="what similarities are divided by before the softmax; null: 0.07 for cosine, sqrt(features) for dot",
+        description=(
+            "what similarities are divided by before the softmax; null: 0.07 for cosine, sqrt(features)"
+            " for dot"
+        ),
     )
 
     def resolved_temperature(self) -> float:
@@ -51,7 +57,10 @@ class MampPropagation(Section):
     )
     memory: Literal["recent", "davis", "youtube", "budget"] = Field(
         "recent",
-        description="which frames are read: first, given and last ones; the published rules for DAVIS or YouTube-VOS; or first, last and older ones thinned within budget_mb",
+        description=(
+            "which frames are read: first, given and last ones; the published rules for DAVIS or YouTube-VOS;"
+            " or first, last and older ones thinned within budget_mb"
+        ),
     )
     memory_length: int = Field(
         7,
@@ -62,7 +71,10 @@ class MampPropagation(Section):
     budget_mb: float = Field(
         64,
         gt=0,
-        description="budget: most that features and labels of memory frames take together, in millions of bytes; time grows with it",
+        description=(
+            "budget: most that features and labels of memory frames take together, in millions of bytes; time"
+            " grows with it"
+        ),
     )
     outside: Literal["zero", "masked"] = Field(
         "masked",
@@ -70,17 +82,26 @@ class MampPropagation(Section):
     )
     views: Literal["hidden", "full"] = Field(
         "hidden",
-        description="what the network sees of a frame: as in training, once with each chroma channel hidden, features joined; or once in full, as published",
+        description=(
+            "what the network sees of a frame: as in training, once with each chroma channel hidden, features"
+            " joined; or once in full, as published"
+        ),
     )
     upsample: Literal["centred", "published"] = Field(
         "centred",
-        description="scores go back to the pixels their cells were centred on; published: by half-pixel centres, 1.5 pixels to the right and below",
+        description=(
+            "scores go back to the pixels their cells were centred on; published: by half-pixel centres, 1.5"
+            " pixels to the right and below"
+        ),
     )
     edge_radius: float = Field(
         3,
         ge=0,
         le=16,
-        description="masks are fitted to the edges of the frame by a guided filter with windows of this half side, in cells; 0: not fitted",
+        description=(
+            "masks are fitted to the edges of the frame by a guided filter with windows of this half side, in"
+            " cells; 0: not fitted"
+        ),
     )
     edge_eps: float = Field(
         1e-4,
@@ -90,7 +111,9 @@ class MampPropagation(Section):
     )
     backfill: bool = Field(
         True,
-        description="an object given late is also found in the memory frames before, where it passed for background",
+        description=(
+            "an object given late is also found in the memory frames before, where it passed for background"
+        ),
     )
     temperature: float | None = Field(
         None, gt=0, description="divisor of similarities here; null: the encoder's own"
@@ -108,7 +131,10 @@ class MampPropagation(Section):
         360,
         ge=16,
         le=4320,
-        description="frames are resized to this short side, in pixels, before the encoder; masks keep the video's size; null: not resized",
+        description=(
+            "frames are resized to this short side, in pixels, before the encoder; masks keep the video's"
+            " size; null: not resized"
+        ),
     )
     enlarge: float = Field(
         1.5, ge=1, le=4, description="short_side: frames are enlarged by this factor at most; 1: only shrunk"
@@ -130,7 +156,10 @@ class MampTraining(Section):
     radius: int = Field(6, ge=1, le=64, description="half side of the window, in cells")
     batch_norm: Literal["frame", "clip"] = Field(
         "frame",
-        description="what a batch norm averages over: each frame slot of the clips by itself, as published, or all frames of all clips",
+        description=(
+            "what a batch norm averages over: each frame slot of the clips by itself, as published, or all"
+            " frames of all clips"
+        ),
     )
 
 
@@ -155,12 +184,23 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "published": {
         "": {
             "propagation": {
-                "labels": "hard", "top_k": 36, "radius": 12, "memory": "davis", "memory_length": 5,
-                "outside": "zero", "backfill": False, "upsample": "published", "edge_radius": 0, "views": "full", "pad": 4, "subsample": 1, "short_side": None,
+                "labels": "hard",
+                "top_k": 36,
+                "radius": 12,
+                "memory": "davis",
+                "memory_length": 5,
+                "outside": "zero",
+                "backfill": False,
+                "upsample": "published",
+                "edge_radius": 0,
+                "views": "full",
+                "pad": 4,
+                "subsample": 1,
+                "short_side": None,
             },
             "motion": {"source": "none"},
         },
         "youtubevos": YOUTUBE,
         "folder": YOUTUBE,  # the published demo of one's own video
     },
-}  # fmt: skip
+}

@@ -1,4 +1,6 @@
-"""What is learnt: the colour of one frame, rebuilt from others through the similarity of features (MAMP, A5)."""
+"""What is learnt: the colour of one frame, rebuilt from others through the similarity of features (MAMP,
+A5).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from mamp.propagation.correlation import window_attention
 
 @dataclass(frozen=True)
 class Prepared:
-    """frames: normalised Lab (B, r+1, 3, H, W), the query last; dropped: the channel (1 or 2) hidden from the network."""
+    """frames: normalised Lab (B, r+1, 3, H, W), the query last; dropped: the channel (1 or 2) hidden from the
+    network.
+    """
 
     frames: Tensor
     dropped: int
@@ -75,7 +79,9 @@ class MampTask(TrainingTask):
 
     @torch.no_grad()
     def preview(self, prepared: Prepared) -> Tensor:
-        """First clip: the query, its grey input, and the query recoloured by the reconstruction; uint8 (3, H, 3W)."""
+        """First clip: the query, its grey input, and the query recoloured by the reconstruction; uint8 (3, H,
+        3W).
+        """
         from kornia.color import lab_to_rgb
 
         query = prepared.frames[:1, -1]

@@ -12,7 +12,9 @@ from mamp.ops.colour import CHROMA, drop_channel, rgb_to_lab
 
 
 class MampTrunk(MethodTrunk):
-    """RGB (1, 3, H, W) in [0, 1] -> features (1, C, h, w) at stride 4, of the views that `method.propagation.views` names."""
+    """RGB (1, 3, H, W) in [0, 1] -> features (1, C, h, w) at stride 4, of the views that
+    `method.propagation.views` names.
+    """
 
     normalises = True
 
@@ -27,7 +29,9 @@ class MampTrunk(MethodTrunk):
 
 
 def encode_views(network: nn.Module, lab: Tensor, method: MampConfig) -> Tensor:
-    """Features (C, h, w) of normalised Lab (3, H, W), of all views joined; of unit length when compared by cosine."""
+    """Features (C, h, w) of normalised Lab (3, H, W), of all views joined; of unit length when compared by
+    cosine.
+    """
     hidden = method.propagation.views == "hidden"
     views = torch.stack([drop_channel(lab, channel) for channel in CHROMA] if hidden else [lab])
     features = network(views.contiguous(memory_format=torch.channels_last)).float()  # (views, C, h, w)

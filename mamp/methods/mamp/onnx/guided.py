@@ -7,7 +7,9 @@ from mamp.methods.mamp.onnx.parts import grown, planes, sides
 
 
 def guided_filter(g: Graph, image: Value, maps: Value, *, radius: Value, eps: float) -> Value:
-    """Maps (N, H, W) -> (N, H, W), as `mamp.propagation.guided.guided_filter`; `radius` is an int64 scalar, in pixels."""
+    """Maps (N, H, W) -> (N, H, W), as `mamp.propagation.guided.guided_filter`; `radius` is an int64 scalar,
+    in pixels.
+    """
     image = image - g("ReduceMean", image, [1, 2])
     window = Window(g, sides(g, image), radius)
     mean = window.mean(g, image)  # (3, H, W)
