@@ -168,16 +168,6 @@ def test_an_object_of_one_pixel_is_remembered_wherever_it_lies(corner):
     torch.testing.assert_close(remembered.sum(0), torch.ones(12, 20))
 
 
-def test_memory_does_not_grow():
-    propagator = MampPropagator(Colours(), method())
-    propagator.start(*scene(0))
-    sizes = []
-    for _ in range(30):
-        propagator.step(scene(1)[0])
-        sizes.append(propagator.memory_bytes)
-    assert max(sizes) == sizes[-1] == sizes[10]
-
-
 def test_each_frame_is_encoded_once():
     calls = []
     model = Colours()
