@@ -72,7 +72,7 @@ class Record:
 
     def made(self) -> dict[str, Any]:
         """Everything but the times."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "timing"}
+        return {name: value for name, value in vars(self).items() if name != "timing"}
 
 
 def record_file(out: Path, name: str) -> Path:
@@ -144,7 +144,7 @@ def write_run(
     together = sum((record.timing for record in records.values()), Timing())
     made = records.values()
     peaks = {
-        key: max((peak for record in made if (peak := getattr(record, key)) is not None), default=None)
+        key: max((peak for record in made if (peak := vars(record)[key]) is not None), default=None)
         for key in ("peak_memory_mb", "peak_device_memory_mb")
     }
     write_json(

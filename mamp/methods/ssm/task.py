@@ -4,7 +4,7 @@ before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -122,7 +122,7 @@ class SsmTask(SupervisedTask):
         """First clip: the reference with its mask, the frame with what was before, the true mask and the one
         found; uint8.
         """
-        first = Prepared(*(getattr(prepared, part.name)[:1] for part in fields(Prepared)))
+        first = Prepared(*(part[:1] for part in vars(prepared).values()))
         found = self.segment(first)[0].softmax(1)[0, 1]
         truth = (first.target[0] == 1).float()
         pairs = (
