@@ -167,8 +167,9 @@ def test_objects_given_one_after_the_other_are_as_those_given_at_once(name):
 
 
 @every_method
-def test_an_object_removed_at_once_is_as_one_that_was_never_given(name):
-    without, removed = begun(name, LATER), begun(name, masks((4, 4), (20, 30)))
+@pytest.mark.parametrize("shown", [True, False])
+def test_an_object_removed_at_once_is_as_one_that_was_never_given(name, shown):
+    without, removed = begun(name, LATER), begun(name, torch.cat((shown * masks((4, 4)), LATER)))
     removed.remove([0])
     assert_same(carried(removed), carried(without))
 
