@@ -3,7 +3,7 @@
     python scripts/benchmarks/augmentation.py [--quick] [--eager] [--runs N] [--device D] [--json FILE]
 
 Random frames, the batch that a step of training has: 4 clips of 2 frames, 320 px cropped to 256. A step is
-`transform` with one knob on; what `nothing` takes (bytes to floats) is in each. `Lab` is the colour
+`augment` with one knob on; what `nothing` takes (bytes to floats) is in each. `Lab` is the colour
 conversion alone. Figures are medians of the runs, which take turns, so that a busy machine is fair to all;
 compiling itself is not counted.
 """
@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mamp.config import Augment  # noqa: E402
 from mamp.core.devices import pick_device  # noqa: E402
-from mamp.loading.augmentation.unlabelled import COLUMNS, transform  # noqa: E402
+from mamp.loading.augmentation.unlabelled import DRAWS, augment  # noqa: E402
 from mamp.ops.colour import rgb_to_lab  # noqa: E402
 
 KNOBS: dict[str, dict[str, Any]] = {
@@ -79,14 +79,14 @@ def jobs(clips: int, size: int, device: torch.device, *, wrap: Callable[[Any], A
     torch.manual_seed(0)
     same = torch.randint(0, 256, (clips, 2, 3, size, size), dtype=torch.uint8).to(device)
     larger = torch.randint(0, 256, (clips, 2, 3, size * 5 // 4, size * 5 // 4), dtype=torch.uint8).to(device)
-    draw = torch.rand(clips, COLUMNS).to(device)
+    draw = torch.rand(clips, DRAWS).to(device)
     rgb = same.float() / 255
-    plain = partial(transform, size=size)
+    plain = partial(augment, size=size)
     steps = {
-        name: partial(wrap(partial(plain, knobs=Augment(**knobs))), same, draw)
+        name: partial(wrap(partial(plain, knobs=Augment(**knobs))), same, draw=draw)
         for name, knobs in KNOBS.items()
     }
-    steps["crop"] = partial(wrap(partial(plain, knobs=Augment(**CROP))), larger, draw)
+    steps["crop"] = partial(wrap(partial(plain, knobs=Augment(**CROP))), larger, draw=draw)
     steps["Lab"] = partial(wrap(rgb_to_lab), rgb)
     for name, knobs in (
         ("published recipe", {}),
@@ -100,7 +100,7 @@ def jobs(clips: int, size: int, device: torch.device, *, wrap: Callable[[Any], A
 
 def whole(frames: torch.Tensor, draw: torch.Tensor, *, knobs: Augment, size: int) -> torch.Tensor:
     """What the device does to a batch before the network."""
-    return rgb_to_lab(transform(frames, draw, knobs, size=size))
+    return rgb_to_lab(augment(frames, knobs, size=size, draw=draw))
 
 
 def timed(steps: dict[str, Job], *, runs: int, device: torch.device) -> dict[str, float]:
