@@ -10,24 +10,19 @@ compiling itself is not counted.
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
+from common import options, write
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from mamp.config import Augment  # noqa: E402
-from mamp.core.devices import pick_device  # noqa: E402
-from mamp.loading.augmentation.unlabelled import DRAWS, augment  # noqa: E402
-from mamp.ops.colour import rgb_to_lab  # noqa: E402
+from mamp.config import Augment
+from mamp.core.devices import pick_device
+from mamp.loading.augmentation.unlabelled import DRAWS, augment
+from mamp.ops.colour import rgb_to_lab
 
 KNOBS: dict[str, dict[str, Any]] = {
     "nothing": {},
@@ -43,14 +38,11 @@ Job = Callable[[], object]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--quick", action="store_true", help="tiny frames: only to see that it runs")
     parser.add_argument("--eager", action="store_true", help="do not compile")
     parser.add_argument("--runs", type=int, default=9, help="runs of each that the medians are of")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps")
-    parser.add_argument("--json", type=Path, help="where the figures go")
     args = parser.parse_args()
     device = pick_device(args.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
@@ -69,9 +61,8 @@ def main() -> None:
     for step, seconds in eager.items():
         other = f"{1000 * compiled[step] / clips:10.2f}" if step in compiled else f"{'-':>10}"
         print(f"{step:24}{1000 * seconds / clips:10.2f}{other}")
-    if args.json:
-        figures = {"device": name, "clips": clips, "size": size, "eager": eager, "compiled": compiled}
-        args.json.write_text(json.dumps(figures, indent=2) + "\n")
+    figures = {"device": name, "clips": clips, "size": size, "eager": eager, "compiled": compiled}
+    write(figures, args.json)
 
 
 def jobs(clips: int, size: int, device: torch.device, *, wrap: Callable[[Any], Any]) -> dict[str, Job]:

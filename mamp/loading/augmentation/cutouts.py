@@ -88,6 +88,6 @@ def blob(mask: Tensor, draws: Tensor) -> Tensor:
 
 
 def blob_draws(uniform: Tensor) -> Tensor:
-    """(4,) uniform in [0, 1) -> what `blob` wants, in the published ranges."""
+    """(4,) uniform in [0, 1) -> what `blob` takes, in the published ranges."""
     least = 1 / STRETCH
     return torch.cat((SHIFT * (2 * uniform[:2] - 1), least + (STRETCH - least) * uniform[2:]))
