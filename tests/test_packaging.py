@@ -58,7 +58,7 @@ def test_whatever_the_package_imports_is_asked_for(repository: Path, metadata: c
 def test_every_requirement_has_a_lower_and_an_upper_bound(metadata: configparser.ConfigParser):
     for block in (metadata["options"]["install_requires"], *metadata["options.extras_require"].values()):
         for line in block.strip().splitlines():
-            assert re.match(r"[\w-]+>=[\d.]+,<\d+(;|$)", line), line
+            assert re.match(r"[\w-]+>=[\d.]+,<[\d.]+(;|$)", line), line
 
 
 def test_the_version_is_read_without_importing_anything_heavy(repository: Path):

@@ -13,8 +13,6 @@ from mamp.methods.mamp.encoder import Encoder
 from mamp.methods.probe.build import on_trunk
 from mamp.methods.ssm import METHOD as ssm
 from mamp.methods.ssm import propagator as ssm_propagator
-from mamp.methods.ssm.augment import blob, turn
-from mamp.methods.ssm.crops import crop, find_box, paste
 from mamp.methods.ssm.initial import initialise
 from mamp.methods.ssm.matching import pick, similarities, structure_maps
 from mamp.methods.ssm.network import Context, ResidualBlock, Ssm
@@ -22,6 +20,7 @@ from mamp.methods.ssm.propagator import merge
 from mamp.methods.ssm.task import SsmTask, choose_object, cross_entropy
 from mamp.methods.task import Batch
 from mamp.ops.colour import imagenet
+from mamp.ops.crops import paste
 
 NETWORK = "backbone: resnet18, width: 0.125, top_k: 8, decoder: 8, context: centred"
 SIZE = "method.propagation.input_size=[64, 80]"
@@ -35,35 +34,6 @@ def propagator(*overrides):
     torch.manual_seed(0)
     method = settings(*(f"method.propagation.{o}" for o in overrides)).method
     return ssm.build_propagator(ssm.build_model(method).eval(), method)
-
-
-# ---------------------------------------------------------------- crops
-
-
-def test_a_box_grows_by_its_margins_and_loses_fractions_toward_zero():
-    mask = torch.zeros(20, 30, dtype=torch.bool)
-    mask[1:8, 2:11] = True  # 9 wide, 7 high
-    assert find_box(mask, [0.5] * 4) == (-2, -2, 15, 11)  # -2.5, -2.5, 15.5, 11.5
-    assert find_box(mask, [0, 1, 0, 0]) == (2, 1, 20, 8)
-
-
-@pytest.mark.parametrize("filled", [(0, 0), (2, 9)])
-def test_without_a_mask_or_with_a_tiny_box_the_whole_frame_is_taken(filled):
-    mask = torch.zeros(20, 30, dtype=torch.bool)
-    mask[: filled[0], : filled[1]] = True
-    assert find_box(mask, [0.5] * 4) == (0, 0, 30, 20)
-
-
-def test_what_is_cut_out_comes_back_to_its_place():
-    image = torch.rand(2, 20, 30)
-    box = (-4, 5, 12, 26)
-    cut = crop(image, box)
-    assert cut.shape == (2, 21, 16)
-    assert not cut[:, :, :4].any()
-    back = paste(cut, box, (20, 30))
-    assert torch.equal(back[:, 5:, :12], image[:, 5:, :12])
-    assert not back[:, :5].any()
-    assert not back[:, :, 12:].any()
 
 
 # ---------------------------------------------------------------- the network
@@ -320,23 +290,6 @@ def test_an_object_is_drawn_that_shows_again():
 def test_too_small_a_size_is_refused():
     with pytest.raises(UserError, match=r"data\.size is 64 pixels high"):
         SsmTask(config.load(None, ["method.name=ssm", "data.size=64"]))
-
-
-def test_no_turn_changes_nothing_and_a_half_one_puts_it_upside_down():
-    image = torch.rand(2, 6, 9)
-    assert torch.allclose(turn(image, 0.0), image, atol=1e-6)
-    half = turn(image, 180.0)  # about the index (4.5, 3), so that the first row and column fall out
-    assert torch.allclose(half[:, 1:, 1:], image.flip(-1, -2)[:, :-1, :-1], atol=1e-5)
-
-
-def test_a_blob_lies_about_its_mask():
-    mask = masks((10, 20))[0]
-    found = blob(mask, torch.tensor([0.0, 0.0, 1.0, 1.0]))
-    peak = found.argmax()
-    assert found.max() <= 1
-    assert abs(int(peak) // 56 - 15.5) <= 1
-    assert abs(int(peak) % 56 - 25.5) <= 1
-    assert not blob(torch.zeros(8, 8), torch.ones(4)).any()
 
 
 def test_the_trunk_begins_at_torchvisions_weights_but_for_the_mask(tmp_path):

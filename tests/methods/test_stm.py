@@ -6,6 +6,7 @@ from clips import frames, masks
 
 from mamp import config
 from mamp.core.errors import UserError
+from mamp.loading.augmentation.labelled import choose_objects
 from mamp.methods.stm import METHOD as stm
 from mamp.methods.stm.correction import Reference, corrected
 from mamp.methods.stm.fitting import Letterbox, Padded
@@ -13,7 +14,7 @@ from mamp.methods.stm.initial import initialise
 from mamp.methods.stm.losses import segmentation_loss
 from mamp.methods.stm.memory import Memory, Remembered
 from mamp.methods.stm.network import Stm, aggregate
-from mamp.methods.stm.task import StmTask, choose_objects, one_hot
+from mamp.methods.stm.task import StmTask, one_hot
 from mamp.methods.task import Batch
 from mamp.propagation.readout import memory_read
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from mamp.methods.base import Propagator
 from mamp.methods.ssm.config import SsmConfig
-from mamp.methods.ssm.crops import Box, cut, find_box, paste
 from mamp.methods.ssm.network import Reference
+from mamp.ops.crops import Box, cut, find_box, paste
 from mamp.ops.sizes import size_of
 from mamp.propagation.labels import normalised
 
