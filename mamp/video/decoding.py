@@ -8,6 +8,7 @@ import weakref
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,9 @@ class Undecodable(Exception):
 class VideoIndex:
     """What a video file holds.
 
-    times: time stamps of its frames, ascending; None where packets do not tell them. cut_short: how much of
-    the file is missing, in words; empty when it is whole. plain: whether it is of a kind that decord reads
-    rightly.
+    times: time stamps of its frames, ascending; None where packets do not tell them. tick: seconds of a time
+    stamp's 1. cut_short: how much of the file is missing, in words; empty when it is whole. plain: whether it
+    is of a kind that decord reads rightly.
     """
 
     count: int
@@ -36,6 +37,13 @@ class VideoIndex:
     times: tuple[int, ...] | None
     cut_short: str
     plain: bool
+    tick: Fraction = Fraction(0)
+
+    def seconds(self) -> list[float] | None:
+        """When each frame is shown, from the first one on; None where neither times nor rate are known."""
+        if self.times is not None and self.tick:
+            return [float((time - self.times[0]) * self.tick) for time in self.times]
+        return [number / self.fps for number in range(self.count)] if self.fps else None
 
 
 def index_video(path: Path) -> VideoIndex:
@@ -59,6 +67,7 @@ def index_video(path: Path) -> VideoIndex:
             held = end - (container.start_time or 0) / av.time_base
             plain = container.format.name in _PLAIN_FORMATS
             fps = float(video.average_rate or video.guessed_rate or 0) or None
+            tick = Fraction(video.time_base or 0)
     except (av.FFmpegError, OSError, IndexError, ValueError) as error:
         reason = "no video stream" if isinstance(error, IndexError) else first_line(error)
         raise UserError(f"{path} cannot be read as a video ({reason}); {OTHER_FILE}") from None
@@ -67,9 +76,8 @@ def index_video(path: Path) -> VideoIndex:
     cut = plain and held < promised - max(_SLACK * promised, 1.5 / (fps or 1))
     cut_short = f"it promises {promised:.2f} s of video and holds {held:.2f} s" if cut else ""
     known = sorted({t for t in times if t is not None})
-    return VideoIndex(
-        len(times), fps, tuple(known) if len(known) == len(times) else None, cut_short, plain and not turned
-    )
+    stamps = tuple(known) if len(known) == len(times) else None
+    return VideoIndex(len(times), fps, stamps, cut_short, plain and not turned, tick)
 
 
 def file_url(path: Path) -> str:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})
 POLICIES = ("error", "skip", "repeat")
+_HELD_BYTES, _HELD_FRAMES = 256 * 10**6, 128  # decoded at once when frames are read backward
 
 
 class BadFrame(UserError):
@@ -51,6 +52,10 @@ class FrameSource:
 
     names: list[str]
     fps: float | None = None
+    seconds: Sequence[float] | None = None
+    """When each frame is shown, from the video's first frame on; None where the files do not say."""
+    jumps = False
+    """Whether a frame costs the same and is the same wherever reading begins."""
 
     def __init__(self, path: Path, *, bad_frame: str) -> None:
         if bad_frame not in POLICIES:
@@ -77,10 +82,10 @@ class FrameSource:
                     raise self._hopeless(error) from None
         raise AssertionError("the loop returns or raises")
 
-    def stream(self, start: int = 0) -> Iterator[tuple[int, np.ndarray]]:
-        """(index, frame) from `start` on, in order, each decoded once when it is asked for."""
+    def stream(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """(index, frame) from `start` on, before `stop`, in order, each decoded once when it is asked for."""
         good: np.ndarray | None = None
-        for index in range(start, len(self)):
+        for index in range(start, len(self) if stop is None else stop):
             try:
                 good = self._read(index)
             except BadFrame as error:
@@ -94,12 +99,30 @@ class FrameSource:
                     raise self._hopeless(error) from None
             yield index, good
 
+    def backward(self, start: int) -> Iterator[tuple[int, np.ndarray]]:
+        """(index, frame) from `start` down to 0; some frames are decoded ahead and held, 256 MB at most."""
+        stop, count = start + 1, 1
+        while stop > 0:
+            begin = max(0, stop - count)
+            held = list(self.stream(begin, stop))
+            if held:
+                count = min(max(1, _HELD_BYTES // held[0][1].nbytes), _HELD_FRAMES)
+            yield from reversed(held)
+            stop = begin
+
     def clone(self) -> Self:
         """Return the same frames with a decoder of their own, as another thread needs them; no bad frame is
         met yet.
         """
         other = copy.copy(self)
         other.bad = {}
+        return other
+
+    def part(self, indices: Sequence[int]) -> Self:
+        """Return some of the frames, in that order, with a decoder of their own."""
+        other = self.clone()
+        other.names = [self.names[i] for i in indices]
+        other.seconds = None if self.seconds is None else [self.seconds[i] for i in indices]
         return other
 
     def close(self) -> None:
@@ -144,6 +167,8 @@ class FrameSource:
 class FrameFolder(FrameSource):
     """Images in a folder, in natural order of their names, whatever the first number and the gaps."""
 
+    jumps = True
+
     def __init__(
         self,
         path: Path,
@@ -170,6 +195,12 @@ class FrameFolder(FrameSource):
                 )
             self.names = list(names)
         self._files = [files[name] for name in self.names]
+
+    def part(self, indices: Sequence[int]) -> Self:
+        """Return some of the frames, in that order."""
+        other = super().part(indices)
+        other._files = [self._files[i] for i in indices]
+        return other
 
     def where(self, index: int) -> str:
         """Its file."""
@@ -199,6 +230,7 @@ class VideoFile(FrameSource):
         self.fps = self._index.fps
         self.names = [f"{number:05d}" for number in range(self._index.count)]
         self._numbers: Sequence[int] = range(self._index.count)
+        self.seconds = self._index.seconds()
         if names is not None:
             numbers = {name: number for number, name in enumerate(self.names)}
             absent = [name for name in names if name not in numbers]
@@ -209,6 +241,7 @@ class VideoFile(FrameSource):
                 )
             self.names = list(names)
             self._numbers = [numbers[name] for name in names]
+            self.seconds = None if self.seconds is None else [self.seconds[n] for n in self._numbers]
 
     @property
     def cut_short(self) -> str:
@@ -227,6 +260,12 @@ class VideoFile(FrameSource):
         """
         other = super().clone()
         other._reader = None
+        return other
+
+    def part(self, indices: Sequence[int]) -> Self:
+        """Return some of the frames, in that order, with a decoder of their own."""
+        other = super().part(indices)
+        other._numbers = [self._numbers[i] for i in indices]
         return other
 
     def __getstate__(self) -> dict[str, Any]:
