@@ -20,14 +20,18 @@ from mamp.core.files import folder_for, remove_leftovers
 from mamp.core.progress import Progress
 from mamp.segmentation.stream import Given, Steps, Timing
 from mamp.segmentation.unfinished import Work, open_work
-from mamp.segmentation.ways import Carrier, Plan
+from mamp.segmentation.ways import Carrier, Made, Plan
+from mamp.video.export import Clip, Saver, Shot, Wish, open_saver
+from mamp.video.export.films import FilmSaver
 from mamp.video.folders import image_files
 from mamp.video.frames import FrameSource, open_frames
 from mamp.video.masks import read_mask, write_mask
-from mamp.video.overlay import OVERLAY_STYLES, STYLES, Film, heatmap
+from mamp.video.overlay import OVERLAY_STYLES, STYLES, Look, heatmap
 from mamp.video.parts import Part, Place, find
 
 _OF_THE_SEGMENTER = frozenset(OVERLAY_STYLES) - frozenset(STYLES)  # drawn from more than labels
+_SURE = frozenset({"csv", "coco"})  # forms that tell how sure an object is
+_OR_ELSE = "or pass --bad-frame skip or --bad-frame repeat"
 
 
 def segment(
@@ -41,7 +45,10 @@ def segment(
     direction: str | None = None,
     overlay: Path | None = None,
     overlay_style: str = "blend",
+    look: Look | None = None,
+    save: Sequence[Wish] = (),
     bad_frame: str = "error",
+    stream: int | None = None,
     redo: bool = False,
     run_info: Mapping[str, Any] | None = None,
     quiet: bool = False,
@@ -62,6 +69,9 @@ def segment(
         direction: `forward`, `backward` or `both`; None is both where the first object is given after the
             first frame. Frames that no run reaches get a mask that is all background.
         overlay: a film of the masks over the frames, whole or not at all.
+        overlay_style: one of `OVERLAY_STYLES`; look: style, opacity and colours, in its place.
+        save: other forms to write as well, each whole or not at all.
+        stream: which of a file's video streams; None is the one with the most pixels.
         redo: begin again where an unfinished run lies in OUT.
         run_info: what masks depend on besides; an unfinished run with another one is refused.
 
@@ -71,39 +81,76 @@ def segment(
             settings, or cannot be written, or the method cannot draw the overlay; finished masks stay when a
             later frame is bad.
     """
-    _refuse_at_once(video, masks, out, overlay=overlay, overlay_style=overlay_style)
+    look = look or Look(overlay_style)
+    _refuse_at_once(video, masks, out, overlay=overlay, save=save)
     timing = Timing()
     with ExitStack() as stack:
-        whole = stack.enter_context(open_frames(video, bad_frame=bad_frame))
-        source = stack.enter_context((part or Part()).of(whole))
+        opened = open_frames(video, bad_frame=bad_frame, stream=stream, or_else=_OR_ELSE)
+        source = stack.enter_context((part or Part()).of(stack.enter_context(opened)))
+        source.refuse_mixed_sizes()
         index = 0 if at is None else find(at, source, option="--at")
         plan = Plan.of(given_masks(masks, source.names, index=index), direction)
         _refuse_strangers(out, source.names)
-        _refuse_drawing(overlay, overlay_style, plan, make_segmenter)
+        _refuse_drawing(overlay, look.style, plan, make_segmenter)
         stack.enter_context(folder_for(out))
         remove_leftovers(out)
-        settings = {**_settings(source, plan, bad_frame=bad_frame), "model": run_info or {}}
-        work = open_work(out, settings, redo=redo or overlay_style in _OF_THE_SEGMENTER, sure=False)
-        stack.enter_context(_kept_if_useful(work))
-        film = stack.enter_context(Film(overlay, fps=source.fps)) if overlay is not None else None
+        sure = any(wish.kind in _SURE for wish in save)
+        settings = _settings(source, plan, bad_frame=bad_frame, sure=sure, model=run_info)
+        redo = redo or look.style in _OF_THE_SEGMENTER
+        work = stack.enter_context(_kept_if_useful(open_work(out, settings, redo=redo, sure=sure)))
         progress = stack.enter_context(Progress(plan.steps(len(source)), unit="frames", quiet=quiet))
         progress.begin(video.name)
         watch = _Watch(progress, plan.steps(len(source)), out, name=video.name)
-        carrier = Carrier(source, plan, make_segmenter, work, timing, film is not None, watch.stepped)
+        clip = Clip.of(source, look=look)
+        savers = [open_saver(wish, clip) for wish in save]
+        if overlay is not None:
+            savers.append(_Overlay(overlay, clip, watch))
+        for saver in savers:
+            stack.enter_context(saver)
+        carrier = Carrier(source, plan, make_segmenter, work, timing, bool(savers), watch.stepped)
         began = time.perf_counter()
         for made in stack.enter_context(closing(carrier.frames())):
-            file = out / f"{source.names[made.index]}.png"
             with timing.writing():
-                if made.labels is not None:
-                    write_mask(file, made.labels)
-                if film is not None:
-                    labels = read_mask(file) if made.labels is None else made.labels
-                    film.write(_picture(overlay_style, made.frame, labels, watch.segmenter))
+                _write(made, out, source.names[made.index], savers)
         timing.seconds = time.perf_counter() - began
         work.remove()
         if report := watch.segmenter.report:
             progress.tell(f"{video.name}: {report}")
+        for note in dict.fromkeys(note for saver in savers for note in saver.notes):
+            progress.tell(f"{video.name}: {note}")
     return timing
+
+
+def _write(made: Made, out: Path, name: str, savers: Sequence[Saver]) -> None:
+    """Write a frame's mask, and show it to the savers."""
+    file = out / f"{name}.png"
+    labels = made.labels
+    if labels is not None:
+        write_mask(file, labels)
+    elif savers:
+        labels = read_mask(file)
+    for saver in savers:
+        assert labels is not None
+        saver.write(Shot(made.index, name, labels, made.frame, made.sure))
+
+
+class _Overlay(FilmSaver):
+    """The film of masks over frames, in styles that show what the segmenter knows too."""
+
+    def __init__(self, path: Path, clip: Clip, watch: _Watch) -> None:
+        super().__init__(path, clip)
+        self._watch = watch
+
+    def picture(self, shot: Shot) -> np.ndarray:
+        """The film's picture of a frame."""
+        style, segmenter = self.clip.look.style, self._watch.segmenter
+        if style in STYLES:
+            return super().picture(shot)
+        if style == "erf":
+            return heatmap(shot.pixels, segmenter.receptive_field())
+        if segmenter.probabilities is None:  # the frame of the first mask
+            return heatmap(shot.pixels, (shot.labels > 0)[None].astype(np.float32))
+        return heatmap(shot.pixels, segmenter.probabilities[1:].float().cpu().numpy())
 
 
 class _Watch:
@@ -126,16 +173,18 @@ class _Watch:
 
 
 @contextmanager
-def _kept_if_useful(work: Work) -> Iterator[None]:
+def _kept_if_useful(work: Work) -> Iterator[Work]:
     """Remove the folder of a run that ends early when there is no state in it to go on from."""
     try:
-        yield
+        yield work
     finally:
         if not work.has_state:
             work.remove()
 
 
-def _settings(source: FrameSource, plan: Plan, *, bad_frame: str) -> dict[str, Any]:
+def _settings(
+    source: FrameSource, plan: Plan, *, bad_frame: str, sure: bool, model: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """What the masks depend on besides the model, as JSON."""
     file = source.path if source.path.is_file() else Path(source.where(0))
     given = {
@@ -150,22 +199,27 @@ def _settings(source: FrameSource, plan: Plan, *, bad_frame: str) -> dict[str, A
         "masks": given,
         "direction": plan.direction,
         "bad_frame": bad_frame,
+        "confidence": sure,
+        "model": model or {},
     }
 
 
-def _refuse_at_once(video: Path, masks: Path, out: Path, *, overlay: Path | None, overlay_style: str) -> None:
+def _refuse_at_once(
+    video: Path, masks: Path, out: Path, *, overlay: Path | None, save: Sequence[Wish]
+) -> None:
     """UserError for what can be seen without looking at the video."""
-    if overlay_style not in OVERLAY_STYLES:
-        raise UserError(f"overlay style {overlay_style} is not known; use one of {', '.join(OVERLAY_STYLES)}")
     for kind, place in (("the video", video), ("the masks", masks if masks.is_dir() else masks.parent)):
         if out.resolve() == place.resolve():
             raise UserError(
                 f"--out {out} is or holds {kind}, whose files would be replaced; choose another --out"
             )
-    if overlay is not None and overlay.resolve() == video.resolve():
-        raise UserError(
-            f"--overlay {overlay} is the video itself, which would be replaced; choose another file"
-        )
+    films = [] if overlay is None else [("--overlay", overlay)]
+    for option, path in (*films, *((f"--save {wish.kind}", wish.path) for wish in save)):
+        for kind, place in (("the video", video), ("the mask", masks), ("the masks' folder", out)):
+            if path.resolve() == place.resolve():
+                raise UserError(
+                    f"{option} {path} is {kind} itself, which would be replaced; choose another path"
+                )
 
 
 def _refuse_strangers(out: Path, names: Sequence[str]) -> None:
@@ -189,17 +243,6 @@ def _refuse_drawing(
     if style == "erf":
         segmenter: Any = make_segmenter()
         segmenter.refuse_receptive_field()
-
-
-def _picture(style: str, frame: np.ndarray, labels: np.ndarray, segmenter: Any) -> np.ndarray:
-    """One frame of the film, uint8 (H, W, 3)."""
-    if style in STYLES:
-        return STYLES[style](frame, labels)
-    if style == "erf":
-        return heatmap(frame, segmenter.receptive_field())
-    if segmenter.probabilities is None:  # the frame of the first mask
-        return heatmap(frame, (labels > 0)[None].astype(np.float32))
-    return heatmap(frame, segmenter.probabilities[1:].float().cpu().numpy())
 
 
 def given_masks(masks: Path, names: Sequence[str], *, index: int = 0) -> dict[int, Given]:
