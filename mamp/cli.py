@@ -17,7 +17,20 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mamp import __version__
-from mamp.commands import app, config, data, demo, evaluate, export, report, score, segment, train, weights
+from mamp.commands import (
+    app,
+    config,
+    data,
+    demo,
+    evaluate,
+    export,
+    first,
+    report,
+    score,
+    segment,
+    train,
+    weights,
+)
 from mamp.core.errors import TryAgain, UserError
 
 
@@ -46,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, help="versions of mamp and what it stands on")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    for module in (demo, train, segment, app, evaluate, score, report, export, data, weights, config):
+    for module in (demo, train, first, segment, app, evaluate, score, report, export, data, weights, config):
         module.add(commands)
     return parser
 
