@@ -22,7 +22,9 @@ def add(commands: Any) -> None:
         ),
         epilog="A first mask: `mamp first VIDEO --out first.png` writes the frame to paint on.",
     )
-    segment.add_argument("video", type=Path, metavar="VIDEO", help="a video file or a folder of images")
+    segment.add_argument(
+        "video", type=Path, metavar="VIDEO", help="a video file, a folder of images, or a camera: camera:0"
+    )
     segment.add_argument(
         "--mask",
         type=Path,
@@ -118,10 +120,15 @@ def _run(args: argparse.Namespace) -> None:
         raise UserError(f"--overlay-style {args.overlay_style} needs a film to draw; add --overlay FILE.mp4")
     from mamp.segmentation import model as models
     from mamp.segmentation.segment import segment
+    from mamp.video.camera import camera_number
     from mamp.video.export import wishes
     from mamp.video.overlay import Look, read_colours
     from mamp.video.parts import Part
 
+    number = camera_number(args.video)
+    if number is not None:
+        _run_camera(args, number)
+        return
     palette = None if args.overlay_colours is None else read_colours(args.overlay_colours)
     look = Look(args.overlay_style or "blend", args.overlay_opacity, palette)
     save = wishes(args.save, args.out)
@@ -148,3 +155,31 @@ def _run(args: argparse.Namespace) -> None:
         print(f"overlay: {args.overlay}")
     for wish in save:
         print(f"{wish.kind}: {wish.path}")
+
+
+# options that need a recorded video: name -> its value where it is not given
+RECORDED: dict[str, Any] = {
+    "start": None, "end": None, "every": 1, "at": None, "direction": None, "save": [], "redo": False,
+    "bad_frame": None, "stream": None, "overlay_style": None,
+    "overlay_opacity": None, "overlay_colours": None,
+}  # fmt: skip
+
+
+def _run_camera(args: argparse.Namespace, number: int) -> None:
+    given = [name for name, usual in RECORDED.items() if vars(args)[name] != usual]
+    if given:
+        raise UserError(f"--{given[0].replace('_', '-')} needs a recorded video; leave it out for a camera")
+    from mamp.segmentation import model as models
+    from mamp.segmentation.live import segment_camera
+
+    model = models.load(args.weights, device=args.device, overrides=args.overrides)
+    timing = segment_camera(
+        number,
+        args.mask,
+        args.out,
+        model.segmenter,
+        max_frames=args.max_frames,
+        overlay=args.overlay,
+        quiet=args.quiet,
+    )
+    print(f"{timing.frames} masks in {args.out}")
