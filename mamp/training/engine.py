@@ -209,6 +209,7 @@ def _stop(signal: int, step: int, ranks: Ranks) -> None:
 
 def _refuse_at_once(config: Config, ranks: Ranks) -> None:
     """UserError for what can be seen without looking at the video."""
+    methods.require(config.method.name, "task")
     if not config.data.root:
         raise UserError(
             "there is no training video: data.root is empty; pass data.root=PATH, once for each place"
