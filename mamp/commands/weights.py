@@ -41,6 +41,11 @@ def add(commands: Any) -> None:
     copy.add_argument("--half", action="store_true", help="in half precision, half the size")
     copy.add_argument("--licence", help="what is kept inside with them")
     copy.set_defaults(function=_weights_copy)
+    _add_makers(kinds)
+
+
+def _add_makers(kinds: Any) -> None:
+    """The kinds that make something else of weights."""
     widen = kinds.add_parser(
         "widen",
         help=f"weights of {', '.join(having('widen'))} for a network of more channels, to train on from",

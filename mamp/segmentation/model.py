@@ -16,7 +16,7 @@ import torch
 from mamp import config as configs
 from mamp import methods
 from mamp import weights as stored
-from mamp.core.devices import amp_dtype, pick_device
+from mamp.core.devices import amp_dtype, pick_device, single_precision
 from mamp.core.errors import UserError
 from mamp.ops.folding import fold_batch_norms
 from mamp.segmentation.baseline import CopySegmenter
@@ -79,6 +79,7 @@ def checksum(state: Mapping[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
+@single_precision
 def load(
     weights: Path | str | None = None,
     *,
@@ -145,6 +146,7 @@ def _without_weights_of_its_own(
     return method.on_trunk(stored.load_model(found, trunk), trunk, config.method), config, found
 
 
+@single_precision
 def choose(
     weights: Path | str | None,
     baseline: str | None,

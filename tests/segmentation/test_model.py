@@ -212,3 +212,21 @@ def test_a_compiled_network_gives_the_same_masks(stored):
 def test_weights_of_another_method_than_is_named_are_refused(stored):
     with pytest.raises(UserError, match=r"holds weights of method mamp, not stm; set method\.name=mamp"):
         mamp.load(stored, device="cpu", overrides=["method=stm"])
+
+
+def test_another_default_dtype_in_the_process_changes_nothing(stored):
+    frames, truth = [scene(t)[0] for t in range(3)], scene(0)[1]
+
+    def masks():
+        model = mamp.load(stored, device="cpu", overrides=["method.propagation.short_side=null"])
+        return [labels for _, labels in mamp.segment_video(frames, truth, weights=model)]
+
+    usual = masks()
+    torch.set_default_dtype(torch.float64)
+    try:
+        doubled = masks()
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for one, other in zip(usual, doubled, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -1,8 +1,11 @@
+import pickle
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from scenes import scene
 
 from mamp.core.errors import UserError
@@ -227,3 +230,61 @@ def test_whatever_is_given_holds_and_everything_else_is_the_best_of_the_rest(see
             kept = [i for i in followed if i in shown] if replace else followed
             followed = kept + [i for i in shown if i not in kept]
         assert segmenter.ids == followed
+
+
+def test_pil_images_are_frames(make_segmenter):
+    one, other = make_segmenter(), make_segmenter()
+    for t in range(3):
+        frame, truth = scene(t)
+        mask = truth if t == 0 else None
+        np.testing.assert_array_equal(one.step(Image.fromarray(frame), mask), other.step(frame, mask))
+
+
+def test_a_reset_segmenter_is_as_new(make_segmenter, calls):
+    segmenter = make_segmenter()
+    segmenter.step(*scene(0, ids=(1, 300)))
+    segmenter.reset()
+    assert segmenter.ids == [] and segmenter.memory_bytes == 0
+    frame, truth = scene(2, size=(30, 40))
+    assert segmenter.step(frame, truth).dtype == np.uint8
+    assert calls == ["build", "start", "build", "start"]
+
+
+def test_another_video_on_an_old_segmenter_is_warned_of(make_segmenter):
+    segmenter = make_segmenter()
+    frame, truth = scene(0)
+    segmenter.step(frame, truth)
+    with pytest.warns(UserWarning, match=r"call reset\(\)"):
+        segmenter.step((255 * (frame < 128)).astype(np.uint8), truth)
+
+
+def test_corrections_and_late_objects_are_not_taken_for_another_video(make_segmenter, recwarn):
+    segmenter = make_segmenter()
+    for t in range(4):
+        frame, truth = scene(t)
+        segmenter.step(frame, truth)
+    segmenter.step((255 * (frame < 128)).astype(np.uint8), np.where(truth == 1, 7, 0).astype(np.uint8))
+    assert not [warning for warning in recwarn if "reset" in str(warning.message)]
+
+
+def test_old_names_of_the_mode_go_on_with_a_warning(make_segmenter):
+    for name in ("replace", "whole"):
+        old, new = make_segmenter(), make_segmenter()
+        for segmenter in (old, new):
+            segmenter.step(*scene(0))
+        frame, truth = scene(1)
+        mask = np.where(truth == 1, 0, truth)
+        with pytest.warns(DeprecationWarning, match=f'mode="{name}"'):
+            labels = old.step(frame, mask, **{name: True})
+        np.testing.assert_array_equal(labels, new.step(frame, mask, mode=name))
+        assert old.ids == new.ids
+
+
+def test_an_unknown_mode_is_refused(make_segmenter):
+    with pytest.raises(UserError, match="mode=some is not known"):
+        make_segmenter().step(*scene(0), mode="some")
+
+
+def test_a_segmenter_says_why_it_cannot_be_pickled(make_segmenter):
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(make_segmenter())
