@@ -63,7 +63,7 @@ class Segmenter:
         self.probabilities: Tensor | None = None
         """(K+1, H, W) of the last frame as predicted, before a mask given for it; background first, then
         the ids held when it was predicted. None where nothing was predicted."""
-        model.to(self.device).eval()
+        self.network = model.to(self.device).eval()
         self._method = method
         self._build = lambda: methods.get(method.name).build_propagator(
             model, method, motion=motion, device=self.device, dtype=dtype
@@ -157,6 +157,20 @@ class Segmenter:
             if other._propagator is None:
                 return None
         return other
+
+    @property
+    def package(self) -> str:
+        """The top-level package of the method's propagators."""
+        return type(self._propagator or self._build()).__module__.split(".")[0]
+
+    def remembered(self) -> dict[str, Any]:
+        """Everything that later frames depend on, by name; see `mamp.segmentation.state`."""
+        names = ("_propagator", "_ids", "_size", "probabilities")
+        return {**{name: getattr(self, name) for name in names}, "_dtype": self._dtype.name}
+
+    def remember(self, state: dict[str, Any]) -> None:
+        """Go on from what `remembered` gave."""
+        vars(self).update({**state, "_dtype": np.dtype(state["_dtype"])})
 
     def tensors(self) -> list[Tensor]:
         """What is held of frames; twins have most of it in common. Empty for a method without twins."""
