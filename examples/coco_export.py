@@ -15,4 +15,7 @@ names = {image["id"]: image["file_name"] for image in written["images"]}
 for shown in written["annotations"]:
     pixels = coco.decode(shown["segmentation"])  # uint8 (H, W)
     x, y, width, height = shown["bbox"]
-    print(f"{names[shown['image_id']]}: object {shown['track_id']}, {pixels.sum()} pixels, {width}x{height} at {x},{y}")
+    print(
+        f"{names[shown['image_id']]}: object {shown['track_id']}, {pixels.sum()} pixels, {width}x{height} at"
+        f" {x},{y}"
+    )

@@ -14,7 +14,9 @@ import onnxruntime
 from PIL import Image
 
 graphs, frames, first_mask, out = map(Path, sys.argv[1:])
-encoder, start, step = (onnxruntime.InferenceSession(graphs / f"{n}.onnx") for n in ("encoder", "mask", "step"))
+encoder, start, step = (
+    onnxruntime.InferenceSession(graphs / f"{n}.onnx") for n in ("encoder", "mask", "step")
+)
 length = json.loads((graphs / "mamp.json").read_text())["memory"]["length"]
 
 given = np.asarray(Image.open(first_mask))  # a label map; a palette PNG is one
@@ -29,7 +31,7 @@ for path in sorted(frames.iterdir()):
         (labels,) = start.run(None, {"mask": mask})
         first = features, labels
     else:
-        keys, values = (np.stack(part) for part in zip(first, *memory))
+        keys, values = (np.stack(part) for part in zip(first, *memory, strict=True))
         inputs = {"image": image, "features": features, "keys": keys, "values": values}
         labels, mask = step.run(["labels", "mask"], inputs)
         memory.append((features, labels))

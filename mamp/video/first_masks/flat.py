@@ -33,8 +33,10 @@ _BRIGHTNESS = np.array([0.299, 0.587, 0.114], np.float32)  # as JPEG has it
 class Flat:
     """The classes of a picture.
 
-    labels: (H, W) class of each pixel. colours: (K, 3) or, of greys, (K,). clear: the class of transparent pixels,
-    or None. numbers: (K,) palette indices, where each class is one. soft: whether edges were cut. notes: in words.
+    labels: (H, W) class of each pixel. colours: (K, 3) or, of greys, (K,). clear: the class of transparent
+    pixels,
+    or None. numbers: (K,) palette indices, where each class is one. soft: whether edges were cut. notes: in
+    words.
     """
 
     labels: np.ndarray
@@ -77,7 +79,9 @@ def flat_colours(picture: Picture, name: str) -> Flat:
 
 
 def _is_davis(picture: Picture) -> bool:
-    """Whether each number of the palette has its DAVIS colour, and the greys among them are objects, not shades."""
+    """Whether each number of the palette has its DAVIS colour, and the greys among them are objects, not
+    shades.
+    """
     if picture.numbers is None or (picture.table != PALETTE[picture.numbers])[picture.numbers >= 0].any():
         return False
     rows = picture.rows
@@ -242,7 +246,9 @@ def _solid(padded: np.ndarray) -> np.ndarray:
 
 
 def _between(table: np.ndarray, padded: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels whose 3 x 3 neighbourhood spans more than `step`, and those whose colour lies within that span."""
+    """Pixels whose 3 x 3 neighbourhood spans more than `step`, and those whose colour lies within that
+    span.
+    """
     channels = table.reshape(len(table), -1).astype(np.int32)
     edge = np.zeros((padded.shape[0] - 2, padded.shape[1] - 2), bool)
     outside = edge.copy()

@@ -25,8 +25,8 @@ _MOST_NUMBERS = 64  # a palette number above it stands for a colour, not for an 
 
 @dataclass
 class Colours:
-    """Which object a colour is. State: grows by the colours that pictures have, so that one colour is one object
-    in all pictures of a video.
+    """Which object a colour is. State: grows by the colours that pictures have, so that one colour is one
+    object in all pictures of a video.
 
     fixed: whether it was given by the user, and no colour may be added.
     """
@@ -45,7 +45,9 @@ class Meaning:
 
 
 def meaning(flat: Flat, name: str, colours: Colours) -> Meaning:
-    """Say which object each class of `flat` is. UserError, naming it `name`, for a colour that was not given."""
+    """Say which object each class of `flat` is. UserError, naming it `name`, for a colour that was not
+    given.
+    """
     counts = np.bincount(flat.labels.ravel(), minlength=len(flat.colours))
     if colours.fixed:
         return _as_given(flat, counts, name, colours)
@@ -128,8 +130,8 @@ def _greys(flat: Flat, counts: np.ndarray) -> Meaning:
     values = {int(levels[k]) for k in objects}
     if any(v >= 250 for v in values) and any(120 <= v <= 136 for v in values):
         found.warnings.append(
-            "it has grey 128 beside 255, which is often where the painter was unsure; both are objects here, so"
-            " paint one over if they are one"
+            "it has grey 128 beside 255, which is often where the painter was unsure; both are objects here,"
+            " so paint one over if they are one"
         )
     return found
 
@@ -197,7 +199,7 @@ def _numbered(flat: Flat, counts: np.ndarray, colours: Colours) -> Meaning:
     if len(notes) > 10:
         notes = [*notes[:10], f"and {len(notes) - 10} more"]
     found = Meaning(ids, [", ".join(notes)] if notes else [])
-    if ground is not None and ground != flat.clear and _ALIKE < rgb[ground].max():
+    if ground is not None and ground != flat.clear and rgb[ground].max() > _ALIKE:
         found.notes.append(f"{_hex(rgb[ground])} is background")
     return found
 
@@ -256,8 +258,8 @@ def read_colours(path: Path) -> Colours:
     """The objects that a JSON file gives to colours: {"#ff0000": 1, "0,0,255": 2, "128": 3}, or
     {"1": "#ff0000", "2": [0, 0, 255]}; with names for numbers, objects are numbered in the file's order.
 
-    Colours are #rrggbb, red,green,blue, a list of the three, a name such as "red", or a grey. 0 is background.
-    Raises UserError when it is none.
+    Colours are #rrggbb, red,green,blue, a list of the three, a name such as "red", or a grey. 0 is
+    background. Raises UserError when it is none.
     """
     try:
         told = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -268,7 +270,8 @@ def read_colours(path: Path) -> Colours:
         raise UserError(f"--colours {path} cannot be opened ({error.strerror}); give a JSON file") from None
     except (ValueError, TypeError, RecursionError) as error:
         raise UserError(
-            f'--colours {path} is no map of colours ({error}); write for example {{"#ff0000": 1, "#0000ff": 2}}'
+            f'--colours {path} is no map of colours ({error}); write for example {{"#ff0000": 1,'
+            ' "#0000ff": 2}'
         ) from None
     return Colours(pairs, fixed=True)
 
@@ -279,9 +282,7 @@ def _pairs(told: Mapping[str, Any]) -> dict[tuple[int, ...], int]:
     else:
         numbers = [int(k) if k.strip().isdigit() else None for k in told]
         plain = None in numbers
-        pairs = {
-            _colour(v): place if plain else int(k) for place, (k, v) in enumerate(told.items(), start=1)
-        }
+        pairs = {_colour(v): place if plain else int(k) for place, (k, v) in enumerate(told.items(), start=1)}
     wrong = [v for v in pairs.values() if not 0 <= v <= 65535]
     if wrong:
         raise ValueError(f"object {wrong[0]}; numbers go from 0 to 65535")
@@ -318,7 +319,7 @@ def _as_given(flat: Flat, counts: np.ndarray, name: str, colours: Colours) -> Me
             ids[k] = numbers[int(off.argmin())]
         elif rgb[k].max() > near:  # black is background unless it is given
             raise UserError(
-                f"mask {name} has the colour {_hex(rgb[k])} in {counts[k]:,} pixels, which the map of colours lacks;"
-                " add it there, with 0 for background"
+                f"mask {name} has the colour {_hex(rgb[k])} in {counts[k]:,} pixels, which the map of colours"
+                " lacks; add it there, with 0 for background"
             )
     return Meaning(ids)

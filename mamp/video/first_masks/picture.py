@@ -1,4 +1,6 @@
-"""An image file or array as flat rows of colours: what each pixel's colour is, and where it is transparent."""
+"""An image file or array as flat rows of colours: what each pixel's colour is, and where it is
+transparent.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,10 @@ class Picture:
     """The colours of a picture's pixels.
 
     rows: (H, W) which row of `table` a pixel has. table: (n, 3) uint8 colours, or (n,) uint16 greys.
-    clear: the row of transparent pixels, or None. numbers: of a palette picture, (n,) the palette index of each
-    row. notes: what was done to read it, in words. size: (H, W) of the file, where it was read smaller. exact:
-    its greys are object numbers for sure.
+    clear: the row of transparent pixels, or None. numbers: of a palette picture, (n,) the palette index of
+    each
+    row. notes: what was done to read it, in words. size: (H, W) of the file, where it was read smaller.
+    exact: its greys are object numbers for sure.
     """
 
     rows: np.ndarray

@@ -54,7 +54,9 @@ def find_plateaus(values: np.ndarray, clear: np.ndarray | None) -> tuple[Plateau
         _add(found, values[sure], least=_LEAST)
     _add(found, values[calm], least=_LEAST, on_line=_LEAST_ON_LINE)
     for level, least in ((_CALM, 6), (_NOISY, 12)):
-        _add(found, values[opaque & (narrow <= level)], least=least, on_line=values.size, apart=_APART_AT_EDGES)
+        _add(
+            found, values[opaque & (narrow <= level)], least=least, on_line=values.size, apart=_APART_AT_EDGES
+        )
     if len(found) + (clear is not None) < 2:
         _add_extreme(found, values[opaque])
     found.sort(key=lambda colour: colour.tolist())
@@ -71,7 +73,8 @@ def find_plateaus(values: np.ndarray, clear: np.ndarray | None) -> tuple[Plateau
 
 
 def local_nearest(values: np.ndarray, known: np.ndarray, plateaus: Plateaus) -> np.ndarray:
-    """uint8 (H, W): `known` with each open pixel (class K) given to the nearest in colour of the classes around.
+    """uint8 (H, W): `known` with each open pixel (class K) given to the nearest in colour of the classes
+    around.
 
     Between a bright and a black object there are pixels that look like a third one; what is not near cannot
     be it.

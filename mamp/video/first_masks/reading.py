@@ -24,8 +24,8 @@ _COARSE = 4  # times that a mask may be enlarged without a warning
 
 @dataclass(frozen=True)
 class FirstMask:
-    """labels: uint8 or uint16 (H, W), 0 is background. name: of the file, or what it is called. notes: how it was
-    read; warnings: what is odd; both in words.
+    """labels: uint8 or uint16 (H, W), 0 is background. name: of the file, or what it is called. notes: how it
+    was read; warnings: what is odd; both in words.
     """
 
     labels: np.ndarray
@@ -61,7 +61,8 @@ class Reader:
         """Return the label map in `source`, and what is to be said of it.
 
         Args:
-            source: the path of an image (any that Pillow reads), a labelme, COCO or YOLO file, or a .npy file; an
+            source: the path of an image (any that Pillow reads), a labelme, COCO or YOLO file, or a .npy
+            file; an
                 array or a PIL image; or a sequence of paths, each with one object.
             size: (H, W) of the frame. A mask of another size and the same shape is resized.
             picture: of a COCO file with several pictures, the name of the one that is meant, without suffix.
@@ -116,7 +117,9 @@ class Reader:
         layers = [self._of_picture(from_array(layer, f"mask {name}"), name).labels > 0 for layer in values]
         size = (int(values.shape[1]), int(values.shape[2]))
         labels = annotations.laid_over(layers, list(range(1, len(layers) + 1)), size)
-        return _Found(labels, size, [f"{plural(len(layers), 'layer')}, each an object"] if len(layers) > 1 else [])
+        return _Found(
+            labels, size, [f"{plural(len(layers), 'layer')}, each an object"] if len(layers) > 1 else []
+        )
 
     def _one_each(self, paths: Sequence[Path], size: tuple[int, int] | None) -> FirstMask:
         """Objects 1, 2, ... of several files with one object each."""
@@ -128,7 +131,8 @@ class Reader:
         several = next((m for m in read if len(np.unique(m.labels[m.labels > 0])) > 1), None)
         if several is not None:
             raise UserError(
-                f"{several.name} has several objects; where masks are given one an object, each has one object"
+                f"{several.name} has several objects; where masks are given one an object, each has one"
+                " object"
             )
         layers = [mask.labels > 0 for mask in read]
         labels = annotations.laid_over(layers, list(range(1, len(read) + 1)), read[0].labels.shape)
@@ -174,8 +178,10 @@ def read_mask(
     """Return the label map (H, W) of a mask as a person makes it, uint8 or uint16, 0 for background.
 
     Args:
-        source: an image file (grey, palette or colours, with or without transparency and soft edges), a labelme,
-            COCO, YOLO-segmentation or .npy file, an array, a PIL image, or a list of files with one object each.
+        source: an image file (grey, palette or colours, with or without transparency and soft edges), a
+        labelme,
+            COCO, YOLO-segmentation or .npy file, an array, a PIL image, or a list of files with one object
+            each.
         size: (H, W) of the frame; a mask of the same shape is resized to it.
         invert: the object is what is background in the file.
         colours: a JSON file of objects by colour, such as {"#ff0000": 1}.
@@ -196,13 +202,15 @@ def read_mask(
 def resized(
     labels: np.ndarray, size: tuple[int, int], name: str, before: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """The label map at (H, W) `size`, each pixel the nearest. UserError, naming it, when its shape is another."""
+    """The label map at (H, W) `size`, each pixel the nearest. UserError, naming it, when its shape is
+    another.
+    """
     before = before or (labels.shape[0], labels.shape[1])
     if not _same_shape(before, size):
         turned = ", its sides exchanged: turn it" if _same_shape(before[::-1], size) else ""
         raise UserError(
-            f"{name} is {_by(before)} pixels and its frame {_by(size)}{turned}; give a mask of the frame's size,"
-            " or of its shape"
+            f"{name} is {_by(before)} pixels and its frame {_by(size)}{turned}; give a mask of the frame's"
+            " size, or of its shape"
         )
     image = Image.fromarray(labels.astype(np.int32) if labels.dtype == np.uint16 else labels)
     return np.array(image.resize(size[::-1], Image.Resampling.NEAREST)).astype(labels.dtype)
@@ -240,7 +248,9 @@ def _load_array(data: bytes, name: str) -> np.ndarray:
             raise ValueError(f"it holds {len(loaded.files)} arrays")
         return np.asarray(loaded[loaded.files[0]])
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"mask {name} is no array that can be read ({error}); save it with numpy.save") from None
+        raise UserError(
+            f"mask {name} is no array that can be read ({error}); save it with numpy.save"
+        ) from None
 
 
 def _of_annotations(
