@@ -56,7 +56,8 @@ def _forms(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="FORM[=PATH]",
         help="write another form too: cutout, film, mask-video, gif, sheet, coco, yolo, labelme or csv;"
-        " several with commas between, or the option again. Without =PATH it is called after --out: masks-gif.gif."
+        " several with commas between, or the option again. Without =PATH it is called after --out:"
+        " masks-gif.gif."
         " cutout=FILE.mov is ProRes 4444, cutout=FILE.webm VP9, both with transparency",
     )
     group.add_argument(

@@ -218,7 +218,7 @@ def _refuse_at_once(
         for kind, place in (("the video", video), ("the mask", masks), ("the masks' folder", out)):
             if path.resolve() == place.resolve():
                 raise UserError(
-                    f"{option} {path} is {kind} itself, which would be replaced; choose another path"
+                    f"{option} {path} is {kind} itself, which would be replaced; choose another file"
                 )
 
 
