@@ -209,3 +209,18 @@ def test_messages_of_segment_name_its_own_option(tmp_path: Path, make_segmenter)
     with pytest.raises(BadFrame) as error:
         segment(folder, tmp_path / "mask.png", tmp_path / "out", make_segmenter, quiet=True)
     assert str(error.value).endswith("re-extract it, or pass --bad-frame skip or --bad-frame repeat")
+
+
+def test_pictures_before_the_first_keyframe_of_a_transport_stream_are_left_out(tmp_path: Path) -> None:
+    options = {"x264-params": "keyint=8:min-keyint=8:scenecut=0:open-gop=1:bframes=3:b-adapt=0"}
+    whole = write_video(tmp_path / "whole.ts", options=options)
+    with av.open(str(whole)) as file:
+        packets = [(packet.pos, packet.is_keyframe) for packet in file.demux(video=0) if packet.size]
+    second = [position for position, key in packets if key][1]
+    path = tmp_path / "cut.ts"
+    path.write_bytes(whole.read_bytes()[second:])  # begins with a keyframe that is not the first one shown
+    with open_frames(path) as found, open_frames(whole) as known:
+        missing = T - len(found)
+        for index, frame in found.stream():
+            np.testing.assert_array_equal(frame, known[index + missing])
+        assert not found.bad and 0 < missing < 12
