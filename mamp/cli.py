@@ -114,8 +114,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = build_parser()
     # argparse takes the positionals of a sub-command in one run only; settings after an option are left over
     args, surplus = parser.parse_known_args(arguments)
-    if surplus and not (hasattr(args, "overrides") and all("=" in s and s[0] != "-" for s in surplus)):
-        remedy = " (settings are key=value)" if hasattr(args, "overrides") else ""
+    takes_settings = "overrides" in args
+    if surplus and not (takes_settings and all("=" in s and s[0] != "-" for s in surplus)):
+        remedy = " (settings are key=value)" if takes_settings else ""
         raise UserError(
             f"mamp {args.command} does not take {' '.join(surplus)}{remedy}; see mamp {args.command} --help"
         )

@@ -10,11 +10,11 @@ from mamp.app.project import Project
 from mamp.core.errors import UserError
 from mamp.core.files import make_folder, write_text
 from mamp.video import export as forms
-from mamp.video.export.coco import annotation, run_lengths
+from mamp.video.export.coco import annotation
 from mamp.video.frames import FrameSource
 from mamp.video.masks import write_mask
 
-__all__ = ["KINDS", "annotation", "export", "exported", "run_lengths", "sequence_name"]
+__all__ = ["KINDS", "annotation", "export", "exported", "sequence_name"]
 
 Told = Callable[[int, int], None]
 KINDS = ("davis", *forms.KINDS)

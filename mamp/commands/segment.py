@@ -15,12 +15,16 @@ def add(commands: Any) -> None:
     segment = commands.add_parser(
         "segment",
         help="carry a mask through your own video",
-        description="Carry the mask of one frame through a video: one palette PNG for each frame. The time it"
-        " takes is shown after two frames. A run that was stopped goes on when the same command is given"
-        " again.",
+        description=(
+            "Carry the mask of one frame through a video: one palette PNG for each frame. The time it"
+            " takes is shown after two frames. A run that was stopped goes on when the same command is given"
+            " again."
+        ),
         epilog="A first mask: `mamp first VIDEO --out first.png` writes the frame to paint on.",
     )
-    segment.add_argument("video", type=Path, metavar="VIDEO", help="a video file or a folder of images")
+    segment.add_argument(
+        "video", type=Path, metavar="VIDEO", help="a video file, a folder of images, or a camera: camera:0"
+    )
     segment.add_argument(
         "--mask",
         type=Path,
@@ -36,8 +40,10 @@ def add(commands: Any) -> None:
     segment.add_argument(
         "--bad-frame",
         choices=("error", "skip", "repeat"),
-        help="what to do with a frame that cannot be read: end there (default), leave it out, or use the one"
-        " before it",
+        help=(
+            "what to do with a frame that cannot be read: end there (default), leave it out, or use the one"
+            " before it"
+        ),
     )
     segment.add_argument(
         "--stream", type=int, metavar="N", help="which video stream of a file, from 0 (default: the largest)"
@@ -55,10 +61,11 @@ def _forms(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FORM[=PATH]",
-        help="write another form too: cutout, film, mask-video, gif, sheet, coco, yolo, labelme or csv;"
-        " several with commas between, or the option again. Without =PATH it is called after --out:"
-        " masks-gif.gif."
-        " cutout=FILE.mov is ProRes 4444, cutout=FILE.webm VP9, both with transparency",
+        help=(
+            "write another form too: cutout, film, mask-video, gif, sheet, coco, yolo, labelme or csv;"
+            " several with commas between, or the option again. Without =PATH it is called after --out:"
+            " masks-gif.gif. cutout=FILE.mov is ProRes 4444, cutout=FILE.webm VP9, both with transparency"
+        ),
     )
     group.add_argument(
         "--overlay",
@@ -69,9 +76,11 @@ def _forms(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--overlay-style",
         choices=("blend", "contour", "mask", "segmentation", "first", "rim", "heatmap", "erf"),
-        help="how masks are drawn: blend (default) tints the objects, contour draws a line around them, mask"
-        " shows the objects' colours on black. segmentation and first (object 1 only) are as STM-Cycle drew"
-        " them, rim as AFB-URR did; heatmap and erf show what method stm goes by",
+        help=(
+            "how masks are drawn: blend (default) tints the objects, contour draws a line around them, mask"
+            " shows the objects' colours on black. segmentation and first (object 1 only) are as STM-Cycle"
+            " drew them, rim as AFB-URR did; heatmap and erf show what method stm goes by"
+        ),
     )
     group.add_argument(
         "--overlay-opacity", type=float, metavar="SHARE", help="of the colours, from 0 to 1 (default 0.5)"
@@ -98,8 +107,10 @@ def _part(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--direction",
         choices=("both", "forward", "backward"),
-        help="which way masks are carried. Default: both when the first mask is of a later frame, else"
-        " forward. Between two masks each object follows the nearer one",
+        help=(
+            "which way masks are carried. Default: both when the first mask is of a later frame, else"
+            " forward. Between two masks each object follows the nearer one"
+        ),
     )
 
 
@@ -109,10 +120,15 @@ def _run(args: argparse.Namespace) -> None:
         raise UserError(f"--overlay-style {args.overlay_style} needs a film to draw; add --overlay FILE.mp4")
     from mamp.segmentation import model as models
     from mamp.segmentation.segment import segment
+    from mamp.video.camera import camera_number
     from mamp.video.export import wishes
     from mamp.video.overlay import Look, read_colours
     from mamp.video.parts import Part
 
+    number = camera_number(args.video)
+    if number is not None:
+        _run_camera(args, number)
+        return
     palette = None if args.overlay_colours is None else read_colours(args.overlay_colours)
     look = Look(args.overlay_style or "blend", args.overlay_opacity, palette)
     save = wishes(args.save, args.out)
@@ -140,3 +156,31 @@ def _run(args: argparse.Namespace) -> None:
         print(f"overlay: {args.overlay}")
     for wish in save:
         print(f"{wish.kind}: {wish.path}")
+
+
+# options that need a recorded video: name -> its value where it is not given
+RECORDED: dict[str, Any] = {
+    "start": None, "end": None, "every": 1, "at": None, "direction": None, "save": [], "redo": False,
+    "bad_frame": None, "stream": None, "overlay_style": None,
+    "overlay_opacity": None, "overlay_colours": None,
+}  # fmt: skip
+
+
+def _run_camera(args: argparse.Namespace, number: int) -> None:
+    given = [name for name, usual in RECORDED.items() if vars(args)[name] != usual]
+    if given:
+        raise UserError(f"--{given[0].replace('_', '-')} needs a recorded video; leave it out for a camera")
+    from mamp.segmentation import model as models
+    from mamp.segmentation.live import segment_camera
+
+    model = models.load(args.weights, device=args.device, overrides=args.overrides)
+    timing = segment_camera(
+        number,
+        args.mask,
+        args.out,
+        model.segmenter,
+        max_frames=args.max_frames,
+        overlay=args.overlay,
+        quiet=args.quiet,
+    )
+    print(f"{timing.frames} masks in {args.out}")

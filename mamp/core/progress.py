@@ -19,6 +19,10 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def stay_silent(line: str) -> None:
+    """Take a line and print nothing: `say` of a quiet command."""
+
+
 class Progress:
     """Shows how much is done, the present speed and the time left by it; a context manager. State: the count,
     and when the latest steps were finished.

@@ -17,7 +17,7 @@ import torch
 from mamp import config as configs
 from mamp import methods
 from mamp import weights as stored
-from mamp.core.devices import amp_dtype, pick_device
+from mamp.core.devices import amp_dtype, pick_device, single_precision
 from mamp.core.errors import UserError
 from mamp.ops.folding import fold_batch_norms
 from mamp.segmentation.baseline import CopySegmenter
@@ -27,6 +27,7 @@ from mamp.segmentation.segmenter import Segmenter
 from mamp.segmentation.stream import Given, Timing, carry
 from mamp.segmentation.unfinished import Work
 from mamp.segmentation.ways import Carrier, Frames, Plan
+from mamp.video.camera import camera_frames, camera_number
 from mamp.video.frames import open_frames
 from mamp.video.parts import Part, Place, find
 
@@ -84,6 +85,7 @@ def checksum(state: Mapping[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
+@single_precision
 def load(
     weights: Path | str | None = None,
     *,
@@ -150,6 +152,7 @@ def _without_weights_of_its_own(
     return method.on_trunk(stored.load_model(found, trunk), trunk, config.method), config, found
 
 
+@single_precision
 def choose(
     weights: Path | str | None,
     baseline: str | None,
@@ -203,9 +206,9 @@ def segment_video(
     Args:
         video: a folder of images or a video file (names are those of the frames); or anything that gives
             frames one by one, as `Segmenter.step` takes them: a list, an array (T, H, W, 3), a tensor
-            (T, 3, H, W), a generator (the name is the frame's number in it).
+            (T, 3, H, W), a generator (the name is the frame's number in it). 0, or "camera:0", is a camera.
         masks: a PNG or a label map for one frame; a folder of PNGs named like frames; or a mapping from frame
-            number to label map or PNG. Numbers count the frames that are used, from 0.
+            number, or frame name, to label map or PNG. Numbers count the frames that are used, from 0.
         weights: as `load` takes, or what it returned.
         device, overrides: as `load` takes them.
         start, end: the first and the last frame to use, both included: a frame number; of a file or folder
@@ -222,6 +225,8 @@ def segment_video(
     """
     model = weights if isinstance(weights, Model) else load(weights, device=device, overrides=overrides)
     part = Part(start, end, every, max_frames).checked()
+    if (number := camera_number(video)) is not None:
+        video = camera_frames(number)
     if isinstance(video, (str, Path)):
         policy = model.config.evaluate.bad_frame
         source = part.of(open_frames(video, bad_frame=policy, stream=stream, or_else=_OR_ELSE))
@@ -272,12 +277,26 @@ def _given(masks: Any, names: Sequence[str], *, index: int = 0) -> dict[int, Giv
     if not isinstance(masks, Mapping):
         return {index: Given("the mask", partial(_same, masks))}
     given: dict[int, Given] = {}
-    for number, mask in masks.items():
+    for key, mask in masks.items():
+        number = _frame_number(key, names)
         if isinstance(mask, (str, Path)):
             given[number] = given_masks(Path(mask), ())[0]
         else:
             given[number] = Given(f"the mask of frame {number}", partial(_same, mask))
     return given
+
+
+def _frame_number(key: Any, names: Sequence[str]) -> int:
+    """The index of a frame that a mapping calls by its number, its name or its file."""
+    if not isinstance(key, (str, Path)):
+        return int(key)
+    stem = Path(key).stem if Path(key).suffix else str(key)
+    if stem not in names:
+        there = (
+            f"; frames are named {names[0]} to {names[-1]}" if names else ", and these frames have no names"
+        )
+        raise UserError(f"no frame is called {key}{there}; give a frame's name or its number")
+    return names.index(stem)
 
 
 def _same(mask: Any) -> Any:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
+from mamp.config import Config
 from mamp.core.devices import peak_memory_mb, peak_process_mb
 from mamp.core.errors import UserError
 from mamp.core.files import write_json
@@ -72,7 +74,7 @@ class Record:
 
     def made(self) -> dict[str, Any]:
         """Everything but the times."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "timing"}
+        return {name: value for name, value in vars(self).items() if name != "timing"}
 
 
 def record_file(out: Path, name: str) -> Path:
@@ -107,7 +109,8 @@ def claim(out: Path, run_info: Mapping[str, Any]) -> None:
         write_json(path, wanted)
         return
     try:
-        other = difference(json.loads(path.read_text(encoding="utf-8")), wanted)
+        found = _with_newer_settings(json.loads(path.read_text(encoding="utf-8")))
+        other = difference(found, wanted)
     except (ValueError, AttributeError):
         raise UserError(f"{path} cannot be read as a run's settings; choose another --out") from None
     if other:
@@ -118,6 +121,18 @@ def difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """Return the first setting in `wanted` that `found` has otherwise, in words; empty where none is."""
     differing = [key for key in wanted if found.get(key) != wanted[key]]
     return _where(found, wanted, differing[0]) if differing else ""
+
+
+def _with_newer_settings(found: Any) -> Any:
+    """What run.json says, with the defaults of settings that are newer than it."""
+    config = found.get("config")
+    if not isinstance(config, dict):
+        return found
+    try:
+        whole = Config.model_validate(config).model_dump(mode="json", include=set(config))
+    except ValidationError:  # it has settings that are no more
+        return found
+    return {**found, "config": whole}
 
 
 def _where(found: Any, wanted: Any, key: str) -> str:
@@ -147,7 +162,7 @@ def write_run(
     together = sum((record.timing for record in records.values()), Timing())
     made = records.values()
     peaks = {
-        key: max((peak for record in made if (peak := getattr(record, key)) is not None), default=None)
+        key: max((peak for record in made if (peak := vars(record)[key]) is not None), default=None)
         for key in ("peak_memory_mb", "peak_device_memory_mb")
     }
     write_json(

@@ -27,10 +27,10 @@ from mamp.video.folders import IMAGE_SUFFIXES, image_files
 from mamp.video.images import OR_ELSE, BadFrame, read_image, read_scaled, upright_size
 from mamp.video.packed import AGAIN, PackedReader, find_packed
 
-__all__ = ["BadFrame", "FrameFolder", "FrameSource", "VideoFile", "open_frames", "read_image", "read_scaled"]
-
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+__all__ = ["BadFrame", "FrameFolder", "FrameSource", "VideoFile", "open_frames", "read_image", "read_scaled"]
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})
 POLICIES = ("error", "skip", "repeat")
@@ -116,9 +116,7 @@ class FrameSource:
             stop = begin
 
     def clone(self) -> Self:
-        """Return the same frames with a decoder of their own, as another thread needs them; no bad frame is
-        met yet.
-        """
+        """Return the same frames with a decoder of their own, as another thread needs them."""
         other = copy.copy(self)
         other.bad = {}
         return other
@@ -293,9 +291,7 @@ class VideoFile(FrameSource):
         self._reader = None
 
     def clone(self) -> Self:
-        """Return the same frames with a decoder of their own, as another thread needs them; no bad frame is
-        met yet.
-        """
+        """As `FrameSource.clone`."""
         other = super().clone()
         other._reader = None
         return other

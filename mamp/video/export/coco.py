@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mamp.core.errors import UserError
 from mamp.core.files import make_folder, write_text
 from mamp.video.export.base import Clip, Saver, Shot
 from mamp.video.masks import object_ids
@@ -17,6 +18,10 @@ class Coco(Saver):
     """One JSON: an annotation for each object in each frame that shows it; `track_id` is the object's id."""
 
     def __init__(self, path: Path, clip: Clip) -> None:
+        try:
+            import pycocotools.mask  # noqa: F401
+        except ImportError:
+            raise UserError('the form coco needs pycocotools; pip install "mamp[coco]"') from None
         super().__init__(path, clip)
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
@@ -58,37 +63,16 @@ class Coco(Saver):
 
 
 def annotation(mask: np.ndarray) -> dict[str, Any]:
-    """What COCO says of a mask, bool (H, W) with a pixel in it: segmentation, area in pixels, bbox (x, y,
-    width, height).
+    """Return COCO's account of a mask, bool (H, W) with a pixel in it.
+
+    That is its segmentation as compressed run lengths, its area in pixels, and its bbox (x, y, width,
+    height).
     """
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    box = [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
+    from pycocotools import mask as coco
+
+    runs = coco.encode(np.asfortranarray(mask, np.uint8))
     return {
-        "segmentation": {"size": list(mask.shape), "counts": run_lengths(mask)},
-        "area": int(mask.sum()),
-        "bbox": [int(v) for v in box],
+        "segmentation": {"size": list(mask.shape), "counts": runs["counts"].decode("ascii")},
+        "area": int(coco.area(runs)),
+        "bbox": [int(side) for side in coco.toBbox(runs)],
     }
-
-
-def run_lengths(mask: np.ndarray) -> str:
-    """COCO's compressed run lengths of a mask, bool (H, W).
-
-    Runs go down the columns and begin with one of zeros. From the fourth on each is written as its difference
-    from the run two before. Numbers are in groups of five bits, the lowest first, a sixth bit says that more
-    come; each is written as the character 48 further on. A number ends when the rest is its sign.
-    """
-    flat = mask.flatten(order="F")
-    edges = np.flatnonzero(np.diff(flat)) + 1
-    bounds = [0, *([0] if flat[0] else []), *edges.tolist(), len(flat)]
-    runs = np.diff(bounds).tolist()
-    return "".join(_five_bits(n - runs[i - 2] if i > 2 else n) for i, n in enumerate(runs))
-
-
-def _five_bits(number: int) -> str:
-    letters = []
-    while True:
-        low, number = number & 31, number >> 5
-        more = not (number == 0 and not low & 16 or number == -1 and low & 16)
-        letters.append(chr(48 + low + 32 * more))
-        if not more:
-            return "".join(letters)
