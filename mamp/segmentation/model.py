@@ -181,6 +181,9 @@ def choose(
     return Model(_network(fresh, config), config, where, fresh)
 
 
+_OR_ELSE = 'or pass overrides=["evaluate.bad_frame=skip"] (or repeat)'
+
+
 def segment_video(
     video: Any,
     masks: Any,
@@ -194,6 +197,7 @@ def segment_video(
     max_frames: int | None = None,
     at: Place | None = None,
     direction: str | None = None,
+    stream: int | None = None,
 ) -> Iterator[tuple[str | int, np.ndarray]]:
     """Return an iterator of (name, label map (H, W)) of every frame, in order.
 
@@ -214,6 +218,7 @@ def segment_video(
         at: the frame that a single mask is of, as `start`; the first by default.
         direction: `forward`, `backward` or `both`. None is both where the first object is given after the
             first frame; a stream that can only be read forward is carried forward.
+        stream: which of a file's video streams, from 0; None is the one with the most pixels.
 
     Raises:
         UserError: weights, frames, masks or places that cannot be used.
@@ -223,7 +228,9 @@ def segment_video(
     if (number := camera_number(video)) is not None:
         video = camera_frames(number)
     if isinstance(video, (str, Path)):
-        source = part.of(open_frames(video, bad_frame=model.config.evaluate.bad_frame))
+        policy = model.config.evaluate.bad_frame
+        source = part.of(open_frames(video, bad_frame=policy, stream=stream, or_else=_OR_ELSE))
+        source.refuse_mixed_sizes()
         index = 0 if at is None else find(at, source, option="at")
         plan = Plan.of(_given(masks, source.names, index=index), direction)
         return ((source.names[i], labels) for i, labels in _carried(source, plan, model))
