@@ -31,9 +31,10 @@ PATIENCE = 60.0  # seconds that a change of all frames waits for the end of a ru
 class Status:
     """What the page shows of a run.
 
-    at: the frame at work. last: the one finished last, of the `done` of `total` that were asked for; None
-    before. replayed:
-    frames stepped before these. seconds: since it began.
+    at: the frame at work. last: the frame finished last; None before. done: frames finished of the `total`
+    that were asked for. replayed: frames finished of the `passing` ones that lie before these. seconds: since
+    the run began. stopping: it ends after the frame at work. changed: the frame whose drawn mask was changed
+    behind the run, which ended it; None otherwise.
     """
 
     running: bool = False
@@ -44,7 +45,10 @@ class Status:
     done: int = 0
     total: int = 0
     replayed: int = 0
+    passing: int = 0
     seconds: float = 0.0
+    stopping: bool = False
+    changed: int | None = None
     error: str = ""
 
 
@@ -55,7 +59,8 @@ class Engine:
     A forward run is what `mamp segment` does with the drawn masks: it begins at the first of them, and what
     it computes before the frame asked for is not computed again while a segmenter of that frame is kept. A
     backward run begins at the nearest drawn frame at or after the one asked for. Both take drawn masks on
-    their way, as whole truth of their frames, and leave locked frames as they are.
+    their way, as whole truth of their frames, and leave locked frames as they are. Frames that a run passes
+    before the one asked for get their masks too, where they have none or a stale one.
 
     source: the thread's own, as it is not shared. kept_mb: most that kept segmenters hold. changed: called
     after each change.
@@ -75,6 +80,7 @@ class Engine:
         self._kept = Kept(round(kept_mb * MB))
         self._guard = threading.RLock()
         self._stop = threading.Event()
+        self._void = False  # the frame at work began from a mask that was changed since
         self._barred = False  # no run may begin
         self._thread: threading.Thread | None = None
 
@@ -94,14 +100,23 @@ class Engine:
             count = len(self.project.names)
             total = count - index if direction == "forward" else index + 1
             self._stop.clear()
+            self._void = False
             self.status = Status(True, direction, index, at=index, total=total)
             self._thread = threading.Thread(target=self._work, args=(index, begin, direction), daemon=True)
             self._thread.start()
         self._changed()
 
     def stop(self) -> None:
-        """End the run after the frame at work; what it has written stays."""
+        """End the run after the frame at work, which is kept; what it has written stays."""
+        with self._guard:
+            news = self.status.running and not self.status.stopping
+            self._end()
+        if news:
+            self._changed()
+
+    def _end(self) -> None:
         self._stop.set()
+        self.status.stopping = self.status.running
 
     def wait(self, seconds: float | None = None) -> None:
         """Until the run has ended."""
@@ -116,11 +131,11 @@ class Engine:
             change()
             self._kept.drop_from(index)
             status = self.status
-            if status.running and status.direction == "forward" and index <= status.at:
-                self._kept.closed = True
-                self.stop()
-            elif status.running and status.direction == "backward" and index >= status.at:
-                self.stop()
+            forward = status.direction == "forward"
+            if status.running and (index <= status.at if forward else index >= status.at):
+                self._void, status.changed = True, index
+                self._kept.closed = self._kept.closed or forward
+                self._end()
         self._changed()
 
     def edit_all(self, change: Callable[[], None], *, patience: float | None = None) -> None:
@@ -177,7 +192,8 @@ class Engine:
             with suppress(UserError):  # a full disk was told of when a mask could not be written
                 self.project.save()
             with self._guard:
-                self.status.running, self.status.error = False, error
+                self.status.running = self.status.stopping = False
+                self.status.error = error
                 self._kept.closed = False
             self._changed()
 
@@ -187,6 +203,7 @@ class Engine:
         if forward and (kept := self._kept.before(index)) is not None:
             segmenter, first = kept[1], kept[0] + 1
         order: Iterable[int] = range(first, len(self.project.names)) if forward else range(first, -1, -1)
+        self.status.passing = abs(index - first)
         began = time.perf_counter()
         with closing(decode_ahead(self._frames(order, forward=forward), Timing())) as frames:
             for i, frame in frames:
@@ -195,17 +212,20 @@ class Engine:
                 labels = segmenter.step(frame, given, mode=MaskMode.WHOLE)
                 unsure = unsureness(segmenter.probabilities) if segmenter.probabilities is not None else None
                 with self._guard:
-                    if self._stop.is_set():
+                    if self._void:
                         return
-                    self.status.seconds = time.perf_counter() - began
-                    if (i < index) if forward else (i > index):
-                        self.status.replayed += 1
-                    else:
+                    self.status.seconds, self.status.last = time.perf_counter() - began, i
+                    known = self.project.frame(i)
+                    passed = (i < index) if forward else (i > index)
+                    if not passed or not known.kind or known.stale:
                         self.project.write(i, labels, kind=direction, unsure=unsure)
-                        self.status.done, self.status.last = self.status.done + 1, i
+                    self.status.replayed += passed
+                    self.status.done += not passed
                     if forward:
                         self._kept.keep(i, segmenter)
                 self._changed()
+                if self._stop.is_set():
+                    return
 
     def _frames(self, order: Iterable[int], *, forward: bool) -> Iterator[tuple[int, np.ndarray]]:
         if forward:

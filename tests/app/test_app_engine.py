@@ -83,8 +83,8 @@ def test_an_object_left_out_of_a_drawing_is_nowhere_in_it_and_followed_on(engine
 def test_a_run_backward_begins_at_the_next_drawing_and_goes_to_the_first_frame(engine, project, drawn):
     project.draw(5, drawn)
     run(engine, 3, "backward")
-    assert [frame.kind for frame in project.frames()] == [*["backward"] * 4, "", "drawn", ""]
-    assert engine.status.replayed == 2
+    assert [frame.kind for frame in project.frames()] == [*["backward"] * 5, "drawn", ""]
+    assert engine.status.replayed == engine.status.passing == 2
     run(engine, 5, "backward")
     assert project.frame(4).kind == "backward"
 
@@ -95,6 +95,29 @@ def test_locked_frames_stay_as_they_are(engine, project, drawn):
     project.lock([2], locked=True)
     run(engine, 0)
     assert not project.mask(2).any() and project.mask(3).any()
+
+
+def test_frames_that_a_run_passes_get_the_masks_they_lack(engine, project, drawn):
+    project.draw(0, drawn)
+    project.write(1, np.zeros(SIZE, np.uint8), kind="backward", unsure=0.0)
+    run(engine, 4)
+    assert [frame.kind for frame in project.frames()] == ["drawn", "backward", *["forward"] * 5]
+    assert not project.mask(1).any() and project.mask(2).any()
+    assert (engine.status.replayed, engine.status.passing, engine.status.done) == (4, 4, 3)
+
+
+def test_a_stop_keeps_the_frame_at_work_and_says_so_at_once(engine, project, drawn, monkeypatch):
+    begun, let_go = held_up(monkeypatch)
+    project.draw(0, drawn)
+    project.draw(1, drawn)
+    engine.start(0, "forward")
+    assert begun.wait(60)
+    engine.stop()
+    assert engine.told()["stopping"] and engine.told()["running"]
+    let_go.set()
+    engine.wait(60)
+    assert engine.status.done == 1 and engine.status.last == 0 and not engine.status.stopping
+    assert engine.status.changed is None
 
 
 def test_a_run_stops_after_the_frame_at_work_and_goes_on_from_there(
@@ -123,7 +146,7 @@ def test_a_drawing_behind_a_run_ends_it(engine, project, drawn, video, small_wei
 
     engine._changed = lambda: engine.status.done == 3 and draw_behind()
     run(engine, 0)
-    assert engine.status.done == 3 and project.frame(2).stale
+    assert engine.status.done == 3 and project.frame(2).stale and engine.status.changed == 1
     run(engine, 1)
     expected = by_command(project, video, small_weights, tmp_path / "out")
     for index in range(FRAMES):
