@@ -1,0 +1,20 @@
+// What all parts of the page share: the server's last news, and where the person is.
+
+export const $ = (id) => document.getElementById(id);
+
+export const page = {
+  state: null, // the server's news
+  at: 0, // the frame that is shown
+  video: { width: 0, height: 0, count: 0, names: [] },
+  chosen: 0, // id of the object that is drawn
+  adding: null, // promise of a new object
+  playing: false,
+  follow: false, // go along with a run
+};
+
+// words for a screen reader, where what changed is elsewhere
+export function announce(words) {
+  $("live").textContent = words;
+}
+
+export const frames = (n) => `${n} ${n === 1 ? "frame" : "frames"}`;
