@@ -31,12 +31,14 @@ PATIENCE = 60.0  # seconds that a change of all frames waits for the end of a ru
 class Status:
     """What the page shows of a run.
 
-    at: the frame at work. last: the frame finished last; None before. done: frames finished of the `total`
-    that were asked for. replayed: frames finished of the `passing` ones that lie before these. seconds: since
-    the run began. stopping: it ends after the frame at work. changed: the frame whose drawn mask was changed
-    behind the run, which ended it; None otherwise.
+    number: counts the runs since the project was opened. at: the frame at work. last: the frame finished
+    last; None before. done: frames finished of the `total` that were asked for.
+    replayed: frames finished of the `passing` ones that lie before these. seconds: since the run began.
+    stopping: it ends after the frame at work. changed: the frame whose drawn mask was changed behind the run,
+    which ended it; None otherwise.
     """
 
+    number: int = 0
     running: bool = False
     direction: str = ""
     start: int = 0
@@ -101,7 +103,8 @@ class Engine:
             total = count - index if direction == "forward" else index + 1
             self._stop.clear()
             self._void = False
-            self.status = Status(True, direction, index, at=index, total=total)
+            number = self.status.number + 1
+            self.status = Status(number, True, direction, index, at=index, total=total)
             self._thread = threading.Thread(target=self._work, args=(index, begin, direction), daemon=True)
             self._thread.start()
         self._changed()

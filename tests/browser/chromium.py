@@ -35,7 +35,9 @@ KEYS = {
     "End": (35, ""), "Home": (36, ""), "PageUp": (33, ""), "PageDown": (34, ""),
     "ArrowLeft": (37, ""), "ArrowUp": (38, ""), "ArrowRight": (39, ""), "ArrowDown": (40, ""),
 }  # fmt: skip
-PATIENCE = 240.0  # seconds for an answer: machines that test may be busy
+PATIENCE = float(
+    os.environ.get("MAMP_PATIENCE", "240")
+)  # seconds for an answer: machines that test may be busy
 
 
 def find_chromium() -> str | None:

@@ -75,17 +75,18 @@ class App:
 
 
 class Held:
-    """Stands in front of a function and lets calls through one by one. State: how many have come and may go."""
+    """Holds up the calls of a function. State: how many have come, and how many may go on."""
 
     def __init__(self, monkeypatch, owner: object, name: str) -> None:
-        self._act, self._may = getattr(owner, name), threading.Semaphore(0)
+        act, self._may = getattr(owner, name), threading.Semaphore(0)
         self.came = threading.Semaphore(0)
-        monkeypatch.setattr(owner, name, self._call)
 
-    def _call(self, *args, **kwargs):
-        self.came.release()
-        assert self._may.acquire(timeout=120)
-        return self._act(*args, **kwargs)
+        def held(*args, **kwargs):
+            self.came.release()
+            assert self._may.acquire(timeout=120)
+            return act(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, held)
 
     def let(self, calls: int = 1000) -> None:
         self._may.release(calls)

@@ -296,8 +296,8 @@ def test_brushes_grow_with_the_video(browser, model, tmp_path, size):
     app = App(model, tmp_path / "work", tmp_path / "clip")
     show(browser, app)
     assert float(browser.text("#sizeword")) == pytest.approx(size[1] / 20, abs=1)
-    browser.click("#size")
     browser.press("b")
+    browser.click("#size")
     for _ in range(40):
         browser.press("]")
     assert float(browser.text("#sizeword")) == pytest.approx(max(150, size[1] / 3), abs=1)

@@ -3,12 +3,15 @@
 import { sure } from "./asks.js";
 import { Banners } from "./banners.js";
 import { Surface, stepOf, suggested } from "./draw.js";
+import { exported } from "./exports.js";
 import { Hands } from "./hands.js";
 import { listenToKeys } from "./keys.js";
+import { Locks } from "./locks.js";
 import { ObjectList } from "./objects.js";
 import { $, frames, page } from "./page.js";
 import { Pictures } from "./pictures.js";
 import { showRun } from "./runs.js";
+import { attempt, say, setLooking } from "./say.js";
 import { KEY, TAB, Told, ask, link, picture, post } from "./server.js";
 import { shelve, unshelve } from "./shelf.js";
 import { Strokes } from "./strokes.js";
@@ -19,15 +22,6 @@ import { receiveVideos } from "./upload.js";
 const visited = new Set(); // frames that "next uncertain" showed since the last run
 
 // ---------------------------------------------------------------- the server
-
-async function attempt(work) {
-  try {
-    return await work();
-  } catch (error) {
-    if (error instanceof Told) say(error.message);
-    return null;
-  }
-}
 
 link.changed = () => {
   banners();
@@ -66,9 +60,10 @@ function receive(told) {
     for (const index of [...surface.history.frames.keys()]) if (!strokes.unsaved.has(index)) surface.history.check(index, state.frames[index].made);
     surface.overlay.colours = new Map(state.objects.map((o) => [o.id, o.colour]));
     settle();
-    if (page.follow && run.last !== null && run.last !== page.at) go(run.last, true);
+    const mine = page.follow !== null && run.number > page.follow;
+    if (mine && run.last !== null && run.last !== page.at) go(run.last, true);
     else if ((pictures.masks.get(page.at)?.made ?? -1) < state.frames[page.at].made) show();
-    if (!run.running) page.follow = false;
+    if (mine && !run.running) page.follow = null;
     render();
   }
   banners();
@@ -124,7 +119,7 @@ function trouble(words) {
 function go(index, along = false) {
   if (!page.video.count) return;
   index = Math.min(Math.max(index, 0), page.video.count - 1);
-  if (!along) page.follow = false;
+  if (!along) page.follow = null;
   if (index !== page.at && surface.index === page.at) surface.finish();
   page.at = index;
   timeline.go(index);
@@ -164,7 +159,7 @@ function uncertain() {
 
 const surface = new Surface($("canvas"), {
   change(index) {
-    lockedLast = null;
+    locks.forget();
     strokes.put(index, surface.labels.slice());
     render();
   },
@@ -182,7 +177,8 @@ const hands = new Hands(surface, () => {
   if (!page.state?.yours) return say("Another tab draws; take over first."), false;
   if (page.state.frames[page.at].locked) return say("This frame is locked; press L to unlock it."), false;
   if (surface.index !== page.at) return false;
-  page.playing = page.follow = false;
+  page.playing = false;
+  page.follow = null;
   if (!page.chosen && !page.adding) addObject();
   return page.adding ? "wait" : true;
 });
@@ -201,7 +197,7 @@ const suggestions = new Suggestions({
     if (!found.some((v) => v)) say("Nothing was found there. Click elsewhere, or draw it.");
     else if (item.index === page.at) say("Click on it to add, Shift-click beside it to take away. Brush the rest.");
   },
-  changed: () => hint(),
+  changed: () => setLooking(suggestions.size > 0),
 });
 
 // the answer to a click on a frame that is no longer shown
@@ -294,51 +290,25 @@ async function drawn() {
   return !strokes.unsaved.size;
 }
 
-let starting = false;
+let starting = null; // a run that waits for what it depends on
 async function segment(direction) {
   if (starting) return;
-  starting = true;
-  const frame = page.at;
-  if (await drawn()) {
-    while (page.state.run.stopping && !link.ended) await new Promise((done) => setTimeout(done, 40));
-    page.follow = Boolean(await attempt(() => post("/api/run", { frame, direction })));
+  const mine = (starting = { stopped: false }), frame = page.at;
+  const ready = await drawn();
+  while (page.state.run.stopping && !link.ended) await new Promise((done) => setTimeout(done, 40));
+  if (ready && !mine.stopped) {
+    page.follow = page.state.run.number;
+    if (!(await attempt(() => post("/api/run", { frame, direction })))) page.follow = null;
   }
-  starting = false;
+  starting = null;
+  if (mine.stopped && page.follow !== null) await stop();
 }
 
 function stop() {
-  page.state.run.stopping = true;
+  if (starting) starting.stopped = true;
+  page.state.run.stopping = page.state.run.running;
   render();
   return attempt(() => post("/api/stop"));
-}
-
-let lockedLast = null; // {list, locked}: what can be undone
-async function lock(list, locked) {
-  for (const [from, to] of stretches(list)) if (!(await attempt(() => post("/api/lock", { from, to, locked })))) return;
-  lockedLast = list.length > 1 ? { list, locked } : null;
-  banners();
-}
-
-function unlockLast() {
-  const { list, locked } = lockedLast;
-  lockedLast = null;
-  return lock(list, !locked).then(() => ((lockedLast = null), banners()));
-}
-
-function stretches(list) {
-  const found = [];
-  for (const index of list) found.length && found.at(-1)[1] === index - 1 ? (found.at(-1)[1] = index) : found.push([index, index]);
-  return found;
-}
-
-const framesWhere = (wanted) => page.state.frames.flatMap((frame, index) => (wanted(frame, index) ? [index] : []));
-
-async function lockUpToHere() {
-  if (!(await drawn())) return;
-  const list = framesWhere((frame, index) => index <= page.at && frame.kind && !frame.locked);
-  if (!list.length) return say("No frame up to this one has a mask that is not locked.");
-  const more = "Locked frames keep their masks, whatever is computed. You can undo this.";
-  if (await sure(`Lock ${frames(list.length)}, up to this one?`, more, "Lock")) await lock(list, true);
 }
 
 async function removeObject(object) {
@@ -353,21 +323,8 @@ async function exportAs(kind) {
 
 // ---------------------------------------------------------------- what is shown
 
-let message = "", timer = 0;
-function say(words) {
-  message = words;
-  clearTimeout(timer);
-  if (words) timer = setTimeout(() => say(""), 7000);
-  hint();
-}
-
-function hint() {
-  const words = [suggestions.size ? "Looking…" : "", message].filter(Boolean).join(" ");
-  if ($("hint").textContent !== words) $("hint").textContent = words;
-}
-
+const locks = new Locks(() => (banners(), render()));
 const banner = new Banners($("banners"));
-let dismissed = sessionStorage.getItem("dismissed") || "";
 function banners() {
   const { state } = page, lines = [], lost = strokes.unsaved.size;
   const kept = lost ? " The last strokes are kept in this browser; they are saved once the video is open again." : " All is saved.";
@@ -375,23 +332,9 @@ function banners() {
   else if (!link.online) lines.push({ words: "The connection to mamp is lost. What you draw is kept here and saved when it is back; trying again…" });
   else if (state && !state.yours) lines.push({ words: "This video is open in another tab, which draws. You can look here.", buttons: [["Draw here instead", take]] });
   if (state?.missing && link.online) lines.push({ words: `${state.video} is not there any more. Put it back to see and segment its frames; the masks are safe in ${state.folder}.` });
-  if (lockedLast) {
-    const done = () => ((lockedLast = null), banners());
-    lines.push({ words: `${lockedLast.locked ? "Locked" : "Unlocked"} ${frames(lockedLast.list.length)}.`, buttons: [["Undo", unlockLast], ["Close", done]] });
-  }
-  if (state?.export?.kind && link.online && !link.ended) lines.push(...exported(state.export));
+  lines.push(...locks.lines());
+  if (state?.export?.kind && link.online && !link.ended) lines.push(...exported(state.export, banners));
   banner.show(lines);
-}
-
-const KIND = { davis: "PNG masks", film: "film", coco: "COCO JSON" };
-function exported(out) {
-  if (out.running) return [{ words: `Exporting ${KIND[out.kind]}:`, detail: `${out.done} of ${frames(out.total)}` }];
-  if (dismissed === String(out.at) || (out.error && out.changed)) return [];
-  const close = ["Close", () => (sessionStorage.setItem("dismissed", (dismissed = String(out.at))), banners())];
-  const time = new Date(1000 * out.at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-  if (out.error) return [{ words: `The export of ${KIND[out.kind]} at ${time} failed: ${out.error}`, buttons: [close] }];
-  const words = `Exported to ${out.path}${out.changed ? ` at ${time}. Masks have changed since: export again for the new ones.` : ""}`;
-  return [{ words, buttons: out.kind === "davis" ? [close] : [["Download", () => (location.href = picture("export", out.kind))], close] }];
 }
 
 const take = () => attempt(() => post("/api/take")).then(() => strokes.flush());
@@ -414,12 +357,13 @@ function render() {
   $("lock").disabled = !frame.kind;
   $("unlockall").hidden = !state.frames.some((f) => f.locked);
   $("forget").hidden = frame.kind !== "d";
-  $("undo").disabled = !past.done.length && !surface.polygon.length && !suggestions.size && !lockedLast;
+  $("undo").disabled = !past.done.length && !surface.polygon.length && !suggestions.size && !locks.last;
   $("redo").disabled = !past.undone.length;
   $("erase").setAttribute("aria-pressed", surface.erasing);
   $("beside").setAttribute("aria-pressed", surface.beside);
   $("beside").hidden = surface.tool !== "suggest";
   $("erase").hidden = surface.tool === "suggest";
+  $("size").parentElement.hidden = surface.tool !== "brush";
   for (const button of document.querySelectorAll("[data-tool]")) button.setAttribute("aria-pressed", button.dataset.tool === surface.tool);
   $("play").firstElementChild.innerHTML = page.playing ? '<path d="M8 5v14M16 5v14"/>' : '<path d="M8 5v14l11-7z" class="solid"/>';
   $("play").setAttribute("aria-label", page.playing ? "Pause" : "Play");
@@ -459,11 +403,11 @@ const clicks = {
   forward: () => segment("forward"),
   backward: () => segment("backward"),
   stop,
-  lock: async () => (await drawn()) && lock([page.at], !page.state.frames[page.at].locked),
-  lockall: lockUpToHere,
-  unlockall: () => lock(framesWhere((frame) => frame.locked), false),
+  lock: async () => (await drawn()) && locks.set([page.at], !page.state.frames[page.at].locked, false),
+  lockall: async () => (await drawn()) && locks.upTo(page.at),
+  unlockall: () => locks.none(),
   forget: async () => (await drawn()) && attempt(() => ask(`/api/drawn/${page.at}`, { method: "DELETE" })),
-  undo: () => (lockedLast ? unlockLast() : surface.undo(), render()),
+  undo: () => (locks.last ? locks.undo() : surface.undo(), render()),
   redo: () => (surface.redo(), render()),
   erase: () => erase(!surface.erasing),
   beside: () => ((surface.beside = !surface.beside), render()),
@@ -506,7 +450,7 @@ listenToKeys({
 function escape() {
   if (!$("exports").hidden) return menu(false), $("export").focus();
   if (surface.drop()) return render();
-  if (page.state.run.running) stop();
+  if (page.state.run.running || page.follow !== null || starting) stop();
 }
 
 window.addEventListener("pageshow", (event) => event.persisted && location.reload());

@@ -9,7 +9,7 @@ export const page = {
   chosen: 0, // id of the object that is drawn
   adding: null, // promise of a new object
   playing: false,
-  follow: false, // go along with a run
+  follow: null, // go along with the run after this number; null stays
 };
 
 // words for a screen reader, where what changed is elsewhere
