@@ -7,6 +7,7 @@ import { exported } from "./exports.js";
 import { Hands } from "./hands.js";
 import { listenToKeys } from "./keys.js";
 import { Locks } from "./locks.js";
+import { Looks } from "./looks.js";
 import { ObjectList } from "./objects.js";
 import { $, frames, page } from "./page.js";
 import { Pictures } from "./pictures.js";
@@ -18,8 +19,7 @@ import { Strokes } from "./strokes.js";
 import { Suggestions } from "./suggest.js";
 import { Timeline } from "./timeline.js";
 import { receiveVideos } from "./upload.js";
-
-const visited = new Set(); // frames that "next uncertain" showed since the last run
+import { beginAnew, play, uncertain } from "./walk.js";
 
 // ---------------------------------------------------------------- the server
 
@@ -56,7 +56,7 @@ function receive(told) {
   $("work").hidden = $("export").hidden = !state.video;
   if (state.video) {
     const run = state.run;
-    if (run.running && !before?.run?.running) visited.clear();
+    if (run.running && !before?.run?.running) beginAnew();
     for (const index of [...surface.history.frames.keys()]) if (!strokes.unsaved.has(index)) surface.history.check(index, state.frames[index].made);
     surface.overlay.colours = new Map(state.objects.map((o) => [o.id, o.colour]));
     settle();
@@ -131,30 +131,6 @@ function go(index, along = false) {
 
 const seek = (index) => ((page.playing = false), go(index));
 
-async function play() {
-  page.playing = !page.playing;
-  render();
-  const gap = 1000 / (page.state.fps || 24);
-  while (page.playing) {
-    const began = performance.now();
-    await go(page.at + 1 < page.video.count ? page.at + 1 : 0);
-    await new Promise((done) => setTimeout(done, Math.max(4, gap - (performance.now() - began))));
-  }
-}
-
-function uncertain() {
-  const near = Math.max(2, Math.round(page.video.count / 40));
-  const open = page.state.frames
-    .map((frame, index) => ({ ...frame, index }))
-    .filter((f) => f.kind && f.kind !== "d" && !f.locked && f.unsure !== null);
-  let rest = open.filter((f) => ![...visited].some((v) => Math.abs(v - f.index) <= near));
-  if (!rest.length) visited.clear(), (rest = open);
-  if (!rest.length) return say("No computed frame is left to look at: segment first.");
-  const worst = rest.reduce((a, b) => (b.unsure > a.unsure ? b : a));
-  visited.add(worst.index);
-  go(worst.index);
-}
-
 // ---------------------------------------------------------------- drawing
 
 const surface = new Surface($("canvas"), {
@@ -228,6 +204,20 @@ const strokes = new Strokes({
   },
 });
 pictures.unsaved = strokes.unsaved;
+
+// a change of the whole label map of this frame: change(label, index) is the new label. Locked and hidden objects stay
+async function edit(change) {
+  if (!(await drawn()) || (await hands.ready()) !== true) return;
+  surface.replace(surface.labels.map((label, i) => (surface.protects.has(label) ? label : change(label, i))));
+}
+
+// the chosen object's mask of a neighbour, over what is here
+async function copyFrom(index) {
+  if (index < 0 || index >= page.video.count) return say("There is no such frame.");
+  const other = await mask(index), id = page.chosen;
+  if (!other.includes(id)) return say(`Frame ${index + 1} has no mask of this object.`);
+  return edit((label, i) => (other[i] === id ? id : label === id ? 0 : label));
+}
 
 // until the server's list has the new object a stroke waits: it would become another's
 function addObject() {
@@ -317,7 +307,7 @@ async function removeObject(object) {
 }
 
 async function exportAs(kind) {
-  menu(false);
+  menu(null);
   if (await drawn()) await attempt(() => post("/api/export", { kind }));
 }
 
@@ -368,24 +358,30 @@ function render() {
   $("play").firstElementChild.innerHTML = page.playing ? '<path d="M8 5v14M16 5v14"/>' : '<path d="M8 5v14l11-7z" class="solid"/>';
   $("play").setAttribute("aria-label", page.playing ? "Pause" : "Play");
   $("saved").textContent = link.ended || !link.online ? (strokes.unsaved.size ? "not saved" : "") : strokes.busy ? "saving…" : "saved";
-  list.show(state.objects, page.chosen, (id) => surface.overlay.css(id));
+  list.show(state.objects, page.chosen, (id) => ({ colour: surface.overlay.css(id), ...looks.of(id) }));
   showRun();
   surface.redraw();
 }
 
+const looks = new Looks(surface, () => render());
 const list = new ObjectList($("objects"), {
   choose,
   rename: (id, name) => attempt(() => post(`/api/objects/${id}`, { name }, "PATCH")),
   remove: removeObject,
+  hide: (id, only) => (only ? looks.only(id) : looks.hide(id)),
+  lock: (id) => looks.lock(id),
 });
 
 const timeline = new Timeline($("timeline"), { seek }, (index) => picture("thumbs", index));
 
 // ---------------------------------------------------------------- controls
 
-function menu(open) {
-  $("exports").hidden = !open;
-  $("export").setAttribute("aria-expanded", open);
+const MENUS = { export: "exports", view: "views", editmask: "edits" };
+function menu(opened) {
+  for (const [button, popup] of Object.entries(MENUS)) {
+    $(popup).hidden = button !== opened;
+    $(button).setAttribute("aria-expanded", button === opened);
+  }
 }
 
 const byPlace = (place) => {
@@ -413,26 +409,32 @@ const clicks = {
   beside: () => ((surface.beside = !surface.beside), render()),
   previous: () => seek(page.at - 1),
   next: () => seek(page.at + 1),
-  play,
-  uncertain,
+  play: () => play(go, render),
+  uncertain: () => uncertain(go),
+  clearframe: () => edit(() => 0),
+  clearobject: () => edit((label) => (label === page.chosen ? 0 : label)),
+  copyprevious: () => copyFrom(page.at - 1),
+  copynext: () => copyFrom(page.at + 1),
   fit: () => surface.view.fit(),
   zoomin: () => surface.view.zoom(1.3),
   zoomout: () => surface.view.zoom(1 / 1.3),
   help: () => $("keys").showModal(),
-  export: () => menu($("exports").hidden),
 };
 for (const [id, act] of Object.entries(clicks)) $(id).onclick = act;
+for (const [id, popup] of Object.entries(MENUS)) $(id).onclick = () => menu($(popup).hidden && id);
+for (const button of $("edits").children) button.addEventListener("click", () => menu(null));
 for (const button of document.querySelectorAll("[data-tool]")) button.onclick = () => tool(button.dataset.tool);
 for (const button of document.querySelectorAll("[data-export]")) button.onclick = () => exportAs(button.dataset.export);
 $("size").oninput = () => size(largest() ** ($("size").value / 100) / 2);
-document.addEventListener("click", (e) => !e.target.closest(".menu") && menu(false));
+document.addEventListener("click", (e) => !e.target.closest(".menu") && menu(null));
 
 listenToKeys({
   keys: {
     s: () => tool("suggest"), b: () => tool("brush"), p: () => tool("polygon"), e: clicks.erase, x: clicks.beside,
     "[": () => size(surface.radius / 1.2 - 0.2), "]": () => size(surface.radius * 1.2 + 0.2),
     n: addObject, ",": () => neighbour(-1), ".": () => neighbour(1),
-    u: uncertain, f: clicks.forward, F: clicks.backward, l: clicks.lock, "?": clicks.help, " ": play,
+    u: clicks.uncertain, f: clicks.forward, F: clicks.backward, l: clicks.lock, "?": clicks.help, " ": clicks.play,
+    v: () => looks.hide(page.chosen), V: () => looks.only(page.chosen),
     0: clicks.fit, "+": clicks.zoomin, "=": clicks.zoomin, "-": clicks.zoomout,
     ArrowLeft: (e) => seek(page.at - (e.shiftKey ? 10 : 1)),
     ArrowRight: (e) => seek(page.at + (e.shiftKey ? 10 : 1)),
@@ -448,7 +450,8 @@ listenToKeys({
 });
 
 function escape() {
-  if (!$("exports").hidden) return menu(false), $("export").focus();
+  const opened = Object.keys(MENUS).find((id) => !$(MENUS[id]).hidden);
+  if (opened) return menu(null), $(opened).focus();
   if (surface.drop()) return render();
   if (page.state.run.running || page.follow !== null || starting) stop();
 }
