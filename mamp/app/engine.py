@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -86,10 +86,11 @@ class Engine:
         self._barred = False  # no run may begin
         self._thread: threading.Thread | None = None
 
-    def start(self, index: int, direction: Direction) -> None:
+    def start(self, index: int, direction: Direction, *, until: int | None = None) -> None:
         """Compute frame `index` and all after it (backward: before it), as far as they are not drawn or
         locked.
 
+        until: the last frame to compute, by default the last (backward: the first) of the video.
         Raises UserError when a run is on, `edit_all` waits for its end, or no drawn frame is there to begin
         with.
         """
@@ -99,13 +100,18 @@ class Engine:
             if self.status.running:
                 raise UserError("frames are being computed; stop that first")
             begin = self._begin(index, direction)
-            count = len(self.project.names)
-            total = count - index if direction == "forward" else index + 1
+            forward, count = direction == "forward", len(self.project.names)
+            until = (count - 1 if forward else 0) if until is None else until
+            if until < index if forward else until > index:
+                raise UserError(f"a run {direction} from frame {index + 1} cannot end at frame {until + 1}")
+            total = abs(until - index) + 1
             self._stop.clear()
             self._void = False
             number = self.status.number + 1
             self.status = Status(number, True, direction, index, at=index, total=total)
-            self._thread = threading.Thread(target=self._work, args=(index, begin, direction), daemon=True)
+            self._thread = threading.Thread(
+                target=self._work, args=(index, begin, direction, until), daemon=True
+            )
             self._thread.start()
         self._changed()
 
@@ -180,10 +186,10 @@ class Engine:
         where = "or an earlier one" if forward else "or a later one"
         raise UserError(f"no object is drawn on this frame {where}; draw one first")
 
-    def _work(self, index: int, begin: int, direction: Direction) -> None:
+    def _work(self, index: int, begin: int, direction: Direction, until: int) -> None:
         error = ""
         try:
-            self._run(index, begin, direction)
+            self._run(index, begin, direction, until=until)
         except UserError as mistake:
             error = str(mistake)
         except MemoryError:
@@ -200,12 +206,12 @@ class Engine:
                 self._kept.closed = False
             self._changed()
 
-    def _run(self, index: int, begin: int, direction: Direction) -> None:
+    def _run(self, index: int, begin: int, direction: Direction, *, until: int) -> None:
         forward = direction == "forward"
         segmenter, first = self._make(), begin
         if forward and (kept := self._kept.before(index)) is not None:
             segmenter, first = kept[1], kept[0] + 1
-        order: Iterable[int] = range(first, len(self.project.names)) if forward else range(first, -1, -1)
+        order = range(first, until + 1) if forward else range(first, until - 1, -1)
         self.status.passing = abs(index - first)
         began = time.perf_counter()
         with closing(decode_ahead(self._frames(order, forward=forward), Timing())) as frames:
@@ -230,9 +236,12 @@ class Engine:
                 if self._stop.is_set():
                     return
 
-    def _frames(self, order: Iterable[int], *, forward: bool) -> Iterator[tuple[int, np.ndarray]]:
+    def _frames(self, order: range, *, forward: bool) -> Iterator[tuple[int, np.ndarray]]:
         if forward:
-            yield from self._source.stream(next(iter(order)))
+            for i, frame in self._source.stream(order[0]):
+                yield i, frame
+                if i == order[-1]:
+                    return
         else:
             yield from ((i, self._source[i]) for i in order)
 

@@ -202,15 +202,16 @@ class Routes:
         return self._done()
 
     async def run(self, request: Request) -> Response:
-        """Compute from a frame on, forward or backward."""
+        """Compute from a frame on, forward or backward, to the end or until another frame."""
         self._yours(request)
         told = await _json(request)
         direction = told.get("direction")
         if direction not in ("forward", "backward"):
             raise Refused(400, "direction is forward or backward")
         index, engine = self._number(told.get("frame")), self._studio.engine
+        until = None if told.get("until") is None else self._number(told["until"])
         assert engine is not None
-        await run_in_threadpool(engine.start, index, direction)
+        await run_in_threadpool(engine.start, index, direction, until=until)
         return self._done()
 
     async def stop(self, request: Request) -> Response:

@@ -4,6 +4,7 @@ it.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -74,6 +75,18 @@ class Studio:
             project, source.clone(), self.model.segmenter, kept_mb=self._kept_mb, changed=self.changed
         )
         self.exporting = {}
+        self.changed()
+        threading.Thread(target=self._look, args=(project,), daemon=True).start()
+
+    def _look(self, project: Project) -> None:
+        """Find out which objects the masks of an earlier time show; news for the page now and then."""
+        for index in range(len(project.names)):
+            if project is not self.project:
+                return
+            with contextlib.suppress(UserError):  # a mask that cannot be read says so where it is shown
+                project.look(index)
+            if index % 200 == 199:
+                self.changed()
         self.changed()
 
     def close(self) -> None:
@@ -159,7 +172,8 @@ class Studio:
                 {"id": o.id, "name": o.name, "colour": PALETTE[o.id].tolist()} for o in project.objects
             ],
             "frames": [
-                _told(frame, made) for frame, made in zip(project.frames(), project.revisions, strict=True)
+                _told(*known)
+                for known in zip(project.frames(), project.revisions, project.present(), strict=True)
             ],
             "run": engine.told(),
             "export": self._export_told(project),
@@ -268,7 +282,7 @@ def file_name(name: str) -> str:
     return f"{stem or 'video'}{suffix}"
 
 
-def _told(frame: Frame, made: int) -> list[Any]:
-    """[kind's letter, locked, stale, unsure, the mask's revision]: short, as there may be thousands."""
+def _told(frame: Frame, made: int, ids: tuple[int, ...] | None) -> list[Any]:
+    """[kind's letter, locked, stale, unsure, the mask's revision, ids]: short, as there may be thousands."""
     unsure = None if frame.unsure is None else round(frame.unsure, 4)
-    return [frame.kind[:1], int(frame.locked), int(frame.stale), unsure, made]
+    return [frame.kind[:1], int(frame.locked), int(frame.stale), unsure, made, ids or 0]

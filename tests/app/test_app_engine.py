@@ -302,3 +302,25 @@ def test_unsureness_is_that_of_the_worst_object():
     lost = sure.clone()
     lost[:, 2] = torch.tensor([1.0, 0, 0])[:, None]
     assert unsureness(lost) == 1
+
+
+@pytest.mark.parametrize(
+    ("index", "direction", "until", "kinds"),
+    [(2, "forward", 3, "dfff..."), (0, "forward", 1, "df....."), (5, "backward", 4, "....bd.")],
+)
+def test_a_run_ends_where_it_is_to(engine, project, drawn, index, direction, until, kinds):
+    project.draw(kinds.index("d"), drawn)
+    engine.start(index, direction, until=until)
+    engine.wait(60)
+    told = "".join(frame.kind[:1] or "." for frame in project.frames())
+    assert told == kinds and engine.status.done == engine.status.total == 2
+    engine.start(index, direction)  # and goes on from there
+    engine.wait(60)
+    assert not engine.status.error
+
+
+def test_a_run_cannot_end_before_it_begins(engine, project, drawn):
+    project.draw(3, drawn)
+    for direction, until in (("forward", 2), ("backward", 4)):
+        with pytest.raises(UserError, match="cannot end at frame"):
+            engine.start(3, direction, until=until)

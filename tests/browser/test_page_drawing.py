@@ -109,7 +109,7 @@ def test_sixty_strokes_can_be_undone_after_seventy_fast_ones(browser, app, monke
         state = told(tab)
         calls.append(1)
         if len(calls) % 2:
-            state["frames"] = [[*frame[:4], max(0, frame[4] - 1)] for frame in state["frames"]]
+            state["frames"] = [[*frame[:4], max(0, frame[4] - 1), *frame[5:]] for frame in state["frames"]]
         return state
 
     monkeypatch.setattr(app.studio, "told", late)

@@ -17,8 +17,9 @@ def pixel(browser, x: int, y: int) -> list[int]:
     browser.run(script)
     return browser.run(
         "(() => { const c = document.querySelector('#canvas'), b = c.getContext('2d');"
-        f"const s = 0.985 * Math.min(c.width / 214, c.height / 120);"
-        f"return [...b.getImageData(c.width / 2 + s * ({x} - 107), c.height / 2 + s * ({y} - 60), 1, 1).data]; }})()"
+        "const s = 0.985 * Math.min(c.width / 214, c.height / 120);"
+        f"const x = c.width / 2 + s * ({x} - 107), y = c.height / 2 + s * ({y} - 60);"
+        "return [...b.getImageData(x, y, 1, 1).data]; })()"
     )
 
 
@@ -102,3 +103,21 @@ def test_without_a_mask_next_door_nothing_is_copied(browser, two):
     browser.click("#editmask")
     browser.click("#copynext")
     browser.wait("document.querySelector('#hint').textContent.includes('Frame 2 has no mask of this object')")
+
+
+def test_the_timeline_shows_where_the_chosen_object_is(browser, two):
+    def line(frame: int) -> list[int]:
+        """Colour and opacity at the top of the strip, in a frame's column."""
+        pixel(browser, 0, 0)  # what changed is drawn
+        return browser.run(
+            "(() => { const c = document.querySelector('#strip'), b = c.getContext('2d');"
+            f"return [...b.getImageData(({frame} + 0.5) * c.width / 6, 1, 1, 1).data]; }})()"
+        )
+
+    colours = []
+    for key in ("1", "2"):
+        browser.press("b")
+        browser.press(key)
+        colours.append(line(0))
+        assert line(0)[3] == 255 and line(1)[3] == 0
+    assert colours[0] != colours[1]

@@ -85,6 +85,34 @@ def test_a_stopped_run_says_where(browser, app, monkeypatch):
     browser.wait(f"{RUN}.startsWith('Stopped after frame 2: 2 frames in')")
 
 
+def kinds(app) -> str:
+    return "".join(frame.kind[:1] or "." for frame in app.studio.project.frames())
+
+
+def test_a_run_goes_both_ways_as_far_as_is_chosen_or_up_to_here(browser, model, tmp_path, clip):
+    video = tmp_path / "clip"
+    video.mkdir()
+    for i in range(24):
+        shutil.copy(clip / f"{i % FRAMES:05d}.jpg", video / f"{i:05d}.jpg")
+    app = App(model, tmp_path / "work", video)
+    show(browser, app)
+    go(browser, 12)
+    paint(browser, (90, 25), (85, 60), (95, 85))
+    browser.run("document.querySelector('#far').focus()")
+    browser.press("ArrowDown")
+    assert browser.run("document.querySelector('#far').value") == "10"
+    browser.press("Tab")
+    browser.press("g")
+    browser.wait("document.querySelector('#timeline').getAttribute('aria-valuenow') === '2'")
+    browser.wait(f"{RUN}.startsWith('11 frames in')")
+    assert kinds(app) == ".." + 10 * "b" + "d" + 10 * "f" + "."
+    go(browser, 0)
+    browser.press("t")
+    browser.wait(f"{RUN}.startsWith('13 frames in')")
+    assert kinds(app) == 12 * "b" + "d" + 10 * "f" + "."
+    app.end()
+
+
 # ---------------------------------------------------------------- locks
 
 

@@ -9,9 +9,9 @@ import { listenToKeys } from "./keys.js";
 import { Locks } from "./locks.js";
 import { Looks } from "./looks.js";
 import { ObjectList } from "./objects.js";
-import { $, frames, page } from "./page.js";
+import { $, frameWords, frames, page } from "./page.js";
 import { Pictures } from "./pictures.js";
-import { showRun } from "./runs.js";
+import { Runs, showRun } from "./runs.js";
 import { attempt, say, setLooking } from "./say.js";
 import { KEY, TAB, Told, ask, link, picture, post } from "./server.js";
 import { shelve, unshelve } from "./shelf.js";
@@ -50,7 +50,7 @@ async function listen() {
 
 function receive(told) {
   const before = page.state, state = (page.state = { ...told, names: told.names || page.state?.names });
-  if (state.video) state.frames = state.frames.map(([kind, locked, stale, unsure, made]) => ({ kind, locked, stale, unsure, made }));
+  if (state.video) state.frames = state.frames.map(([kind, locked, stale, unsure, made, ids]) => ({ kind, locked, stale, unsure, made, ids: ids || [] }));
   if (state.video && before?.video !== state.video) begin();
   $("welcome").hidden = Boolean(state.video);
   $("work").hidden = $("export").hidden = !state.video;
@@ -64,6 +64,7 @@ function receive(told) {
     if (mine && run.last !== null && run.last !== page.at) go(run.last, true);
     else if ((pictures.masks.get(page.at)?.made ?? -1) < state.frames[page.at].made) show();
     if (mine && !run.running) page.follow = null;
+    runs.ended();
     render();
   }
   banners();
@@ -280,26 +281,7 @@ async function drawn() {
   return !strokes.unsaved.size;
 }
 
-let starting = null; // a run that waits for what it depends on
-async function segment(direction) {
-  if (starting) return;
-  const mine = (starting = { stopped: false }), frame = page.at;
-  const ready = await drawn();
-  while (page.state.run.stopping && !link.ended) await new Promise((done) => setTimeout(done, 40));
-  if (ready && !mine.stopped) {
-    page.follow = page.state.run.number;
-    if (!(await attempt(() => post("/api/run", { frame, direction })))) page.follow = null;
-  }
-  starting = null;
-  if (mine.stopped && page.follow !== null) await stop();
-}
-
-function stop() {
-  if (starting) starting.stopped = true;
-  page.state.run.stopping = page.state.run.running;
-  render();
-  return attempt(() => post("/api/stop"));
-}
+const runs = new Runs(drawn, () => render());
 
 async function removeObject(object) {
   const more = "Its mask goes from every frame, locked ones too. This cannot be undone.";
@@ -329,18 +311,14 @@ function banners() {
 
 const take = () => attempt(() => post("/api/take")).then(() => strokes.flush());
 
-const KINDS = { d: "drawn", f: "computed forward", b: "computed backward", "": "no mask yet" };
-
 function render() {
   const { state, at, video } = page;
   if (!state?.video || !state.frames[at]) return;
   const frame = state.frames[at], past = surface.past;
   surface.locked = Boolean(frame.locked);
-  timeline.tell(state.frames);
+  timeline.tell(state.frames, page.chosen, surface.overlay.css(page.chosen));
   $("position").textContent = `${at + 1} / ${video.count}${Number(video.names[at]) === at ? "" : ` · ${video.names[at]}`}`;
-  const kind = strokes.unsaved.has(at) ? "drawn" : KINDS[frame.kind];
-  const words = [kind, frame.stale ? "before a change" : "", frame.locked ? "locked" : "",
-    frame.unsure !== null && frame.kind !== "d" ? `unsure ${Math.round(100 * frame.unsure)}%` : ""].filter(Boolean).join(" · ");
+  const words = frameWords(strokes.unsaved.has(at) ? { ...frame, kind: "d" } : frame);
   $("about-frame").textContent = words;
   $("timeline").setAttribute("aria-valuetext", `frame ${at + 1} of ${video.count}, ${words}`);
   $("lock").textContent = frame.locked ? "Unlock" : "Lock";
@@ -396,9 +374,11 @@ const neighbour = (by) => {
 
 const clicks = {
   add: addObject,
-  forward: () => segment("forward"),
-  backward: () => segment("backward"),
-  stop,
+  forward: () => runs.start("forward"),
+  backward: () => runs.start("backward"),
+  both: () => runs.start("both"),
+  tohere: () => runs.toHere(),
+  stop: () => runs.stop(),
   lock: async () => (await drawn()) && locks.set([page.at], !page.state.frames[page.at].locked, false),
   lockall: async () => (await drawn()) && locks.upTo(page.at),
   unlockall: () => locks.none(),
@@ -433,7 +413,7 @@ listenToKeys({
     s: () => tool("suggest"), b: () => tool("brush"), p: () => tool("polygon"), e: clicks.erase, x: clicks.beside,
     "[": () => size(surface.radius / 1.2 - 0.2), "]": () => size(surface.radius * 1.2 + 0.2),
     n: addObject, ",": () => neighbour(-1), ".": () => neighbour(1),
-    u: clicks.uncertain, f: clicks.forward, F: clicks.backward, l: clicks.lock, "?": clicks.help, " ": clicks.play,
+    u: clicks.uncertain, f: clicks.forward, F: clicks.backward, g: clicks.both, t: clicks.tohere, l: clicks.lock, "?": clicks.help, " ": clicks.play,
     v: () => looks.hide(page.chosen), V: () => looks.only(page.chosen),
     0: clicks.fit, "+": clicks.zoomin, "=": clicks.zoomin, "-": clicks.zoomout,
     ArrowLeft: (e) => seek(page.at - (e.shiftKey ? 10 : 1)),
@@ -453,7 +433,7 @@ function escape() {
   const opened = Object.keys(MENUS).find((id) => !$(MENUS[id]).hidden);
   if (opened) return menu(null), $(opened).focus();
   if (surface.drop()) return render();
-  if (page.state.run.running || page.follow !== null || starting) stop();
+  runs.stop();
 }
 
 window.addEventListener("pageshow", (event) => event.persisted && location.reload());

@@ -18,3 +18,10 @@ export function announce(words) {
 }
 
 export const frames = (n) => `${n} ${n === 1 ? "frame" : "frames"}`;
+
+const KINDS = { d: "drawn", f: "computed forward", b: "computed backward", "": "no mask yet" };
+
+export function frameWords({ kind, stale, locked, unsure }) {
+  const percent = unsure !== null && kind !== "d" ? `unsure ${Math.round(100 * unsure)}%` : "";
+  return [KINDS[kind], stale ? "before a change" : "", locked ? "locked" : "", percent].filter(Boolean).join(" · ");
+}
