@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mamp.core.files import MB
-from mamp.methods.probe.config import ProbeConfig
+from mamp.core.devices import working_bytes
+from mamp.methods.probe.config import ON_CPU, ProbeConfig
 from mamp.methods.probe.frames import input_size, normalise, prepare, whole_patches
 from mamp.methods.probe.grids import to_frame, to_grid
 from mamp.ops.sizes import size_of
@@ -39,7 +39,9 @@ class ProbePropagator(LabelCarrier):
             temperature=knobs.temperature,
             outside="masked",
             tile=knobs.tile,
-            max_bytes=knobs.max_mb * MB,
+            max_bytes=working_bytes(
+                knobs.max_mb, torch.device(places.get("device", "cpu")), on_cpu=ON_CPU
+            ),
             shape=knobs.window,
             ties=knobs.ties,
         )
