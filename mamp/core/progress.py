@@ -11,9 +11,19 @@ from typing import Any
 LINE_EVERY = 10.0  # seconds between plain lines
 
 
+_said: set[str] = set()
+
+
 def say(line: str) -> None:
     """A line on standard error, at once."""
     print(line, file=sys.stderr, flush=True)
+
+
+def say_once(line: str) -> None:
+    """A line on standard error the first time it is said."""
+    if line not in _said:
+        _said.add(line)
+        say(line)
 
 
 def stay_silent(line: str) -> None:

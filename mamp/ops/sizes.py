@@ -64,7 +64,9 @@ def _linear_on(
     """`_linear` of rows and of columns on the device, copied there as one: crops have a new size each
     frame.
     """
-    rows, columns = (_linear(*sides, clamped=n == 1) for n, sides in enumerate(zip(before, after, strict=True)))
+    rows, columns = (
+        _linear(*sides, clamped=n == 1) for n, sides in enumerate(zip(before, after, strict=True))
+    )
     both = torch.from_numpy(np.concatenate([*rows, *columns]).astype(np.int32)).to(device)
     parts = both.split([len(v) for v in (*rows, *columns)])
     return parts[:4], parts[4:]

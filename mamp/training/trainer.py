@@ -134,7 +134,7 @@ class Trainer:
             return warnings
         names = list(self._untold[0])
         table = torch.stack([torch.stack([s[name].float() for name in names]) for s in self._untold])
-        rows = self.ranks.mean(table.double().cpu()).tolist()
+        rows = self.ranks.mean(table.cpu().double()).tolist()  # MPS has no doubles
         # with fp16 the scaler leaves out a step whose gradient is not finite, and tries a smaller scale
         judged = ("loss",) if self.scaler.is_enabled() else ("loss", "grad_norm")
         for step, row in enumerate(rows, start=self.step - len(rows) + 1):
@@ -169,12 +169,14 @@ class Trainer:
         """Means of the scalars since the last call, loss and grad_norm first; None where a mean is not
         finite.
 
-        Steps that were left out are not in them; `settle` comes first.
+        Steps that were left out are not in them; `settle` comes first. With fp16 the scaler leaves out steps
+        by itself, whose gradient is not finite: grad_norm is the mean of the others.
         """
         seen = self.told[-1] if self.told else {"loss": 0.0, "grad_norm": 0.0}
         names = sorted(seen, key=lambda name: (name != "loss", name != "grad_norm", name))
-        count = len(self.told) or math.nan
-        means = {name: sum(values[name] for values in self.told) / count for name in names}
+        columns = {name: [values[name] for values in self.told] for name in names}
+        columns["grad_norm"] = [norm for norm in columns["grad_norm"] if math.isfinite(norm)]
+        means = {name: sum(column) / (len(column) or math.nan) for name, column in columns.items()}
         self.told.clear()
         return {name: mean if math.isfinite(mean) else None for name, mean in means.items()}
 
@@ -244,7 +246,7 @@ def moved(part: Batch, data: DataConfig, generator: torch.Generator) -> Batch:
     draw = part.draw(part.frames.shape[1], FRAME_DRAWS, generator=generator)
     size = trained_size(data, size_of(part.frames))
     frames, labels = move_frames(part.frames, part.labels, data.moves, size=size, draw=draw)
-    return replace(part, frames=frames, labels=labels)
+    return replace(part, frames=frames, labels=labels, read=None)
 
 
 def _optimizer(task: TrainingTask, train: TrainConfig, *, fused: bool) -> torch.optim.Optimizer:

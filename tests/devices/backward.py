@@ -78,9 +78,7 @@ def _add(held: dict[Any, dict[int, Tensor]], node: Any, place: int, gradient: Te
 
 def _node(tensor: Tensor) -> Any:
     return (
-        tensor.grad_fn
-        if tensor.grad_fn is not None
-        else torch.autograd.graph.get_gradient_edge(tensor).node
+        tensor.grad_fn if tensor.grad_fn is not None else torch.autograd.graph.get_gradient_edge(tensor).node
     )
 
 

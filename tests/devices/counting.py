@@ -1,6 +1,7 @@
 """What a steady frame and a training step cost a GPU, as a table.
 
-    python tests/devices/counting.py [--size 480 854] [--frames 3] [--objects 2] [--only ROW ...] [--shrunk] [--where]
+    python tests/devices/counting.py [--size 480 854] [--frames 3] [--objects 2] [--only ROW ...]
+    [--shrunk] [--where]
 
 Operations are launches, less views; stalls are waits for the GPU; uploads are copies to it. The figures do
 not depend on the width of the networks, so narrow ones with random weights are used.

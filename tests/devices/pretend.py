@@ -142,8 +142,9 @@ class Gpu(TorchDispatchMode):
 
     now: Gpu
 
-    def __init__(self) -> None:
+    def __init__(self, *, doubles: bool = True) -> None:
         super().__init__()
+        self.doubles = doubles
         self.reset()
 
     def reset(self) -> None:
@@ -171,14 +172,16 @@ class Gpu(TorchDispatchMode):
 
 
 @contextlib.contextmanager
-def pretend(*, bf16: bool = True, free: int = 1 << 36) -> Iterator[Gpu]:
+def pretend(*, bf16: bool = True, doubles: bool = True, free: int = 1 << 36) -> Iterator[Gpu]:
     """Give torch a CUDA device for a while; of any dispatch below it, this one is in force.
 
-    bf16: whether it multiplies bf16. free: bytes of its memory that are free.
+    bf16: whether it multiplies bf16. doubles: whether it has float64, which MPS has not. free: bytes of
+    its memory that are free.
     """
     from backward import backward, gradients
 
-    gpu = Gpu.now = Gpu()
+    gpu = Gpu.now = Gpu(doubles=doubles)
+    forget_constants()
     torch._C._ensureCUDADeviceGuardSet()  # device guards that need no driver
     lifted, cudnn = torch._C._only_lift_cpu_tensors(), torch.backends.cudnn.enabled
     swapped = torch.__future__.get_swap_module_params_on_conversion()
@@ -209,9 +212,19 @@ def pretend(*, bf16: bool = True, free: int = 1 << 36) -> Iterator[Gpu]:
             with gpu:
                 yield gpu
         finally:
+            forget_constants()
             torch._C._set_only_lift_cpu_tensors(lifted)
             torch.__future__.set_swap_module_params_on_conversion(swapped)
             torch.backends.cudnn.enabled = cudnn
+
+
+def forget_constants() -> None:
+    """Empty what the package keeps for each device, so that no tensor outlives the device."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("mamp."):
+            for value in vars(module).values():
+                if callable(forget := getattr(value, "cache_clear", None)):
+                    forget()
 
 
 def _run(gpu: Gpu, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -246,6 +259,8 @@ def _run(gpu: Gpu, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if not on_gpu and packet is not aten._local_scalar_dense:
         return found
     flat_found, found_spec = tree_flatten(found)
+    if not gpu.doubles and any(isinstance(x, torch.Tensor) and x.dtype == torch.float64 for x in flat_found):
+        raise TypeError(f"the device has no float64 ({func})")
     known = {id(x.inner): x for x in there}  # what an operation works on in place stays the same object
     return tree_unflatten([_shown(x, known) for x in flat_found], found_spec)
 

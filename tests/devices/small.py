@@ -27,7 +27,7 @@ NETWORKS = {  # a small network of each method
     "afb_urr": (*MEMORY_NETWORK, "method.network.local=8"),
     "ssm": (
         *("method.network.backbone=resnet18", "method.network.width=0.25", "method.network.top_k=8"),
-        "method.network.decoder=16",
+        *("method.network.decoder=16", "method.network.context=centred"),
     ),
     "probe": ("method.encoder=torchvision:resnet18",),
 }
@@ -74,7 +74,6 @@ SHRUNK = {  # of a method that resizes frames by itself, for tests
     "ssm": ("method.propagation.input_size=[64, 96]",),
     "probe": ("method.input.short=64", "method.input.size=[64, 96]"),
 }
-
 
 
 def settings(label: str, given: Sequence[str]) -> config.Config:

@@ -86,8 +86,8 @@ class FeatureBank:
     """The banks of a video's objects, the background first.
 
     State: `cells`, one bank for each object, None until it has been seen; at most `budget` cells in all,
-    shared equally
-    (`whole`: as published, see `_begin` and `_evict_whole`). Working memory of an operation: about `max_bytes`.
+    shared equally (`whole`: as published, see `_begin` and `_evict_whole`). Working memory of an operation:
+    about `max_bytes`.
     """
 
     def __init__(

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mamp.core.devices import working_bytes
+from mamp.core.files import MB
 from mamp.methods.mamp.config import ON_CPU, MampConfig
 from mamp.methods.mamp.encoder import STRIDE
 from mamp.methods.mamp.trunk import encode_views
@@ -39,9 +40,7 @@ class MampPropagator(LabelCarrier):
             temperature=knobs.temperature or method.encoder.resolved_temperature(),
             outside=knobs.outside,
             tile=knobs.tile,
-            max_bytes=working_bytes(
-                knobs.max_mb, torch.device(places.get("device", "cpu")), on_cpu=ON_CPU
-            ),
+            max_bytes=working_bytes(knobs.max_mb, torch.device(places.get("device", "cpu")), on_cpu=ON_CPU),
         )
         rule = memory_rule(knobs.memory, knobs.memory_length, budget=int(knobs.budget_mb * MB))
         super().__init__(

@@ -34,9 +34,7 @@ def find_boxes(masks: Tensor, margins: Sequence[float]) -> list[Box]:
 
 
 def _ends(seen: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each row (n,) bool of (K, n) the first place that is set, and the one after the last; the second is 0
-    where none is.
-    """
+    """Of each row of bool (K, n) the first place that is set, and the one after the last, 0 where none is."""
     there = seen.to(torch.uint8)
     last = (seen.shape[1] - there.flip(1).argmax(1)) * there.amax(1)
     return there.argmax(1), last
@@ -45,10 +43,10 @@ def _ends(seen: Tensor) -> tuple[Tensor, Tensor]:
 def _grown(ends: tuple[int, ...], margins: Sequence[float], size: tuple[int, int]) -> Box:
     """The box from `ends` (left, right, top, bottom) of a mask; size: (W, H) of the frame."""
     frame = (0, 0, *size)
-    x, right, y, bottom = ends
-    if not right:
+    x, end, y, low = ends
+    if not end:
         return frame
-    width, height = right - x, bottom - y
+    width, height = end - x, low - y
     left, right, top, bottom = margins
     sides = (x - width * left, y - height * top, x + width + width * right, y + height + height * bottom)
     if sides[2] - sides[0] <= LEAST or sides[3] - sides[1] <= LEAST:

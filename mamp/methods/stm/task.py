@@ -20,6 +20,7 @@ from mamp.methods.stm.losses import segmentation_loss
 from mamp.methods.stm.network import Query, Stm, aggregate
 from mamp.methods.supervised import SupervisedTask, painted
 from mamp.methods.task import Batch
+from mamp.ops.constants import numbers
 from mamp.propagation.readout import memory_read
 
 
@@ -88,9 +89,7 @@ class StmTask(SupervisedTask):
         clips, length = frames.shape[:2]
         queries = self._look(frames)
         counts = [target.shape[1] - 1 for target in targets]
-        owner = torch.arange(clips, device=frames.device).repeat_interleave(
-            torch.tensor(counts, device=frames.device)
-        )
+        owner = numbers(tuple(b for b, count in enumerate(counts) for _ in range(count)), frames.device)
         masks = torch.cat([target[0, 1:] for target in targets])  # (sum of K, H, W)
         keys, values = [], []
         predicted, forward, backward = [], [], []
@@ -107,8 +106,9 @@ class StmTask(SupervisedTask):
             key, value = self.model.memorise(frames[:, -1], masks, owner)
             keys.append(key)
             values.append(value)
+            shown = torch.stack([target[:, -1].flatten(1).any(1) for target in targets]).tolist()  # (B, T)
             for t in range(length - 1, 0, -1):
-                counted = [b for b in range(clips) if bool(targets[b][t, -1].any())]  # the last object shows
+                counted = [b for b in range(clips) if shown[b][t]]  # the last object shows
                 if not counted:
                     continue
                 found = self._segment(queries[0], [keys[t]], [values[t]], owner, counts)
@@ -160,11 +160,13 @@ def augmented(
     """
     assert batch.labels is not None
     draw = batch.draw(DRAWS + 255, generator=generator)
-    pairs = zip(batch.labels, draw[:, DRAWS:], strict=True)
-    labels = torch.stack([choose_objects(clip, most, row, others=others) for clip, row in pairs])
-    counts = [max(1, int(clip.masked_fill(clip == UNLABELLED, 0).max())) for clip in labels]
+    pairs = zip(batch.labels_to_read(), draw[:, DRAWS:], strict=True)
+    tables, counts = zip(
+        *(chosen_objects(clip[0], most, row, others=others) for clip, row in pairs), strict=True
+    )
+    labels = _renumbered(batch.labels, torch.stack(tables))
     frames, labels = augment_masked(batch.frames, labels, affine, draw=draw[:, :DRAWS])
-    return frames, labels, counts
+    return frames, labels, [max(1, count) for count in counts]
 
 
 def choose_objects(labels: Tensor, most: int, draw: Tensor, *, others: int = UNLABELLED) -> Tensor:
@@ -174,14 +176,28 @@ def choose_objects(labels: Tensor, most: int, draw: Tensor, *, others: int = UNL
     Others become `others`: unlabelled (255), in no channel, as STM-Cycle publishes it, or background. draw:
     (255,) random numbers.
     """
-    ids = [int(i) for i in labels[0].unique() if i not in (0, UNLABELLED)]
+    table, _ = chosen_objects(labels[0].cpu(), most, draw, others=others)
+    return _renumbered(labels[None], table[None])[0]
+
+
+def chosen_objects(first: Tensor, most: int, draw: Tensor, *, others: int) -> tuple[Tensor, int]:
+    """What each id becomes, uint8 (256,), and how many objects there are; first: labels (H, W), on the
+    CPU.
+    """
+    ids = [i for i in first.unique().tolist() if i not in (0, UNLABELLED)]
     if len(ids) > most:
         ids = sorted(ids[int(n)] for n in draw[: len(ids)].argsort()[:most])
     table = torch.full((256,), others, dtype=torch.uint8)
     table[0], table[UNLABELLED] = 0, UNLABELLED
     for number, i in enumerate(ids, start=1):
         table[i] = number
-    return table.to(labels.device)[labels.long()]
+    return table, len(ids)
+
+
+def _renumbered(labels: Tensor, tables: Tensor) -> Tensor:
+    """uint8 (B, T, H, W) by a table (256,) for each clip."""
+    found = tables.to(labels.device).gather(1, labels.flatten(1).long())
+    return found.view(labels.shape)
 
 
 def one_hot(labels: Tensor, objects: int) -> Tensor:
