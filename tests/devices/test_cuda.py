@@ -20,8 +20,9 @@ def carrier(label: str, device: str, raft) -> Segmenter:
 def test_the_contract_holds_and_gives_what_the_cpu_gives(raft, label):
     found = []
     for device in ("cpu", "cuda"):
+        follower = carrier(label, device, raft)
         with torch.inference_mode():
-            found.append(life(carrier(label, device, raft)._build(), SIZE, device))
+            found.append(life(follower._build(), SIZE, device))
     for here, there in zip(*found, strict=True):
         torch.testing.assert_close(there.sum(0), torch.ones(SIZE), atol=1e-4, rtol=0)
         assert ((there - here).abs() > 1e-2).float().mean() < 0.02  # a tie may turn
@@ -33,11 +34,11 @@ def test_the_bound_on_working_memory_changes_no_result(raft, label, max_mb):
     if label.startswith("ssm"):
         pytest.skip("ssm has no such bound")
     more = (*SHRUNK.get(label.split()[0], ()), f"method.propagation.max_mb={max_mb}")
+    one, other = carrier(label, "cuda", raft), segmenter(label, "cuda", raft, *more)
     with torch.inference_mode():
-        whole = life(carrier(label, "cuda", raft)._build(), SIZE, "cuda")
-        parts = life(segmenter(label, "cuda", raft, *more)._build(), SIZE, "cuda")
-    for one, other in zip(whole, parts, strict=True):
-        assert ((one - other).abs() > 1e-3).float().mean() < 0.01
+        whole, parts = (life(follower._build(), SIZE, "cuda") for follower in (one, other))
+    for first, second in zip(whole, parts, strict=True):
+        assert ((first - second).abs() > 1e-3).float().mean() < 0.01
 
 
 @pytest.mark.parametrize("label", LEARNING)

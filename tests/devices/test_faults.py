@@ -51,8 +51,10 @@ def test_training_needs_no_float64(possible, label):
 
 @pytest.mark.parametrize("label", PROPAGATING)
 def test_propagation_needs_no_float64(possible, raft, label):
-    with pretend(doubles=False), torch.inference_mode():
-        life(segmenter(label, "cuda", raft, *shrunk(label))._build(), SIZE, "cuda")
+    with pretend(doubles=False):
+        carrier = segmenter(label, "cuda", raft, *shrunk(label))
+        with torch.inference_mode():
+            life(carrier._build(), SIZE, "cuda")
 
 
 # -- batch norms of several GPUs
@@ -84,7 +86,7 @@ def test_similarities_beyond_fp16_lose_no_object(gpu, matching):
     chosen = settings("ssm", (f"method.network.matching={matching}",))
     net = network(chosen)
     with torch.no_grad():
-        net.encoder.layer3[-1].bn2.weight.fill_(200.0)
+        net.encoder.layer3[-1].bn2.weight.fill_(2000.0)
     net.to("cuda")
     frame = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)).to("cuda")
     mask = torch.zeros(1, 1, 64, 96, device="cuda")
@@ -193,7 +195,7 @@ def test_all_convolutions_of_a_frame_are_compiled(monkeypatch, raft, label):
     net = models._compiled(network(chosen), chosen)
     for name, module in net.named_modules():
         if isinstance(module, nn.Conv2d):
-            module.register_forward_pre_hook(lambda *_, name=name: depth[0] or outside.append(name))
+            module.register_forward_pre_hook(lambda *_, name=name: None if depth[0] else outside.append(name))
     carrier = models.Segmenter(net, chosen.method)
     for number, frame in enumerate(frames(2, SIZE)):
         carrier.step(frame, squares(SIZE, 1, 2) if number == 0 else None)

