@@ -265,7 +265,7 @@ def test_an_object_that_is_lost_is_looked_for_in_the_whole_frame():
     video = frames(2)
     carry.start(video[0], masks((4, 4)))
     carry.correct(torch.zeros(1, 40, 56), [0])
-    assert carry._box(carry.pending.masks[0]) == (0, 0, 56, 40)
+    assert carry._boxes(carry.pending.masks)[0] == (0, 0, 56, 40)
     assert carry.step(video[1]).isfinite().all()
 
 
