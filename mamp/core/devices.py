@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -118,6 +119,30 @@ def working_bytes(max_mb: int | None, device: torch.device, *, on_cpu: int) -> i
     free, _ = torch.cuda.mem_get_info(device)
     free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's own spare
     return max(on_cpu * MB, min(MOST_ON_CUDA, free // 8))
+
+
+class _SinglePrecision(contextlib.ContextDecorator):
+    """See `single_precision`. State: how many threads are inside, and the dtype that was set before."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = threading.Lock(), 0, torch.float32
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = torch.get_default_dtype()
+                torch.set_default_dtype(torch.float32)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                torch.set_default_dtype(self._before)
+
+
+single_precision = _SinglePrecision()
+"""A context, and a decorator, in which new tensors are float32 whatever default dtype the process has set."""
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ from mamp.training.resume import is_finished, refuse_other_config, refuse_other_
 from mamp.training.signals import Signals
 from mamp.training.tracking import Tracker
 from mamp.training.trainer import Trainer
-from mamp.training.validation import Validator, best_figure, hold_aside, labelled_videos
+from mamp.training.validation import VALIDATED, Validator, best_figure, hold_aside, labelled_videos
 
 
 def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = False) -> Path:
@@ -91,7 +91,7 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
         loader = ClipLoader(videos, plan, config.data, pin=ranks.device.type == "cuda", share=share)
         with Tracker(folder, config, code, step=trainer.step, first=ranks.first, quiet=quiet) as tracker:
             if saved is not None and saved.get("owes_validation"):
-                _make_up(trainer, validator, tracker)
+                _make_up(trainer, validator, tracker, tell)
             _loop(trainer, loader, tracker, validator, stop, tell)
         return folder.write_weights(trainer.state())
 
@@ -142,7 +142,7 @@ def _loop(
                 since, waited, steps = time.perf_counter(), 0.0, 0
             progress.advance()
             paused = time.perf_counter()
-            score = _measure(trainer, validator, tracker) if measures and ranks.first else None
+            score = _measure(trainer, validator, tracker, progress.tell) if measures and ranks.first else None
             if saves or signal or (measures and knobs.keep_best):
                 _save(trainer, tracker, score=score, owes=due and not measures)
             if (last or step % pictures_every == 0) and ranks.first and not signal:
@@ -168,10 +168,10 @@ def _begin(task: TrainingTask, config: Config, tell: Callable[[str], None]) -> d
     return begin_with(task.model, config)
 
 
-def _make_up(trainer: Trainer, validator: Validator, tracker: Tracker) -> None:
+def _make_up(trainer: Trainer, validator: Validator, tracker: Tracker, tell: Callable[[str], None]) -> None:
     """Measure what a signal left no time for, as if there had been no signal."""
     if validator.due(trainer.step, last=True):
-        score = _measure(trainer, validator, tracker) if trainer.ranks.first else None
+        score = _measure(trainer, validator, tracker, tell) if trainer.ranks.first else None
         _save(trainer, tracker, score=score, owes=False)
 
 
@@ -183,10 +183,16 @@ def _save(trainer: Trainer, tracker: Tracker, *, score: float | None, owes: bool
     tracker.folder.save(state, step=trainer.step, knobs=trainer.config.train, score=score)
 
 
-def _measure(trainer: Trainer, validator: Validator, tracker: Tracker) -> float | None:
-    """Log what is measured beside the training; what checkpoints are compared by."""
+def _measure(
+    trainer: Trainer, validator: Validator, tracker: Tracker, tell: Callable[[str], None]
+) -> float | None:
+    """Log and print what is measured beside the training; what checkpoints are compared by."""
     figures = validator.measure(trainer)
     tracker.log({"step": trainer.step, **figures})
+    shown = ", ".join(
+        f"{VALIDATED.get(name, name)} {value:.3f}" for name, value in figures.items() if value is not None
+    )
+    tell(f"validation after step {trainer.step}: {shown or 'no figure is finite'}")
     return best_figure(figures)
 
 
