@@ -10,7 +10,9 @@ from pretend import pretend
 from mamp import config
 from mamp.core.devices import working_bytes
 from mamp.core.files import MB
+from mamp.core.errors import UserError
 from mamp.ops import constants
+from mamp.segmentation.record import claim
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -53,6 +55,17 @@ def test_chunks_of_a_gpu_take_fewer_operations(gpu, raft, label):
     whole = worst(frame_costs(gpu, label, raft, **kind))
     small = worst(frame_costs(gpu, label, raft, "method.propagation.max_mb=1", **kind))
     assert whole.launches < small.launches
+
+
+@pytest.mark.parametrize("method", ["mamp", "stm", "afb_urr", "probe"])
+def test_an_evaluation_goes_on_with_another_bound(tmp_path, method):
+    def info(*more: str) -> dict:
+        return {"config": config.load(None, [f"method.name={method}", *more]).model_dump(mode="json")}
+
+    claim(tmp_path, info("method.propagation.max_mb=16"))
+    claim(tmp_path, info())
+    with pytest.raises(UserError, match="preset"):
+        claim(tmp_path, info(f"method.preset={'crw' if method == 'probe' else 'published'}"))
 
 
 def test_a_constant_is_made_once_for_a_size_and_a_device(gpu):
