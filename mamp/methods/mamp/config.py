@@ -6,8 +6,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mamp.core.section import MethodConfig, Section
+from mamp.core.section import MAX_MB, MethodConfig, Section
 from mamp.propagation.motion.config import MotionConfig
+
+ON_CPU = 16  # MB of working memory there; larger chunks cost page faults in every allocation
 
 
 class MampEncoder(Section):
@@ -142,9 +144,7 @@ class MampPropagation(Section):
     tile: int = Field(
         8, ge=4, le=128, description="side of the query tile, in cells; changes speed, not results"
     )
-    max_mb: int = Field(
-        16, ge=1, description="bound on the correlation's working memory, in MB; changes speed, not results"
-    )
+    max_mb: int | None = Field(None, ge=1, description=MAX_MB.format(what="the correlation", on_cpu=ON_CPU))
 
 
 class MampTraining(Section):

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mamp.core.devices import working_bytes
 from mamp.core.files import MB
-from mamp.methods.mamp.config import MampConfig
+from mamp.methods.mamp.config import ON_CPU, MampConfig
 from mamp.methods.mamp.encoder import STRIDE
 from mamp.methods.mamp.trunk import encode_views
 from mamp.ops.colour import rgb_to_lab
@@ -39,7 +40,7 @@ class MampPropagator(LabelCarrier):
             temperature=knobs.temperature or method.encoder.resolved_temperature(),
             outside=knobs.outside,
             tile=knobs.tile,
-            max_bytes=knobs.max_mb * MB,
+            max_bytes=working_bytes(knobs.max_mb, torch.device(places.get("device", "cpu")), on_cpu=ON_CPU),
         )
         rule = memory_rule(knobs.memory, knobs.memory_length, budget=int(knobs.budget_mb * MB))
         super().__init__(
