@@ -28,6 +28,10 @@ def test_the_propagation_benchmark_writes_its_figures(repository: Path, tmp_path
     ].keys()
     assert figures["peak_40_over_20"] < 1.05
     assert "threads" in result.stdout and "published way" in result.stdout
+    shipped = figures["shipped"]["96x54"]
+    for kind in ("seconds", "cpu_seconds", "peak_bytes", "over_exact"):
+        assert shipped[kind].keys() == {"tuned", "fast", "exact", "published"}
+        assert min(shipped[kind].values()) > 0
 
 
 def test_the_stream_benchmark_tells_of_flat_memory(repository: Path, tmp_path: Path):

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from mamp.config.motion import MotionConfig
 from mamp.config.section import Section
+from mamp.errors import UserError
 
 
 class MampEncoder(Section):
@@ -30,6 +31,11 @@ class MampEncoder(Section):
         description="what similarities are divided by before the softmax; null: 0.07 for cosine, sqrt(features) for dot",
     )
 
+    distilled: bool = Field(
+        False,
+        description="weights with a lighter network beside the encoder, which gives in one pass what its two views give; scripts/distil.py makes them",
+    )
+
     def resolved_temperature(self) -> float:
         """The divisor in force."""
         if self.temperature is not None:
@@ -48,6 +54,13 @@ class MampPropagation(Section):
     )
     radius: int = Field(
         24, ge=0, le=128, description="half side of the square window a query cell looks into, in cells"
+    )
+    search: Literal["blocks", "exact"] = Field(
+        "blocks",
+        description="how the most similar cells are found: among all cells of the best blocks of 2 x 2, which are found by mean features; or among all cells of the window. With outside=zero always exact",
+    )
+    search_blocks: int = Field(
+        16, ge=1, le=4096, description="search=blocks: how many blocks, over all memories, are compared cell by cell"
     )
     memory: Literal["recent", "davis", "youtube", "budget"] = Field(
         "recent",
@@ -68,9 +81,9 @@ class MampPropagation(Section):
         "masked",
         description="window cells outside the frame: score 0 and no label, as published, or left out",
     )
-    views: Literal["hidden", "full"] = Field(
-        "hidden",
-        description="what the network sees of a frame: as in training, once with each chroma channel hidden, features joined; or once in full, as published",
+    views: Literal["auto", "distilled", "hidden", "full"] = Field(
+        "auto",
+        description="what the network sees of a frame: hidden is as in training, once with each chroma channel hidden, features joined; full is once in full, as published; distilled is once in full, by the lighter network that some weights have; auto is distilled where the weights have it, else hidden",
     )
     upsample: Literal["centred", "published"] = Field(
         "centred",
@@ -87,6 +100,10 @@ class MampPropagation(Section):
         gt=0,
         le=1,
         description="guided filter: edges whose squared contrast is well below it are ignored",
+    )
+    edge_fit: Literal["fast", "exact"] = Field(
+        "fast",
+        description="guided filter: computed on a grid of a quarter of the windows' half side (He and Sun, 2015), or at every pixel",
     )
     backfill: bool = Field(
         True,
@@ -120,6 +137,14 @@ class MampPropagation(Section):
         16, ge=1, description="bound on the correlation's working memory, in MB; changes speed, not results"
     )
 
+    def resolved_search(self) -> str:
+        """The search in force."""
+        return "exact" if self.outside == "zero" else self.search
+
+    def blocks_read(self) -> int:
+        """How many blocks are compared: no fewer than the cells that are read."""
+        return max(self.search_blocks, self.top_k)
+
 
 class MampTraining(Section):
     """What is learnt from: reconstruction of one frame's colour from others."""
@@ -140,13 +165,26 @@ class MampConfig(Section):
     supervised: ClassVar[bool] = False  # clips come without masks
 
     name: Literal["mamp"] = Field("mamp", description="which method")
-    preset: Literal["tuned", "published"] = Field(
-        "tuned", description="where the propagation knobs start from; any of them may be set beside it"
+    preset: Literal["exact", "fast", "tuned", "published"] = Field(
+        "tuned",
+        description="where the propagation knobs start from; any of them may be set beside it. exact: as tuned, every cell compared and every pixel fitted, four times slower; fast: to look around; published: as the published program",
     )
     encoder: MampEncoder = MampEncoder()
     propagation: MampPropagation = MampPropagation()
     motion: MotionConfig = MotionConfig()
     training: MampTraining = MampTraining()
+
+    def resolved_views(self) -> str:
+        """The views in force; UserError for a distilled network that the weights lack."""
+        views = self.propagation.views
+        if views == "auto":
+            return "distilled" if self.encoder.distilled else "hidden"
+        if views == "distilled" and not self.encoder.distilled:
+            raise UserError(
+                "method.propagation.views=distilled needs weights with a distilled network, such as mamp-small;"
+                " set method.propagation.views=hidden"
+            )
+        return views
 
 
 YOUTUBE = {"propagation": {"memory": "youtube", "memory_length": 4, "pad": 16, "subsample": 2}}
@@ -154,11 +192,13 @@ YOUTUBE = {"propagation": {"memory": "youtube", "memory_length": 4, "pad": 16, "
 # What a preset sets, and what it sets besides for one data set; "" is every data set.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "tuned": {},
+    "exact": {"": {"propagation": {"search": "exact", "views": "hidden", "edge_fit": "exact"}}},
+    "fast": {"": {"propagation": {"short_side": 240, "enlarge": 1, "radius": 16, "memory_length": 3, "search_blocks": 8}}},
     "published": {
         "": {
             "propagation": {
                 "labels": "hard", "top_k": 36, "radius": 12, "memory": "davis", "memory_length": 5,
-                "outside": "zero", "backfill": False, "upsample": "published", "edge_radius": 0, "views": "full", "pad": 4, "subsample": 1, "short_side": None,
+                "search": "exact", "outside": "zero", "backfill": False, "upsample": "published", "edge_radius": 0, "edge_fit": "exact", "views": "full", "pad": 4, "subsample": 1, "short_side": None,
             },
             "motion": {"source": "none"},
         },

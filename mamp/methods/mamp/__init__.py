@@ -31,7 +31,8 @@ __all__ = [
 
 def build_model(method: MampConfig) -> Encoder:
     """The encoder that `method` describes, with fresh weights."""
-    return Encoder(width=method.encoder.width, features=method.encoder.features)
+    knobs = method.encoder
+    return Encoder(width=knobs.width, features=knobs.features, distilled=knobs.distilled)
 
 
 def from_published(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mamp.config import Config, MampConfig
 from mamp.data.augment import augment
+from mamp.errors import UserError
 from mamp.methods.base import Batch, TrainingTask
 from mamp.methods.mamp.encoder import STRIDE, Encoder
 from mamp.ops.colour import CHROMA, MEAN, SCALE, drop_channel, rgb_to_lab
@@ -35,6 +36,10 @@ class MampTask(TrainingTask):
         super().__init__()
         method = config.method
         assert isinstance(method, MampConfig)
+        if method.encoder.distilled:
+            raise UserError(
+                "method.encoder.distilled is of finished weights (scripts/distil.py), not of training; leave it out"
+            )
         self.knobs, self.encoder, self.augment = method.training, method.encoder, config.data.augment
         self.model = Encoder(width=self.encoder.width, features=self.encoder.features)
         self.frames, self.size = self.knobs.references + 1, config.data.size

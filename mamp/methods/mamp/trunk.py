@@ -11,14 +11,18 @@ from mamp.ops.colour import CHROMA, drop_channel, rgb_to_lab
 
 
 class MampTrunk(nn.Module):
-    """RGB (1, 3, H, W) in [0, 1] -> features (1, C, h, w) at stride 4, of the views that `method.propagation.views` names."""
+    """RGB (1, 3, H, W) in [0, 1] -> features (1, C, h, w) at stride 4, of the views that `method.propagation.views` names.
+
+    Those of the encoder itself where they are left open: it is what has been learnt."""
 
     normalises = True  # images come in [0, 1]
     patch = 1
 
     def __init__(self, network: nn.Module, method: MampConfig) -> None:
         super().__init__()
-        self.network, self.method = network, method
+        views = "hidden" if method.propagation.views == "auto" else method.propagation.views
+        propagation = method.propagation.model_copy(update={"views": views})
+        self.network, self.method = network, method.model_copy(update={"propagation": propagation})
 
     def forward(self, images: Tensor) -> Tensor:
         """Features, joined over the views."""
@@ -28,10 +32,12 @@ class MampTrunk(nn.Module):
 
 def encode_views(network: nn.Module, lab: Tensor, method: MampConfig) -> Tensor:
     """Features (C, h, w) of normalised Lab (3, H, W), of all views joined; of unit length when compared by cosine."""
-    hidden = method.propagation.views == "hidden"
-    views = torch.stack([drop_channel(lab, channel) for channel in CHROMA] if hidden else [lab])
-    features = network(views.contiguous(memory_format=torch.channels_last)).float()  # (views, C, h, w)
+    views = method.resolved_views()
+    seen = torch.stack([drop_channel(lab, channel) for channel in CHROMA] if views == "hidden" else [lab])
+    if views == "distilled":
+        network = network.distilled  # type: ignore[assignment]
+    features = network(seen.contiguous(memory_format=torch.channels_last)).float()  # (views, C, h, w)
     if method.encoder.similarity == "cosine":
         features = F.normalize(features, dim=1)
     # dot products are then means over the views
-    return (features.flatten(0, 1) / len(views) ** 0.5).contiguous()
+    return (features.flatten(0, 1) / len(seen) ** 0.5).contiguous()
