@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mamp.config import Config
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 
 LOCAL = "local-"  # how the ids of jobs on this machine begin; a process number follows
 ENDLESS = 10**6  # submitit's own limit of time-outs; the job looks for progress instead

@@ -15,9 +15,9 @@ from launch import cluster, commands, journal, sweep
 from launch.job import Job
 from mamp import config as configs
 from mamp.config import Config
-from mamp.errors import UserError
-from mamp.files import Locks, make_folder, write_text
-from mamp.layers import merge, read_overrides
+from mamp.core.errors import UserError
+from mamp.core.files import Locks, make_folder, write_text
+from mamp.core.layers import merge, read_overrides
 
 
 @dataclass(frozen=True)

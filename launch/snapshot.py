@@ -8,9 +8,9 @@ import shutil
 from pathlib import Path
 
 from mamp import __version__
-from mamp.errors import UserError
-from mamp.files import write_json
-from mamp.provenance import PACKAGE, checkout
+from mamp.core.errors import UserError
+from mamp.core.files import write_json
+from mamp.core.provenance import PACKAGE, checkout
 
 
 def keep(folder: Path) -> Path:

@@ -16,7 +16,7 @@ import yaml
 
 from launch import cluster, journal
 from launch.job import done
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 
 LIVE = (
     "PENDING",

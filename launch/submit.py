@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from launch import cluster, commands, journal, plan, snapshot
-from mamp.errors import UserError
-from mamp.files import make_folder
+from mamp.core.errors import UserError
+from mamp.core.files import make_folder
 
 Sent = list[tuple[Any, plan.Run]]  # submitit's job, and what it is for
 

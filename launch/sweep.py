@@ -7,7 +7,7 @@ import itertools
 import re
 from collections.abc import Sequence
 
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 
 
 def points(settings: Sequence[str]) -> dict[str, list[str]]:

@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Segmenter", "UserError", "__version__", "load", "segment_video"]
+__all__ = ["MaskMode", "Segmenter", "UserError", "__version__", "load", "segment_video"]
 
 if TYPE_CHECKING:
-    from mamp.errors import UserError
+    from mamp.core.errors import UserError
     from mamp.segmentation.model import load, segment_video
-    from mamp.segmentation.segmenter import Segmenter
+    from mamp.segmentation.segmenter import MaskMode, Segmenter
 
 _HOMES = {
+    "MaskMode": "mamp.segmentation.segmenter",
     "Segmenter": "mamp.segmentation.segmenter",
-    "UserError": "mamp.errors",
+    "UserError": "mamp.core.errors",
     "load": "mamp.segmentation.model",
     "segment_video": "mamp.segmentation.model",
 }

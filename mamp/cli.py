@@ -17,7 +17,7 @@ from typing import Any
 
 from mamp import __version__
 from mamp.commands import app, config, data, demo, evaluate, export, report, score, segment, train, weights
-from mamp.errors import TryAgain, UserError
+from mamp.core.errors import TryAgain, UserError
 
 
 class _Version(argparse.Action):

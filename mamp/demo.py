@@ -12,18 +12,18 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from mamp import config as configs
-from mamp.data.datasets import Sequence, open_dataset
-from mamp.data.frames import open_frames
-from mamp.data.masks import read_mask
-from mamp.data.synthetic import write_dataset
-from mamp.errors import UserError
-from mamp.files import make_folder, write_json
-from mamp.progress import say
+from mamp.core.errors import UserError
+from mamp.core.files import make_folder, write_json
+from mamp.core.progress import say
+from mamp.datasets.sequences import Sequence, open_dataset
 from mamp.segmentation.evaluate import evaluate
 from mamp.segmentation.model import Copy, Model, choose, load
-from mamp.segmentation.overlay import Film, blend, contact_sheet, write_picture
 from mamp.segmentation.segment import segment
 from mamp.training.engine import train
+from mamp.video.frames import open_frames
+from mamp.video.masks import read_mask
+from mamp.video.overlay import Film, blend, contact_sheet, write_picture
+from mamp.video.synthetic import write_dataset
 
 SIZE = (128, 192)  # H, W of the rendered clips
 TRAINING: dict[str, Any] = {"clips": 48, "frames": 16, "seed": 1}
@@ -115,7 +115,6 @@ def _check_own(video: Path | None, mask: Path | None) -> None:
 
 def _untrained(config: configs.Config, device: str) -> Model | Copy:
     """The network as training began with it."""
-    assert isinstance(config.method, configs.MampConfig)
     encoder = json.dumps(config.method.encoder.model_dump(mode="json"))
     overrides = [f"method.encoder={encoder}", f"train.seed={config.train.seed}"]
     return choose(None, "untrained", device=device, overrides=overrides)

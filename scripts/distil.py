@@ -73,9 +73,7 @@ def main() -> None:
     print(f"{args.out}: {sum(v.numel() for v in state.values()):,} numbers")
 
 
-def distilled(
-    teacher: nn.Module, config: configs.Config, *, steps: int, lr: float, seed: int
-) -> nn.Module:
+def distilled(teacher: nn.Module, config: configs.Config, *, steps: int, lr: float, seed: int) -> nn.Module:
     """The distilled network, trained."""
     torch.manual_seed(seed)
     student = begun(teacher, config).to(memory_format=torch.channels_last).train()
@@ -109,9 +107,7 @@ def begun(teacher: nn.Module, config: configs.Config) -> Encoder:
     knobs = config.method.encoder
     student = Encoder(width=knobs.width, features=knobs.features, depth=1)
     held = teacher.state_dict()
-    own = {
-        name: held[name] for name in student.state_dict() if name in held and not name.startswith("head.")
-    }
+    own = {name: held[name] for name in student.state_dict() if name in held and not name.startswith("head.")}
     student.load_state_dict(copy.deepcopy(own), strict=False)
     return student
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["dataset_fixtures"]  # tests/helpers
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -78,8 +80,8 @@ def write_clip() -> Callable[..., None]:
     and Annotations/NAME/00000.png .. below the root."""
     from PIL import Image
 
-    from mamp.data.masks import write_mask
-    from mamp.data.synthetic import render_clip
+    from mamp.video.masks import write_mask
+    from mamp.video.synthetic import render_clip
 
     def write(root: Path, name: str, *, seed: int, frames: int, size: tuple[int, int]) -> None:
         clip = render_clip(seed, frames=frames, size=size, objects=2)

@@ -15,9 +15,9 @@ from PIL import Image
 
 from mamp import config, weights
 from mamp.cli import main
-from mamp.data.masks import read_mask, write_mask
-from mamp.methods.mamp import build_model
+from mamp.methods.mamp.encoder import build_model
 from mamp.segmentation.model import checksum, load
+from mamp.video.masks import read_mask, write_mask
 
 SMALL = {"name": "mamp", "encoder": {"width": 0.125, "features": 8}}
 FRAMES = 5

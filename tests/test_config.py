@@ -3,7 +3,7 @@
 import pytest
 
 from mamp import config
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 
 
 def test_the_default_is_the_tuned_preset():

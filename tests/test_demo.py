@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from mamp import demo as demos
-from mamp.data.masks import write_mask
-from mamp.data.synthetic import render_clip
-from mamp.errors import UserError
+from mamp.core.errors import UserError
+from mamp.video.masks import write_mask
+from mamp.video.synthetic import render_clip
 
 RECIPE = """
 method: {encoder: {width: 0.125}, training: {radius: 2}}

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from launch import submit
-from mamp import __version__, config
+from mamp import __version__, config, methods
 from mamp.cli import build_parser
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -99,7 +99,7 @@ def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentP
 
 
 def keys() -> set[str]:
-    return {key for method in config.METHOD_CONFIGS for key, _, _ in config.method_knobs(method)}
+    return {key for method in methods.METHODS for key, _, _ in config.method_knobs(method)}
 
 
 def anchors(text: str) -> set[str]:

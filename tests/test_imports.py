@@ -14,34 +14,52 @@ PACKAGE = Path(__file__).resolve().parent.parent / "mamp"
 LAUNCH = PACKAGE.parent / "launch"
 FILES = sorted([*PACKAGE.rglob("*.py"), *LAUNCH.glob("*.py")])
 
-ROOT = {"mamp.errors", "mamp.files", "mamp.config"}
-FIRST = {*ROOT, "mamp.ops"}
-METHODS = {*FIRST, "mamp.data", "mamp.motion", "mamp.scoring", "mamp.methods"}
+CORE = {"mamp.core"}
+SETTINGS = {*CORE, "mamp.config", "mamp.methods.base"}
+VIDEO = {*SETTINGS, "mamp.ops", "mamp.video"}
+LOADING = {*VIDEO, "mamp.datasets", "mamp.loading"}
+METHODS = {*LOADING, "mamp.propagation", "mamp.methods"}
 WEIGHTS = {*METHODS, "mamp.weights"}
-# part of mamp -> what of mamp it may import; a part stands for all its modules
+FRAMES = {*WEIGHTS, "mamp.scoring", "mamp.segmentation"}
+# room of mamp -> what of mamp it may import; a room stands for all its modules
 ALLOWED = {
-    "mamp.errors": set(),
-    "mamp.files": {"mamp.errors"},
-    "mamp.layers": {"mamp.errors"},
-    "mamp.config": {"mamp.errors", "mamp.files", "mamp.layers"},
-    "mamp.ops": {"mamp.errors", "mamp.files"},
-    "mamp.data": {*FIRST, "mamp.progress"},
-    "mamp.motion": FIRST,
-    "mamp.scoring": {*FIRST, "mamp.data.masks", "mamp.data.lists"},
+    "mamp.core": set(),
+    "mamp.config": {*CORE, "mamp.methods"},  # the registry names the config class of each method
+    "mamp.ops": CORE,
+    "mamp.video": {*CORE, "mamp.ops"},
+    "mamp.datasets": {*CORE, "mamp.config", "mamp.video"},
+    "mamp.loading": LOADING,
+    "mamp.tools": LOADING,
+    "mamp.propagation": {*CORE, "mamp.ops", "mamp.methods.base"},
     "mamp.methods": METHODS,
-    "mamp.weights": WEIGHTS,
-    "mamp.progress": {"mamp.errors"},
-    "mamp.provenance": set(),
-    "mamp.segmentation": {*WEIGHTS, "mamp.progress", "mamp.provenance"},
-    "mamp.training": {*WEIGHTS, "mamp.progress", "mamp.provenance", "mamp.segmentation"},
-    "launch": {*ROOT, "mamp.layers", "mamp.provenance"},  # what it starts are processes
-    "mamp.app": {*WEIGHTS, "mamp.progress", "mamp.segmentation"},
-    "mamp.report": {*ROOT, "mamp.progress", "mamp.scoring", "mamp.data", "mamp.segmentation.overlay"},
+    "mamp.weights": METHODS,
+    "mamp.scoring": {*CORE, "mamp.video.masks", "mamp.video.folders", "mamp.datasets.lists"},
+    "mamp.segmentation": FRAMES,
+    "mamp.training": {*FRAMES, "mamp.training"},
+    "mamp.app": FRAMES,
+    "mamp.report": {*CORE, "mamp.config", "mamp.scoring", "mamp.datasets", "mamp.video"},
+    "launch": {*CORE, "mamp.config"},  # what it starts are processes
 }
 VERSION = "mamp.__version__"  # all that may be had from mamp itself, which gathers what stands above
-NO_METHOD_BY_NAME = {"mamp.segmentation", "mamp.training", "mamp.app"}
+CONTRACTS = {"mamp.methods.base", "mamp.methods.task", "mamp.methods.trunk"}
+NO_METHOD_BY_NAME = {
+    "mamp.config",
+    "mamp.weights",
+    "mamp.loading",
+    "mamp.segmentation",
+    "mamp.training",
+    "mamp.app",
+}
 HEAVY = {"torch", "torchvision", "kornia", "decord", "av", "cv2", "wandb", "numpy", "PIL"}
-LIGHT = ["mamp", "mamp.cli", "mamp.config", "mamp.layers", "mamp.errors", "launch.submit", "launch.status"]
+LIGHT = [
+    "mamp",
+    "mamp.cli",
+    "mamp.config",
+    "mamp.core.layers",
+    "mamp.core.errors",
+    "launch.submit",
+    "launch.status",
+]
 
 
 def module(path: Path) -> str:
@@ -91,7 +109,7 @@ def allows(rules: set[str], name: str, importer: str) -> bool:
     if part(name) == part(importer) or name == VERSION:
         return True
     if part(importer) in NO_METHOD_BY_NAME and name.startswith("mamp.methods."):
-        return name == "mamp.methods.base"
+        return name in CONTRACTS
     return any(name == rule or name.startswith(rule + ".") for rule in rules)
 
 
@@ -111,7 +129,7 @@ def test_a_part_imports_only_what_stands_below_it(path: Path):
 
 @pytest.mark.parametrize("path", FILES, ids=module)
 def test_scoring_knows_no_torch(path: Path):
-    if part(module(path)) == "mamp.scoring" or module(path) in {"mamp.data.masks", "mamp.data.lists"}:
+    if part(module(path)) == "mamp.scoring" or module(path) in {"mamp.video.masks", "mamp.datasets.lists"}:
         for name, line in imports(ast.parse(path.read_text())):
             assert name.split(".")[0] not in {"torch", "torchvision", "kornia"}, f"{path}:{line}"
 
@@ -156,19 +174,23 @@ def test_every_folder_of_modules_is_a_package():
         ("mamp.segmentation.segmenter", "mamp.methods.mamp.propagator", False),
         ("mamp.segmentation.segmenter", "mamp.training", False),
         ("mamp.training.engine", "mamp.segmentation.evaluate", True),
-        ("mamp.scoring", "mamp.data.masks", True),
-        ("mamp.scoring.truth", "mamp.data.lists", True),
-        ("mamp.scoring", "mamp.data.datasets", False),
+        ("mamp.scoring", "mamp.video.masks", True),
+        ("mamp.scoring.truth", "mamp.datasets.lists", True),
+        ("mamp.scoring", "mamp.datasets.sequences", False),
         ("mamp.methods.mamp.network", "mamp.weights", False),
-        ("mamp.config", "mamp.data.masks", False),
-        ("mamp.ops.warping", "mamp.config", False),
-        ("mamp.weights", "mamp.files", True),
-        ("mamp.files", "mamp.config", False),
+        ("mamp.config", "mamp.video.masks", False),
+        ("mamp.propagation.warping", "mamp.config", False),
+        ("mamp.propagation.carrier", "mamp.methods.base", True),
+        ("mamp.propagation.carrier", "mamp.methods.mamp.propagator", False),
+        ("mamp.video.frames", "mamp.datasets.lists", False),
+        ("mamp.loading.clips", "mamp.tools.check", False),
+        ("mamp.weights", "mamp.core.files", True),
+        ("mamp.core.files", "mamp.config", False),
         ("mamp.report.page", "mamp.__version__", True),
-        ("mamp.ops.devices", "mamp", False),
-        ("mamp.ops.devices", "mamp.load", False),
-        ("mamp.provenance", "mamp.data.census", False),
-        ("mamp.training.engine", "mamp.provenance", True),
+        ("mamp.core.devices", "mamp", False),
+        ("mamp.core.devices", "mamp.load", False),
+        ("mamp.core.provenance", "mamp.loading.census", False),
+        ("mamp.training.engine", "mamp.core.provenance", True),
         ("launch.submit", "mamp.config", True),
         ("launch.submit", "mamp.training.folder", False),
     ],

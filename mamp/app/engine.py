@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from mamp.app.project import Project
-from mamp.data.frames import FrameSource
-from mamp.errors import UserError
-from mamp.files import MB
-from mamp.segmentation.segmenter import Segmenter
+from mamp.core.errors import UserError
+from mamp.core.files import MB
+from mamp.segmentation.segmenter import MaskMode, Segmenter
 from mamp.segmentation.stream import Timing, decode_ahead
+from mamp.video.frames import FrameSource
 
 Direction = Literal["forward", "backward"]
 KEPT_MB = 1000.0  # of segmenters to go on from
@@ -182,7 +182,7 @@ class Engine:
             for i, frame in frames:
                 with self._guard:
                     given, self.status.at = self.project.given(i), i
-                labels = segmenter.step(frame, given, whole=True)
+                labels = segmenter.step(frame, given, mode=MaskMode.WHOLE)
                 unsure = unsureness(segmenter.probabilities) if segmenter.probabilities is not None else None
                 with self._guard:
                     if self._stop.is_set():

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from mamp.app.project import Project
-from mamp.data.frames import FrameSource
-from mamp.data.masks import write_mask
-from mamp.errors import UserError
-from mamp.files import make_folder, write_text
-from mamp.segmentation.overlay import Film, blend
+from mamp.core.errors import UserError
+from mamp.core.files import make_folder, write_text
+from mamp.video.frames import FrameSource
+from mamp.video.masks import write_mask
+from mamp.video.overlay import Film, blend
 
 Told = Callable[[int, int], None]
 

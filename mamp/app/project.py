@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from mamp.data.frames import FrameSource
-from mamp.data.masks import read_mask, write_mask
-from mamp.errors import UserError
-from mamp.files import Locks, make_folder, remove_leftovers, write_text
+from mamp.core.errors import UserError
+from mamp.core.files import Locks, make_folder, remove_leftovers, write_text
+from mamp.video.frames import FrameSource
+from mamp.video.masks import read_mask, write_mask
 
 LARGEST_ID = 254  # of a palette PNG
 NAME_LENGTH = 60  # of an object

@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mamp import methods
-from mamp.errors import UserError
+from mamp.core.errors import UserError
+from mamp.methods.trunk import MethodTrunk
 from mamp.ops.colour import imagenet, rgb_to_lab
-from mamp.ops.guided import guided_filter
+from mamp.propagation.guided import guided_filter
 
 SIDE = 360  # short side, in pixels, at which the frame is looked at
 CELL = 4  # pixels of that frame to a cell
@@ -42,11 +43,11 @@ class Proposer:
 
     def __init__(self, network: torch.nn.Module, method: Any, device: torch.device) -> None:
         self._device = device
-        build = getattr(methods.get(method.name), "build_trunk", None)
-        self._trunk: torch.nn.Module | None = None
+        build = methods.get(method.name).trunk
+        self._trunk: MethodTrunk | None = None
         if build is not None:
             self._trunk = build(network, method)
-        elif hasattr(network, "patch"):  # an encoder already
+        elif isinstance(network, MethodTrunk):  # the probe's encoder
             self._trunk = network
         if self._trunk is not None:
             self._trunk.to(device).eval()
@@ -73,7 +74,7 @@ class Proposer:
             return self._seen[1:]
         image = torch.from_numpy(frame).to(self._device).permute(2, 0, 1).float() / 255
         scale = min(1.0, SIDE / min(image.shape[1:]))
-        patch = max(CELL, int(getattr(self._trunk, "patch", 1)))
+        patch = max(CELL, self._trunk.patch if self._trunk else 1)
         height, width = (max(1, round(side * scale / patch)) * patch for side in image.shape[1:])
         image = F.interpolate(image[None], (height, width), mode="bilinear", antialias=scale < 1)[0]
         grid = (height // CELL, width // CELL)
@@ -86,7 +87,7 @@ class Proposer:
         return self._seen[1:]
 
     def _input(self, image: Tensor) -> Tensor:
-        return image if getattr(self._trunk, "normalises", False) else imagenet(image)
+        return image if self._trunk and self._trunk.normalises else imagenet(image)
 
     def _fit(
         self, belief: Tensor, image: Tensor, wish: Wish, *, on: np.ndarray, size: tuple[int, int]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from mamp.app.engine import KEPT_MB
 from mamp.app.studio import Studio
-from mamp.errors import UserError
-from mamp.progress import say
+from mamp.core.errors import UserError
+from mamp.core.progress import say
 from mamp.segmentation.model import Model
 
 if TYPE_CHECKING:

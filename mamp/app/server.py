@@ -28,9 +28,9 @@ from mamp.app.gate import Gate, TooLarge, body
 from mamp.app.project import Project
 from mamp.app.proposal import MOST, Wish
 from mamp.app.studio import Studio
-from mamp.data.frames import VIDEO_SUFFIXES
-from mamp.errors import UserError
-from mamp.files import MB, make_folder
+from mamp.core.errors import UserError
+from mamp.core.files import MB, make_folder
+from mamp.video.frames import VIDEO_SUFFIXES
 
 PAGE = {
     "app.js": "text/javascript",

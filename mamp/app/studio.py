@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import os
 import shutil
@@ -18,10 +17,10 @@ from mamp.app.export import export
 from mamp.app.project import Frame, Project
 from mamp.app.proposal import Proposer, Wish
 from mamp.app.view import View
-from mamp.data.frames import VIDEO_SUFFIXES, FrameSource, open_frames
-from mamp.data.masks import PALETTE
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 from mamp.segmentation.model import Model
+from mamp.video.frames import VIDEO_SUFFIXES, FrameSource, open_frames
+from mamp.video.masks import PALETTE
 
 HOME = Path("runs/app")  # of projects without a folder of their own
 ABSENT = 8.0  # seconds without a word from the tab that may draw, after which another one may
@@ -66,9 +65,9 @@ class Studio:
             project.add_object()
         self.close()
         self._source, self.project = source, project
-        self.view = View(_another(source), _another(source))
+        self.view = View(source.clone(), source.clone())
         self.engine = Engine(
-            project, _another(source), self.model.segmenter, kept_mb=self._kept_mb, changed=self.changed
+            project, source.clone(), self.model.segmenter, kept_mb=self._kept_mb, changed=self.changed
         )
         self.exporting = {}
         self.changed()
@@ -199,9 +198,7 @@ class Studio:
         with self._guard:  # so that the end of one export and the begin of the next do not mix
             self._enter_alone("an export is being written")
             self.exporting = {"kind": kind, "running": True, "done": 0, "total": len(self.project.names)}
-        threading.Thread(
-            target=self._export, args=(kind, self.project, _another(self._source)), daemon=True
-        ).start()
+        threading.Thread(target=self._export, args=(kind, self.project, (self._source)), daemon=True).start()
         self.changed()
 
     def _export(self, kind: str, project: Project, source: FrameSource) -> None:
@@ -244,12 +241,3 @@ def _told(frame: Frame, made: int) -> list[Any]:
     """[kind's letter, locked, stale, unsure, the mask's revision]: short, as there may be thousands."""
     unsure = None if frame.unsure is None else round(frame.unsure, 4)
     return [frame.kind[:1], int(frame.locked), int(frame.stale), unsure, made]
-
-
-def _another(source: FrameSource) -> FrameSource:
-    """The same frames by a decoder of its own."""
-    other = copy.copy(source)
-    other.bad = {}
-    if hasattr(other, "_reader"):
-        other._reader = None
-    return other

@@ -9,7 +9,7 @@ from collections import OrderedDict
 import numpy as np
 from PIL import Image
 
-from mamp.data.frames import FrameSource
+from mamp.video.frames import FrameSource
 
 SIDE = 1920  # longer side of a frame as shown, in pixels; masks have the video's own size
 THUMB = 120  # width of a thumbnail

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mamp.commands.shared import quiet, refuse_below_one
-from mamp.errors import UserError, plural
+from mamp.core.errors import UserError, plural
 
 _STATIC = ("coco", "ecssd", "msra10k", "pascal-s", "voc2012")
 _FETCHED = ("davis2016", "davis2017", "davis2017-test-dev", "youtubevos")
@@ -55,7 +55,7 @@ def _add_check(kinds: Any) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    from mamp.data.check import check
+    from mamp.tools.check import check
 
     refuse_below_one(args, "most", "processes")
     report = check(args.root, level=args.level, processes=args.processes, quiet=args.quiet)
@@ -80,7 +80,7 @@ def _add_fetch(kinds: Any) -> None:
 
 
 def _fetch(args: argparse.Namespace) -> None:
-    from mamp.data.fetch import fetch
+    from mamp.tools.fetch import fetch
 
     print(fetch(args.name, args.out, url=args.url, sha256=args.sha256, keep=args.keep, quiet=args.quiet))
 
@@ -126,8 +126,8 @@ def _pack(args: argparse.Namespace) -> None:
 
     from mamp.config import DataConfig
     from mamp.config.pack import PackConfig
-    from mamp.data.pack import pack
-    from mamp.files import MB
+    from mamp.core.files import MB
+    from mamp.tools.pack import pack
 
     refuse_below_one(args, "processes")
     given = {key: getattr(args, key) for key in PackConfig.model_fields if getattr(args, key) is not None}
@@ -179,7 +179,7 @@ def _add_holdout(kinds: Any) -> None:
 
 
 def _holdout(args: argparse.Namespace) -> None:
-    from mamp.data.holdout import write_holdout
+    from mamp.tools.holdout import write_holdout
 
     held = write_holdout(args.root, args.out, share=args.share, unseen=args.unseen)
     seen, unseen = held["videos"]["seen"], held["videos"]["unseen"]
@@ -219,7 +219,7 @@ def _add_static(kinds: Any) -> None:
 
 
 def _static(args: argparse.Namespace) -> None:
-    from mamp.data.static import unify
+    from mamp.tools.static import unify
 
     refuse_below_one(args, "workers")
     workers = args.workers or os.cpu_count() or 1
@@ -246,7 +246,7 @@ def _add_merge(kinds: Any) -> None:
 
 
 def _merge(args: argparse.Namespace) -> None:
-    from mamp.data.merge import merge_folders
+    from mamp.tools.merge import merge_folders
 
     done = merge_folders(args.source, args.out, how=args.mode, quiet=args.quiet)
     print(f"{args.out}: {plural(done.frames, 'mask')} of {plural(done.videos, 'video')}")
@@ -271,7 +271,7 @@ def _add_index(kinds: Any) -> None:
 
 
 def _index(args: argparse.Namespace) -> None:
-    from mamp.data.index import describe, make_index, missing_files, read_index, write_index
+    from mamp.methods.ssm.index import describe, make_index, missing_files, read_index, write_index
 
     if args.root is None:
         records = read_index(Path(args.dataset))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mamp.commands.shared import common, overrides, refuse_below_one, weights
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 
 
 def add(commands: Any) -> None:
@@ -48,8 +48,8 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    from mamp.data.datasets import open_dataset
-    from mamp.data.lists import is_holdout
+    from mamp.datasets.lists import is_holdout
+    from mamp.datasets.sequences import open_dataset
     from mamp.scoring import format_table, seen_categories
     from mamp.segmentation import model as models
     from mamp.segmentation.evaluate import evaluate

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mamp.errors import UserError, plural
+from mamp.core.errors import UserError, plural
 
 
 def add(commands: Any) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mamp.commands.shared import common, overrides, weights
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 
 
 def add(commands: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 
 OVERRIDES = "settings over the preset, and over the config file where there is one, for example method.propagation.top_k=10; `mamp config METHOD` lists them"
 

@@ -133,7 +133,7 @@ def _weights_convert(args: argparse.Namespace) -> None:
 
 def _weights_copy(args: argparse.Namespace) -> None:
     from mamp import weights
-    from mamp.files import MB
+    from mamp.core.files import MB
 
     weights.copy(args.source, args.target, half=args.half, licence=args.licence)
     print(f"{args.target}: {args.target.stat().st_size / MB:.1f} MB")
@@ -149,13 +149,14 @@ def _weights_widen(args: argparse.Namespace) -> None:
 
 
 def _weights_onnx(args: argparse.Namespace) -> None:
-    from mamp.files import MB
+    from mamp.core.files import MB
     from mamp.segmentation import model as models
     from mamp.weights.onnx import write
 
     model = models.load(args.source, device="cpu", overrides=args.overrides)
     method = model.config.method
-    for path in write(args.target, model.network, method, weights=model.run_info()["weights"]):
+    written, notes = write(args.target, model.network, method, weights=model.run_info()["weights"])
+    for path in written:
         print(f"{path}: {path.stat().st_size / MB:.3f} MB")
-    if getattr(getattr(method, "encoder", None), "lab", "exact") != "exact":
-        print("colours are by the exact formula, not OpenCV's table, which differs by up to 0.004")
+    for note in notes:
+        print(note)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from mamp.config.section import Section
+from mamp.core.section import Section
 
 
 class Root(Section):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from mamp.config.section import AMP, Amp, Section
+from mamp.core.section import AMP, Amp, Section
 
 
 class EvaluateConfig(Section):

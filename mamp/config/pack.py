@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from mamp.config.section import Section
+from mamp.core.section import Section
 
 
 class PackConfig(Section):

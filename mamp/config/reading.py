@@ -10,10 +10,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from mamp.config.methods import METHOD_CONFIGS, PRESETS
-from mamp.config.whole import Config
-from mamp.errors import UserError
-from mamp.layers import knobs, merge, read_overrides, read_yaml
+from mamp.config.whole import DEFAULT, Config
+from mamp.core.errors import UserError
+from mamp.core.layers import knobs, merge, read_overrides, read_yaml
+from mamp.methods import METHODS
 
 
 def load(
@@ -60,9 +60,9 @@ def dump(config: BaseModel) -> str:
 
 def method_knobs(method: str) -> Iterator[tuple[str, Any, str]]:
     """(key, default, meaning and range) of every knob of a run of `method`; UserError when there is no such method."""
-    if method not in METHOD_CONFIGS:
-        raise UserError(f"{method} is not a method; use one of {', '.join(METHOD_CONFIGS)}")
-    yield from knobs(METHOD_CONFIGS[method], "method.")
+    if method not in METHODS:
+        raise UserError(f"{method} is not a method; use one of {', '.join(METHODS)}")
+    yield from knobs(METHODS[method].config, "method.")
     yield from (knob for knob in knobs(Config) if knob[0].split(".")[0] != "method")
 
 
@@ -70,20 +70,22 @@ def _preset_values(given: Mapping[str, Any], places: Mapping[str, str], dataset:
     """What the preset that `given` chooses says, and the method's name."""
     method = given.get("method")
     method = method if isinstance(method, Mapping) else {}
-    name = str(method.get("name", "mamp"))
-    if name not in METHOD_CONFIGS:
+    name = str(method.get("name", DEFAULT.name))
+    if name not in METHODS:
         at = f"{places['method.name']}: " if "method.name" in places else ""
-        raise UserError(f"{at}method.name={name} is not a method; use one of {', '.join(METHOD_CONFIGS)}")
-    preset = str(method.get("preset", METHOD_CONFIGS[name].model_fields["preset"].default))
+        raise UserError(f"{at}method.name={name} is not a method; use one of {', '.join(METHODS)}")
+    known = METHODS[name]
+    usual = known.config.model_fields["preset"].default if "preset" in known.config.model_fields else ""
+    chosen = known.presets.get(str(method.get("preset", usual)), {})
     values: dict[str, Any] = {"method": {"name": name}}
     for key in ("", dataset):
-        merge(values["method"], PRESETS[name].get(preset, {}).get(key, {}))
+        merge(values["method"], chosen.get(key, {}))
     return values
 
 
 def _explain(error: ValidationError, places: Mapping[str, str], method: Any) -> str:
     """One sentence about the first thing that is wrong."""
-    name = method["name"] if isinstance(method, Mapping) else "mamp"
+    name = method["name"] if isinstance(method, Mapping) else DEFAULT.name
     first = error.errors()[0]
     where = [str(part) for part in first["loc"]]
     if where[:2] == ["method", name]:  # a union's errors name the member

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from mamp.config.section import Section
+from mamp.core.section import Section
 
 MINUTES = {"m": 1, "h": 60, "d": 24 * 60}
 

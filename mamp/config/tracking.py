@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from mamp.config.section import Section
+from mamp.core.section import Section
 
 
 class TrackingConfig(Section):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from mamp.config.section import AMP, Amp, Section
+from mamp.core.section import AMP, Amp, Section
 
 Average = Annotated[float, Field(ge=0, lt=1)]
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from mamp.config.section import Section
+from mamp.core.section import Section
 
 
 class ValidationConfig(Section):

@@ -1,37 +1,61 @@
-"""The registry: a method's name -> its package, imported when that method is asked for.
-
-A method's package has four functions:
-  build_task(config) -> TrainingTask                        from a whole `Config`
-  build_model(method) -> nn.Module                          from the method's config, fresh weights
-  from_published(state) -> (state dict, method)             names of a published checkpoint -> ours
-  build_propagator(model, method, *, motion, device, dtype) -> Propagator   for one video
-and may have:
-  build_trunk(model, method) -> nn.Module                   images (1, 3, H, W) -> features (1, C, h, w), for the probe; `normalises`
-                                                            is True where it takes RGB in [0, 1], `patch` the multiple of its sides
-  build_pretrained(method) -> nn.Module                     a network that needs no weights of ours
-  to_onnx(model, method, *, metadata) -> (graphs, told)     ONNX models by name, and what a program that runs them must know
-  widened(state, shapes, *, seed) -> state dict             of a network of more channels that computes nearly the same
-  on_trunk(network, trunk, method) -> nn.Module             the network, made from one of another method with config `trunk`
-"""
+"""The registry. A method is a folder here with a `METHOD` (see `base.py`); a new one is its folder and its line below."""
 
 from __future__ import annotations
 
 import importlib
-from types import ModuleType
+from typing import Any
 
-from mamp.errors import UserError
+from mamp.core.errors import UserError
+from mamp.methods.base import Method
 
-METHODS = {
-    "mamp": "mamp.methods.mamp",
-    "stm": "mamp.methods.stm",
-    "afb_urr": "mamp.methods.afb_urr",
-    "ssm": "mamp.methods.ssm",
-    "probe": "mamp.methods.probe",
+FOLDERS = [
+    "mamp",
+    "stm",
+    "afb_urr",
+    "ssm",
+    "probe",
+]
+
+# what a method may lack -> how the sentence about it begins
+LACKS = {
+    "task": "is not trained",
+    "from_published": "has no published checkpoints to convert",
+    "trunk": "has no encoder that can be read",
+    "on_trunk": "does not start from another method's network",
+    "onnx": "has no ONNX form",
+    "widen": "cannot be widened",
+    "receptive_field": "has no gradient correction, so there is no ERF to draw",
+    "needs_weights": "needs no weights",
 }
 
 
-def get(name: str) -> ModuleType:
-    """The package of the method called `name`; UserError when there is none."""
+def load_registry() -> dict[str, Method]:
+    """Import every folder's `METHOD`, in the registry's order; this imports no torch."""
+    return {name: importlib.import_module(f"mamp.methods.{name}").METHOD for name in FOLDERS}
+
+
+METHODS: dict[str, Method] = load_registry()
+
+
+def get(name: str) -> Method:
+    """Return the method called `name`; UserError when there is none."""
     if name not in METHODS:
         raise UserError(f"method.name={name} is not a method; use one of {', '.join(METHODS)}")
-    return importlib.import_module(METHODS[name])
+    return METHODS[name]
+
+
+def having(part: str) -> list[str]:
+    """List the names of the methods that have `part`, a field of `Method`."""
+    return [name for name, method in METHODS.items() if vars(method)[part]]
+
+
+def require(name: str, part: str) -> Any:
+    """Return `part`, a field of `Method`, of the method called `name`; UserError that says what the method lacks."""
+    method = get(name)
+    if found := vars(method)[part]:
+        return found
+    if part in ("task", "from_published", "widen") and not method.needs_weights:
+        remedy = "it needs no weights"
+    else:
+        remedy = f"use one of {', '.join(having(part))}"
+    raise UserError(f"method {name} {LACKS[part]}; {remedy}")

@@ -1,84 +1,90 @@
-"""The two contracts of a method: carry masks through one video, and learn."""
+"""What a method is: `Method` says what it has, `Propagator` what happens to one video, `Motion` where things were.
+
+`TrainingTask`, what is learnt, stands in `task.py`. This file imports no torch, so that the command line can list methods.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
-from torch import Tensor, nn
+from mamp.core.section import MethodConfig
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+# preset -> data set -> values under all others; the data set "" is every one
+Presets = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+
+def later(place: str) -> Callable[..., Any]:
+    """Return the function at `place` ("package.module:name"), imported at its first call."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        module, _, name = place.partition(":")
+        return vars(importlib.import_module(module))[name](*args, **kwargs)
+
+    call.__name__ = place
+    return call
+
+
+def no_network(method: MethodConfig) -> nn.Module:
+    """Return the network of a method that has none: an empty module."""
+    from torch import nn
+
+    return nn.Identity()
 
 
 @dataclass(frozen=True)
-class Batch:
-    """One batch as the loader makes it, on the device once the engine has moved it.
+class Method:
+    """All that the rest of the package knows of a method. What a method lacks keeps its default.
 
-    frames: uint8 (B, T, 3, H, W) RGB. labels: uint8 (B, T, H, W) or None.
-    clips: per sample, what it is made of (sequence name and frame numbers).
-    first, total: its clips are number first, first + 1, .. of `total` that the step has on all ranks (None: of these).
+    The functions are imported when they are called: give them as `later("mamp.methods.NAME.module:function")`.
+
+    name: as in `method.name=...`, and of its folder. description: one line, as lists of methods show it.
+    config: the class of its settings. presets: preset -> data set ("" is every one) -> settings.
+    build_propagator: (network, config, *, motion, device, dtype) -> `Propagator`, for one video.
+    build_model: (config) -> nn.Module with fresh weights.
+    pretrained: (config) -> nn.Module with weights from elsewhere, for a method that needs no file of weights.
+    needs_weights: segmenting needs a file of weights, or ones that ship. shipped: the name of those that ship.
+    task: (whole `Config`) -> `TrainingTask`. learns_from_masks: its clips come with masks.
+    from_published: (state dict) -> (state dict, config as a mapping): reads a published checkpoint.
+    trunk: (network, config) -> `Trunk`: its encoder, for the probe and the page.
+    on_trunk: (network of another method, its config, config) -> nn.Module that starts from that method's trunk.
+    onnx: (network, config, *, metadata) -> `Exported`. widen: (config, state dict, *, width, seed) -> (config, state dict).
+    receptive_field: its propagators can show the Cycle-ERF.
     """
 
-    frames: Tensor
-    labels: Tensor | None
-    clips: tuple[dict[str, Any], ...]
-    first: int = 0
-    total: int | None = None
-
-    def to(self, device: torch.device | str) -> Batch:
-        """The same batch on `device`."""
-        labels = None if self.labels is None else self.labels.to(device, non_blocking=True)
-        return replace(self, frames=self.frames.to(device, non_blocking=True), labels=labels)
-
-    def draw(self, *counts: int, generator: torch.Generator) -> Tensor:
-        """(B, *counts) random numbers in [0, 1), on the CPU: those of the clips' places among all that the step has."""
-        end = self.first + len(self.frames)
-        return torch.rand(self.total or end, *counts, generator=generator)[self.first : end]
-
-    def split(self, parts: int) -> Iterator[Batch]:
-        """`parts` batches of equal size, in order, that know their place."""
-        size, total = len(self.frames) // parts, self.total or len(self.frames)
-        for start in range(0, parts * size, size):
-            place = slice(start, start + size)
-            labels = None if self.labels is None else self.labels[place]
-            yield Batch(self.frames[place], labels, self.clips[place], self.first + start, total)
+    name: str
+    description: str
+    config: type[MethodConfig]
+    build_propagator: Callable[..., Propagator]
+    build_model: Callable[..., nn.Module] = no_network
+    presets: Presets = field(default_factory=dict)
+    pretrained: Callable[..., nn.Module] | None = None
+    needs_weights: bool = True
+    shipped: str | None = None
+    task: Callable[..., Any] | None = None
+    learns_from_masks: bool = False
+    from_published: Callable[..., tuple[dict[str, Tensor], dict[str, Any]]] | None = None
+    trunk: Callable[..., Any] | None = None
+    on_trunk: Callable[..., nn.Module] | None = None
+    onnx: Callable[..., Exported] | None = None
+    widen: Callable[..., tuple[MethodConfig, dict[str, Tensor]]] | None = None
+    receptive_field: bool = False
 
 
-class TrainingTask(nn.Module):
-    """What is learnt; holds the network, and the engine wraps it as a whole.
+@dataclass(frozen=True)
+class Exported:
+    """ONNX models by name, what a program that runs them must know (JSON), and lines for the person who asked."""
 
-    frames: T, the frames of a clip, in the order in which `prepare` wants them. model: the network, which is what weights are.
-    """
-
-    frames: int
-    model: nn.Module
-
-    def begin(self) -> str | None:
-        """Set what a new run begins with, if the method's settings name anything but random weights; a line that says so.
-
-        The engine calls it for a new run alone: not when one goes on, and not for the tasks that only measure.
-        """
-        return None
-
-    def prepare(self, batch: Batch, generator: torch.Generator) -> Any:
-        """Augmentation and colour on the device; all randomness comes from `generator` (a CPU generator).
-
-        `generator` is in the same state for every part of a step's batch, on whatever rank: what is drawn for a clip
-        depends on its place in the whole (`batch.first`, `batch.total`), what is drawn once is the same for all parts.
-        """
-        raise NotImplementedError
-
-    def forward(self, prepared: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        """The scalar loss, a mean over clips, and named scalars to log."""
-        raise NotImplementedError
-
-    def preview(self, prepared: Any) -> Tensor:
-        """uint8 (3, H, W) picture of what the network does with this batch, for a person."""
-        raise NotImplementedError
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """Parameter groups for the optimiser."""
-        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+    graphs: dict[str, Any]
+    described: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 class Motion(Protocol):
@@ -87,35 +93,115 @@ class Motion(Protocol):
     def see(self, index: int, frame: Tensor) -> None:
         """Take note of frame `index`: float (3, H, W) RGB in [0, 1]."""
 
-    def flow(self, query: int, memory: int, *, iterations: int) -> Tensor | None:
-        """(2, h, w) x right, y down: where the query's cell lies in the memory frame, minus the cell; None is no motion."""
+    def flow(self, query: int, memory: int) -> Tensor | None:
+        """Return (2, h, w), x right, y down: where the query's cell lies in the memory frame, minus the cell.
+
+        None means no motion.
+        """
 
     def forget(self, index: int) -> None:
         """Drop what is kept for frame `index`; it is not asked for again."""
 
 
-class Propagator(Protocol):
+class Propagator:
     """Carries the masks of K objects through one video; frames and masks at the video's original size.
 
-    Frame index = number of `start` and `step` calls before. `step` leaves its frame pending: `correct`,
-    `add` and `remove` change what is pending, and the next `step` commits it to memory.
+    Frame index = number of `start` and `step` calls before. `step` leaves its frame pending: `correct`, `add` and
+    `remove` change what is pending, and the next `step` commits it to memory.
+
+    A method gives `start`, `step`, `correct`, `add`, `remove` and `memory_bytes`. The rest has defaults.
+
+    Args:
+        model: the network, on `device`, in evaluation.
+        method: the method's config.
+        motion: where things were; None lets the method choose. Methods without motion ignore it.
+        device: where frames and memory lie.
+        dtype: number format of mixed precision; None is float32.
     """
 
+    def __init__(
+        self,
+        model: nn.Module,
+        method: Any,
+        *,
+        motion: Motion | None = None,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        import torch
+
+        self.model: Any = model
+        self.device, self.dtype = torch.device(device), dtype
+        self.motion = motion
+        self.next_index = 0
+        self.pending: Any = None
+
+    # -- what every method gives
+
     def start(self, frame: Tensor, masks: Tensor) -> None:
-        """First frame float (3, H, W) RGB in [0, 1] with its masks (K, H, W) in {0, 1}."""
+        """Take the first frame, float (3, H, W) RGB in [0, 1], with its masks (K, H, W) in {0, 1}."""
+        raise NotImplementedError
 
     def step(self, frame: Tensor) -> Tensor:
-        """Probabilities (K+1, H, W) of the next frame, background first, summing to 1."""
+        """Return the probabilities (K+1, H, W) of the next frame, background first, summing to 1."""
+        raise NotImplementedError
 
     def correct(self, masks: Tensor, objects: list[int]) -> None:
-        """`masks` (len(objects), H, W) in {0, 1} replace the pending frame's masks of these objects (0-based)."""
+        """Replace the pending frame's masks of `objects` (0-based) by `masks` (len(objects), H, W) in {0, 1}."""
+        raise NotImplementedError
 
     def add(self, masks: Tensor) -> None:
-        """New objects (N, H, W) in {0, 1} appear at the pending frame; they win over what was predicted."""
+        """Add new objects (N, H, W) in {0, 1} at the pending frame; they win over what was predicted."""
+        raise NotImplementedError
 
     def remove(self, objects: list[int]) -> None:
-        """Forget these objects (0-based); later ones move up."""
+        """Forget these objects (0-based); what was theirs becomes background, later ones move up."""
+        raise NotImplementedError
 
     @property
     def memory_bytes(self) -> int:
         """Bytes held for memory frames."""
+        raise NotImplementedError
+
+    # -- what a method may have besides
+
+    def twin(self) -> Propagator | None:
+        """Return a copy that goes on from here by itself, sharing what is remembered; None where that cannot be."""
+        return None
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Yield every tensor held of frames; twins have most of them in common. Nothing for a method without twins."""
+        return iter(())
+
+    def report(self) -> Any:
+        """Return what there is to say of the memory in this video, a dataclass with words; None for nothing."""
+        return None
+
+    def receptive_field(self) -> Tensor | None:
+        """Return the Cycle-ERF of the pending frame (K, H, W), 0 or more; None without gradient correction."""
+        return None
+
+    # -- what their code shares
+
+    def _pending(self) -> Any:
+        """The frame just stepped; RuntimeError before `start`."""
+        if self.pending is None:
+            raise RuntimeError("start() comes before anything else")
+        return self.pending
+
+    def _next(self) -> int:
+        """The index of a new frame."""
+        index, self.next_index = self.next_index, self.next_index + 1
+        return index
+
+    def _here(self, pixels: Tensor) -> Tensor:
+        """Float32, on the device."""
+        import torch
+
+        return pixels.to(self.device, torch.float32)
+
+    def _mixed(self) -> AbstractContextManager[Any]:
+        """Mixed precision as asked."""
+        import torch
+
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None)

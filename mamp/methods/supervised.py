@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mamp.errors import UserError
-from mamp.methods.base import TrainingTask
+from mamp.core.errors import UserError
+from mamp.methods.task import TrainingTask
 
 
 class SupervisedTask(TrainingTask):
@@ -20,6 +20,7 @@ class SupervisedTask(TrainingTask):
     """
 
     knobs: Any
+    l2: float = 0.0  # the published L2 term, added to the gradient
 
     def initialise(self, source: str) -> tuple[int, int]:
         """Take the weights that `method.training.init` names; how many entries they gave, and how many there are."""
@@ -42,16 +43,16 @@ class SupervisedTask(TrainingTask):
         return self
 
     def parameter_groups(self) -> list[dict[str, object]]:
-        """All parameters; with the published L2 term, where the method has that knob and it is set."""
+        """All parameters, with the L2 term `l2` where it is not 0."""
         group: dict[str, object] = {"params": [p for p in self.parameters() if p.requires_grad]}
-        if decay := getattr(self.knobs, "weight_decay", 0.0):
+        if decay := self.l2:
             group["weight_decay"] = decay
         return [group]
 
 
 def painted(frames: Tensor, rows: Sequence[Tensor]) -> Tensor:
     """uint8 (3, rows*H, T*W): the normalised frames (T, 3, H, W) of a clip in grey, under each of the label maps (T, H, W)."""
-    from mamp.data.masks import PALETTE
+    from mamp.video.masks import PALETTE
 
     palette = torch.from_numpy(PALETTE.copy()).to(frames.device).float() / 255
     grey = frames.mean(1, keepdim=True)

@@ -7,7 +7,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 
 CHROMA = (1, 2)  # Lab's channels a and b
 MEAN, SCALE = (50.0, 0.0, 0.0), (50.0, 127.0, 127.0)

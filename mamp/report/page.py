@@ -15,8 +15,8 @@ from urllib.parse import quote
 from PIL import Image
 
 from mamp import __version__
-from mamp.errors import UserError
-from mamp.files import make_folder, write_text
+from mamp.core.errors import UserError
+from mamp.core.files import make_folder, write_text
 from mamp.report.charts import line_chart
 from mamp.report.pictures import Shown, sequences_of, show
 from mamp.report.runs import FIGURES, Evaluation, ObjectKey, Training, read_runs, worst_frames

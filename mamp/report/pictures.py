@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mamp.data import datasets
-from mamp.data.masks import read_mask
-from mamp.errors import UserError
-from mamp.progress import Progress
+from mamp.core.errors import UserError
+from mamp.core.progress import Progress
+from mamp.datasets import sequences as datasets
 from mamp.report.runs import Evaluation
-from mamp.segmentation.overlay import Film, blend, contour
+from mamp.video.masks import read_mask
+from mamp.video.overlay import Film, blend, contour
 
 TRUTH = "truth"
 WIDTH = 480  # pixels, at most: what a page shows

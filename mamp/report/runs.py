@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 
 FIGURES = ("J&F-Mean", "J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F-Decay")
 CURVES = {

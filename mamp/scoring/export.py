@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mamp.data.lists import subfolders
-from mamp.data.masks import read_mask, read_palette_mask
-from mamp.errors import UserError, plural
-from mamp.files import make_folder, whole
+from mamp.core.errors import UserError, plural
+from mamp.core.files import make_folder, whole
 from mamp.scoring.folders import mask_folders
 from mamp.scoring.metrics import labels_in
 from mamp.scoring.protocols import VOID, get_protocol, size, unknown_label
 from mamp.scoring.truth import Video, open_truth, png_files
+from mamp.video.folders import subfolders
+from mamp.video.masks import read_mask, read_palette_mask
 
 SERVERS = {"davis": "", "youtubevos": "Annotations/"}  # server -> what its zip has before SEQUENCE/FRAME.png
 _PARTS = ("masks", "Annotations")

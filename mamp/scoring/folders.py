@@ -12,13 +12,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from mamp.data.lists import is_holdout, natural_key
-from mamp.data.masks import read_mask
-from mamp.errors import UserError, plural
+from mamp.core.errors import UserError, plural
+from mamp.datasets.lists import is_holdout
 from mamp.scoring.metrics import Decay, labels_in
 from mamp.scoring.protocols import Protocol, SequenceScorer, get_protocol, scored_frames, size, unknown_label
 from mamp.scoring.scores import ObjectScores, Scores
 from mamp.scoring.truth import Video, open_truth, png_files, seen_categories
+from mamp.video.folders import natural_key
+from mamp.video.masks import read_mask
 
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")

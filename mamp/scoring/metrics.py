@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 
 Decay = Literal["exact", "official", "official_numpy2"]
 

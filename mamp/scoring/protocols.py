@@ -13,7 +13,7 @@ from typing import Literal, TypeVar, cast
 
 import numpy as np
 
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 from mamp.scoring.metrics import FramePair, labels_in
 from mamp.scoring.scores import ObjectScores
 

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mamp.files import make_folder, write_text
+from mamp.core.files import make_folder, write_text
 from mamp.scoring.folders import score
 from mamp.scoring.metrics import Decay
 from mamp.scoring.scores import SEEN_GROUPS, STATISTICS, Scores

@@ -6,26 +6,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mamp.data.lists import (
+from mamp.core.errors import UserError
+from mamp.datasets.lists import (
     PLACES,
     Listed,
     categories,
-    entries,
-    image_files,
     is_holdout,
     listed_frames,
     pick,
     read_holdout,
     read_meta,
     read_splits,
-    read_text,
     resolution,
-    subfolders,
 )
-from mamp.data.masks import read_mask
-from mamp.errors import UserError
 from mamp.scoring.metrics import labels_in
 from mamp.scoring.protocols import get_protocol
+from mamp.video.folders import entries, image_files, read_text, subfolders
+from mamp.video.masks import read_mask
 
 
 @dataclass(frozen=True)

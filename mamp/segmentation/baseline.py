@@ -6,21 +6,28 @@ from typing import Any
 
 import numpy as np
 
+from mamp.segmentation.segmenter import MaskMode
+
 
 class CopySegmenter:
     """Repeats the last mask it was given; steps like a `Segmenter`. State: that mask."""
 
+    report: None = None  # there is no memory to report on
+
     def __init__(self) -> None:
         self._labels: np.ndarray | None = None
 
-    def step(self, frame: np.ndarray, mask: Any = None, *, replace: bool = False) -> np.ndarray:
+    def step(
+        self, frame: np.ndarray, mask: Any = None, *, mode: MaskMode | str = MaskMode.OBJECTS
+    ) -> np.ndarray:
         """The label map of the next frame: ids given so far, each where it was last given.
 
-        frame: uint8 (H, W, 3). mask: integer (H, W) label map or None. With `replace`, earlier masks are forgotten.
+        frame: uint8 (H, W, 3). mask: integer (H, W) label map or None. With a `mode` other
+        than `objects`, earlier masks are forgotten.
         """
         if self._labels is None:
             self._labels = np.zeros(frame.shape[:2], np.uint8)
-        if mask is not None and replace:
+        if mask is not None and mode != MaskMode.OBJECTS:
             self._labels = mask.copy()
         elif mask is not None:
             kept = np.where(np.isin(self._labels, np.unique(mask)), 0, self._labels)

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 
 from mamp import scoring
-from mamp.data import datasets
-from mamp.data.masks import write_mask
-from mamp.errors import UserError, plural
-from mamp.files import Locks, make_folder, remove_leftovers
-from mamp.progress import Progress, say
+from mamp.core.errors import UserError, plural
+from mamp.core.files import Locks, make_folder, remove_leftovers
+from mamp.core.progress import Progress, say
+from mamp.datasets import sequences as datasets
 from mamp.segmentation.record import Maker, Record, claim, codes, digest, is_told, record_file, write_run
 from mamp.segmentation.stream import Given, Steps, Timing, carry, decode_ahead
+from mamp.video.masks import write_mask
 
 # locks: to look at run.json, to score, and from there on one a sequence
 _SETTINGS, _SCORES, _SEQUENCES = 0, 1, 2
@@ -192,7 +192,7 @@ def _sequence(
             progress.advance()
     timing.seconds = time.perf_counter() - began
     record = maker.record(timing, size)
-    if report := getattr(segmenter, "report", None):
+    if report := segmenter.report:
         progress.tell(f"{sequence.name}: {report}")
         record = replace(record, usage=asdict(report))
     record.write(record_file(out, sequence.name))

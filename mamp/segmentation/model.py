@@ -16,14 +16,14 @@ import torch
 from mamp import config as configs
 from mamp import methods
 from mamp import weights as stored
-from mamp.data.frames import open_frames
-from mamp.errors import UserError
-from mamp.ops.devices import amp_dtype, pick_device
+from mamp.core.devices import amp_dtype, pick_device
+from mamp.core.errors import UserError
 from mamp.ops.folding import fold_batch_norms
 from mamp.segmentation.baseline import CopySegmenter
 from mamp.segmentation.segment import given_masks
 from mamp.segmentation.segmenter import Segmenter
 from mamp.segmentation.stream import Given, Timing, carry, decode_ahead
+from mamp.video.frames import open_frames
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class Model:
     def run_info(self) -> dict[str, Any]:
         """What masks depend on, as JSON for `evaluate`: the config, and the weights' checksum and provenance."""
         info: dict[str, Any] = {"config": self.config.model_dump(mode="json")}
-        if hasattr(self.config.method, "label"):
+        if (label := self.config.method.label()) is not None:
             untrained = self.weights is not None and self.weights.provenance.get("untrained")
-            info["name"] = self.config.method.label() + (" untrained" if untrained else "")
+            info["name"] = label + (" untrained" if untrained else "")
         if self.weights is not None:
             info["weights"] = {"sha256": checksum(self.weights.state), "provenance": self.weights.provenance}
         return info
@@ -93,7 +93,7 @@ def load(
     Raises UserError when the weights or the device are not there, or do not fit.
     """
     where = pick_device(device)
-    own = _own_weights(weights, overrides, dataset=dataset)
+    own = _without_weights_of_its_own(weights, overrides, dataset=dataset)
     if own is not None:
         return Model(_compiled(own[0], own[1]), own[1], where, own[2])
     if weights is None:
@@ -118,27 +118,29 @@ def _compiled(network: torch.nn.Module, config: configs.Config) -> torch.nn.Modu
     return network
 
 
-def _own_weights(
+def _without_weights_of_its_own(
     weights: Path | str | None, overrides: Sequence[str], *, dataset: str
 ) -> tuple[torch.nn.Module, configs.Config, stored.Weights] | None:
-    """Network, config and weights of a method that needs none of its own: it has others', or takes another method's trunk."""
+    """Network, config and weights of a method that needs no weights, or that starts from the trunk in `weights`."""
     named = configs.named_method(overrides)
-    if weights is not None and (named is None or not hasattr(methods.get(named), "on_trunk")):
-        return None  # the weights say whose they are, and which settings there are
+    if weights is not None and (named is None or methods.get(named).needs_weights):
+        return None  # the weights say which method and settings they are of
     config = configs.load(None, overrides, dataset=dataset)
-    package = methods.get(config.method.name)
-    if weights is None and hasattr(package, "build_pretrained"):
-        network = fold_batch_norms(package.build_pretrained(config.method))
-        method = config.method.model_dump(mode="json")
-        return network, config, stored.Weights(Path("own"), network.state_dict(), method)
-    if weights is None:
+    method = methods.get(config.method.name)
+    if weights is None and method.needs_weights:
         return None
+    if weights is None:
+        network = fold_batch_norms((method.pretrained or method.build_model)(config.method))
+        kept = config.method.model_dump(mode="json")
+        return network, config, stored.Weights(Path("own"), network.state_dict(), kept)
+    if method.on_trunk is None:
+        raise UserError(f"method {method.name} needs no weights; leave {weights} out")
     found = stored.read(weights)
     trunk = configs.load(None, base={"method": found.method}).method
     config = configs.load(
-        None, overrides, dataset=dataset, base={"method": {"name": config.method.name, "encoder": trunk.name}}
+        None, overrides, dataset=dataset, base={"method": {"name": method.name, "encoder": trunk.name}}
     )
-    return package.on_trunk(stored.load_model(found, trunk), trunk, config.method), config, found
+    return method.on_trunk(stored.load_model(found, trunk), trunk, config.method), config, found
 
 
 def choose(

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from mamp.data import datasets
-from mamp.errors import UserError
-from mamp.files import write_json
-from mamp.ops.devices import peak_memory_mb, peak_process_mb
-from mamp.provenance import describe_code, told_briefly
+from mamp.core.devices import peak_memory_mb, peak_process_mb
+from mamp.core.errors import UserError
+from mamp.core.files import write_json
+from mamp.core.provenance import describe_code, told_briefly
+from mamp.datasets import sequences as datasets
 from mamp.segmentation.stream import Timing
 
 

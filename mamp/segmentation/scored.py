@@ -9,7 +9,7 @@ from itertools import islice
 
 import numpy as np
 
-from mamp.data import datasets
+from mamp.datasets import sequences as datasets
 from mamp.scoring import ObjectScores, Scores
 from mamp.scoring.protocols import Protocol, SequenceScorer, get_protocol, scored_frames
 from mamp.segmentation.stream import Given, Steps, carry

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from mamp.data.frames import open_frames
-from mamp.data.lists import image_files
-from mamp.data.masks import read_mask, write_mask
-from mamp.errors import UserError, plural
-from mamp.files import folder_for, remove_leftovers
-from mamp.progress import Progress
-from mamp.segmentation.overlay import OVERLAY_STYLES, STYLES, Film, heatmap
+from mamp.core.errors import UserError, plural
+from mamp.core.files import folder_for, remove_leftovers
+from mamp.core.progress import Progress
 from mamp.segmentation.stream import Given, Steps, Timing, carry, decode_ahead
+from mamp.video.folders import image_files
+from mamp.video.frames import open_frames
+from mamp.video.masks import read_mask, write_mask
+from mamp.video.overlay import OVERLAY_STYLES, STYLES, Film, heatmap
 
 
 def segment(
@@ -66,7 +66,7 @@ def segment(
                     film.write(_picture(overlay_style, frame, labels, segmenter))
             progress.advance()
         timing.seconds = time.perf_counter() - began
-        if report := getattr(segmenter, "report", None):
+        if report := segmenter.report:
             progress.tell(f"{video.name}: {report}")
     return timing
 

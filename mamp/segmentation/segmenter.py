@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import warnings
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -10,11 +12,22 @@ import torch
 from torch import Tensor
 
 from mamp import methods
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 from mamp.methods.base import Motion, Propagator
 from mamp.ops.sizes import size_of
 
 LARGEST_ID = 65535
+
+
+class MaskMode(str, Enum):
+    """What a mask given for a frame says of the objects that are not in it."""
+
+    OBJECTS = "objects"
+    """Nothing: the objects in the mask have exactly its pixels, the others stay as predicted."""
+    WHOLE = "whole"
+    """They are hidden in this frame, or were wrongly found there. They are followed on, and the mask is the result."""
+    REPLACE = "replace"
+    """They are gone and no longer followed. The mask is the result."""
 
 
 class Segmenter:
@@ -69,20 +82,27 @@ class Segmenter:
         frame: np.ndarray | Tensor,
         mask: np.ndarray | Tensor | None = None,
         *,
-        replace: bool = False,
-        whole: bool = False,
+        mode: MaskMode | str = MaskMode.OBJECTS,
+        replace: bool | None = None,
+        whole: bool | None = None,
     ) -> np.ndarray:
-        """The label map (H, W) of the next frame: uint8, or uint16 once a mask needed it; 0 is background.
+        """Return the label map (H, W) of the next frame; 0 is background.
 
-        frame: uint8 (H, W, 3) RGB array, or (3, H, W) tensor, uint8 or float in [0, 1]; one size in a video.
-        mask: integer (H, W) label map for this frame, ids 1 to 65535. New ids are added and known ids corrected; they
-        have exactly these pixels, and other objects stay as predicted elsewhere. With `replace`, ids absent from the
-        mask are removed, and the mask is returned as given. With `whole` so too, but they are followed on: they are hidden in
-        this frame, or were wrongly found there. Before the first mask with an object every frame is
-        background, and the method does not see it.
+        Before the first mask with an object every frame is background, and the method does not see it.
 
-        Raises UserError for a frame or mask of another size or kind; nothing has changed then.
+        Args:
+            frame: uint8 (H, W, 3) RGB array, or (3, H, W) tensor, uint8 or float in [0, 1]; one size in a video.
+            mask: integer (H, W) label map for this frame, ids 1 to 65535. New ids are added, known ids corrected.
+            mode: what the mask says of objects that are not in it; see `MaskMode`.
+            replace: old name of `mode="replace"`. whole: old name of `mode="whole"`.
+
+        Returns:
+            uint8, or uint16 once a mask needed it.
+
+        Raises:
+            UserError: a frame or mask of another size or kind, or an unknown mode; nothing has changed then.
         """
+        mode = _mode(mode, replace=replace, whole=whole)
         pixels = _as_pixels(frame)
         size = frame_size(frame)
         if self._size not in (None, size):
@@ -96,7 +116,7 @@ class Segmenter:
             self._dtype = np.promote_types(self._dtype, given.dtype)
         labels = self._predict(image)
         if given is not None:
-            labels = self._apply(image, labels, given, replace=replace, whole=whole)
+            labels = self._apply(image, labels, given, mode=mode)
         return labels
 
     def twin(self) -> Segmenter | None:
@@ -104,23 +124,20 @@ class Segmenter:
         other = copy.copy(self)
         other._ids = list(self._ids)
         if self._propagator is not None:
-            make = getattr(self._propagator, "twin", None)
-            try:
-                other._propagator = make() if make else None
-            except NotImplementedError:
+            other._propagator = self._propagator.twin()
+            if other._propagator is None:
                 return None
-        return None if self._propagator is not None and other._propagator is None else other
+        return other
 
     def tensors(self) -> list[Tensor]:
         """What is held of frames; twins have most of it in common. Empty for a method without twins."""
         held = [] if self.probabilities is None else [self.probabilities]
-        return [*held, *getattr(self._propagator, "tensors", list)()]
+        return held if self._propagator is None else [*held, *self._propagator.tensors()]
 
     @property
     def report(self) -> Any:
         """What the method has to say of its memory in this video, a dataclass with words; None for those that say nothing."""
-        tell = getattr(self._propagator, "report", None)
-        return None if tell is None else tell()
+        return None if self._propagator is None else self._propagator.report()
 
     def receptive_field(self) -> np.ndarray:
         """Cycle-ERF of the frame just stepped, float32 (K, H, W), 0 or more, in the order of `ids`: what of it the given masks
@@ -131,13 +148,13 @@ class Segmenter:
         self.refuse_receptive_field()
         if self._propagator is None:
             return np.zeros((0, *(self._size or (0, 0))), np.float32)
-        found: Tensor = self._propagator.receptive_field()  # type: ignore[attr-defined]
+        found = self._propagator.receptive_field()
+        assert found is not None
         return found.float().cpu().numpy()
 
     def refuse_receptive_field(self) -> None:
         """UserError for a method without gradient correction."""
-        if not hasattr(methods.get(self._method.name).build_propagator, "receptive_field"):
-            raise UserError("an ERF is the gradient of STM's correction; use weights of method stm for it")
+        methods.require(self._method.name, "receptive_field")
 
     @torch.inference_mode()
     def remove(self, ids: list[int]) -> None:
@@ -165,16 +182,14 @@ class Segmenter:
         rows = best.to(torch.uint8 if len(self._ids) < 256 else torch.int32).cpu().numpy()
         return np.array([0, *self._ids], self._dtype)[rows]
 
-    def _apply(
-        self, image: Tensor, labels: np.ndarray, given: np.ndarray, *, replace: bool, whole: bool
-    ) -> np.ndarray:
-        """Tell the propagator of a given mask; the frame's label map with the mask in it."""
+    def _apply(self, image: Tensor, labels: np.ndarray, given: np.ndarray, *, mode: MaskMode) -> np.ndarray:
+        """Show the propagator a given mask; the frame's label map with the mask in it."""
         ids = [int(i) for i in np.unique(given) if i]
-        if replace:
+        if mode is MaskMode.REPLACE:
             self.remove([i for i in self._ids if i not in ids])
-        known = list(self._ids) if whole else [i for i in ids if i in self._ids]
+        known = list(self._ids) if mode is MaskMode.WHOLE else [i for i in ids if i in self._ids]
         new = [i for i in ids if i not in self._ids]
-        if not (replace or whole) and known:
+        if mode is MaskMode.OBJECTS and known:
             labels = self._without(known)
         if known:
             assert self._propagator is not None
@@ -185,11 +200,9 @@ class Segmenter:
             self._propagator = self._build()
             self._propagator.start(image, self._masks(given, new))
         self._ids += new
-        return (
-            given.astype(self._dtype)
-            if replace or whole
-            else np.where(given > 0, given, labels).astype(self._dtype)
-        )
+        if mode is not MaskMode.OBJECTS:
+            return given.astype(self._dtype)
+        return np.where(given > 0, given, labels).astype(self._dtype)
 
     def _without(self, ids: list[int]) -> np.ndarray:
         """The prediction where `ids` lie nowhere: their pixels go to the next best."""
@@ -201,6 +214,18 @@ class Segmenter:
     def _masks(self, given: np.ndarray, ids: list[int]) -> Tensor:
         masks = given[None] == np.array(ids, given.dtype)[:, None, None]  # (K, H, W)
         return torch.from_numpy(masks).to(self.device, torch.float32)
+
+
+def _mode(mode: MaskMode | str, *, replace: bool | None, whole: bool | None) -> MaskMode:
+    """The mode in force; `replace` and `whole` are its old names, which warn."""
+    for name, given in (("replace", replace), ("whole", whole)):
+        if given is not None:
+            warnings.warn(f'{name}= is now mode="{name}"', DeprecationWarning, stacklevel=4)
+            mode = MaskMode(name) if given else mode
+    try:
+        return MaskMode(mode)
+    except ValueError:
+        raise UserError(f"mode={mode} is not known; use one of {', '.join(MaskMode)}") from None
 
 
 def frame_size(frame: np.ndarray | Tensor) -> tuple[int, int]:

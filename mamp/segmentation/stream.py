@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 from mamp.segmentation.segmenter import frame_size, label_map
 
 AHEAD = 4  # frames decoded before they are asked for: hides the decoder, holds little
@@ -22,7 +22,11 @@ class Steps(Protocol):
     """What the loop needs of a segmenter."""
 
     def step(self, frame: Any, mask: Any = None) -> np.ndarray:
-        """The next frame's label map."""
+        """Return the next frame's label map."""
+
+    @property
+    def report(self) -> Any:
+        """What there is to say of the memory, or None."""
 
 
 @dataclass

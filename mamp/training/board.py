@@ -10,7 +10,7 @@ import numpy as np
 
 from mamp import config as configs
 from mamp.config import Config
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 
 
 class Board:

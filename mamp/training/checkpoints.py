@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from mamp.errors import UserError, first_line
-from mamp.files import make_folder, whole, write_json
+from mamp.core.errors import UserError, first_line
+from mamp.core.files import make_folder, whole, write_json
 from mamp.weights import CHECKPOINTS
 
 SCORES = (

@@ -15,8 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from mamp.errors import UserError, first_line
-from mamp.ops.devices import pick_device
+from mamp.core.devices import pick_device
+from mamp.core.errors import UserError, first_line
 
 Value = TypeVar("Value")
 MEETING = 300.0  # seconds until all ranks must have come

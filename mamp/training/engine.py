@@ -10,14 +10,14 @@ from typing import Any
 
 from mamp import methods
 from mamp.config import Config
-from mamp.data.census import Census, survey
-from mamp.data.clips import ClipPlan
-from mamp.data.loading import ClipLoader
-from mamp.errors import UserError, plural
-from mamp.methods.base import Batch, TrainingTask
-from mamp.ops.devices import peak_memory_mb
-from mamp.progress import Progress, say
-from mamp.provenance import describe_code
+from mamp.core.devices import peak_memory_mb
+from mamp.core.errors import UserError, plural
+from mamp.core.progress import Progress, say
+from mamp.core.provenance import describe_code
+from mamp.loading.census import Census, survey
+from mamp.loading.clips import ClipPlan
+from mamp.loading.loader import ClipLoader
+from mamp.methods.task import Batch, TrainingTask
 from mamp.training import checkpoints, distributed, signals
 from mamp.training.board import require_tensorboard
 from mamp.training.distributed import Ranks
@@ -58,9 +58,9 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
                 tell(f"run {run} is finished after {saved['step']} steps; a new run wants another --run")
                 return folder.write_weights(saved)
         labelled = labelled_videos(config)  # before all video is counted, which takes minutes
-        task = methods.get(config.method.name).build_task(config)
+        task = methods.require(config.method.name, "task")(config)
         init = _begin(task, config, tell) if saved is None else saved["provenance"].get("init")
-        found, counted = survey(config.data, masks=config.method.supervised)
+        found, counted = survey(config.data, masks=methods.get(config.method.name).learns_from_masks)
         videos, aside = hold_aside(found, config.validation.share)
         census = counted.of(videos, among=found)
         plan = ClipPlan(census, config.data, frames=task.frames, batch=knobs.batch, seed=knobs.seed)

@@ -16,8 +16,8 @@ from pydantic import BaseModel
 from mamp import config as configs
 from mamp import weights
 from mamp.config import TrainConfig
-from mamp.errors import UserError
-from mamp.files import folder_for, remove_leftovers, whole, write_json, write_text
+from mamp.core.errors import UserError
+from mamp.core.files import folder_for, remove_leftovers, whole, write_json, write_text
 from mamp.training import checkpoints
 
 

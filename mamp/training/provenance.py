@@ -9,8 +9,8 @@ from torch import nn
 
 from mamp import weights
 from mamp.config import Config
-from mamp.data.census import Census
-from mamp.errors import UserError
+from mamp.core.errors import UserError
+from mamp.loading.census import Census
 from mamp.segmentation.model import checksum
 
 
@@ -55,7 +55,9 @@ def begin_with(model: nn.Module, config: Config) -> dict[str, Any] | None:
             f"train.init={config.train.init} holds weights of method {kept}, not {config.method.name}; give others"
         )
     learnt = weights.without_distilled(found)
-    weights.fill(model, learnt, remedy="set train.init to weights that fit, or method.encoder as they have it")
+    weights.fill(
+        model, learnt, remedy="set train.init to weights that fit, or method.encoder as they have it"
+    )
     return {
         "weights": found.path.name,
         "sha256": checksum(found.state),

@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from mamp.config import Config
-from mamp.data.census import Census
-from mamp.errors import UserError
+from mamp.core.errors import UserError
+from mamp.loading.census import Census
 from mamp.training.schedule import looks_ahead
 
 # What may differ from the run's first config: nothing here changes what a step does. The videos themselves are

@@ -7,7 +7,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
-from mamp.errors import TryAgain
+from mamp.core.errors import TryAgain
 
 STOP = ("SIGINT", "SIGTERM")  # a person, or a scheduler that wants the machine: exit status 130
 AGAIN = ("SIGUSR1", "SIGUSR2")  # a scheduler that will start the same command again: exit status 75

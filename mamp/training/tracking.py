@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from mamp.config import Config
-from mamp.errors import UserError, first_line
-from mamp.progress import say
+from mamp.core.errors import UserError, first_line
+from mamp.core.progress import say
 from mamp.training.board import Board
 from mamp.training.folder import RunFolder
 from mamp.training.wandb_run import open_run

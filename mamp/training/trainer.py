@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from mamp.config import Config, DataConfig, TrainConfig
-from mamp.data.moves import FRAME_DRAWS, move_frames, trained_size
-from mamp.errors import UserError
-from mamp.methods.base import Batch, TrainingTask
-from mamp.ops.devices import amp_dtype, backward_on
+from mamp.core.devices import amp_dtype, backward_on
+from mamp.core.errors import UserError
+from mamp.loading.augmentation.moves import FRAME_DRAWS, move_frames, trained_size
+from mamp.methods.task import Batch, TrainingTask
 from mamp.ops.sizes import size_of
 from mamp.training.averaging import WeightAverage
 from mamp.training.distributed import Ranks

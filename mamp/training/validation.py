@@ -14,20 +14,20 @@ from PIL import Image
 
 from mamp import methods
 from mamp.config import Affine, Augment, Config
-from mamp.data import datasets
-from mamp.data.census import Census
-from mamp.data.clips import ClipPlan
-from mamp.data.datasets import Sequence as Video
-from mamp.data.loading import ClipLoader
-from mamp.errors import UserError, plural
-from mamp.methods.base import Batch, TrainingTask
+from mamp.core.errors import UserError, plural
+from mamp.datasets import sequences as datasets
+from mamp.datasets.sequences import Sequence as Video
+from mamp.loading.census import Census
+from mamp.loading.clips import ClipPlan
+from mamp.loading.loader import ClipLoader
+from mamp.methods.task import Batch, TrainingTask
 from mamp.ops.folding import fold_batch_norms
 from mamp.segmentation.model import Model
-from mamp.segmentation.overlay import blend, contact_sheet
 from mamp.segmentation.scored import score_sequences, segmented
 from mamp.segmentation.segmenter import Segmenter
 from mamp.training.randomness import random_state, set_random_state, step_generator
 from mamp.training.trainer import Trainer, moved
+from mamp.video.overlay import blend, contact_sheet
 
 SHOWN = 8  # frames of the picture of a carried mask
 SHOWN_FRAMES = 32  # of the clip that they are taken from
@@ -76,7 +76,7 @@ class Validator:
         self._batches: list[Batch] = []
         if aside:
             before = random_state()
-            self._plain = methods.get(config.method.name).build_task(_without_augmentation(config))
+            self._plain = methods.require(config.method.name, "task")(_without_augmentation(config))
             set_random_state(before)
             self._plan = _plan(config, census, frames=self._plain.frames)
 

@@ -14,9 +14,9 @@ from typing import Any, Literal
 import numpy as np
 
 from mamp.config import Config
-from mamp.errors import first_line
-from mamp.files import write_text
-from mamp.progress import say
+from mamp.core.errors import first_line
+from mamp.core.files import write_text
+from mamp.core.progress import say
 
 Mode = Literal["disabled", "offline", "online"]
 

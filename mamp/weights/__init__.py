@@ -12,16 +12,15 @@ from torch import Tensor, nn
 
 from mamp import __version__, methods
 from mamp import config as configs
-from mamp.errors import UserError, first_line
-from mamp.files import make_folder, whole
+from mamp.core.errors import UserError, first_line
+from mamp.core.files import make_folder, whole
+from mamp.core.reading import read_pickle, state_dict_in
 from mamp.ops.folding import fold_batch_norms
-from mamp.ops.reading import read_pickle, state_dict_in
 
 CHECKPOINTS = "step-*.pt"  # in the checkpoints/ of a run
 SHIPPED = Path(__file__).parent
 # of a method's config, what is no property of weights: how they propagate is chosen where they are used
 CHOSEN_LATER = ("preset", "propagation", "motion", "training")
-DEFAULTS = {"mamp": "mamp-small"}  # method -> the shipped weights that serve where none are named
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def names() -> list[str]:
 
 def default_for(method: str) -> str:
     """The shipped weights of a method; UserError when none came with the package."""
-    name = DEFAULTS.get(method)
+    name = methods.get(method).shipped
     if name not in names():
         raise UserError(
             f"no weights of method {method} come with the package; name some with --weights: `mamp train` makes them"
@@ -122,7 +121,7 @@ def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:
     if state is None:
         raise UserError(f"{source} holds no state dict; give a published checkpoint of {method}")
     try:
-        ours, config = methods.get(method).from_published(state)
+        ours, config = methods.require(method, "from_published")(state)
     except (ValueError, IndexError, ArithmeticError) as error:  # shapes that no network has
         raise UserError(
             f"{source} has entries of shapes that no {method} network has ({first_line(error)}); give a published checkpoint of {method}"
@@ -164,40 +163,21 @@ def widen(source: Path | str, target: Path, *, width: float, seed: int = 0) -> W
     grows, or when the wide network has layers that the narrow one lacks. A distilled network is left out.
     """
     found = without_distilled(read(source))
-    package = methods.get(str(found.method.get("name")))
-    if not hasattr(package, "widened"):
-        raise UserError(f"method {found.method['name']} cannot be widened; give weights of method mamp")
+    grow = methods.require(str(found.method.get("name")), "widen")
     if not 0 <= seed < 2**63:
         raise UserError(f"--seed {seed} is not between 0 and 2^63; give another")
-    method = _resolved(found.method)
-    kept = {**found.method, "encoder": {**method.encoder.model_dump(), "width": width}}
-    narrow, wide = package.build_model(method), package.build_model(_resolved(kept))
+    method = configs.load(base={"method": dict(found.method)}).method
+    narrow = methods.get(method.name).build_model(method)
     fill(narrow, found, remedy="copy or train them again")
-    old, new = ({name: v.shape for name, v in net.state_dict().items()} for net in (narrow, wide))
-    before = method.encoder.width
-    if width <= before or old == new:
-        raise UserError(
-            f"{found.path} is of width {before:g}, which --width {width:g} does not widen; give a larger one"
-        )
-    if old.keys() != new.keys():
-        raise UserError(
-            f"{found.path} is of width {before:g}, too narrow to be widened; train a network of width 0.125"
-        )
+    wide, state = grow(method, narrow.state_dict(), width=width, seed=seed, path=found.path)
+    kept = {**found.method, **wide.model_dump(include={"encoder"})}
     provenance = {
         "mamp": __version__,
-        "widened": f"from width {before:g}, seed {seed}",
+        "widened": f"from width {method.encoder.width:g}, seed {seed}",
         "init": {"provenance": found.provenance},
     }
-    state = package.widened(narrow.state_dict(), new, seed=seed)
     save(target, state, method=kept, provenance=provenance)
     return Weights(target, state, kept, provenance)
-
-
-def _resolved(method: Mapping[str, Any]) -> configs.MampConfig:
-    """What a file keeps of MAMP's config, with the defaults."""
-    resolved = configs.load(base={"method": dict(method)}).method
-    assert isinstance(resolved, configs.MampConfig)
-    return resolved
 
 
 def _network(weights: Weights) -> str:

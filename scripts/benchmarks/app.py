@@ -33,9 +33,9 @@ from machine import processor  # noqa: E402
 from mamp.app import server  # noqa: E402
 from mamp.app.run import prepare  # noqa: E402
 from mamp.app.studio import Studio  # noqa: E402
-from mamp.data.frames import open_frames  # noqa: E402
-from mamp.data.synthetic import render_clip  # noqa: E402
 from mamp.segmentation.model import Model, load  # noqa: E402
+from mamp.video.frames import open_frames  # noqa: E402
+from mamp.video.synthetic import render_clip  # noqa: E402
 
 
 def main() -> None:

@@ -24,9 +24,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mamp.config import Augment  # noqa: E402
-from mamp.data.augment import COLUMNS, transform  # noqa: E402
+from mamp.core.devices import pick_device  # noqa: E402
+from mamp.loading.augmentation.unlabelled import COLUMNS, transform  # noqa: E402
 from mamp.ops.colour import rgb_to_lab  # noqa: E402
-from mamp.ops.devices import pick_device  # noqa: E402
 
 KNOBS: dict[str, dict[str, Any]] = {
     "nothing": {},

@@ -29,8 +29,8 @@ from machine import processor, told  # noqa: E402
 from stream import SIZE, first_mask  # noqa: E402
 
 from mamp import config  # noqa: E402
-from mamp.files import MB  # noqa: E402
-from mamp.methods.afb_urr import build_model  # noqa: E402
+from mamp.core.files import MB  # noqa: E402
+from mamp.methods.afb_urr.network import build_model  # noqa: E402
 from mamp.segmentation.segmenter import Segmenter  # noqa: E402
 
 NETWORK = "{backbone: resnet18, width: 0.125, key: 16, value: 16, decoder: 16, local: 8}"

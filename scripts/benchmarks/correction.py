@@ -25,10 +25,10 @@ from machine import processor  # noqa: E402
 
 from mamp.app.engine import Engine  # noqa: E402
 from mamp.app.project import Project  # noqa: E402
-from mamp.data.datasets import Sequence, open_dataset  # noqa: E402
-from mamp.data.frames import FrameFolder, open_frames  # noqa: E402
+from mamp.datasets.sequences import Sequence, open_dataset  # noqa: E402
 from mamp.scoring import score_frame  # noqa: E402
 from mamp.segmentation.model import Model, load  # noqa: E402
+from mamp.video.frames import FrameFolder, open_frames  # noqa: E402
 
 MOST = 3  # corrected frames
 

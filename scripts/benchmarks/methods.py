@@ -24,10 +24,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from machine import peak, processor  # noqa: E402
 
-from mamp.data.synthetic import render_clip  # noqa: E402
-from mamp.files import MB  # noqa: E402
-from mamp.ops.devices import amp_dtype, pick_device  # noqa: E402
+from mamp.core.devices import amp_dtype, pick_device  # noqa: E402
+from mamp.core.files import MB  # noqa: E402
 from mamp.segmentation import model as models  # noqa: E402
+from mamp.video.synthetic import render_clip  # noqa: E402
 
 BACKBONE = "method.network.backbone"
 ROWS = {  # method, settings beside the defaults

@@ -36,9 +36,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from machine import told  # noqa: E402
 
 from mamp import config  # noqa: E402
+from mamp.core.devices import pick_device  # noqa: E402
 from mamp.methods.probe.grids import to_frame, to_grid  # noqa: E402
 from mamp.methods.probe.propagator import ProbePropagator  # noqa: E402
-from mamp.ops.devices import pick_device  # noqa: E402
 
 SIZE, CHANNELS, OBJECTS, FRAMES = (480, 832), 384, 3, 80
 CASES = {"s16": 16, "s8": 8}  # pixels to a cell

@@ -35,15 +35,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from machine import peak, processor  # noqa: E402
 
 from mamp import config  # noqa: E402
-from mamp.data.synthetic import render_clip  # noqa: E402
-from mamp.errors import UserError  # noqa: E402
-from mamp.files import MB  # noqa: E402
-from mamp.methods.mamp import build_model, build_propagator  # noqa: E402
+from mamp.core.devices import amp_dtype, pick_device  # noqa: E402
+from mamp.core.errors import UserError  # noqa: E402
+from mamp.core.files import MB  # noqa: E402
+from mamp.methods.mamp.encoder import build_model
+from mamp.methods.mamp.propagator import MampPropagator as build_propagator  # noqa: E402
 from mamp.ops.colour import rgb_to_lab  # noqa: E402
-from mamp.ops.devices import amp_dtype, pick_device  # noqa: E402
 from mamp.ops.folding import fold_batch_norms  # noqa: E402
 from mamp.ops.sizes import pad_to_multiple, resize  # noqa: E402
 from mamp.segmentation import model as models  # noqa: E402
+from mamp.video.synthetic import render_clip  # noqa: E402
 
 MEMORIES, RADIUS, TOP_K, CLASSES = 5, 12, 36, 7
 FIVE_MEMORIES = [
@@ -145,7 +146,9 @@ def measure(height: int, *, runs: int, device: torch.device, amp: str, quick: bo
             skipped[name] = str(error)
     jobs["step, 1 object, preset tuned"] = stepper(folded, frames, method([]), objects=1, dtype=dtype)
     if dtype is not None:
-        jobs["step, 1 object, float32"] = stepper(folded, frames, method(FIVE_MEMORIES), objects=1, dtype=None)
+        jobs["step, 1 object, float32"] = stepper(
+            folded, frames, method(FIVE_MEMORIES), objects=1, dtype=None
+        )
     seconds, cpu = timed(jobs, runs=runs, device=device)
     ratios = ratios_of(seconds)
     return {
@@ -313,7 +316,9 @@ def print_shipped(size: str, figures: Figures) -> None:
     print(f"\n{SHIPPED}, {size}, one object{'':<14} seconds   CPU seconds   / exact   peak MB")
     for preset, seconds in figures["seconds"].items():
         cpu, ratio = figures["cpu_seconds"][preset], figures["over_exact"][preset]
-        print(f"  {preset:<36} {seconds:10.3f} {cpu:13.3f} {ratio:9.3f} {figures['peak_bytes'][preset] / MB:9.0f}")
+        print(
+            f"  {preset:<36} {seconds:10.3f} {cpu:13.3f} {ratio:9.3f} {figures['peak_bytes'][preset] / MB:9.0f}"
+        )
 
 
 # ---------------------------------------------------------------- the published way

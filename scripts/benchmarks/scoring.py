@@ -31,9 +31,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from machine import processor  # noqa: E402
 
-from mamp.data.masks import read_mask, write_mask  # noqa: E402
-from mamp.files import MB  # noqa: E402
+from mamp.core.files import MB  # noqa: E402
 from mamp.scoring import Scores, score, score_sequence  # noqa: E402
+from mamp.video.masks import read_mask, write_mask  # noqa: E402
 
 SIZE = (480, 854)
 Clip = tuple[np.ndarray, np.ndarray]  # truth and result, (T, H, W)
@@ -252,7 +252,7 @@ def sources(masks: Path | None) -> list[Clip]:
 
 def rendered(seed: int) -> Clip:
     """A rendered object; the result lags a frame behind the truth, with specks."""
-    from mamp.data.synthetic import render_clip
+    from mamp.video.synthetic import render_clip
 
     small = render_clip(seed, frames=24, size=(SIZE[0] // 2, SIZE[1] // 2), objects=1).labels
     truth = np.repeat(np.repeat(small, 2, axis=1), 2, axis=2)

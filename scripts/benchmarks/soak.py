@@ -22,12 +22,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mamp.config import DataConfig, Root  # noqa: E402
 from mamp.config.pack import PackConfig  # noqa: E402
-from mamp.data.census import take_census  # noqa: E402
-from mamp.data.clips import ClipPlan  # noqa: E402
-from mamp.data.datasets import training_sequences  # noqa: E402
-from mamp.data.loading import ClipLoader  # noqa: E402
-from mamp.data.pack import pack  # noqa: E402
-from mamp.data.synthetic import write_dataset  # noqa: E402
+from mamp.datasets.sequences import training_sequences  # noqa: E402
+from mamp.loading.census import take_census  # noqa: E402
+from mamp.loading.clips import ClipPlan  # noqa: E402
+from mamp.loading.loader import ClipLoader  # noqa: E402
+from mamp.tools.pack import pack  # noqa: E402
+from mamp.video.synthetic import write_dataset  # noqa: E402
 
 VIDEOS, FRAMES, SIZE = 12, 12, (48, 64)  # more videos than a worker keeps open
 

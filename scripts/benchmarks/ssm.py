@@ -23,7 +23,7 @@ import torch  # noqa: E402
 from machine import processor  # noqa: E402
 
 from mamp import config, methods  # noqa: E402
-from mamp.files import MB  # noqa: E402
+from mamp.core.files import MB  # noqa: E402
 
 
 def main() -> None:

@@ -24,8 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from machine import processor, told  # noqa: E402
 
 from mamp import config  # noqa: E402
-from mamp.files import MB  # noqa: E402
-from mamp.methods.mamp import build_model  # noqa: E402
+from mamp.core.files import MB  # noqa: E402
+from mamp.methods.mamp.encoder import build_model  # noqa: E402
 from mamp.ops.folding import fold_batch_norms  # noqa: E402
 from mamp.segmentation.segmenter import Segmenter  # noqa: E402
 

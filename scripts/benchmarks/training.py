@@ -33,17 +33,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from mamp import config, methods  # noqa: E402
 from mamp.config import Config, Root  # noqa: E402
 from mamp.config.pack import PackConfig  # noqa: E402
-from mamp.data.census import take_census  # noqa: E402
-from mamp.data.clips import ClipPlan  # noqa: E402
-from mamp.data.datasets import training_sequences  # noqa: E402
-from mamp.data.frames import open_frames, read_image, read_scaled  # noqa: E402
-from mamp.data.loading import ClipLoader  # noqa: E402
-from mamp.data.pack import pack  # noqa: E402
-from mamp.data.synthetic import render_clip  # noqa: E402
-from mamp.data.video import PyavReader, index_video  # noqa: E402
+from mamp.datasets.sequences import training_sequences  # noqa: E402
+from mamp.loading.census import take_census  # noqa: E402
+from mamp.loading.clips import ClipPlan  # noqa: E402
+from mamp.loading.loader import ClipLoader  # noqa: E402
 from mamp.methods.base import Batch  # noqa: E402
+from mamp.tools.pack import pack  # noqa: E402
 from mamp.training import distributed  # noqa: E402
 from mamp.training.trainer import Trainer  # noqa: E402
+from mamp.video.decoding import PyavReader, index_video  # noqa: E402
+from mamp.video.frames import open_frames, read_image, read_scaled  # noqa: E402
+from mamp.video.synthetic import render_clip  # noqa: E402
 
 KEYFRAMES = (1, 4, 12)
 PACKED = "packed"  # with the default interval
@@ -257,7 +257,7 @@ def measure_steps(roots: dict[str, Path], effort: Effort, network: str, device: 
     seconds: dict[str, list[float]] = {}
     memory: dict[str, float] = {}
     with distributed.join(device, timeout=60) as ranks:
-        task = methods.get(knobs.method.name).build_task(knobs)
+        task = methods.require(knobs.method.name, "task")(knobs)
         trainer = Trainer(task, knobs, ranks, steps=10**6, provenance={})
         ready = Batch(*next(open_loader(knobs).batches()))
         step_seconds(trainer, lambda: ready, effort.steps)  # warm

@@ -13,9 +13,9 @@ from PIL import Image
 from mamp import config, weights
 from mamp.app.engine import Engine
 from mamp.app.project import Project
-from mamp.data.frames import open_frames
-from mamp.methods.mamp import build_model
+from mamp.methods.mamp.encoder import build_model
 from mamp.segmentation.model import Model, load
+from mamp.video.frames import open_frames
 
 
 @pytest.fixture(scope="session")

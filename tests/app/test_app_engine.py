@@ -11,10 +11,10 @@ from app_world import FRAMES, QUICK, SIZE
 
 from mamp.app.engine import Engine, Kept, unsureness
 from mamp.cli import main
-from mamp.data.frames import open_frames
-from mamp.data.masks import read_mask
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 from mamp.segmentation.model import load
+from mamp.video.frames import open_frames
+from mamp.video.masks import read_mask
 
 
 def run(engine: Engine, index: int, direction="forward") -> None:

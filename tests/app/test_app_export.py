@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mamp.app.export import annotation, export, run_lengths
-from mamp.data.datasets import open_dataset
-from mamp.data.frames import open_frames
-from mamp.data.masks import read_palette_mask
-from mamp.errors import UserError
+from mamp.core.errors import UserError
+from mamp.datasets.sequences import open_dataset
+from mamp.video.frames import open_frames
+from mamp.video.masks import read_palette_mask
 
 
 def decoded(counts: str, size: tuple[int, int]) -> np.ndarray:

@@ -10,9 +10,9 @@ from app_world import FRAMES
 from mamp import config, methods, weights
 from mamp.app.engine import Engine
 from mamp.cli import main
-from mamp.data.frames import open_frames
-from mamp.data.masks import read_mask
 from mamp.segmentation.model import load
+from mamp.video.frames import open_frames
+from mamp.video.masks import read_mask
 
 NARROW = {"backbone": "resnet18", "width": 0.125, "key": 8, "value": 8, "decoder": 8}
 METHODS = {

@@ -15,9 +15,9 @@ from app_world import FRAMES, SIZE
 from PIL import Image
 
 from mamp.app.project import Project
-from mamp.data.frames import open_frames
-from mamp.data.masks import PALETTE, read_mask
-from mamp.errors import UserError
+from mamp.core.errors import UserError
+from mamp.video.frames import open_frames
+from mamp.video.masks import PALETTE, read_mask
 
 
 def reopened(project: Project, video) -> Project:
@@ -122,7 +122,7 @@ def test_in_a_long_video_what_is_known_of_frames_is_not_written_for_each(project
 
 def test_one_process_at_a_time(project, video):
     code = (
-        "import sys; from pathlib import Path\nfrom mamp.app.project import Project\nfrom mamp.data.frames import open_frames\n"
+        "import sys; from pathlib import Path\nfrom mamp.app.project import Project\nfrom mamp.video.frames import open_frames\n"
         "Project(Path(sys.argv[1]), open_frames(sys.argv[2]))"
     )
     found = subprocess.run(
@@ -211,7 +211,7 @@ def test_a_damaged_file_is_found_without_assertions_too(project, video):
     path = project.folder / "project.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"objects": [{"id": 999, "name": "left"}]}))
     code = (
-        "import sys; from pathlib import Path\nfrom mamp.app.project import Project\nfrom mamp.data.frames import open_frames\n"
+        "import sys; from pathlib import Path\nfrom mamp.app.project import Project\nfrom mamp.video.frames import open_frames\n"
         "Project(Path(sys.argv[1]), open_frames(sys.argv[2]))"
     )
     found = subprocess.run(
@@ -223,7 +223,7 @@ def test_a_damaged_file_is_found_without_assertions_too(project, video):
 def test_a_killed_process_loses_nothing(video, tmp_path, drawn):
     code = (
         "import sys, numpy as np; from pathlib import Path\nfrom mamp.app.project import Project\n"
-        "from mamp.data.frames import open_frames\n"
+        "from mamp.video.frames import open_frames\n"
         "p = Project(Path(sys.argv[1]), open_frames(sys.argv[2])); p.add_object(); i = 0\n"
         "while True:\n"
         f"    labels = np.zeros({SIZE}, np.uint8); labels[:, i % 50:] = 1; i += 1\n"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mamp.app.proposal import Proposer, Wish, connected
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 from mamp.segmentation.model import load
 
 

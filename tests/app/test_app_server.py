@@ -255,7 +255,7 @@ def test_a_second_tab_looks_and_may_take_over(opened, drawn, monkeypatch):
 
 @pytest.fixture
 def film(tmp_path) -> bytes:
-    from mamp.segmentation.overlay import Film
+    from mamp.video.overlay import Film
 
     with Film(tmp_path / "a.mp4") as film:
         for i in range(3):

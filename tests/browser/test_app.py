@@ -19,9 +19,9 @@ pytest.importorskip("starlette", reason="needs starlette and uvicorn, of the ext
 from mamp.app.run import prepare
 from mamp.app.studio import Studio
 from mamp.cli import main
-from mamp.data.masks import read_mask
 from mamp.segmentation.model import Model, load
-from mamp.segmentation.overlay import Film
+from mamp.video.masks import read_mask
+from mamp.video.overlay import Film
 
 FRAMES = 6
 QUICK = [

@@ -50,7 +50,7 @@ def test_code_outside_of_a_checkout_has_no_commit(package: Path, tmp_path: Path)
 def test_a_run_from_kept_code_tells_the_commit_it_was_copied_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from mamp import provenance
+    from mamp.core import provenance
 
     (tmp_path / "mamp").mkdir()
     (tmp_path / "code.json").write_text('{"commit": "abc", "diff": "some"}')

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launch.sweep import points, split
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 
 
 def test_settings_without_a_list_are_one_run_without_a_name():

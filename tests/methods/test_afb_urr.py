@@ -5,15 +5,15 @@ import torch
 from clips import frames, masks
 
 from mamp import config
-from mamp.methods import afb_urr
+from mamp.methods.afb_urr import METHOD as afb_urr
 from mamp.methods.afb_urr.bank import FeatureBank
 from mamp.methods.afb_urr.fitting import Tall
 from mamp.methods.afb_urr.losses import segmentation_loss
 from mamp.methods.afb_urr.network import AfbUrr, rough_masks, scores, uncertainty
 from mamp.methods.afb_urr.task import AfbTask
-from mamp.methods.base import Batch
 from mamp.methods.stm.initial import initialise
 from mamp.methods.stm.network import Stm
+from mamp.methods.task import Batch
 
 SMALL = "method.network={backbone: resnet18, width: 0.125, key: 8, value: 8, decoder: 8, local: 4}"
 

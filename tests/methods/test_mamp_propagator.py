@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from mamp import config
-from mamp.errors import UserError
-from mamp.methods.labels import impose, normalised, with_background
+from mamp.core.errors import UserError
+from mamp.methods.mamp import propagator as propagator_module
 from mamp.methods.mamp.propagator import MampPropagator
+from mamp.propagation.labels import impose, normalised, with_background
 
 
 class Colours(torch.nn.Module):
@@ -231,8 +232,8 @@ class Noted:
         self.held.append(index)
         self.size = tuple(frame.shape[-2:])
 
-    def flow(self, query, memory, *, iterations):
-        self.asked.append((query, memory, iterations))
+    def flow(self, query, memory):
+        self.asked.append((query, memory))
 
     def forget(self, index):
         self.held.remove(index)
@@ -247,20 +248,15 @@ def test_a_given_motion_source_sees_each_frame_once_and_forgets_what_is_dropped(
     for t in range(1, 8):
         propagator.step(scene(t % 3)[0])
     assert noted.held == [0, 5, 6, 7] and noted.size == (64, 96)
-    assert noted.asked[-3:] == [(7, 0, 2), (7, 5, 2), (7, 6, 2)]
+    assert noted.asked[-3:] == [(7, 0), (7, 5), (7, 6)]
 
 
-def test_far_frames_get_more_iterations_as_published():
-    for dataset, far in (("", 15), ("youtubevos", 5)):
-        noted = Noted()
-        propagator = MampPropagator(
-            Colours(), method("method.preset=published", dataset=dataset), motion=noted
-        )
-        propagator.start(*scene(0))
-        for _ in range(far + 2):
-            propagator.step(scene(1)[0])
-        iterations = {query: n for query, memory, n in noted.asked if memory == 0}
-        assert iterations[far] == 2 and iterations[far + 1] == 5
+def test_raft_takes_far_frames_as_published(monkeypatch):
+    made = []
+    monkeypatch.setattr(propagator_module, "build_motion", lambda knobs, **places: made.append(places["far"]))
+    for dataset in ("", "youtubevos"):
+        MampPropagator(Colours(), method("method.preset=published", dataset=dataset))
+    assert made == [15, 5]
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 import torch
 
 from mamp import config
-from mamp.methods.base import Batch
 from mamp.methods.mamp.encoder import Encoder
 from mamp.methods.mamp.task import MampTask
+from mamp.methods.task import Batch
 from mamp.ops.colour import drop_channel
 
 

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mamp import config
-from mamp.methods.mamp import build_model, widen
+from mamp.methods.mamp import widen
+from mamp.methods.mamp.encoder import build_model
 
 
 def network(channels, state=None):

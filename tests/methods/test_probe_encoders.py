@@ -9,17 +9,18 @@ import torch
 from torch import nn
 
 from mamp import config, methods
-from mamp.errors import UserError
-from mamp.methods import probe
+from mamp.core.errors import UserError
+from mamp.methods.probe.build import build_pretrained, on_trunk
+from mamp.methods.probe.config import ProbeConfig
 from mamp.methods.probe.encoders import Encoder, _tokens, build_encoder, layers
 from mamp.methods.probe.positions import resample
 
 TINY_TIMM = "timm:test_vit"
 
 
-def method(encoder: str, *more: str) -> config.ProbeConfig:
+def method(encoder: str, *more: str) -> ProbeConfig:
     found = config.load(None, ["method=probe", f"method.encoder={encoder}", *more]).method
-    assert isinstance(found, config.ProbeConfig)
+    assert isinstance(found, ProbeConfig)
     return found
 
 
@@ -178,7 +179,7 @@ def no_network(monkeypatch, tmp_path):
 
 def test_weights_that_cannot_be_downloaded_are_asked_for_as_a_file(no_network):
     with pytest.raises(UserError, match=r"torchvision:resnet18 cannot be downloaded .* --baseline untrained"):
-        probe.build_pretrained(method("torchvision:resnet18"))
+        build_pretrained(method("torchvision:resnet18"))
 
 
 def test_timm_weights_that_cannot_be_downloaded_are_asked_for_as_a_file(monkeypatch):
@@ -189,7 +190,7 @@ def test_timm_weights_that_cannot_be_downloaded_are_asked_for_as_a_file(monkeypa
 
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(UserError, match=r"cannot be made \(there is no network\).* --baseline untrained"):
-        probe.build_pretrained(method(TINY_TIMM))
+        build_pretrained(method(TINY_TIMM))
 
 
 def test_without_timm_one_is_told_how_to_get_it(monkeypatch):
@@ -213,9 +214,7 @@ def test_a_file_of_weights_is_read_through_its_wrappers(tmp_path, wrapped):
 
     source = resnet18()
     torch.save(wrapped(source.state_dict()), tmp_path / "w.pth")
-    found = probe.build_pretrained(
-        method("torchvision:resnet18", f"method.network.weights={tmp_path / 'w.pth'}")
-    )
+    found = build_pretrained(method("torchvision:resnet18", f"method.network.weights={tmp_path / 'w.pth'}"))
     torch.testing.assert_close(found.network.layer3[1].conv2.weight, source.layer3[1].conv2.weight)
 
 
@@ -224,7 +223,7 @@ def test_a_safetensors_file_is_read(tmp_path):
 
     state = {name: value + 1 for name, value in build(TINY_TIMM).network.state_dict().items()}
     save_file(state, tmp_path / "w.safetensors")
-    found = probe.build_pretrained(method(TINY_TIMM, f"method.network.weights={tmp_path / 'w.safetensors'}"))
+    found = build_pretrained(method(TINY_TIMM, f"method.network.weights={tmp_path / 'w.safetensors'}"))
     torch.testing.assert_close(found.network.norm.weight.data, state["norm.weight"])
 
 
@@ -241,7 +240,7 @@ def test_a_file_that_does_not_fit_is_told(tmp_path, content, told):
     if content is not None:
         torch.save(content, file)
     with pytest.raises(UserError, match=told):
-        probe.build_pretrained(method("torchvision:resnet18", f"method.network.weights={file}"))
+        build_pretrained(method("torchvision:resnet18", f"method.network.weights={file}"))
 
 
 # ---------------------------------------------------------------- the user's own
@@ -320,7 +319,7 @@ SMALL_STM = ["method.network.backbone=resnet18", "method.network.width=0.125", "
 def test_the_trunk_of_stm_is_read_like_a_resnet(knobs, grid):
     method_of_trunk = trunk("stm", *SMALL_STM)
     network = methods.get("stm").build_model(method_of_trunk)
-    encoder = probe.on_trunk(network, method_of_trunk, method("stm", *knobs))
+    encoder = on_trunk(network, method_of_trunk, method("stm", *knobs))
     assert encoder.normalises
     assert shape(encoder, 50, 83) == (1, *grid)
 
@@ -335,7 +334,7 @@ def test_the_keys_of_a_memory_are_those_that_it_compares(name):
 
     with torch.inference_mode():
         want = network.look(normalise(images, "rgb")).key
-        got = probe.on_trunk(network, method_of_trunk, method(name, *knobs))(images)
+        got = on_trunk(network, method_of_trunk, method(name, *knobs))(images)
     torch.testing.assert_close(got, want)
 
 
@@ -343,7 +342,7 @@ def test_the_keys_of_a_memory_are_those_that_it_compares(name):
 def test_the_trunk_of_mamp_is_read_in_both_views(layer, channels):
     method_of_trunk = trunk("mamp", "method.encoder.width=0.125", "method.encoder.features=8")
     network = methods.get("mamp").build_model(method_of_trunk)
-    encoder = probe.on_trunk(network, method_of_trunk, method("mamp", f"method.network.layer={layer}"))
+    encoder = on_trunk(network, method_of_trunk, method("mamp", f"method.network.layer={layer}"))
     assert shape(encoder, 30, 41) == (1, channels, 8, 11)
 
 
@@ -351,17 +350,17 @@ def test_a_wrong_layer_of_our_trunk_lists_the_right_ones():
     method_of_trunk = trunk("stm", *SMALL_STM)
     network = methods.get("stm").build_model(method_of_trunk)
     with pytest.raises(UserError, match=r"use one of stem, .*layer1, .*key"):
-        probe.on_trunk(network, method_of_trunk, method("stm", "method.network.layer=res4"))
+        on_trunk(network, method_of_trunk, method("stm", "method.network.layer=res4"))
 
 
 def test_a_method_without_a_trunk_names_those_that_have_one():
     with pytest.raises(UserError, match="method probe has no trunk to probe; use one of mamp, stm"):
-        probe.on_trunk(nn.Identity(), method("torchvision:resnet18"), method("mamp"))
+        on_trunk(nn.Identity(), method("torchvision:resnet18"), method("mamp"))
 
 
 def test_our_trunk_without_weights_asks_for_them():
     with pytest.raises(UserError, match="give its weights with --weights, or --baseline untrained"):
-        probe.build_pretrained(method("stm"))
+        build_pretrained(method("stm"))
 
 
 def test_the_list_of_layers_leaves_out_the_insides_of_blocks():

@@ -6,15 +6,17 @@ from torch import nn
 
 from mamp import config, methods
 from mamp.methods.mamp.propagator import MampPropagator
-from mamp.methods.probe import on_trunk, propagator
+from mamp.methods.probe import propagator
+from mamp.methods.probe.build import on_trunk
+from mamp.methods.probe.config import ProbeConfig
 from mamp.methods.probe.propagator import ProbePropagator
 
-PRESETS = sorted(config.PRESETS["probe"])
+PRESETS = sorted(methods.get("probe").presets)
 
 
-def method(*settings: str) -> config.ProbeConfig:
+def method(*settings: str) -> ProbeConfig:
     found = config.load(None, ["method=probe", *settings]).method
-    assert isinstance(found, config.ProbeConfig)
+    assert isinstance(found, ProbeConfig)
     return found
 
 
@@ -40,7 +42,7 @@ def clip(frames: int = 5, size: tuple[int, int] = (48, 64)):
         yield 0.4 + mask * torch.tensor([0.5, -0.3, -0.3]).view(3, 1, 1), mask
 
 
-def small(preset: str, *more: str) -> config.ProbeConfig:
+def small(preset: str, *more: str) -> ProbeConfig:
     """The preset at the frame's own size."""
     return method(f"method.preset={preset}", "method.input.rule=native", *more)
 
@@ -50,7 +52,7 @@ def iou(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 @torch.inference_mode()
-def carry(knobs: config.ProbeConfig, frames, encoder: nn.Module | None = None) -> list[torch.Tensor]:
+def carry(knobs: ProbeConfig, frames, encoder: nn.Module | None = None) -> list[torch.Tensor]:
     """Probabilities of every frame after the first."""
     (first, masks), *rest = frames
     found = ProbePropagator(encoder or Colours(), knobs)

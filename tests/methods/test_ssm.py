@@ -8,10 +8,10 @@ from clips import frames, masks
 from torch import nn
 
 from mamp import config, weights
-from mamp.errors import UserError
-from mamp.methods import probe, ssm
-from mamp.methods.base import Batch
+from mamp.core.errors import UserError
 from mamp.methods.mamp.encoder import Encoder
+from mamp.methods.probe.build import on_trunk
+from mamp.methods.ssm import METHOD as ssm
 from mamp.methods.ssm.augment import blob, turn
 from mamp.methods.ssm.crops import crop, find_box, paste
 from mamp.methods.ssm.initial import initialise
@@ -19,6 +19,7 @@ from mamp.methods.ssm.matching import pick, similarities, structure_maps
 from mamp.methods.ssm.network import Context, ResidualBlock, Ssm
 from mamp.methods.ssm.propagator import merge
 from mamp.methods.ssm.task import SsmTask, choose_object, cross_entropy
+from mamp.methods.task import Batch
 from mamp.ops.colour import imagenet
 
 NETWORK = "backbone: resnet18, width: 0.125, top_k: 8, decoder: 8, context: centred"
@@ -417,7 +418,7 @@ def test_the_cells_that_it_matches_can_be_probed():
     method, image = settings().method, torch.rand(1, 3, 48, 64)
     model = ssm.build_model(method).eval()
     knobs = ["method.name=probe", "method.encoder=ssm", "method.network.stage_stride=null"]
-    encoder = probe.on_trunk(model, method, config.load(None, knobs).method)
+    encoder = on_trunk(model, method, config.load(None, knobs).method)
     with torch.inference_mode():
         cells = model.look(imagenet(image), torch.zeros(1, 1, 48, 64)).cells
         torch.testing.assert_close(encoder(image), cells)

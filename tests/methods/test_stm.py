@@ -5,9 +5,8 @@ import torch
 from clips import frames, masks
 
 from mamp import config
-from mamp.errors import UserError
-from mamp.methods import stm
-from mamp.methods.base import Batch
+from mamp.core.errors import UserError
+from mamp.methods.stm import METHOD as stm
 from mamp.methods.stm.correction import Reference, corrected
 from mamp.methods.stm.fitting import Letterbox, Padded
 from mamp.methods.stm.initial import initialise
@@ -15,7 +14,8 @@ from mamp.methods.stm.losses import segmentation_loss
 from mamp.methods.stm.memory import Memory, Remembered
 from mamp.methods.stm.network import Stm, aggregate
 from mamp.methods.stm.task import StmTask, choose_objects, one_hot
-from mamp.ops.readout import memory_read
+from mamp.methods.task import Batch
+from mamp.propagation.readout import memory_read
 
 SMALL = "method.network={backbone: resnet18, width: 0.125, key: 8, value: 8, decoder: 8}"
 

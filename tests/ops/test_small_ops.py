@@ -11,7 +11,7 @@ from mamp.methods.mamp.encoder import Encoder
 from mamp.ops.colour import rgb_to_lab
 from mamp.ops.folding import fold_batch_norms
 from mamp.ops.sizes import opencv_bilinear, pad_to_multiple, resize
-from mamp.ops.warping import clean_flow, warp
+from mamp.propagation.warping import clean_flow, warp
 
 
 def test_known_colours_have_their_lab_values():

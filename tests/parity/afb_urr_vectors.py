@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from mamp import config, methods, weights
-from mamp.data.static import unified_labels
 from mamp.methods.afb_urr.bank import FeatureBank
+from mamp.methods.afb_urr.config import AfbConfig
 from mamp.methods.afb_urr.fitting import Tall
 from mamp.methods.afb_urr.losses import segmentation_loss
 from mamp.methods.afb_urr.network import rough_masks, uncertainty
@@ -22,7 +22,8 @@ from mamp.methods.afb_urr.published import our_name
 from mamp.methods.afb_urr.task import AfbTask
 from mamp.methods.stm.fitting import normalise
 from mamp.ops.sizes import resize
-from mamp.segmentation.overlay import rimmed
+from mamp.tools.static import unified_labels
+from mamp.video.overlay import rimmed
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 Arrays = Mapping[str, np.ndarray]
@@ -59,7 +60,7 @@ class Case:
         self.found = converted(filled(seed))
         self.model = weights.load_model(self.found, self.settings([300_000, 0.1, 0.95]))
 
-    def settings(self, values: list[float], *more: str) -> config.AfbConfig:
+    def settings(self, values: list[float], *more: str) -> AfbConfig:
         """[budget, update rate, threshold]."""
         names = ("budget", "update_rate", "merge_above")
         budget, rate, threshold = values

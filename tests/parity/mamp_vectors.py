@@ -11,14 +11,17 @@ import numpy as np
 import torch
 
 from mamp import config, methods, weights
-from mamp.data.clips import published_epoch
+from mamp.loading.clips import published_epoch
 from mamp.methods.base import Motion
+from mamp.methods.mamp.config import MampConfig
+from mamp.methods.mamp.propagator import FAR_FRAMES
 from mamp.methods.mamp.task import MampTask, Prepared
-from mamp.methods.memory import DavisRule, YoutubeRule
 from mamp.ops.colour import drop_channel, rgb_to_lab
-from mamp.ops.correlation import topk_readout, topk_window, window_attention
 from mamp.ops.sizes import pad_to_multiple, resize
-from mamp.ops.warping import clean_flow, warp
+from mamp.propagation.correlation import topk_readout, topk_window, window_attention
+from mamp.propagation.memory import DavisRule, YoutubeRule
+from mamp.propagation.motion.raft import published_iterations
+from mamp.propagation.warping import clean_flow, warp
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 Arrays = Mapping[str, np.ndarray]
@@ -43,7 +46,7 @@ def converted(state: Mapping[str, torch.Tensor]) -> weights.Weights:
         return weights.convert(source, Path(folder) / "mamp.safetensors")
 
 
-def published(found: weights.Weights, dataset: str = "", *more: str) -> config.MampConfig:
+def published(found: weights.Weights, dataset: str = "", *more: str) -> MampConfig:
     """The published preset for these weights."""
     return config.load(
         None, ["method.preset=published", *more], base={"method": found.method}, dataset=dataset
@@ -139,9 +142,10 @@ def _step(inputs: Arrays, found: weights.Weights) -> dict[str, np.ndarray]:
 
 
 class GivenFlow(Motion):
-    """Recorded flow per (query, memory); notes the iterations asked for."""
+    """Recorded flow per (query, memory); notes the iterations that RAFT would take."""
 
-    def __init__(self, pairs: np.ndarray, flow: np.ndarray) -> None:
+    def __init__(self, pairs: np.ndarray, flow: np.ndarray, *, far: int) -> None:
+        self.far = far
         self.flows = {(int(q), int(m)): torch.from_numpy(f) for (q, m), f in zip(pairs, flow, strict=True)}
         self.iterations: list[int] = []
 
@@ -151,14 +155,15 @@ class GivenFlow(Motion):
     def forget(self, index: int) -> None:
         pass
 
-    def flow(self, query: int, memory: int, *, iterations: int) -> torch.Tensor:
-        self.iterations.append(iterations)
+    def flow(self, query: int, memory: int) -> torch.Tensor:
+        self.iterations.append(published_iterations(query - memory, far=self.far))
         return self.flows[query, memory]
 
 
 def _video(inputs: Arrays, found: weights.Weights, name: str) -> dict[str, np.ndarray]:
     dataset = {"davis": "", "youtube": "youtubevos"}[name]
-    motion = GivenFlow(inputs[f"in.{name}.flow_pairs"], inputs[f"in.{name}.flow"])
+    far = FAR_FRAMES[name == "youtube"]
+    motion = GivenFlow(inputs[f"in.{name}.flow_pairs"], inputs[f"in.{name}.flow"], far=far)
     labels, scores = _carry(inputs, found, name, dataset, motion)
     plain, _ = _carry(inputs, found, name, dataset, None)
     return {

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from mamp import config
-from mamp.data.masks import PALETTE
+from mamp.methods.probe.config import ProbeConfig
 from mamp.methods.probe.frames import dino_label_grid, input_size, normalise, prepare
 from mamp.methods.probe.grids import to_grid
 from mamp.methods.probe.propagator import ProbePropagator
+from mamp.video.masks import PALETTE
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 Arrays = Mapping[str, np.ndarray]
@@ -34,10 +35,10 @@ class Recorded(torch.nn.Module):
         return self.waiting.pop(0)[None]
 
 
-def preset(name: str, *more: str) -> config.ProbeConfig:
+def preset(name: str, *more: str) -> ProbeConfig:
     """A preset, with changes."""
     found = config.load(None, ["method=probe", f"method.preset={name}", *more]).method
-    assert isinstance(found, config.ProbeConfig)
+    assert isinstance(found, ProbeConfig)
     return found
 
 

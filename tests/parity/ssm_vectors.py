@@ -14,12 +14,10 @@ from PIL import Image
 from torch import Tensor
 
 from mamp import config, methods, weights
-from mamp.config.ssm import SsmConfig
-from mamp.data.index import make_index
-from mamp.data.masks import read_mask, write_mask
-from mamp.data.merge import merge_folders, merge_scores
 from mamp.methods.ssm.augment import Move, blob, cut_moved, turn
+from mamp.methods.ssm.config import SsmConfig
 from mamp.methods.ssm.crops import cut, find_box, fit
+from mamp.methods.ssm.index import make_index
 from mamp.methods.ssm.matching import similarities
 from mamp.methods.ssm.network import Ssm
 from mamp.methods.ssm.propagator import SsmPropagator
@@ -27,6 +25,8 @@ from mamp.methods.ssm.published import our_name
 from mamp.methods.ssm.task import Prepared, SsmTask
 from mamp.ops.colour import imagenet
 from mamp.ops.sizes import resize
+from mamp.tools.merge import merge_folders, merge_scores
+from mamp.video.masks import read_mask, write_mask
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 Arrays = Mapping[str, np.ndarray]

@@ -15,14 +15,15 @@ from torch import Tensor
 
 from mamp import config, methods, weights
 from mamp.methods.stm import propagator as propagators
+from mamp.methods.stm.config import StmConfig
 from mamp.methods.stm.correction import corrected
 from mamp.methods.stm.fitting import Letterbox, normalise
 from mamp.methods.stm.network import aggregate
 from mamp.methods.stm.propagator import StmPropagator
 from mamp.methods.stm.published import our_name
 from mamp.methods.stm.task import Prepared, StmTask
-from mamp.ops.readout import memory_read
-from mamp.segmentation.overlay import heatmap, tint
+from mamp.propagation.readout import memory_read
+from mamp.video.overlay import heatmap, tint
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 Arrays = Mapping[str, np.ndarray]
@@ -72,7 +73,7 @@ class Case:
         self.frames = [torch.from_numpy(f).movedim(-1, 0).float() / 255 for f in inputs["in.frames"]]
         self.size = tuple(inputs["in.label0"].shape)
 
-    def settings(self, *more: str) -> config.StmConfig:
+    def settings(self, *more: str) -> StmConfig:
         """The published preset with the recorded sizes and rates."""
         box = [int(n) for n in self.inputs["in.input_size"]]
         rate, loops = float(self.inputs["in.correction_rate"]), int(self.inputs["in.loop"])

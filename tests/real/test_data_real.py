@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from mamp.config import Root
-from mamp.data import video
-from mamp.data.datasets import open_dataset, training_sequences
-from mamp.data.frames import open_frames
-from mamp.data.masks import object_ids, read_mask
+from mamp.datasets.sequences import open_dataset, training_sequences
+from mamp.video import decoding as video
+from mamp.video.frames import open_frames
+from mamp.video.masks import object_ids, read_mask
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from mamp import scoring
-from mamp.data.masks import write_mask
 from mamp.segmentation.record import Maker, write_run
 from mamp.segmentation.stream import Timing
+from mamp.video.masks import write_mask
 
 FRAMES = 24
 SIZE = (64, 96)

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from mamp.cli import main
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 from mamp.report import page, write_report
 from mamp.report.runs import read_runs
 

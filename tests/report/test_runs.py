@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 from mamp.report.runs import Evaluation, ObjectFrames, read_runs, worst_frames
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mamp.data.masks import write_mask
+from mamp.video.masks import write_mask
 
 
 def square(label: int, *, x: int = 2, onto: np.ndarray | None = None) -> np.ndarray:

@@ -13,9 +13,9 @@ from PIL import Image
 from small_masks import EMPTY, bar, square, write
 
 from mamp.cli import main
-from mamp.data.masks import PALETTE
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 from mamp.scoring import export
+from mamp.video.masks import PALETTE
 
 
 @pytest.fixture

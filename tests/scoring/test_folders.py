@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from small_masks import EMPTY, bar, square, write
 
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 from mamp.scoring import score
 from mamp.scoring.tables import as_json
 

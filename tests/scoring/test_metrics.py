@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 from mamp.scoring import boundary_accuracy, boundary_map, region_similarity, score_frame, statistics
 from mamp.scoring.metrics import boundary_radius, labels_in
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from small_masks import EMPTY, square
 
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 from mamp.scoring import score_sequence
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from small_masks import bar, square, write
 
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 from mamp.scoring import (
     ObjectScores,
     Scores,

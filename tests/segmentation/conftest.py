@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from scenes import ColourPropagator
+from scenes import COLOUR, ColourPropagator
 
 from mamp import methods
 from mamp.segmentation.segmenter import Segmenter
@@ -15,7 +15,7 @@ from mamp.segmentation.segmenter import Segmenter
 @pytest.fixture
 def calls(monkeypatch) -> list[str]:
     """What was asked of the propagator; registers the method `colour`."""
-    monkeypatch.setitem(methods.METHODS, "colour", "scenes")
+    monkeypatch.setitem(methods.METHODS, "colour", COLOUR)
     monkeypatch.setattr(ColourPropagator, "calls", [])
     return ColourPropagator.calls
 

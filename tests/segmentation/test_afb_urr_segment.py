@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from method_world import make_world, run, segment, train_and_evaluate
 
-from mamp.data.masks import read_mask
-from mamp.segmentation.overlay import rimmed
+from mamp.video.masks import read_mask
+from mamp.video.overlay import rimmed
 
 NETWORK = {"backbone": "resnet18", "width": 0.125, "key": 8, "value": 8, "decoder": 8, "local": 4}
 METHOD = {"name": "afb_urr", "network": NETWORK}

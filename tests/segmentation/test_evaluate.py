@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 from scenes import scene, write_video
 
-from mamp.data.datasets import open_dataset
-from mamp.data.masks import read_mask, write_mask
-from mamp.errors import UserError
+from mamp.core.errors import UserError
+from mamp.datasets.sequences import open_dataset
 from mamp.segmentation.baseline import CopySegmenter
 from mamp.segmentation.evaluate import evaluate
+from mamp.video.masks import read_mask, write_mask
 
 INFO = {"weights_sha256": "abc", "config": {"method": {"name": "colour"}}}
 
@@ -249,7 +249,7 @@ SLOW = """
 import sys, time
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
-from mamp.data.datasets import open_dataset
+from mamp.datasets.sequences import open_dataset
 from mamp.segmentation.baseline import CopySegmenter
 from mamp.segmentation.evaluate import evaluate
 

@@ -10,7 +10,8 @@ from scenes import scene, write_video
 
 import mamp
 from mamp import config, methods, weights
-from mamp.errors import UserError
+from mamp.core.errors import UserError
+from mamp.methods.mamp.config import MampPropagation
 from mamp.segmentation.baseline import CopySegmenter
 from mamp.segmentation.model import Model, checksum, choose
 
@@ -56,7 +57,7 @@ def test_the_preset_and_overrides_decide_how_stored_weights_propagate(stored):
     whole = config.load(None, ["method.propagation.top_k=99"], base={"method": found.method}).method
     path = stored.with_name("whole.safetensors")
     weights.save(path, found.state, method=whole.model_dump(mode="json"), provenance={})
-    assert mamp.load(path, device="cpu").config.method.propagation == config.MampPropagation()
+    assert mamp.load(path, device="cpu").config.method.propagation == MampPropagation()
     published = mamp.load(path, device="cpu", overrides=["method.preset=published"], dataset="youtubevos")
     assert published.config.method.propagation.memory == "youtube"
     assert published.config.method.encoder.width == 0.125
@@ -92,7 +93,7 @@ def test_a_folder_an_array_a_tensor_and_a_generator_give_the_same_label_maps(tmp
     first = tmp_path / "Annotations" / "clip" / "00000.png"
     named = list(mamp.segment_video(frames, first, weights=model))
     assert [name for name, _ in named] == ["00000", "00001", "00002", "00003"]
-    from mamp.data.frames import open_frames
+    from mamp.video.frames import open_frames
 
     decoded = np.stack([frame for _, frame in open_frames(frames).stream()])
     forms = [decoded, torch.from_numpy(decoded).permute(0, 3, 1, 2), (f for f in decoded), list(decoded)]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from scenes import write_video
 
-from mamp.data.datasets import open_dataset
+from mamp.datasets.sequences import open_dataset
 from mamp.segmentation.baseline import CopySegmenter
 from mamp.segmentation.evaluate import evaluate
 from mamp.segmentation.scored import score_sequences, segmented
@@ -35,7 +35,7 @@ def test_an_object_that_comes_after_them_is_left_out(tmp_path):
     write_video(tmp_path, name="late", ids=(1,))
     from scenes import scene
 
-    from mamp.data.masks import write_mask
+    from mamp.video.masks import write_mask
 
     for t in (3, 4, 5):
         write_mask(tmp_path / "Annotations" / "late" / f"{t:05d}.png", scene(t)[1])

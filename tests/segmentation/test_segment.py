@@ -4,9 +4,9 @@ import pytest
 from PIL import Image
 from scenes import scene, write_video
 
-from mamp.data.masks import read_mask, write_mask
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 from mamp.segmentation.segment import segment
+from mamp.video.masks import read_mask, write_mask
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_folder_of_masks_gives_late_objects_and_frames_before_the_first_mask_a
 
 
 def test_each_frame_is_decoded_once(clip, make_segmenter, calls, monkeypatch):
-    from mamp.data import frames as module
+    from mamp.video import frames as module
 
     decoded = []
     read = module.read_image
@@ -75,7 +75,7 @@ def test_the_overlay_has_every_frame(clip, make_segmenter, style):
 
 
 def test_a_video_file_is_segmented_under_its_frames_numbers(clip, make_segmenter):
-    from mamp.segmentation.overlay import Film
+    from mamp.video.overlay import Film
 
     _, masks, out = clip
     video = out.parent / "clip.mp4"

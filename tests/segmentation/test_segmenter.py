@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenes import scene
 
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 from mamp.segmentation.segmenter import Segmenter
 
 
@@ -67,7 +67,7 @@ def test_replace_returns_the_mask_as_given_and_forgets_absent_ids(make_segmenter
     segmenter.step(*scene(0))
     frame, truth = scene(1, ids=(1, 2, 7))
     mask = np.where(truth == 1, 0, truth)
-    np.testing.assert_array_equal(segmenter.step(frame, mask, replace=True), mask)
+    np.testing.assert_array_equal(segmenter.step(frame, mask, mode="replace"), mask)
     assert segmenter.ids == [2, 7]
     assert calls[-3:] == ["remove [0]", "correct [0]", "add 1"]
     frame, truth = scene(2, ids=(1, 2, 7))
@@ -78,7 +78,7 @@ def test_replace_by_an_empty_mask_ends_every_object_and_a_later_mask_starts_anew
     segmenter = make_segmenter()
     segmenter.step(*scene(0))
     frame, truth = scene(1)
-    assert not segmenter.step(frame, np.zeros_like(truth), replace=True).any()
+    assert not segmenter.step(frame, np.zeros_like(truth), mode="replace").any()
     assert segmenter.ids == []
     assert not segmenter.step(scene(2)[0]).any()
     np.testing.assert_array_equal(segmenter.step(*scene(3)), scene(3)[1])

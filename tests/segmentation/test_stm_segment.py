@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from method_world import make_world, save_weights, segment, train_and_evaluate
 
-from mamp.data.masks import read_mask
-from mamp.segmentation.overlay import heatmap, tint
+from mamp.video.masks import read_mask
+from mamp.video.overlay import heatmap, tint
 
 NETWORK = {"backbone": "resnet18", "width": 0.125, "key": 8, "value": 8, "decoder": 8}
 METHOD = {"name": "stm", "network": NETWORK}

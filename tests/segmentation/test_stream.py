@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scenes import scene
 
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 from mamp.segmentation.baseline import CopySegmenter
 from mamp.segmentation.stream import Given, Timing, carry, decode_ahead
 
@@ -105,4 +105,4 @@ def test_the_copy_baseline_keeps_each_object_where_it_was_last_given():
     np.testing.assert_array_equal(segmenter.step(frame), first)
     only_2 = np.where(second == 2, second, 0)
     np.testing.assert_array_equal(segmenter.step(frame, only_2), np.where(first == 1, 1, only_2))
-    np.testing.assert_array_equal(segmenter.step(frame, only_2, replace=True), only_2)
+    np.testing.assert_array_equal(segmenter.step(frame, only_2, mode="replace"), only_2)

@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from fake_task import FAKE
 from PIL import Image
 
 from mamp import config, methods
@@ -13,7 +14,7 @@ from mamp.training.engine import train
 @pytest.fixture
 def fake_method(monkeypatch):
     """The tiny task of fake_task.py stands in for the method."""
-    monkeypatch.setitem(methods.METHODS, "mamp", "fake_task")
+    monkeypatch.setitem(methods.METHODS, "mamp", FAKE)
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +51,7 @@ def finished(tmp_path_factory, settings):
     """A run from the first step to the last; tests read it only."""
     run = tmp_path_factory.mktemp("finished") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(methods.METHODS, "mamp", "fake_task")
+        patch.setitem(methods.METHODS, "mamp", FAKE)
         train(settings(), run, quiet=True)
     return run
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import random
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from mamp.data.augment import augment
-from mamp.methods.base import TrainingTask
+from mamp import methods
+from mamp.loading.augmentation.unlabelled import augment
+from mamp.methods.base import Propagator
+from mamp.methods.task import TrainingTask
 
 
 class FakeTask(TrainingTask):
@@ -57,12 +60,13 @@ class FakeTask(TrainingTask):
         return (prepared[0, 0] * 255).to(torch.uint8)
 
 
-class FakePropagator:
+class FakePropagator(Propagator):
     """Masks move with the network's bias, and every global generator is drawn from."""
 
     memory_bytes = 0
 
     def __init__(self, model, method, *, motion=None, device="cpu", dtype=None):
+        super().__init__(model, method, motion=motion, device=device, dtype=dtype)
         self.shift = 1 + int(abs(model[0].bias.sum()) * 1000) % 3
 
     def start(self, frame, masks):
@@ -74,16 +78,12 @@ class FakePropagator:
         return torch.cat((1 - self.masks.sum(0, keepdim=True), self.masks))
 
 
-def build_task(config):
-    return FakeTask(config)
-
-
-build_propagator = FakePropagator
+FAKE = replace(methods.get("mamp"), task=FakeTask, build_propagator=FakePropagator)
 
 
 def main(run, *overrides):
     """The exit status of `mamp train` on this method."""
-    from mamp import cli, methods
+    from mamp import cli
 
-    methods.METHODS["mamp"] = "fake_task"
+    methods.METHODS["mamp"] = FAKE
     return cli.main(["train", os.devnull, "--run", run, "--device", "cpu", "--quiet", *overrides])

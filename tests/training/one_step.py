@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from mamp import config
-from mamp.methods.base import Batch
 from mamp.methods.mamp.task import MampTask
+from mamp.methods.task import Batch
 from mamp.training import distributed
 from mamp.training.trainer import Trainer
 

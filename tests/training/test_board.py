@@ -9,7 +9,7 @@ import sys
 import pytest
 from runs import finish, start
 
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 from mamp.training import board
 from mamp.training.engine import train
 

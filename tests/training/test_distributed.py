@@ -17,7 +17,7 @@ from one_step import CLIPS, step
 from runs import curve, equal, finish, last_state, log, same_end, start, weights
 
 from mamp import config as configs
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 from mamp.training.distributed import PORTS, Place, Ranks, find_place, first_host
 from mamp.training.engine import train
 

@@ -13,7 +13,7 @@ from PIL import Image
 from runs import curve, equal, finish, last_state, log, same_end, start, weights
 
 from mamp import config as configs
-from mamp.errors import TryAgain, UserError
+from mamp.core.errors import TryAgain, UserError
 from mamp.training.checkpoints import listed
 from mamp.training.engine import train
 from mamp.training.resume import refuse_other_config

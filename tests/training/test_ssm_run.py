@@ -6,9 +6,9 @@ from PIL import Image
 from runs import last_state, same_end
 
 from mamp import config
-from mamp.data.masks import read_mask
 from mamp.segmentation.model import load
 from mamp.training.engine import train
+from mamp.video.masks import read_mask
 
 SMALL = "method.network={backbone: resnet18, width: 0.125, top_k: 8, decoder: 8, context: centred}"
 

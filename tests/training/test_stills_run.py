@@ -6,9 +6,9 @@ from PIL import Image
 from runs import log, same_end
 
 from mamp import config
-from mamp.data.masks import write_mask
-from mamp.data.synthetic import render_clip
 from mamp.training.engine import train
+from mamp.video.masks import write_mask
+from mamp.video.synthetic import render_clip
 
 NETWORKS = {
     "ssm": "{backbone: resnet18, width: 0.125, top_k: 4, decoder: 8, context: centred}",

@@ -5,7 +5,7 @@ import torch
 from runs import last_state, same_end
 
 from mamp import config
-from mamp.data.clips import ClipPlan
+from mamp.loading.clips import ClipPlan
 from mamp.methods.stm.network import Stm
 from mamp.training.engine import train
 

@@ -11,7 +11,7 @@ from runs import curve, equal, last_state, log, same_end, weights
 from mamp import config
 from mamp import weights as stored
 from mamp.config import TrainConfig
-from mamp.errors import TryAgain, UserError
+from mamp.core.errors import TryAgain, UserError
 from mamp.methods.stm.task import StmTask
 from mamp.training import trainer
 from mamp.training.engine import train

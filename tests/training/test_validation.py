@@ -10,10 +10,9 @@ from PIL import Image
 from runs import equal, last_state, log
 
 from mamp import methods
-from mamp.data.census import take_census
-from mamp.data.datasets import training_sequences
-from mamp.data.masks import write_mask
-from mamp.errors import UserError
+from mamp.core.errors import UserError
+from mamp.datasets.sequences import training_sequences
+from mamp.loading.census import take_census
 from mamp.segmentation.evaluate import evaluate
 from mamp.segmentation.model import load
 from mamp.training import engine
@@ -21,6 +20,7 @@ from mamp.training.distributed import Place, Ranks
 from mamp.training.engine import train
 from mamp.training.trainer import Trainer
 from mamp.training.validation import Validator, best_figure, discs, hold_aside, labelled_videos
+from mamp.video.masks import write_mask
 
 CPU = torch.device("cpu")
 
@@ -96,7 +96,7 @@ def test_it_can_be_told_in_epochs(tmp_path, settings):
 
 
 def trainer_of(config):
-    task = methods.get("mamp").build_task(config)
+    task = methods.require("mamp", "task")(config)
     return Trainer(task, config, Ranks(Place(), CPU), steps=1, provenance={})
 
 
@@ -122,7 +122,7 @@ def test_the_loss_is_the_same_each_time_and_knows_no_augmentation(settings, vide
 
 
 def test_j_and_f_are_those_of_an_evaluation_with_the_weights(tmp_path, settings, videos, labelled):
-    from mamp.data.datasets import open_dataset
+    from mamp.datasets.sequences import open_dataset
 
     knobs = ["method.propagation.radius=4", "method.propagation.top_k=3"]
     asked = [

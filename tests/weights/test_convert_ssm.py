@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mamp import config, weights
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 from mamp.methods.ssm.published import from_published, our_name
 
 
@@ -49,7 +49,7 @@ def test_a_small_checkpoint_with_its_step_converts(tmp_path):
     method = config.load(
         None, ["method.name=ssm"], base={"method": {"name": "ssm", "network": network}}
     ).method
-    from mamp.methods.ssm import build_model
+    from mamp.methods.ssm.network import build_model
 
     names = [(r"structure.group.", "pixel_corr.self_structure.group_conv.0."), ("structure.whole.", "pixel_corr.self_structure.global_conv.0."),
              ("structure.predict.", "pixel_corr.conv1x1."), ("context.block.conv1.", "GCB.RB.res.1."), ("context.block.conv2.", "GCB.RB.res.3."),

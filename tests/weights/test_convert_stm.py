@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mamp import config, weights
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 from mamp.methods.stm.published import from_published, our_name
 
 

@@ -16,12 +16,13 @@ from PIL import Image
 import mamp
 from mamp import config, weights
 from mamp.cli import main
-from mamp.data.synthetic import render_clip
-from mamp.errors import UserError
-from mamp.methods.mamp import build_model, build_propagator
+from mamp.core.errors import UserError
+from mamp.methods.mamp.encoder import build_model
+from mamp.methods.mamp.propagator import MampPropagator as build_propagator
 from mamp.ops.colour import rgb_to_lab
-from mamp.ops.correlation import topk_readout
-from mamp.ops.guided import guided_filter
+from mamp.propagation.correlation import topk_readout
+from mamp.propagation.guided import guided_filter
+from mamp.video.synthetic import render_clip
 from mamp.weights.onnx import write
 
 onnx = pytest.importorskip("onnx", reason="needs onnx, of the extra onnx")

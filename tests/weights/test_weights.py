@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mamp import config, weights
-from mamp.errors import UserError
-from mamp.methods.mamp import build_model
+from mamp.core.errors import UserError
+from mamp.methods.mamp.encoder import build_model
 
 SMALL = {"name": "mamp", "encoder": {"width": 0.125, "features": 8}}
 

@@ -5,8 +5,8 @@ import torch
 
 from mamp import __version__, config, weights
 from mamp.cli import main
-from mamp.errors import UserError
-from mamp.methods.mamp import build_model
+from mamp.core.errors import UserError
+from mamp.methods.mamp.encoder import build_model
 from mamp.training.provenance import begin_with
 
 NARROW = {"name": "mamp", "encoder": {"width": 0.125, "features": 8, "similarity": "dot"}}

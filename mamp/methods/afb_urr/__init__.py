@@ -1,20 +1,23 @@
 """AFB-URR: adaptive feature bank and uncertain-region refinement (Liang, Li, Jafari and Chen, NeurIPS 2020).
 
-The first files to open: `propagator.py` (what happens per frame), `bank.py` (what is remembered) and `task.py` (what is learnt).
+The first files to open: `propagator.py` (what happens per frame), `bank.py` (what is remembered) and `task.py` (what is
+learnt).
 """
 
 from __future__ import annotations
 
-from mamp.config.afb_urr import AfbConfig
-from mamp.methods.afb_urr.network import AfbUrr
-from mamp.methods.afb_urr.propagator import AfbPropagator as build_propagator
-from mamp.methods.afb_urr.published import from_published
-from mamp.methods.afb_urr.task import AfbTask as build_task
-from mamp.methods.afb_urr.trunk import AfbTrunk as build_trunk
+from mamp.methods.afb_urr.config import PRESETS, AfbConfig
+from mamp.methods.base import Method, later
 
-__all__ = ["build_model", "build_propagator", "build_task", "build_trunk", "from_published"]
-
-
-def build_model(method: AfbConfig) -> AfbUrr:
-    """The network that `method` describes, with fresh weights."""
-    return AfbUrr(method.network)
+METHOD = Method(
+    name="afb_urr",
+    description="adaptive feature bank and uncertain-region refinement, for long videos (Liang et al., NeurIPS 2020)",
+    config=AfbConfig,
+    presets=PRESETS,
+    build_propagator=later("mamp.methods.afb_urr.propagator:AfbPropagator"),
+    build_model=later("mamp.methods.afb_urr.network:build_model"),
+    task=later("mamp.methods.afb_urr.task:AfbTask"),
+    learns_from_masks=True,
+    from_published=later("mamp.methods.afb_urr.published:from_published"),
+    trunk=later("mamp.methods.afb_urr.trunk:AfbTrunk"),
+)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamp.files import MB
+from mamp.core.files import MB
 
 READ = 1e-3  # weight from which on a query cell counts as having read a bank's cell
 MOST_USED = 1e5

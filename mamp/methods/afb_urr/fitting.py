@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamp.config.afb_urr import AfbPropagation
+from mamp.methods.afb_urr.config import AfbPropagation
 from mamp.methods.stm.fitting import Fit, Padded
 from mamp.ops.pillow import pillow_bicubic, pillow_nearest
 

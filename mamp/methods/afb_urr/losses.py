@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamp.data.labels import UNLABELLED
+from mamp.loading.labels import UNLABELLED
 from mamp.methods.afb_urr.network import own_probabilities, scores, uncertainty
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mamp.config.afb_urr import AfbNetwork
+from mamp.methods.afb_urr.config import AfbConfig, AfbNetwork
 from mamp.methods.stm.network import Decoder, Head, MemoryEncoder, ResidualBlock, Trunk, bounded
 from mamp.ops.sizes import resize, size_of
 
@@ -138,3 +138,8 @@ def scores(logits: Tensor, *, least: float | None = None) -> Tensor:
 def averaged(x: Tensor) -> Tensor:
     """Means over a window."""
     return F.avg_pool2d(x, WINDOW, 1, WINDOW // 2)
+
+
+def build_model(method: AfbConfig) -> AfbUrr:
+    """Return the network that `method` describes, with fresh weights."""
+    return AfbUrr(method.network)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mamp.config.afb_urr import AfbConfig
-from mamp.files import MB
+from mamp.core.files import MB
 from mamp.methods.afb_urr.bank import FeatureBank, Report
+from mamp.methods.afb_urr.config import AfbConfig
 from mamp.methods.afb_urr.fitting import make_fit
-from mamp.methods.afb_urr.network import AfbUrr, scores
-from mamp.methods.base import Motion
-from mamp.methods.labels import append_empty, drop, impose
+from mamp.methods.afb_urr.network import scores
+from mamp.methods.base import Propagator
 from mamp.methods.stm.fitting import Fit, normalise
 from mamp.ops.sizes import size_of
+from mamp.propagation.labels import append_empty, drop, impose
 
 CERTAIN = 1000.0  # score of a given mask, as published
 
@@ -36,24 +35,15 @@ class Pending:
     anew: bool = False
 
 
-class AfbPropagator:
+class AfbPropagator(Propagator):
     """Carries K masks through one video by a feature bank for each object and one for the background.
 
     State: the banks, within their budget; the pending frame; and `shown`, which objects have had a mask. motion is not used.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        method: AfbConfig,
-        *,
-        motion: Motion | None = None,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        assert isinstance(model, AfbUrr)
-        self.model, self.knobs, self.colour = model, method.propagation, method.network.colour
-        self.device, self.dtype = torch.device(device), dtype
+    def __init__(self, model: nn.Module, method: AfbConfig, **places: Any) -> None:
+        super().__init__(model, method, **places)
+        self.knobs, self.colour = method.propagation, method.network.colour
         knobs = self.knobs
         self.bank = FeatureBank(
             budget=knobs.budget,
@@ -65,13 +55,12 @@ class AfbPropagator:
         self.pending: Pending | None = None
         self.fit: Fit | None = None
         self.shown: list[bool] = []  # without the background
-        self.next_index = 0
 
     @torch.no_grad()
     def start(self, frame: Tensor, masks: Tensor) -> None:
         """First frame float (3, H, W) RGB in [0, 1] with its masks (K, H, W) in {0, 1}; one that is empty comes later."""
         self.fit = make_fit(size_of(frame), self.knobs)
-        labels = self.fit.masks(masks.to(self.device, torch.float32))
+        labels = self.fit.masks(self._here(masks))
         self.shown = [bool(mask.any()) for mask in masks]
         self.bank.widen(len(labels))
         self.pending = Pending(self._next(), self._seen(frame), CERTAIN * (2 * labels - 1), labels)
@@ -79,7 +68,7 @@ class AfbPropagator:
     @torch.no_grad()
     def step(self, frame: Tensor) -> Tensor:
         """Probabilities (K+1, H, W) of the next frame, background first, summing to 1."""
-        with self._computing():
+        with self._mixed():
             self._remember()
             seen = self._seen(frame)
             query = self.model.look(seen[None])
@@ -95,7 +84,7 @@ class AfbPropagator:
     def correct(self, masks: Tensor, objects: list[int]) -> None:
         """`masks` (len(objects), H, W) in {0, 1} replace the pending frame's masks of these objects (0-based)."""
         pending = self._pending()
-        given = self._fit().masks(masks.to(self.device, torch.float32))[1:]
+        given = self._fit().masks(self._here(masks))[1:]
         for k, mask in zip(objects, given, strict=True):
             self.shown[k] = self.shown[k] or bool(mask.any())
         if self.knobs.late == "keep":
@@ -142,27 +131,12 @@ class AfbPropagator:
 
     # -- one frame
 
-    @contextmanager
-    def _computing(self) -> Iterator[None]:
-        """Mixed precision as asked."""
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
-            yield
-
-    def _pending(self) -> Pending:
-        if self.pending is None:
-            raise RuntimeError("start() comes before anything else")
-        return self.pending
-
     def _fit(self) -> Fit:
         assert self.fit is not None
         return self.fit
 
-    def _next(self) -> int:
-        index, self.next_index = self.next_index, self.next_index + 1
-        return index
-
     def _seen(self, frame: Tensor) -> Tensor:
-        return normalise(self._fit().frame(frame.to(self.device, torch.float32)), self.colour)
+        return normalise(self._fit().frame(self._here(frame)), self.colour)
 
     def _remember(self) -> None:
         """Put the pending frame into the banks."""

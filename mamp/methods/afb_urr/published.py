@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mamp.config.afb_urr import AfbConfig
+from mamp.methods.afb_urr.config import AfbConfig
 from mamp.methods.afb_urr.network import AfbUrr
 from mamp.methods.stm.published import DECODER, memory_network
 from mamp.methods.supervised import renamed, whole_state

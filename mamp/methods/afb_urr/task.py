@@ -7,16 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mamp.config import AfbConfig, Config
-from mamp.data.labels import UNLABELLED
+from mamp.config import Config
+from mamp.loading.labels import UNLABELLED
+from mamp.methods.afb_urr.config import AfbConfig
 from mamp.methods.afb_urr.losses import segmentation_loss
 from mamp.methods.afb_urr.network import AfbUrr, scores
-from mamp.methods.base import Batch
 from mamp.methods.stm.fitting import normalise
 from mamp.methods.stm.initial import initialise
 from mamp.methods.stm.task import augmented, one_hot
 from mamp.methods.supervised import SupervisedTask, painted
-from mamp.ops.readout import memory_read
+from mamp.methods.task import Batch
+from mamp.propagation.readout import memory_read
 
 
 @dataclass(frozen=True)

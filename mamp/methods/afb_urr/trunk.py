@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mamp.config.afb_urr import AfbConfig
+from mamp.methods.afb_urr.config import AfbConfig
 from mamp.methods.afb_urr.network import AfbUrr
 from mamp.methods.stm.trunk import KeyTrunk
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from mamp.methods.mamp.config import MampConfig
+
 STRIDE = 4  # pixels to a feature cell
 
 
@@ -74,3 +76,9 @@ def published_name(name: str) -> str:
     if name.startswith("stem."):
         return "feature_extraction.conv1." + name.removeprefix("stem.")
     return "feature_extraction." + name
+
+
+def build_model(method: MampConfig) -> Encoder:
+    """Return the encoder that `method` describes, with fresh weights."""
+    knobs = method.encoder
+    return Encoder(width=knobs.width, features=knobs.features, distilled=knobs.distilled)

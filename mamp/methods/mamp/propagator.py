@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import math
-from typing import cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mamp.config import MampConfig
-from mamp.errors import UserError
-from mamp.files import MB
-from mamp.methods.base import Motion
-from mamp.methods.carrier import LabelCarrier, Reading
-from mamp.methods.labels import magnify, normalised, with_background, with_small_ones
+from mamp.core.files import MB
+from mamp.methods.mamp.config import MampConfig
 from mamp.methods.mamp.encoder import STRIDE
 from mamp.methods.mamp.trunk import encode_views
-from mamp.methods.memory import RULES, BudgetRule
-from mamp.motion import build_motion
-from mamp.motion.source import FAR, NEAR
-from mamp.ops.blocks import block_readout
 from mamp.ops.colour import rgb_to_lab
-from mamp.ops.guided import FINE, guided_filter
 from mamp.ops.sizes import pad_to_multiple, resize, scaled, short_side_factor
-from mamp.ops.warping import clean_flow, warp
+from mamp.propagation.blocks import block_readout
+from mamp.propagation.carrier import LabelCarrier, Reading
+from mamp.propagation.guided import FINE, guided_filter
+from mamp.propagation.labels import magnify, normalised, with_background, with_small_ones
+from mamp.propagation.memory import memory_rule
+from mamp.propagation.motion.build import build_motion
+from mamp.propagation.warping import clean_flow, warp
+
+# frames apart that RAFT takes for far, as published (A7): DAVIS, YouTube-VOS
+FAR_FRAMES = (15, 5)
+
 
 class MampPropagator(LabelCarrier):
     """Carries K masks through one video by local matching of features (MAMP, A6-A8).
@@ -32,15 +32,7 @@ class MampPropagator(LabelCarrier):
     motion: where things were; None is what `method.motion` names, made anew for this video.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        method: MampConfig,
-        *,
-        motion: Motion | None = None,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, model: nn.Module, method: MampConfig, **places: Any) -> None:
         knobs = method.propagation
         reading = Reading(
             radius=knobs.radius,
@@ -50,21 +42,26 @@ class MampPropagator(LabelCarrier):
             tile=knobs.tile,
             max_bytes=knobs.max_mb * MB,
         )
-        rule = RULES[knobs.memory](knobs.memory_length)
-        super().__init__(rule, reading, device=device, backfill=knobs.backfill, hard=knobs.labels == "hard")
-        self.model, self.dtype = model, dtype
-        self.motion = motion or build_motion(
-            method.motion, features=lambda: self.features, device=self.device, dtype=dtype
+        rule = memory_rule(knobs.memory, knobs.memory_length, budget=int(knobs.budget_mb * MB))
+        super().__init__(
+            model,
+            method,
+            rule=rule,
+            reading=reading,
+            backfill=knobs.backfill,
+            hard=knobs.labels == "hard",
+            **places,
+        )
+        self.motion = self.motion or build_motion(
+            method.motion,
+            features=lambda: self.features,
+            far=FAR_FRAMES[knobs.memory == "youtube"],
+            device=self.device,
+            dtype=self.dtype,
         )
         self.method, self.knobs, self.encoder = method, knobs, method.encoder
         self.cell = STRIDE * knobs.subsample  # padded pixels a feature cell stands for
         self.features = torch.empty(0)  # of the latest frame
-
-    def twin(self) -> MampPropagator:
-        """Another one that goes on from here by itself; NotImplementedError with a motion source, which has a state of its own."""
-        if self.motion is not None:
-            raise NotImplementedError
-        return cast("MampPropagator", super().twin())
 
     # -- one frame
 
@@ -80,15 +77,14 @@ class MampPropagator(LabelCarrier):
 
     def _encode(self, lab: Tensor) -> Tensor:
         """Features (C, h, w) of normalised Lab (3, H, W)."""
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
+        with self._mixed():
             return encode_views(self.model, lab, self.method)
 
     def _moved(self, query: int, memory: int, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """A memory frame's features and labels, warped by its flow."""
         if self.motion is None:
             return features, labels
-        far = 5 if self.knobs.memory == "youtube" else 15  # frames apart, as published (A7)
-        flow = self.motion.flow(query, memory, iterations=FAR if query - memory > far else NEAR)
+        flow = self.motion.flow(query, memory)
         if flow is None:
             return features, labels
         flow = clean_flow(flow.to(self.device))[None]
@@ -97,26 +93,6 @@ class MampPropagator(LabelCarrier):
     def _forget(self, index: int) -> None:
         if self.motion is not None:
             self.motion.forget(index)
-
-    def _make_room(self, objects: int) -> None:
-        if isinstance(self.rule, BudgetRule) and self.memory:
-            self._drop_unread(self._pending().index - 1, objects=objects)
-
-    def _drop_unread(self, last: int, *, objects: int) -> None:
-        """Drop what no query after frame `last` can read, with the labels of so many objects."""
-        if isinstance(self.rule, BudgetRule):
-            self.rule.capacity = self._frames_in_budget(objects)
-        super()._drop_unread(last, objects=objects)
-
-    def _frames_in_budget(self, objects: int) -> int:
-        channels, height, width = self._pending().features.shape
-        frame = 4 * (channels + objects + 1) * height * width  # bytes
-        if frame > self.knobs.budget_mb * MB:
-            raise UserError(
-                f"method.propagation.budget_mb={self.knobs.budget_mb:g} holds no memory frame of {frame / MB:.3g} MB;"
-                f" set it to {math.ceil(2 * frame / MB)} or more"
-            )
-        return int(self.knobs.budget_mb * MB // frame)
 
     def _carry(
         self,
@@ -127,7 +103,8 @@ class MampPropagator(LabelCarrier):
         counts: list[int] | None = None,
         free: tuple[int, ...] = (),
     ) -> Tensor:
-        """The labels (V, h, w) that a query reads, by the search that is set; memories that count more than once are read exactly."""
+        """The labels (V, h, w) that a query reads, by the search that is set."""
+        # memories that count more than once are read exactly
         repeated = free or (counts is not None and counts != [1] * len(keys))
         if self.knobs.resolved_search() == "exact" or repeated:
             return super()._carry(features, keys, values, counts=counts, free=free)

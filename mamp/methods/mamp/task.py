@@ -8,14 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamp.config import Config, MampConfig
-from mamp.data.augment import augment
-from mamp.errors import UserError
-from mamp.methods.base import Batch, TrainingTask
+from mamp.config import Config
+from mamp.core.errors import UserError
+from mamp.loading.augmentation.unlabelled import augment
+from mamp.methods.mamp.config import MampConfig
 from mamp.methods.mamp.encoder import STRIDE, Encoder
+from mamp.methods.task import Batch, TrainingTask
 from mamp.ops.colour import CHROMA, MEAN, SCALE, drop_channel, rgb_to_lab
-from mamp.ops.correlation import window_attention
 from mamp.ops.sizes import resize
+from mamp.propagation.correlation import window_attention
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mamp.config import MampConfig
+from mamp.methods.mamp.config import MampConfig
+from mamp.methods.trunk import MethodTrunk
 from mamp.ops.colour import CHROMA, drop_channel, rgb_to_lab
 
 
-class MampTrunk(nn.Module):
-    """RGB (1, 3, H, W) in [0, 1] -> features (1, C, h, w) at stride 4, of the views that `method.propagation.views` names.
+class MampTrunk(MethodTrunk):
+    """RGB (1, 3, H, W) in [0, 1] -> features (1, C, h, w) at stride 4, of the views of `method.propagation.views`.
 
-    Those of the encoder itself where they are left open: it is what has been learnt."""
+    auto is the encoder's own two: it is what has been learnt.
+    """
 
-    normalises = True  # images come in [0, 1]
-    patch = 1
+    normalises = True
 
     def __init__(self, network: nn.Module, method: MampConfig) -> None:
         super().__init__()
@@ -35,7 +36,7 @@ def encode_views(network: nn.Module, lab: Tensor, method: MampConfig) -> Tensor:
     views = method.resolved_views()
     seen = torch.stack([drop_channel(lab, channel) for channel in CHROMA] if views == "hidden" else [lab])
     if views == "distilled":
-        network = network.distilled  # type: ignore[assignment]
+        network = network.get_submodule("distilled")
     features = network(seen.contiguous(memory_format=torch.channels_last)).float()  # (views, C, h, w)
     if method.encoder.similarity == "cosine":
         features = F.normalize(features, dim=1)

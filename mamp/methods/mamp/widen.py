@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from mamp.core.errors import UserError
+from mamp.methods.mamp.config import MampConfig
+from mamp.methods.mamp.encoder import build_model
+
 # Both keep copies from learning alike.
 SPREAD = 0.25  # noise added to each copy of a filter, in deviations of the filter, before its mean over them is taken off
 UNEVEN = 0.2  # by how much of itself at most a copy's share in the next layer differs from an even one
+
+
+def widen(
+    method: MampConfig, state: Mapping[str, Tensor], *, width: float, seed: int, path: Path
+) -> tuple[MampConfig, dict[str, Tensor]]:
+    """Return the config and the state dict of a network of `width` that computes nearly the same as this one.
+
+    path: the file of the weights, for messages. Raises UserError when no layer grows, or when the wide network has
+    layers that the narrow one lacks.
+    """
+    wide = method.model_copy(update={"encoder": method.encoder.model_copy(update={"width": width})})
+    with torch.device("meta"):
+        new = {name: value.shape for name, value in build_model(wide).state_dict().items()}
+    old = {name: value.shape for name, value in state.items()}
+    before = method.encoder.width
+    if width <= before or old == new:
+        raise UserError(
+            f"{path} is of width {before:g}, which --width {width:g} does not widen; give a larger one"
+        )
+    if old.keys() != new.keys():
+        raise UserError(
+            f"{path} is of width {before:g}, too narrow to be widened; train a network of width 0.125"
+        )
+    return wide, widened(state, new, seed=seed)
 
 
 def widened(state: Mapping[str, Tensor], shapes: Mapping[str, torch.Size], *, seed: int) -> dict[str, Tensor]:

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mamp.config import ProbeConfig, ProbeNetwork
-from mamp.errors import UserError, first_line
+from mamp.core.errors import UserError, first_line
+from mamp.core.reading import STATE_NAMES, read_tensors
+from mamp.methods.probe.config import ProbeConfig, ProbeNetwork
 from mamp.methods.probe.positions import fit_positions
-from mamp.ops.reading import STATE_NAMES, read_tensors
+from mamp.methods.trunk import MethodTrunk
 
 FORMS = "torchvision:NAME, timm:NAME, MODULE:FUNCTION or FILE.py:FUNCTION of your own"
 
@@ -25,7 +26,7 @@ class _Read(Exception):
     """The layer has answered; what follows it need not run."""
 
 
-class Encoder(nn.Module):
+class Encoder(MethodTrunk):
     """Images (1, 3, H, W) -> features (1, C, h, w) of one layer of a network.
 
     network: the network. layer: the name of the module whose output is read; "" is the network's own output. norm: the name
@@ -37,7 +38,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.network, self.layer, self.norm, self.positions = network, layer, norm, positions
         self.patch = patch_side(network)
-        # a trunk of ours takes RGB in [0, 1]; for others mean and deviation are taken out before
+        # a trunk of this package, or a network that says so, takes RGB in [0, 1]
         self.normalises = bool(getattr(network, "normalises", False))
 
     @torch.compiler.disable

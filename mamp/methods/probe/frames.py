@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mamp.config import ProbeInput
+from mamp.methods.probe.config import ProbeInput
 from mamp.ops.pillow import pillow_bicubic
 from mamp.ops.sizes import opencv_bilinear, resize
 

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamp.methods.labels import normalised
 from mamp.ops.pillow import pillow_nearest
 from mamp.ops.sizes import resize
+from mamp.propagation.labels import normalised
 
 
 def to_grid(labels: Tensor, grid: tuple[int, int], *, how: str, between: tuple[int, int]) -> Tensor:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mamp.config import ProbeConfig
-from mamp.files import MB
-from mamp.methods.base import Motion
-from mamp.methods.carrier import LabelCarrier, Reading
-from mamp.methods.labels import with_background, with_small_ones
-from mamp.methods.memory import MemoryRule, PaddedRule, RecentRule, TwiceRule
+from mamp.core.files import MB
+from mamp.methods.probe.config import ProbeConfig
 from mamp.methods.probe.frames import input_size, normalise, prepare, whole_patches
 from mamp.methods.probe.grids import to_frame, to_grid
 from mamp.ops.sizes import size_of
+from mamp.propagation.carrier import LabelCarrier, Reading
+from mamp.propagation.labels import with_background, with_small_ones
+from mamp.propagation.memory import MemoryRule, PaddedRule, RecentRule, TwiceRule
 
 RULES: dict[str, Callable[[int], MemoryRule]] = {"none": RecentRule, "twice": TwiceRule, "padded": PaddedRule}
 _told: set[str] = set()
@@ -29,15 +29,7 @@ class ProbePropagator(LabelCarrier):
     model: an encoder, images (1, 3, H, W) -> features (1, C, h, w); see `encoders.Encoder`. motion is not used.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        method: ProbeConfig,
-        *,
-        motion: Motion | None = None,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype | None = None,
-    ) -> None:
+    def __init__(self, model: nn.Module, method: ProbeConfig, **places: Any) -> None:
         knobs = method.propagation
         reading = Reading(
             radius=knobs.radius,
@@ -51,19 +43,21 @@ class ProbePropagator(LabelCarrier):
         )
         rule = RULES[knobs.repeats](knobs.context)
         super().__init__(
-            rule,
-            reading,
-            device=device,
+            model,
+            method,
+            rule=rule,
+            reading=reading,
             backfill=knobs.backfill,
             free_first=knobs.free_first,
             hard=knobs.labels == "hard",
+            **places,
         )
-        self.model, self.dtype, self.method, self.knobs = model, dtype, method, knobs
+        self.method, self.knobs = method, knobs
         self.input, self.grid, self.cell = (0, 0), (0, 0), 1  # of the latest frame
 
     def _features(self, index: int, frame: Tensor) -> Tensor:
         """Features (C, h, w) of a new frame, of unit length where the protocol compares cosines."""
-        frame_size, patch = size_of(frame), int(getattr(self.model, "patch", 1))
+        frame_size, patch = size_of(frame), self.model.patch
         wanted = input_size(frame_size, self.method.input, patch=patch)
         self.input = whole_patches((max(wanted[0], patch), max(wanted[1], patch)), patch)
         if self.input != wanted:
@@ -72,12 +66,12 @@ class ProbePropagator(LabelCarrier):
                 f"they are resized to {self.input[1]}x{self.input[0]}"
             )
         image = prepare(frame, self.input, self.method.input)
-        if not getattr(self.model, "normalises", False):
+        if not self.model.normalises:
             image = normalise(image, self.method.input)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
+        with self._mixed():
             features = self.model(image[None].contiguous(memory_format=torch.channels_last))[0].float()
         self.grid = size_of(features)
-        self.cell = getattr(self.model, "stride", None) or round(self.input[0] / self.grid[0])
+        self.cell = round(self.input[0] / self.grid[0])
         return (F.normalize(features, dim=0) if self.knobs.normalise else features).contiguous()
 
     def _to_grid(self, labels: Tensor) -> Tensor:

@@ -5,16 +5,18 @@ The first files to open: `propagator.py` (what happens per frame) and `task.py` 
 
 from __future__ import annotations
 
-from mamp.config.ssm import SsmConfig
-from mamp.methods.ssm.network import Ssm
-from mamp.methods.ssm.propagator import SsmPropagator as build_propagator
-from mamp.methods.ssm.published import from_published
-from mamp.methods.ssm.task import SsmTask as build_task
-from mamp.methods.ssm.trunk import SsmTrunk as build_trunk
+from mamp.methods.base import Method, later
+from mamp.methods.ssm.config import PRESETS, SsmConfig
 
-__all__ = ["build_model", "build_propagator", "build_task", "build_trunk", "from_published"]
-
-
-def build_model(method: SsmConfig) -> Ssm:
-    """The network that `method` describes, with fresh weights."""
-    return Ssm(method.network)
+METHOD = Method(
+    name="ssm",
+    description="separable structure modelling: each object in its own crop (Zhu et al., T-CSVT 2021)",
+    config=SsmConfig,
+    presets=PRESETS,
+    build_propagator=later("mamp.methods.ssm.propagator:SsmPropagator"),
+    build_model=later("mamp.methods.ssm.network:build_model"),
+    task=later("mamp.methods.ssm.task:SsmTask"),
+    learns_from_masks=True,
+    from_published=later("mamp.methods.ssm.published:from_published"),
+    trunk=later("mamp.methods.ssm.trunk:SsmTrunk"),
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mamp.errors import UserError
+from mamp.core.errors import UserError
 from mamp.methods.ssm.network import Ssm
 from mamp.methods.stm.initial import as_torchvision, read_state
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mamp.config.ssm import SsmNetwork
-from mamp.errors import UserError
+from mamp.core.errors import UserError
+from mamp.methods.ssm.config import SsmConfig, SsmNetwork
 from mamp.methods.ssm.matching import pick, similarities, structure_maps
 from mamp.methods.stm.network import BLOCKS, stage
 from mamp.ops.sizes import resize
@@ -209,3 +209,8 @@ class Ssm(nn.Module):
         shape = seen.cells.shape[-2:]
         maps = [picked.background.unflatten(-1, shape), picked.object.unflatten(-1, shape), structure]
         return torch.cat(maps, dim=1), self.structure.predict(structure)
+
+
+def build_model(method: SsmConfig) -> Ssm:
+    """Return the network that `method` describes, with fresh weights."""
+    return Ssm(method.network)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mamp.config.ssm import SsmConfig
-from mamp.methods.base import Motion
-from mamp.methods.labels import normalised
+from mamp.methods.base import Propagator
+from mamp.methods.ssm.config import SsmConfig
 from mamp.methods.ssm.crops import Box, cut, find_box, paste
-from mamp.methods.ssm.network import Reference, Ssm
+from mamp.methods.ssm.network import Reference
 from mamp.ops.sizes import size_of
+from mamp.propagation.labels import normalised
 
 # Pixels of crops that go through the network at once on the CPU. With more the work waits for new pages of memory: five
 # objects at 512x512 take 5 times the seconds of one if they go one by one, and 6 times if together (ResNet-50).
@@ -29,24 +30,15 @@ class Pending:
     masks: Tensor
 
 
-class SsmPropagator:
+class SsmPropagator(Propagator):
     """Carries K masks through one video, each by itself.
 
     State: one reference for each object, encoded once, and the pending frame. motion is not used.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        method: SsmConfig,
-        *,
-        motion: Motion | None = None,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        assert isinstance(model, Ssm)
-        self.model, self.knobs = model, method.propagation
-        self.device, self.dtype = torch.device(device), dtype
+    def __init__(self, model: nn.Module, method: SsmConfig, **places: Any) -> None:
+        super().__init__(model, method, **places)
+        self.knobs = method.propagation
         height, width = self.knobs.input_size
         fitting = max(1, CPU_PIXELS // (height * width)) if self.device.type == "cpu" else self.knobs.batch
         self.at_once = min(self.knobs.batch, fitting)
@@ -57,14 +49,14 @@ class SsmPropagator:
         """First frame float (3, H, W) RGB in [0, 1] with its masks (K, H, W) in {0, 1}."""
         with self._computing():
             given = self._as_masks(masks)
-            self.pending = Pending(frame.to(self.device, torch.float32), given)
+            self.pending = Pending(self._here(frame), given)
             self.reference = self._refer(given)
 
     def step(self, frame: Tensor) -> Tensor:
         """Probabilities (K+1, H, W) of the next frame, background first, summing to 1."""
         with self._computing():
             assert self.reference is not None
-            frame, before = frame.to(self.device, torch.float32), self._pending().masks
+            frame, before = self._here(frame), self._pending().masks
             size = size_of(frame)
             boxes = [self._box(mask) for mask in before]
             found = torch.cat(
@@ -121,16 +113,8 @@ class SsmPropagator:
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
-        with (
-            torch.inference_mode(),
-            torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None),
-        ):
+        with torch.inference_mode(), self._mixed():
             yield
-
-    def _pending(self) -> Pending:
-        if self.pending is None:
-            raise RuntimeError("start() comes before anything else")
-        return self.pending
 
     def _as_masks(self, masks: Tensor) -> Tensor:
         return masks.to(self.device) > 0.5

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mamp.config.ssm import SsmConfig
+from mamp.methods.ssm.config import SsmConfig
 from mamp.methods.ssm.network import DEEPEST, Ssm
 from mamp.methods.stm.network import BLOCKS, Bottleneck
 from mamp.methods.supervised import no_checkpoint, renamed, trunk_of, whole_state

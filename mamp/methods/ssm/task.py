@@ -8,15 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamp.config import Config, SsmConfig
-from mamp.config.ssm import refuse_small
-from mamp.data.labels import UNLABELLED
-from mamp.errors import UserError
-from mamp.methods.base import Batch
+from mamp.config import Config
+from mamp.core.errors import UserError
+from mamp.loading.labels import UNLABELLED
 from mamp.methods.ssm.augment import Move, blob, blob_draws, cut_moved
+from mamp.methods.ssm.config import SsmConfig, refuse_small
 from mamp.methods.ssm.initial import initialise
 from mamp.methods.ssm.network import Ssm
 from mamp.methods.supervised import SupervisedTask
+from mamp.methods.task import Batch
 from mamp.ops.colour import imagenet
 
 NUMBERS = 32  # numbers drawn for each clip, more than are used: a new knob then changes no other draw

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from mamp.config.ssm import SsmConfig
+from mamp.methods.ssm.config import SsmConfig
 from mamp.methods.ssm.network import Ssm
+from mamp.methods.trunk import MethodTrunk
 from mamp.ops.colour import imagenet
 
 
-class SsmTrunk(nn.Module):
+class SsmTrunk(MethodTrunk):
     """RGB (1, 3, H, W) in [0, 1], with an empty mask beside it -> features of the last stage (1, C, h, w).
 
     The stages are layer1 to layer4; the third, at stride 16, has the cells that are matched.
     """
 
-    normalises = True  # images come in [0, 1]
-    patch = 1
+    normalises, staged = True, True
 
     def __init__(self, network: Ssm, method: SsmConfig) -> None:
         super().__init__()

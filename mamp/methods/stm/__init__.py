@@ -6,16 +6,19 @@ The first files to open: `propagator.py` (what happens per frame) and `task.py` 
 
 from __future__ import annotations
 
-from mamp.config.stm import StmConfig
-from mamp.methods.stm.network import Stm
-from mamp.methods.stm.propagator import StmPropagator as build_propagator
-from mamp.methods.stm.published import from_published
-from mamp.methods.stm.task import StmTask as build_task
-from mamp.methods.stm.trunk import StmTrunk as build_trunk
+from mamp.methods.base import Method, later
+from mamp.methods.stm.config import PRESETS, StmConfig
 
-__all__ = ["build_model", "build_propagator", "build_task", "build_trunk", "from_published"]
-
-
-def build_model(method: StmConfig) -> Stm:
-    """The network that `method` describes, with fresh weights."""
-    return Stm(method.network)
+METHOD = Method(
+    name="stm",
+    description="space-time memory (Oh et al., ICCV 2019) with cyclic training and gradient correction (Li et al., NeurIPS 2020)",
+    config=StmConfig,
+    presets=PRESETS,
+    build_propagator=later("mamp.methods.stm.propagator:StmPropagator"),
+    build_model=later("mamp.methods.stm.network:build_model"),
+    task=later("mamp.methods.stm.task:StmTask"),
+    learns_from_masks=True,
+    from_published=later("mamp.methods.stm.published:from_published"),
+    trunk=later("mamp.methods.stm.trunk:StmTrunk"),
+    receptive_field=True,
+)

@@ -11,7 +11,7 @@ from torch import Tensor
 from mamp.methods.stm.fitting import Fit
 from mamp.methods.stm.losses import segmentation_loss
 from mamp.methods.stm.network import Query, Stm, aggregate
-from mamp.ops.readout import memory_read
+from mamp.propagation.readout import memory_read
 
 
 @dataclass

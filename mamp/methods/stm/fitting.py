@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamp.config.stm import StmPropagation
+from mamp.methods.stm.config import StmPropagation
 from mamp.methods.stm.network import STRIDE
 from mamp.ops.colour import imagenet, rgb_to_lab
 from mamp.ops.sizes import bilinear_neighbours, letterbox, resize, scaled, short_side_factor

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from mamp.errors import UserError
+from mamp.core.errors import UserError
+from mamp.core.reading import read_tensors, state_dict_in
 from mamp.methods.supervised import renamed
-from mamp.ops.reading import read_tensors, state_dict_in
 
 IMAGENET = "imagenet"
 TORCHVISION = ((r"^layer1\.", "res2."), (r"^layer2\.", "res3."), (r"^layer3\.", "res4."))

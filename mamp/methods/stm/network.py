@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from mamp.config.stm import StmNetwork
+from mamp.methods.stm.config import StmConfig, StmNetwork
 from mamp.ops.sizes import resize, size_of
 
 STRIDE = 16  # pixels to a memory cell
@@ -210,3 +210,8 @@ def aggregate(logits: Tensor, *, least: float = 1e-7) -> Tensor:
     p = logits.softmax(dim=1)[:, 1]  # (K, H, W)
     together = torch.cat(((1 - p).prod(dim=0, keepdim=True), p)).clamp(least, 1 - least)
     return torch.log(together / (1 - together))
+
+
+def build_model(method: StmConfig) -> Stm:
+    """Return the network that `method` describes, with fresh weights."""
+    return Stm(method.network)

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mamp.config.stm import StmConfig
-from mamp.files import MB
-from mamp.methods.base import Motion
-from mamp.methods.labels import append_empty, drop
+from mamp.core.files import MB
+from mamp.methods.base import Propagator
+from mamp.methods.stm.config import StmConfig
 from mamp.methods.stm.correction import Reference, corrected
 from mamp.methods.stm.fitting import Fit, make_fit, normalise
 from mamp.methods.stm.memory import Memory, Remembered
-from mamp.methods.stm.network import Query, Stm, aggregate
-from mamp.ops.readout import memory_read
+from mamp.methods.stm.network import Query, aggregate
 from mamp.ops.sizes import size_of
+from mamp.propagation.labels import append_empty, drop
+from mamp.propagation.readout import memory_read
 
 ERF_LOOPS = 10  # where no correction is asked for
 
@@ -34,37 +35,27 @@ class Pending:
     given: bool = False
 
 
-class StmPropagator:
+class StmPropagator(Propagator):
     """Carries K masks through one video by a space-time memory.
 
     State: the memory, bounded by its rule; the pending frame; and, for gradient correction, the frames with given masks,
     one encoding for each mask given at most. motion is not used.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        method: StmConfig,
-        *,
-        motion: Motion | None = None,
-        device: torch.device | str = "cpu",
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        assert isinstance(model, Stm)
-        self.model, self.knobs, self.colour = model, method.propagation, method.network.colour
-        self.device, self.dtype = torch.device(device), dtype
+    def __init__(self, model: nn.Module, method: StmConfig, **places: Any) -> None:
+        super().__init__(model, method, **places)
+        self.knobs, self.colour = method.propagation, method.network.colour
         knobs = self.knobs
         self.memory = Memory(every=knobs.every, keep_given=knobs.keep_given, max_frames=knobs.max_frames)
         self.references: list[Reference] = []
         self.pending: Pending | None = None
         self.fit: Fit | None = None
-        self.next_index = 0
 
     def start(self, frame: Tensor, masks: Tensor) -> None:
         """First frame float (3, H, W) RGB in [0, 1] with its masks (K, H, W) in {0, 1}."""
         with self._computing():
             self.fit = make_fit(size_of(frame), self.knobs)
-            labels = self.fit.masks(masks.to(self.device, torch.float32))
+            labels = self.fit.masks(self._here(masks))
             self.pending = self._see(frame, labels)
             self._refer(list(range(len(masks))), labels)
 
@@ -84,7 +75,7 @@ class StmPropagator:
         """`masks` (len(objects), H, W) in {0, 1} replace the pending frame's masks of these objects (0-based)."""
         with self._computing():
             pending = self._pending()
-            given = self._fit().masks(masks.to(self.device, torch.float32))
+            given = self._fit().masks(self._here(masks))
             channels = [k + 1 for k in objects]
             if self.knobs.late == "replace":
                 pending.labels = torch.zeros_like(pending.labels)
@@ -149,23 +140,17 @@ class StmPropagator:
         with (
             torch.inference_mode(False),
             torch.no_grad(),
-            torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None),
+            self._mixed(),
         ):
             yield
-
-    def _pending(self) -> Pending:
-        if self.pending is None:
-            raise RuntimeError("start() comes before anything else")
-        return self.pending
 
     def _fit(self) -> Fit:
         assert self.fit is not None
         return self.fit
 
     def _see(self, frame: Tensor, labels: Tensor) -> Pending:
-        index, self.next_index = self.next_index, self.next_index + 1
-        fitted = self._fit().frame(frame.to(self.device, torch.float32))
-        return Pending(index, normalise(fitted, self.colour)[None], labels)
+        fitted = self._fit().frame(self._here(frame))
+        return Pending(self._next(), normalise(fitted, self.colour)[None], labels)
 
     def _look(self, pending: Pending) -> Query:
         """The pending frame's encoding, made once."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mamp.config.stm import StmConfig
+from mamp.methods.stm.config import StmConfig
 from mamp.methods.stm.network import BLOCKS, Bottleneck, Stm
 from mamp.methods.supervised import no_checkpoint, renamed, trunk_of, whole_state
 

@@ -8,16 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamp.config import Affine, Config, StmConfig
-from mamp.data.affine import DRAWS, augment_masked
-from mamp.data.labels import UNLABELLED
-from mamp.methods.base import Batch
+from mamp.config import Affine, Config
+from mamp.loading.augmentation.labelled import DRAWS, augment_masked
+from mamp.loading.labels import UNLABELLED
+from mamp.methods.stm.config import StmConfig
 from mamp.methods.stm.fitting import normalise
 from mamp.methods.stm.initial import initialise
 from mamp.methods.stm.losses import segmentation_loss
 from mamp.methods.stm.network import Query, Stm, aggregate
 from mamp.methods.supervised import SupervisedTask, painted
-from mamp.ops.readout import memory_read
+from mamp.methods.task import Batch
+from mamp.propagation.readout import memory_read
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class StmTask(SupervisedTask):
         method = config.method
         assert isinstance(method, StmConfig)
         self.knobs, self.affine, self.colour = method.training, config.data.affine, method.network.colour
+        self.l2 = self.knobs.weight_decay
         self.model = Stm(method.network)
         self.frames = self.knobs.frames
 

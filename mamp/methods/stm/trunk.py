@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from mamp.config.stm import StmConfig
+from mamp.methods.stm.config import StmConfig
 from mamp.methods.stm.fitting import normalise
 from mamp.methods.stm.network import Stm, Trunk
+from mamp.methods.trunk import MethodTrunk
 
 
-class KeyTrunk(nn.Module):
+class KeyTrunk(MethodTrunk):
     """RGB (1, 3, H, W) in [0, 1] -> keys (1, C, h, w) at stride 16, by which a space-time memory compares frames.
 
     The stages of the trunk are layer1, layer2 and layer3, so that they are read, and their strides changed, like a ResNet's.
     """
 
-    normalises = True  # images come in [0, 1]
-    patch = 1
+    normalises, staged = True, True
 
     def __init__(self, encoder: Trunk, key: nn.Module, *, colour: str) -> None:
         super().__init__()

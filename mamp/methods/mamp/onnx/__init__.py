@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import onnx
 from torch import nn
 
-from mamp.config import MampConfig
-from mamp.errors import UserError
+from mamp.core.errors import UserError
+from mamp.methods.base import Exported
+from mamp.methods.mamp.config import MampConfig
 from mamp.methods.mamp.onnx import graphs
 
 __all__ = ["export"]
 
 
-def export(
-    model: nn.Module, method: MampConfig, *, metadata: dict[str, str]
-) -> tuple[dict[str, onnx.ModelProto], dict[str, Any]]:
-    """Graphs by name, and what a tool must know besides: the rule of the memory, sizes, settings. `metadata` goes into each.
+def export(model: nn.Module, method: MampConfig, *, metadata: dict[str, str]) -> Exported:
+    """Return graphs by name, and what a tool must know besides: the rule of the memory, sizes, settings. `metadata` goes into each.
 
     Raises UserError for settings that have no ONNX form.
     """
@@ -53,7 +49,8 @@ def export(
             },
         ),
     }
-    return made, told
+    notes = ("colours are by the exact formula, not OpenCV's table, which differs by up to 0.004",)
+    return Exported(made, told, notes if method.encoder.lab != "exact" else ())
 
 
 def _refuse(method: MampConfig) -> None:

@@ -1,13 +1,15 @@
-"""The memory read by blocks as ONNX operators: what `block_readout` of `mamp/ops/blocks.py` does, a tile of blocks at a time."""
+"""The memory read by blocks as ONNX operators: what `block_readout` of `mamp/propagation/blocks.py` does, a tile of blocks at a time."""
 
 from __future__ import annotations
+
+from functools import partial
 
 import numpy as np
 
 from mamp.methods.mamp.onnx.graph import Graph, Value
 from mamp.methods.mamp.onnx.parts import cut, filled, grown, sides, up_to
 from mamp.methods.mamp.onnx.readout import best_cells, block, outside_window
-from mamp.ops.blocks import CELLS, SIDE
+from mamp.propagation.blocks import CELLS, SIDE
 
 
 def block_readout(
@@ -87,9 +89,10 @@ def _read(g: Graph, products: Value, labels: Value, top_k: int) -> Value:
 
 def _pooled(g: Graph, x: Value, there: Value) -> Value:
     """(M, C, h, w) -> (M, C, Y, X), the mean of each block's cells inside the frame; there: ones (1, h, w)."""
-    even, block = up_to(g, sides(g, there), SIDE), {"kernel_shape": [SIDE, SIDE], "strides": [SIDE, SIDE]}
-    mean = g("AveragePool", filled(g, x, even), **block)  # the cells outside count as 0
-    return mean / g("AveragePool", filled(g, g("Unsqueeze", there, [0]), even), **block)
+    even = up_to(g, sides(g, there), SIDE)
+    mean = partial(g, "AveragePool", kernel_shape=[SIDE, SIDE], strides=[SIDE, SIDE])
+    # the cells outside count as 0 in both
+    return mean(filled(g, x, even)) / mean(filled(g, g("Unsqueeze", there, [0]), even))
 
 
 def _rows(g: Graph, x: Value) -> Value:

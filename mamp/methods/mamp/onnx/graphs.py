@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from torch import nn
 
-from mamp.config import MampConfig
+from mamp.methods.mamp.config import MampConfig
 from mamp.methods.mamp.encoder import STRIDE, Block, Encoder
 from mamp.methods.mamp.onnx import parts
 from mamp.methods.mamp.onnx.blocks import block_readout
@@ -26,7 +26,7 @@ from mamp.methods.mamp.onnx.guided import guided_filter
 from mamp.methods.mamp.onnx.readout import topk_readout
 from mamp.ops.colour import CHROMA
 from mamp.ops.folding import fold_batch_norms
-from mamp.ops.guided import FINE
+from mamp.propagation.guided import FINE
 
 FEATURES = ["channels", "rows", "columns"]
 LABELS = ["labels", "rows", "columns"]
@@ -46,7 +46,7 @@ def encoder(model: nn.Module, method: MampConfig, *, metadata: dict[str, str]) -
     if seen == "hidden":
         kept = 1.5 * (1 - np.eye(3, dtype=np.float32)[list(CHROMA)])  # (views, 3)
         views = views * kept[:, :, None, None]
-    chosen = model.distilled if seen == "distilled" else model
+    chosen = model.get_submodule("distilled") if seen == "distilled" else model
     features = network(g, fold_batch_norms(chosen), views)  # (views, C, h, w)
     if method.encoder.similarity == "cosine":
         features = features / g("Max", g("ReduceL2", features, [1]), 1e-12)
@@ -121,15 +121,19 @@ def step(method: MampConfig, *, metadata: dict[str, str]) -> onnx.ModelProto:
 def _read(g: Graph, query: Value, keys: Value, values: Value, method: MampConfig) -> Value:
     """The labels (K+1, h, w) of the query, by the search that is set."""
     knobs = method.propagation
-    how = {
-        "radius": knobs.radius,
-        "top_k": knobs.top_k,
-        "temperature": temperature(method),
-        "tile": knobs.tile,
-    }
-    if knobs.resolved_search() == "exact":
-        return topk_readout(g, query, keys, values, outside=knobs.outside, **how)
-    return block_readout(g, query, keys, values, blocks=knobs.blocks_read(), **how)
+    read = partial(topk_readout, outside=knobs.outside)
+    if knobs.resolved_search() == "blocks":
+        read = partial(block_readout, blocks=knobs.blocks_read())
+    return read(
+        g,
+        query,
+        keys,
+        values,
+        radius=knobs.radius,
+        top_k=knobs.top_k,
+        temperature=temperature(method),
+        tile=knobs.tile,
+    )
 
 
 def temperature(method: MampConfig) -> float:

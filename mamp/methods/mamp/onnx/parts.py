@@ -1,4 +1,4 @@
-"""Sizes, colour and labels as ONNX operators: what `mamp/ops` and `mamp/methods/labels.py` do; the tests hold them together."""
+"""Sizes, colour and labels as ONNX operators: what `mamp/ops` and `mamp/propagation/labels.py` do; the tests hold them together."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def rgb_to_lab(g: Graph, rgb: Value) -> Value:
 
 
 def normalised(g: Graph, scores: Value) -> Value:
-    """(K+1, ...) divided by the sum; where the sum is 0 it is background. As `mamp.methods.labels.normalised`."""
+    """(K+1, ...) divided by the sum; where the sum is 0 it is background. As `mamp.propagation.labels.normalised`."""
     total = g("ReduceSum", scores, [0])
     rest = g("Cast", g("Equal", total, 0.0, dtype="bool"), dtype="float32", to=1)
     shares = scores / g("Max", total, 1e-12)

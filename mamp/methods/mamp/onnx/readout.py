@@ -1,4 +1,4 @@
-"""The memory read as ONNX operators: what `topk_readout` of `mamp/ops/correlation.py` does, a tile at a time."""
+"""The memory read as ONNX operators: what `topk_readout` of `mamp/propagation/correlation.py` does, a tile at a time."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ def block(g: Graph, x: Value, corner: Value, side: int) -> Value:
     return g("Reshape", part, g("Concat", lead, [side * side], axis=0))
 
 
-def best_cells(g: Graph, scores: Value, hidden: Value, *, top_k: int, groups: int) -> tuple[Value, Value, Value]:
+def best_cells(
+    g: Graph, scores: Value, hidden: Value, *, top_k: int, groups: int
+) -> tuple[Value, Value, Value]:
     """Best k of scores (M, n, cells): scores (n, k), descending, and of each the memory and the cell (n, k, 1).
 
     Cells at the same place in all memories are a group, known by its best; the best k cells lie in the best k groups.

@@ -1,0 +1,82 @@
+"""Devices: the one a name stands for, the number format and library used there, and the memory that was needed."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from mamp.core.errors import UserError
+from mamp.core.files import MB
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` (cuda, else mps, else cpu) or a device by name; UserError when it is not there."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, present in there.items() if present))
+    kind, _, number = name.partition(":")
+    if kind not in there or (number and not number.isdigit()):
+        raise UserError(f"device {name} is not known; use auto, cpu, cuda, cuda:N or mps")
+    if not there[kind] or (kind == "cuda" and number and int(number) >= torch.cuda.device_count()):
+        raise UserError(f"device {name} is not on this machine; use auto or cpu")
+    return torch.device(name)
+
+
+def amp_dtype(amp: str, device: torch.device) -> torch.dtype | None:
+    """The format to autocast to, or None for float32 throughout.
+
+    amp: off, bf16, fp16, or auto: bf16 where the device multiplies it faster than float32 (CUDA from compute capability
+    8.0, processors with AMX or AVX512_BF16), else off. Raises UserError for fp16 without CUDA.
+    """
+    if amp == "off":
+        return None
+    if amp == "fp16" and device.type != "cuda":
+        raise UserError(f"amp=fp16 needs a CUDA GPU, and this is {device.type}; use amp=bf16, auto or off")
+    if amp != "auto":
+        return torch.float16 if amp == "fp16" else torch.bfloat16
+    fast = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else False
+    if device.type == "cpu":
+        checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+        fast = any(getattr(torch.cpu, name, lambda: False)() for name in checks)
+    return torch.bfloat16 if fast else None
+
+
+@contextlib.contextmanager
+def backward_on(device: torch.device, network: nn.Module) -> Iterator[None]:
+    """The context in which gradients of `network` can be computed on `device`.
+
+    On the CPU oneDNN (torch 2.15), in channels_last on two or more threads, writes past the end of the gradient of a 1 x 1
+    convolution with a stride and fewer than 16 input channels, and the process dies. Such a network has its gradients computed without oneDNN.
+    """
+    narrow = device.type == "cpu" and any(
+        isinstance(m, nn.Conv2d) and m.in_channels < 16 and m.kernel_size == (1, 1) and m.stride != (1, 1)
+        for m in network.modules()
+    )
+    before = torch.backends.mkldnn.enabled
+    # flags() does the same, and warns of GPUs
+    torch.backends.mkldnn.enabled = before and not narrow  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = before
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """The most memory held so far, in MB: of a CUDA device, by this process; else `peak_process_mb`."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / MB
+    return peak_process_mb()
+
+
+def peak_process_mb() -> float:
+    """The largest resident size of this process so far, in MB; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / MB

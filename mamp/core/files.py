@@ -1,0 +1,138 @@
+"""Files that are whole or absent."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mamp.core.errors import UserError
+
+MB = 10**6  # bytes, wherever a knob, a figure or a message says MB
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to; renamed to `path` when the block ends well, removed when it does not.
+
+    The folder must be there; `make_folder` makes it. Raises UserError where the file cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written ({error.strerror or error}); make room, or choose a folder you may write to"
+        ) from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """`text` as UTF-8, lines ended as they are in it."""
+    with whole(path) as partial:
+        partial.write_bytes(text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`value` as JSON, floats with all their digits, NaN as null already."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, default=str) + "\n")
+
+
+@contextlib.contextmanager
+def folder_for(path: Path) -> Iterator[None]:
+    """`make_folder` for what is written within; folders it made go again when nothing was."""
+    made = [place for place in (path, *path.parents) if not place.exists()]
+    make_folder(path)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # one with something in it stays
+            for place in made:
+                place.rmdir()
+
+
+def make_folder(path: Path) -> None:
+    """Make `path` and see that files can be written in it; UserError when not."""
+    try:
+        file = next((place for place in (path, *path.parents) if place.is_file()), None)
+        if file is not None:
+            raise UserError(
+                f"{file} is a file where a folder should be; choose another folder, or move the file"
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".{os.getpid()}.probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"{path} cannot be written to ({error.strerror}); choose another folder") from None
+
+
+def sha256_of(file: Path) -> str:
+    """The file's SHA-256 as hexadecimal digits, read in pieces."""
+    digest = hashlib.sha256()
+    with file.open("rb") as opened:
+        while piece := opened.read(2**20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def is_dropping(name: str) -> bool:
+    """Whether a file or folder of this name is what file managers leave behind."""
+    return name.startswith("._") or name in ("__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini")
+
+
+class Locks:
+    """Numbered locks that processes share through one file; a context manager. State: the open file.
+
+    A lock is its process's own until it is dropped or the process ends, however it ends. Record locks: forked processes do not
+    inherit them, and network file systems know them. Where the system has none (Windows), every lock is free.
+    Raises UserError where the file cannot be written.
+    """
+
+    def __init__(self, path: Path):
+        try:
+            self._file = path.open("a+")
+        except OSError as error:
+            raise UserError(f"{path} cannot be written ({error.strerror}); choose another folder") from None
+
+    def __enter__(self) -> Locks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def take(self, number: int) -> bool:
+        """Hold lock `number`, or find that another process does."""
+        return self._lock("LOCK_EX", "LOCK_NB", number=number)
+
+    def wait(self, number: int) -> None:
+        """Hold lock `number`, once no other process does."""
+        self._lock("LOCK_EX", number=number)
+
+    def drop(self, number: int) -> None:
+        """Let go of lock `number`."""
+        self._lock("LOCK_UN", number=number)
+
+    def _lock(self, *flags: str, number: int) -> bool:
+        try:
+            import fcntl
+        except ImportError:
+            return True
+        try:
+            fcntl.lockf(self._file, sum(getattr(fcntl, flag) for flag in flags), 1, number)
+        except (BlockingIOError, PermissionError):  # systems differ in how they say that it is held
+            return False
+        return True
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed process left half written in `folder`; nothing may be writing there."""
+    for leftover in folder.glob(".*.[0-9]*.partial"):
+        leftover.unlink()

@@ -1,0 +1,35 @@
+"""What every group of settings is, and what every method's config has."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """A frozen group of settings that refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class MethodConfig(Section):
+    """The settings of a method.
+
+    Each has a field `name`, a Literal of its own name, and most have `preset`, a Literal of their presets' names. Of the
+    others, `network` and `encoder` are kept with the weights; `propagation`, `motion` and `training` are chosen anew.
+    """
+
+    def label(self) -> str | None:
+        """Return what a result made with these settings is called in tables; None leaves it to the folder's name."""
+        return None
+
+
+Amp = Annotated[
+    Literal["off", "auto", "bf16", "fp16"], BeforeValidator(lambda v: "off" if v is False else v)
+]  # YAML's off
+AMP = "number format of the network: float32, or mixed; auto: bf16 where the device is faster at it, else off"
+
+Backbone = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
+Width = Annotated[float, Field(gt=0, le=4)]  # a network's channel counts as a fraction of the published ones
+Side = Annotated[int, Field(ge=16, le=4096)]  # of what a network sees, in pixels

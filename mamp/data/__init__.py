@@ -1,1 +1,0 @@
-"""Files in, tensors out: frames, masks, data sets, clips; knows no method."""

@@ -1,0 +1,213 @@
+"""What the folders and lists of a data set say: splits, sequence names, frames, masks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mamp.core.errors import UserError
+from mamp.video.folders import IMAGE_SUFFIXES, entries, image_files, natural_key, read_text
+
+# where each data set keeps its lists, the first place that has a list winning; "any" is for one that is not known
+PLACES = {
+    "davis2016": ("ImageSets/480p", "ImageSets/1080p", "ImageSets/2016"),
+    "davis2017": ("ImageSets/2017",),
+    "longvideos": ("ImageSets/480p", "ImageSets/2017", "ImageSets", "."),
+    "any": ("ImageSets/2017", "ImageSets/2016", "ImageSets/480p", "ImageSets/1080p", "ImageSets"),
+}
+_YEARS = {
+    "davis2016": 2016,
+    "davis2017": 2017,
+    "any": 2017,
+}  # of those whose lists db_info.yaml stands in for
+_NO_CATEGORY = ("", "unknown")
+
+# split -> sequence -> stems of the frames that the list names, () where it names sequences only
+Splits = dict[str, dict[str, tuple[str, ...]]]
+
+
+def read_splits(root: Path, name: str) -> Splits:
+    """The lists *.txt below `root` where the data set `name` of PLACES keeps them; where none is, its db_info.yaml."""
+    splits: Splits = {}
+    for place in PLACES[name]:
+        for file in sorted((root / place).glob("*.txt")):
+            if file.stem not in splits:
+                splits[file.stem] = read_list(file)
+    if not splits and name in _YEARS:
+        for info in (root / "db_info.yaml", root / "data" / "db_info.yaml"):
+            if info.is_file():
+                return _read_info(info, _YEARS[name])
+    return splits
+
+
+def pick(splits: Splits, split: str, root: Path) -> dict[str, tuple[str, ...]]:
+    """The list called `split`; UserError naming those that are there."""
+    if split not in splits:
+        there = (
+            f"it has {', '.join(sorted(splits))}"
+            if splits
+            else "it has neither lists in ImageSets nor db_info.yaml; give the root of the data set (frames of your own: data set folder)"
+        )
+        raise UserError(f"{root} has no split {split}; {there}")
+    if not splits[split]:
+        raise UserError(f"{root} has a split {split} whose list is empty; write one sequence a line")
+    return splits[split]
+
+
+def read_list(file: Path) -> dict[str, tuple[str, ...]]:
+    """Sequence -> frames of a list: a line is a name, or the paths of a frame and its mask (DAVIS-2016)."""
+    frames: dict[str, tuple[str, ...]] = {}
+    for line in read_text(file).splitlines():
+        first = Path(line.split()[0]) if line.split() else None
+        if first is None:
+            continue
+        if first.suffix.lower() in IMAGE_SUFFIXES:
+            name = checked_name(first.parent.name, file)
+            frames[name] = (*frames.get(name, ()), first.stem)
+        else:
+            frames[checked_name(line.strip(), file)] = ()
+    return frames
+
+
+def checked_name(name: str, file: Path) -> str:
+    """`name` if it stays below the folder it is looked for in; masks are written under it, too."""
+    if not name or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise UserError(f"{file} names a sequence {name!r}, which is no name of a folder; mend that entry")
+    return name
+
+
+def is_frame_folder(folder: Path) -> bool:
+    """Whether images lie in it."""
+    return any(entry.suffix.lower() in IMAGE_SUFFIXES for entry in entries(folder))
+
+
+def resolution(folder: Path) -> Path:
+    """Where the sequences of a DAVIS folder are: 480p if it is there, else another resolution, else the folder."""
+    for name in ("480p", "Full-Resolution", "1080p"):
+        if (folder / name).is_dir():
+            return folder / name
+    return folder
+
+
+def frame_names(images: Path, wanted: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """`wanted`, all of which are in the folder, or every frame of the folder."""
+    if not images.is_dir():
+        raise UserError(f"{images} does not exist; bring the frames of this sequence")
+    there = image_files(images)
+    if not there:
+        raise UserError(f"{images} holds no images; bring the frames of this sequence")
+    absent = [name for name in wanted if name not in there]
+    if absent:
+        raise UserError(
+            f"{images} lacks frame {absent[0]} ({len(absent)} of {len(wanted)} are missing); bring them"
+        )
+    return wanted or tuple(there)
+
+
+def mask_files(masks: Path, names: tuple[str, ...]) -> dict[int, Path]:
+    """Frame index -> mask of that frame's stem; UserError when there is none at all."""
+    if not masks.is_dir():
+        raise UserError(f"{masks} does not exist; bring the masks of this sequence")
+    there = image_files(masks)
+    files = {index: masks / there[name] for index, name in enumerate(names) if name in there}
+    if not files:
+        raise UserError(
+            f"{masks} holds no mask named like a frame ({names[0]}.png, ...); bring at least the first"
+        )
+    return files
+
+
+def _read_info(file: Path, year: int) -> Splits:
+    """db_info.yaml: entries with name, set and year; the sets of a year hold those of the years before."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(read_text(file))
+        splits: Splits = {}
+        for entry in values["sequences"] if isinstance(values, Mapping) else values:
+            years = entry.get("years", entry.get("year", year))
+            if any(int(y) <= year for y in (years if isinstance(years, list) else [years])):
+                splits.setdefault(str(entry["set"]), {})[checked_name(str(entry["name"]), file)] = ()
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{file} is not DAVIS's list of sequences ({reason}); fetch it again") from None
+    return splits
+
+
+# ---------------------------------------------------------------- YouTube-VOS
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What meta.json says of an object: the frames that list it, in natural order; its category, "" if not known."""
+
+    frames: tuple[str, ...]
+    category: str
+
+
+def read_meta(file: Path) -> dict[str, dict[int, Listed]]:
+    """Video -> object id -> what a meta.json of YouTube-VOS says of it; UserError when the file is none."""
+    try:
+        return {
+            plain_name(video, file): {int(number): _listed(o, file) for number, o in value["objects"].items()}
+            for video, value in json.loads(read_text(file))["videos"].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = f"{type(error).__name__} {error}".strip()
+        raise UserError(f"{file} is not a meta.json of YouTube-VOS ({reason}); fetch it again") from None
+
+
+def listed_frames(objects: Mapping[int, Listed]) -> tuple[str, ...]:
+    """The frames that list any of the objects, in natural order."""
+    return tuple(sorted({name for listed in objects.values() for name in listed.frames}, key=natural_key))
+
+
+def categories(objects: Mapping[int, Listed]) -> dict[int, str]:
+    """Object id -> category, of those whose category is known."""
+    return {number: listed.category for number, listed in objects.items() if listed.category}
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """Videos of YouTube-VOS train that no training sees. seen: the categories that training does see."""
+
+    file: Path
+    videos: tuple[str, ...]
+    seen: frozenset[str]
+
+
+def is_holdout(split: str) -> bool:
+    """Whether the name of a split is that of a hold-out's file."""
+    return split.endswith(".json")
+
+
+def read_holdout(file: Path) -> Holdout:
+    """The list that `mamp data holdout` wrote; UserError when the file is none."""
+    try:
+        values = json.loads(read_text(file))
+        names = [plain_name(str(name), file) for group in values["videos"].values() for name in group]
+        seen = frozenset(map(str, values["categories"]["seen"]))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UserError(f"{file} is not a list of `mamp data holdout`; name one") from None
+    return Holdout(file, tuple(sorted(names)), seen)
+
+
+def read_names(file: Path) -> frozenset[str]:
+    """The videos that a hold-out names, or a text with one name a line."""
+    return frozenset(read_holdout(file).videos if is_holdout(file.name) else read_list(file))
+
+
+def _listed(entry: Mapping[str, Any], file: Path) -> Listed:
+    frames = sorted((plain_name(str(name), file) for name in entry["frames"]), key=natural_key)
+    category = str(entry.get("category", "")).strip()
+    return Listed(tuple(frames), "" if category.lower() in _NO_CATEGORY else category)
+
+
+def plain_name(name: str, file: Path) -> str:
+    """`name` if it is that of a file or folder and no path; UserError naming the `file` that has it."""
+    if name == ".." or not name or Path(name).name != name:
+        raise UserError(f"{file} names {name!r}, which is no name of a folder or a frame; mend that entry")
+    return name

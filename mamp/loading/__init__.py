@@ -1,0 +1,1 @@
+"""Video to training batches: clips, worker processes, augmentation."""

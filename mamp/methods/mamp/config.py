@@ -1,0 +1,209 @@
+"""Knobs of MAMP, and what its presets set."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from mamp.core.errors import UserError
+from mamp.core.section import MethodConfig, Section
+from mamp.propagation.motion.config import MotionConfig
+
+
+class MampEncoder(Section):
+    """The network; kept with the weights."""
+
+    width: float = Field(
+        1.0, gt=0, le=4, description="channel counts as a fraction of the published 64, 64, 128, 256, 256"
+    )
+    features: int = Field(64, ge=1, le=1024, description="channels C of a feature cell")
+    lab: Literal["exact", "opencv"] = Field(
+        "exact",
+        description="RGB to Lab by the exact formula, or by OpenCV's table, which the published weights saw (extra opencv)",
+    )
+    similarity: Literal["cosine", "dot"] = Field(
+        "cosine", description="how two features are compared; the published one is dot"
+    )
+    temperature: float | None = Field(
+        None,
+        gt=0,
+        description="what similarities are divided by before the softmax; null: 0.07 for cosine, sqrt(features) for dot",
+    )
+
+    distilled: bool = Field(
+        False,
+        description="weights with a lighter network beside the encoder, which gives in one pass what its two views give; scripts/distil.py makes them",
+    )
+
+    def resolved_temperature(self) -> float:
+        """The divisor in force."""
+        if self.temperature is not None:
+            return self.temperature
+        return 0.07 if self.similarity == "cosine" else self.features**0.5
+
+
+class MampPropagation(Section):
+    """How labels are carried from memory frames to the next frame."""
+
+    labels: Literal["soft", "hard"] = Field(
+        "soft", description="what is remembered of a finished frame: its scores, or its label map"
+    )
+    top_k: int = Field(
+        5, ge=1, le=4096, description="most similar cells, over all memories, that a query cell reads"
+    )
+    radius: int = Field(
+        24, ge=0, le=128, description="half side of the square window a query cell looks into, in cells"
+    )
+    search: Literal["blocks", "exact"] = Field(
+        "blocks",
+        description="how the most similar cells are found: among all cells of the best blocks of 2 x 2, which are found by mean features; or among all cells of the window. With outside=zero always exact",
+    )
+    search_blocks: int = Field(
+        16,
+        ge=1,
+        le=4096,
+        description="search=blocks: how many blocks, over all memories, are compared cell by cell",
+    )
+    memory: Literal["recent", "davis", "youtube", "budget"] = Field(
+        "recent",
+        description="which frames are read: first, given and last ones; the published rules for DAVIS or YouTube-VOS; or first, last and older ones thinned within budget_mb",
+    )
+    memory_length: int = Field(
+        7,
+        ge=0,
+        le=1000,
+        description="recent, budget: how many last frames; davis: 5 as published; youtube: 4 as published",
+    )
+    budget_mb: float = Field(
+        64,
+        gt=0,
+        description="budget: most that features and labels of memory frames take together, in millions of bytes; time grows with it",
+    )
+    outside: Literal["zero", "masked"] = Field(
+        "masked",
+        description="window cells outside the frame: score 0 and no label, as published, or left out",
+    )
+    views: Literal["auto", "distilled", "hidden", "full"] = Field(
+        "auto",
+        description="what the network sees of a frame: hidden is as in training, once with each chroma channel hidden, features joined; full is once in full, as published; distilled is once in full, by the lighter network that some weights have; auto is distilled where the weights have it, else hidden",
+    )
+    upsample: Literal["centred", "published"] = Field(
+        "centred",
+        description="scores go back to the pixels their cells were centred on; published: by half-pixel centres, 1.5 pixels to the right and below",
+    )
+    edge_radius: float = Field(
+        3,
+        ge=0,
+        le=16,
+        description="masks are fitted to the edges of the frame by a guided filter with windows of this half side, in cells; 0: not fitted",
+    )
+    edge_eps: float = Field(
+        1e-4,
+        gt=0,
+        le=1,
+        description="guided filter: edges whose squared contrast is well below it are ignored",
+    )
+    edge_fit: Literal["fast", "exact"] = Field(
+        "fast",
+        description="guided filter: computed on a grid of a quarter of the windows' half side (He and Sun, 2015), or at every pixel",
+    )
+    backfill: bool = Field(
+        True,
+        description="an object given late is also found in the memory frames before, where it passed for background",
+    )
+    temperature: float | None = Field(
+        None, gt=0, description="divisor of similarities here; null: the encoder's own"
+    )
+    pad: int = Field(
+        4, ge=1, le=64, description="frames are padded right and bottom to a multiple of this many pixels"
+    )
+    subsample: int = Field(
+        1,
+        ge=1,
+        le=8,
+        description="keep every n-th row and column of the padded frame (2 as published on YouTube-VOS)",
+    )
+    short_side: int | None = Field(
+        360,
+        ge=16,
+        le=4320,
+        description="frames are resized to this short side, in pixels, before the encoder; masks keep the video's size; null: not resized",
+    )
+    enlarge: float = Field(
+        1.5, ge=1, le=4, description="short_side: frames are enlarged by this factor at most; 1: only shrunk"
+    )
+    tile: int = Field(
+        8, ge=4, le=128, description="side of the query tile, in cells; changes speed, not results"
+    )
+    max_mb: int = Field(
+        16, ge=1, description="bound on the correlation's working memory, in MB; changes speed, not results"
+    )
+
+    def resolved_search(self) -> str:
+        """The search in force."""
+        return "exact" if self.outside == "zero" else self.search
+
+    def blocks_read(self) -> int:
+        """How many blocks are compared: no fewer than the cells that are read."""
+        return max(self.search_blocks, self.top_k)
+
+
+class MampTraining(Section):
+    """What is learnt from: reconstruction of one frame's colour from others."""
+
+    references: int = Field(
+        1, ge=1, le=8, description="reference frames r that the query frame is rebuilt from"
+    )
+    radius: int = Field(6, ge=1, le=64, description="half side of the window, in cells")
+    batch_norm: Literal["frame", "clip"] = Field(
+        "frame",
+        description="what a batch norm averages over: each frame slot of the clips by itself, as published, or all frames of all clips",
+    )
+
+
+class MampConfig(MethodConfig):
+    """Motion-aware mask propagation (Miao et al., ICME 2022)."""
+
+    name: Literal["mamp"] = Field("mamp", description="which method")
+    preset: Literal["exact", "fast", "tuned", "published"] = Field(
+        "tuned",
+        description="where the propagation knobs start from; any of them may be set beside it. exact: as tuned, every cell compared and every pixel fitted, four times slower; fast: to look around; published: as the published program",
+    )
+    encoder: MampEncoder = MampEncoder()
+    propagation: MampPropagation = MampPropagation()
+    motion: MotionConfig = MotionConfig()
+    training: MampTraining = MampTraining()
+
+    def resolved_views(self) -> str:
+        """The views in force; UserError for a distilled network that the weights lack."""
+        views = self.propagation.views
+        if views == "auto":
+            return "distilled" if self.encoder.distilled else "hidden"
+        if views == "distilled" and not self.encoder.distilled:
+            raise UserError(
+                "method.propagation.views=distilled needs weights with a distilled network, such as mamp-small;"
+                " set method.propagation.views=hidden"
+            )
+        return views
+
+
+YOUTUBE = {"propagation": {"memory": "youtube", "memory_length": 4, "pad": 16, "subsample": 2}}
+
+# What a preset sets, and what it sets besides for one data set; "" is every data set.
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "tuned": {},
+    "exact": {"": {"propagation": {"search": "exact", "views": "hidden", "edge_fit": "exact"}}},
+    "fast": {"": {"propagation": {"short_side": 240, "enlarge": 1, "radius": 16, "memory_length": 3, "search_blocks": 8}}},
+    "published": {
+        "": {
+            "propagation": {
+                "labels": "hard", "top_k": 36, "radius": 12, "memory": "davis", "memory_length": 5,
+                "search": "exact", "outside": "zero", "backfill": False, "upsample": "published", "edge_radius": 0, "edge_fit": "exact", "views": "full", "pad": 4, "subsample": 1, "short_side": None,
+            },
+            "motion": {"source": "none"},
+        },
+        "youtubevos": YOUTUBE,
+        "folder": YOUTUBE,  # the published demo of one's own video
+    },
+}  # fmt: skip

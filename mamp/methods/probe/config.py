@@ -1,0 +1,222 @@
+"""Knobs of the probe (label propagation with any encoder), and the published protocols as presets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from mamp.core.section import MethodConfig, Section
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class ProbeNetwork(Section):
+    """What is read of the encoder."""
+
+    weights: str | None = Field(
+        None,
+        description="a file with the encoder's state dict, or the name of torchvision's weights; null: the weights that torchvision or timm have for it, downloaded",
+    )
+    layer: int | str | None = Field(
+        None,
+        description="module whose output is read, by name, or the number of a block; null: the stage below of a network in stages, the last LayerNorm of a transformer, the output of a user's own network",
+    )
+    stage: int = Field(
+        3,
+        ge=1,
+        le=8,
+        description="stage that layer=null means where a network has stages layer1, layer2, ... or stages.0, stages.1, ...",
+    )
+    final_norm: bool = Field(
+        True,
+        description="tokens of a block go through the transformer's last LayerNorm, as DINO reads earlier blocks",
+    )
+    stage_stride: int | None = Field(
+        8,
+        ge=4,
+        le=32,
+        description="pixels a cell of a ResNet covers at most: later strides become 1; null: as built; other networks are as built",
+    )
+    padding: Literal["zeros", "reflect"] = Field(
+        "zeros",
+        description="of convolutions; the published weights of CRW were trained with reflect",
+    )
+    positions: Literal["size", "scale"] = Field(
+        "size",
+        description="how positional grids are resampled: to the size with antialias, as timm does, or by DINO's factor (h + 0.1) / h0",
+    )
+
+
+class ProbeInput(Section):
+    """How a frame becomes the network's input."""
+
+    rule: Literal["native", "short", "dino", "dinov3", "fixed"] = Field(
+        "native",
+        description="size: the frame's; its short side as given; that, and the long side floored to 64; both sides rounded up to whole patches; exactly `size`",
+    )
+    short: int = Field(480, ge=16, le=8192, description="short side in pixels, for short, dino and dinov3")
+    size: tuple[int, int] = Field((480, 880), description="height and width in pixels, for fixed")
+    resize: Literal["opencv", "pillow", "float"] = Field(
+        "float",
+        description="how: as cv2's bilinear on whole numbers, Pillow's bicubic, or bilinear on floats without antialias",
+    )
+    mean: tuple[float, float, float] = Field(
+        IMAGENET_MEAN, description="subtracted from RGB in [0, 1]; not for trunks of ours"
+    )
+    std: tuple[float, float, float] = Field(
+        IMAGENET_STD, description="what RGB is divided by then; not for trunks of ours"
+    )
+
+
+class ProbePropagation(Section):
+    """How labels are carried from context frames to the next frame."""
+
+    context: int = Field(7, ge=1, le=1000, description="last frames that are read, besides the first")
+    repeats: Literal["none", "twice", "padded"] = Field(
+        "none",
+        description="how often the first frame is read: once; once more while it is among the last ones (vfs); for every missing frame too (crw)",
+    )
+    free_first: bool = Field(False, description="one reading of the first frame knows no window (crw, dul)")
+    radius: int = Field(12, ge=1, le=128, description="of the window, in cells")
+    window: Literal["square", "disc", "open_disc"] = Field(
+        "square",
+        description="|dy| and |dx| up to the radius; distance up to the radius; distance below it",
+    )
+    top_k: int = Field(5, ge=1, le=4096, description="most similar cells, over all context frames together")
+    ties: Literal["kept", "cut"] = Field(
+        "cut", description="cells as similar as the k-th are read too, or exactly k are"
+    )
+    temperature: float = Field(0.1, gt=0, description="what similarities are divided by before the softmax")
+    normalise: bool = Field(True, description="features get unit length, so that similarities are cosines")
+    labels: Literal["soft", "hard"] = Field(
+        "soft", description="what is remembered of a finished frame: its scores, or its label map"
+    )
+    first_labels: Literal["nearest", "nearest_exact", "nearest_twice", "bilinear", "corners"] = Field(
+        "nearest",
+        description="masks to the grid: Pillow's nearest; torch's nearest-exact; Pillow's by way of the input's size; soft by half-pixel centres; soft by aligned corners",
+    )
+    small_objects: Literal["lost", "kept"] = Field(
+        "lost", description="an object that falls between the cells' centres: lost as published, or kept"
+    )
+    backfill: bool = Field(
+        False, description="an object given late is also found in the context frames, where it was background"
+    )
+    upsample: Literal["bilinear", "patch", "nearest", "corners"] = Field(
+        "bilinear",
+        description="scores to the frame: bilinear; bilinear to whole patches, then nearest (dino); nearest; bilinear by aligned corners",
+    )
+    stretch: Literal["none", "channels", "dino"] = Field(
+        "none",
+        description="each channel to [0, 1] after upsampling, for the output only; dino: there a channel of one positive value wins",
+    )
+    tile: int = Field(
+        8, ge=4, le=128, description="side of the query tile, in cells; changes speed, not results"
+    )
+    max_mb: int = Field(
+        8, ge=1, description="bound on the correlation's working memory, in MB; changes speed, not results"
+    )
+
+
+class ProbeConfig(MethodConfig):
+    """Label propagation with the frozen features of any encoder."""
+
+    name: Literal["probe"] = Field("probe", description="which method")
+    preset: Literal["dino", "dinov3", "crw", "vfs", "dul", "rsp", "cropmae", "mamp"] = Field(
+        "dino", description="the published protocol that all knobs below start from"
+    )
+    encoder: str = Field(
+        "torchvision:resnet18",
+        description="torchvision:NAME, timm:NAME (extra timm), MODULE:FUNCTION or FILE.py:FUNCTION of your own, or a method of ours (its trunk, from --weights)",
+    )
+    network: ProbeNetwork = ProbeNetwork()
+    input: ProbeInput = ProbeInput()
+    propagation: ProbePropagation = ProbePropagation()
+
+    @model_validator(mode="after")
+    def _encoder_has_a_form(self) -> ProbeConfig:
+        if not self.encoder.strip() or self.encoder.endswith(":"):
+            raise ValueError(
+                "encoder is torchvision:NAME, timm:NAME, MODULE:FUNCTION, FILE.py:FUNCTION or a method of ours"
+            )
+        return self
+
+    def label(self) -> str:
+        """The encoder, the preset, and every knob that differs from it: what a result is called."""
+        start = type(self)(preset=self.preset, **PRESETS[self.preset].get("", {}))
+        groups = ("network", "input", "propagation")
+        changes = [
+            f"{key}={value}"
+            for group in groups
+            for key, value in _differing(
+                getattr(start, group).model_dump(), getattr(self, group).model_dump()
+            )
+        ]
+        return " ".join(["probe", self.encoder, self.preset, *changes])
+
+
+def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    speed = ("tile", "max_mb")
+    yield from ((key, b[key]) for key in b if a[key] != b[key] and key not in speed)
+
+
+_CRW = {
+    "context": 20, "repeats": "padded", "free_first": True, "radius": 12, "window": "open_disc", "top_k": 10,
+    "ties": "cut", "temperature": 0.05, "first_labels": "bilinear", "upsample": "bilinear", "stretch": "none",
+}  # fmt: skip
+_DINO = {
+    "context": 7, "repeats": "none", "radius": 12, "window": "square", "top_k": 5, "ties": "kept", "temperature": 0.1,
+    "first_labels": "nearest", "upsample": "patch", "stretch": "dino",
+}  # fmt: skip
+_DINO_INPUT = {"rule": "dino", "short": 480, "resize": "opencv", "std": (0.228, 0.224, 0.225)}
+
+# Where they come from, and the scores published with them: docs/probe.md
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "dino": {"": {"network": {"positions": "scale"}, "input": _DINO_INPUT, "propagation": _DINO}},
+    "dinov3": {
+        "": {
+            "input": {"rule": "dinov3", "short": 960, "resize": "pillow"},
+            "propagation": {
+                **_DINO, "window": "disc", "temperature": 0.2, "first_labels": "nearest_exact", "upsample": "nearest", "stretch": "channels",
+            },
+        }
+    },
+    "crw": {"": {"input": {"rule": "native"}, "propagation": _CRW}},
+    "vfs": {
+        "": {
+            "input": {"rule": "short", "short": 480, "resize": "opencv"},
+            "propagation": {
+                **_CRW, "repeats": "twice", "free_first": False, "temperature": 0.07, "first_labels": "nearest_twice", "stretch": "channels",
+            },
+        }
+    },
+    "dul": {
+        "": {
+            "network": {"stage": 4},
+            "input": {"rule": "native"},
+            "propagation": {**_CRW, "first_labels": "corners", "upsample": "corners"},
+        }
+    },
+    "rsp": {
+        "": {
+            "network": {"positions": "scale"},
+            "input": _DINO_INPUT,
+            "propagation": {**_DINO, "context": 30, "radius": 30, "top_k": 7},
+        }
+    },
+    "cropmae": {
+        "": {
+            "input": {"rule": "fixed", "size": (480, 880)},
+            "propagation": {**_CRW, "radius": 20, "top_k": 7, "temperature": 0.7},
+        }
+    },
+    "mamp": {
+        "": {
+            "input": {"rule": "native"},
+            "propagation": {
+                "context": 7, "radius": 16, "top_k": 5, "temperature": 0.07, "small_objects": "kept", "backfill": True,
+            },
+        }
+    },
+}  # fmt: skip

@@ -1,0 +1,1 @@
+"""What a person runs once on data: fetch, check, pack, hold out, bring into one layout."""

@@ -1,0 +1,189 @@
+"""Label maps in every published form in, palette PNGs out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mamp.core.errors import UserError
+from mamp.core.files import whole
+
+_FIRST_COLOURS = (
+    (0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128), (128, 0, 128), (0, 128, 128), (128, 128, 128),
+    (64, 0, 0), (191, 0, 0), (64, 128, 0), (191, 128, 0), (64, 0, 128), (191, 0, 128), (64, 128, 128), (191, 128, 128),
+    (0, 64, 0), (128, 64, 0), (0, 191, 0), (128, 191, 0), (0, 64, 128), (128, 64, 128),
+)  # fmt: skip
+
+# uint8 (256, 3): the colours of the masks that DAVIS publishes
+PALETTE = np.array([*_FIRST_COLOURS, *((i, i, i) for i in range(len(_FIRST_COLOURS), 256))], dtype=np.uint8)
+
+_LARGEST_PALETTE_ID = 254  # 255 is void in DAVIS
+_MOST_GREYS = 64  # a colour image with more distinct greys than this is a photograph, not a mask
+_MANY = 64  # ids in a mask above which it may be a photograph
+_MANY_SOFT = 8  # ids in a mask that is mostly 255 above which it is one object with soft edges
+_TINY = 4096  # pixels of an image that is too small to be told from a photograph
+_LEAST_FLAT = (
+    0.5  # part of neighbouring pixels that are equal: over 0.9 in masks of any kind, under 0.4 in photographs
+)
+
+
+def read_mask(path: Path | str, *, size: tuple[int, int] | None = None, void: bool = False) -> np.ndarray:
+    """A label map (H, W), uint8 or (from 16-bit files) uint16; the ids of the file are kept.
+
+    Reads palette, grey, grey with alpha, 1-bit and 16-bit grey images; colour images whose colours are those of
+    the DAVIS palette, or black and white. A file that holds nothing but 0 and 255, as DAVIS-2016's do, shows object 1.
+    size: (H, W) the mask must have. void: 255 becomes background, as the DAVIS-2017 and Long Videos tools read truth.
+
+    Raises UserError for a file that is missing, damaged, of another size or no mask (a photograph, soft edges).
+    """
+    path = Path(path)
+    labels = _labels(path, open_mask(path))
+    if size is not None and labels.shape != tuple(size):
+        raise UserError(
+            f"mask {path} is {labels.shape[1]}x{labels.shape[0]} but its frame is {size[1]}x{size[0]}; give a mask of the frame's size"
+        )
+    highest = labels.max(initial=0)  # one quick look spares most masks the rest
+    if labels.dtype == np.uint8 and highest > _MANY and labels.size >= _TINY:
+        _refuse_picture(path, labels)
+    if labels.dtype == np.uint8 and highest == 255:
+        if void:
+            labels[labels == 255] = 0
+        elif ((labels == 0) | (labels == 255)).all():
+            labels = (labels == 255).astype(np.uint8)
+    return labels
+
+
+def write_mask(path: Path | str, labels: np.ndarray) -> None:
+    """Write a label map (H, W) of ids 0..65535 as a PNG: DAVIS palette up to id 254, 16-bit grey above.
+
+    The file appears whole or not at all. Raises UserError where it cannot be written.
+    """
+    path = Path(path)
+    if int(labels.max(initial=0)) <= _LARGEST_PALETTE_ID:
+        image = Image.fromarray(labels.astype(np.uint8))
+        image.putpalette(PALETTE.tobytes())
+    else:
+        image = Image.fromarray(labels.astype(np.uint16))
+    with whole(path) as partial:
+        image.save(partial, format="PNG")
+
+
+def read_palette_mask(path: Path | str) -> np.ndarray:
+    """The label map (H, W), uint8, of a PNG as benchmark servers want it: palette indices are ids, in DAVIS colours.
+
+    Raises UserError for a file that is missing, damaged or of another kind. 255, void, is kept.
+    """
+    path = Path(path)
+    image = open_mask(path)
+    if image.format != "PNG" or image.mode != "P":
+        raise UserError(
+            f"mask {path} is no palette PNG (format {image.format}, pixels {image.mode}); write it again with mamp.video.masks.write_mask"
+        )
+    labels = np.array(image, dtype=np.uint8)
+    colours = np.zeros((256, 3), np.int16)
+    palette = np.array(image.getpalette("RGB") or [], dtype=np.int16).reshape(-1, 3)
+    colours[: len(palette)] = palette
+    used = np.flatnonzero(np.bincount(labels.reshape(-1), minlength=256))
+    if np.abs(colours[used] - PALETTE[used]).max(initial=0) > 1:  # PASCAL VOC has 192 where DAVIS has 191
+        raise UserError(
+            f"mask {path} has other colours than the DAVIS palette; write it again with mamp.video.masks.write_mask"
+        )
+    return labels
+
+
+def object_ids(labels: np.ndarray) -> list[int]:
+    """The ids in a label map, ascending, without background."""
+    return [int(i) for i in np.unique(labels) if i != 0]
+
+
+def open_mask(path: Path) -> Image.Image:
+    """The image in a mask's file, decoded; UserError when it is missing, damaged or a JPEG."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except FileNotFoundError:
+        raise UserError(f"mask {path} does not exist; give the PNG of the masks") from None
+    except (PermissionError, IsADirectoryError) as error:
+        raise UserError(
+            f"mask {path} cannot be opened ({error.strerror}); give the PNG of the masks"
+        ) from None
+    except Image.DecompressionBombError:
+        raise UserError(f"mask {path} claims more pixels than any frame has; write it again") from None
+    except MemoryError:
+        raise
+    except Exception:  # Pillow's readers raise whatever they trip over in a damaged file
+        raise UserError(
+            f"mask {path} is damaged or no image ({path.stat().st_size:,} bytes); write it again as a PNG"
+        ) from None
+    if image.format == "JPEG":
+        raise UserError(f"mask {path} is a JPEG, which blurs labels; write masks as palette PNG")
+    return image
+
+
+def _labels(path: Path, image: Image.Image) -> np.ndarray:
+    if image.mode in ("P", "L", "1"):
+        return np.array(image, dtype=np.uint8)
+    if image.mode in ("LA", "PA"):
+        return np.array(image.getchannel(0))
+    if image.mode.startswith("I"):
+        wide = np.asarray(image)
+        if wide.min(initial=0) < 0 or wide.max(initial=0) > 65535:
+            raise UserError(f"mask {path} holds ids outside 0..65535; renumber its objects")
+        return wide.astype(np.uint16)
+    if image.mode in ("RGB", "RGBA"):
+        return _from_colours(path, np.asarray(image))
+    raise UserError(f"mask {path} has the pixel format {image.mode}; write masks as palette PNG")
+
+
+def _refuse_picture(path: Path, labels: np.ndarray) -> None:
+    """UserError for greys that are no ids: a photograph, or the soft edges of one white object."""
+    counts = np.bincount(labels.reshape(-1), minlength=256)
+    many = int((counts > 0).sum())
+    if many > _MANY and (labels[:, 1:] == labels[:, :-1]).mean() < _LEAST_FLAT:
+        looks = "a photograph"
+    elif many > _MANY_SOFT and counts[255] > counts[1:255].sum():
+        looks = "a white object with soft edges"
+    else:
+        return
+    raise UserError(
+        f"mask {path} holds {many} different greys and looks like {looks}; give a PNG whose pixels are object numbers, "
+        "with hard edges"
+    )
+
+
+def _from_colours(path: Path, pixels: np.ndarray) -> np.ndarray:
+    """(H, W, 3 or 4) colours of the DAVIS palette -> (H, W) ids; transparent pixels are background."""
+    codes = _code(pixels[..., :3])
+    if pixels.shape[-1] == 4:
+        codes = np.where(pixels[..., 3] == 0, 0, codes)
+    colours, inverse = np.unique(codes, return_inverse=True)
+    strangers = [int(c) for c in colours if int(c) not in _ID_OF_COLOUR]
+    greys = sum(c >> 16 == c & 255 == c >> 8 & 255 for c in map(int, colours))
+    if strangers or greys > _MOST_GREYS:
+        raise UserError(
+            f"mask {path} is a colour image with {len(colours):,} colours, {len(strangers):,} of them not in the DAVIS palette: "
+            "it is a photograph, or painted in other colours; give a PNG whose pixels are object numbers, or paint in the DAVIS colours "
+            "(128,0,0 is object 1, 0,128,0 is 2)"
+        )
+    ids = np.array([_ID_OF_COLOUR[int(c)] for c in colours], dtype=np.uint8)
+    return ids[inverse.reshape(codes.shape)]
+
+
+def _code(colours: np.ndarray) -> np.ndarray:
+    """(..., 3) uint8 -> (...) one number a colour."""
+    wide = colours.astype(np.int64)
+    return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
+
+
+def _colour_table() -> dict[int, int]:
+    """Colour -> id; where the palette has a colour twice the lower id, and 192 beside 191 as PASCAL VOC rounds it."""
+    table: dict[int, int] = {}
+    for palette in (PALETTE, np.where(PALETTE == 191, 192, PALETTE)):
+        for number, code in enumerate(_code(palette)):
+            table.setdefault(int(code), number)
+    return table
+
+
+_ID_OF_COLOUR = _colour_table()

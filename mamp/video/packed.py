@@ -1,0 +1,193 @@
+"""Packed clips: an index that says where each frame's bytes lie in a small video, and a reader that goes straight there."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mamp.core.errors import UserError
+from mamp.video.decoding import ToRgb, Undecodable
+
+INDEX = "pack.json"
+UNFINISHED = ".unfinished"  # the folder of what is known of finished clips while others are not
+FORMAT = "mamp pack 1"
+AGAIN = "run mamp data pack again, which mends it"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """One clip of a packed folder.
+
+    path: its mp4, H.264 without frames that depend on later ones. fps: frames a second, None when the source did not
+    say. size: (height, width). length: bytes of the file. keyframes: every so many frames, from the first on, one stands for
+    itself. head: what the decoder wants to know first. start: where the first frame's bytes begin; the others follow.
+    sizes, checks: bytes and CRC-32 of each frame, uint32 (N,).
+    """
+
+    path: Path
+    fps: float | None
+    size: tuple[int, int]
+    length: int
+    keyframes: int
+    head: bytes
+    start: int
+    sizes: np.ndarray
+    checks: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+
+def find_packed(path: Path) -> Packed | None:
+    """What the index beside a video file says of it; None when there is no index, or it knows another file of that name.
+
+    Raises UserError naming an index that cannot be read, or a file that is not as long as it was.
+    """
+    index = path.parent / INDEX
+    try:
+        stamp = index.stat()
+    except OSError:
+        return None
+    found = _packed(index, stamp.st_mtime_ns, stamp.st_size).get(path.name)
+    if found is None:
+        return None
+    there = path.stat().st_size
+    if there != found.length:
+        raise UserError(f"{path} has {there:,} bytes and was packed with {found.length:,}; {AGAIN}")
+    return found
+
+
+def read_index(index: Path) -> dict[str, Any]:
+    """The index of a packed folder, as it is written: `settings`, and `clips` by name. UserError when it is none."""
+    try:
+        value = json.loads(index.read_text(encoding="utf-8"))
+        if value["format"] != FORMAT:
+            raise ValueError(f"its format is {value['format']!r}, not {FORMAT!r}")
+        for name, record in value["clips"].items():
+            parse_clip(index.parent, name, record)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(
+            f"{index} is no index of packed video ({reason}); remove it and run mamp data pack again"
+        ) from None
+    return dict(value)
+
+
+def check_packed(root: Path) -> None:
+    """Where `root` is a packed folder: UserError when packing has not ended, or naming a clip that is not there."""
+    index = root / INDEX
+    if (root / UNFINISHED).is_dir():
+        raise UserError(f"{root} is not packed to the end; run mamp data pack again, which goes on")
+    if not index.is_file():
+        return
+    stamp = index.stat()
+    names = _packed(index, stamp.st_mtime_ns, stamp.st_size)
+    absent = sorted(set(names) - set(os.listdir(root)))
+    if absent:
+        raise UserError(
+            f"{root / absent[0]} is not there, which {INDEX} lists ({len(absent)} of {len(names)} are missing); {AGAIN}"
+        )
+
+
+@lru_cache(maxsize=8)
+def _packed(index: Path, mtime: int, size: int) -> Mapping[str, Packed]:
+    """File name -> clip. mtime, size: of the index, so that one written anew is read anew."""
+    clips = read_index(index)["clips"]
+    found = (parse_clip(index.parent, name, record) for name, record in clips.items())
+    return {clip.path.name: clip for clip in found}
+
+
+def parse_clip(folder: Path, name: str, record: Mapping[str, Any]) -> Packed:
+    """What a record of the index says; KeyError, TypeError, ValueError or OverflowError when it makes no sense."""
+    file = record["file"]
+    if Path(file).name != file or file in ("", ".."):
+        raise ValueError(f"clip {name} lies in {file!r}, which is no name of a file")
+    width, height = record["size"]
+    clip = Packed(
+        path=folder / file,
+        fps=None if record["fps"] is None else float(record["fps"]),
+        size=(int(height), int(width)),
+        length=int(record["bytes"]),
+        keyframes=int(record["keyframes"]),
+        head=bytes.fromhex(record["head"]),
+        start=int(record["start"]),
+        sizes=np.array(record["packets"], dtype=np.uint32),
+        checks=np.array(record["crc32"], dtype=np.uint32),
+    )
+    if not isinstance(record["sha256"], str):
+        raise TypeError(f"clip {name} has no checksum")
+    if not len(clip) or len(clip.checks) != len(clip) or clip.keyframes < 1:
+        raise ValueError(f"clip {name} has {len(clip)} frames and {len(clip.checks)} checksums")
+    if clip.start < 0 or clip.start + int(clip.sizes.sum(dtype=np.int64)) > clip.length:
+        raise ValueError(f"clip {name} has frames behind the end of its file")
+    return clip
+
+
+class PackedReader:
+    """An open packed clip: any frame from its own bytes and those back to its keyframe. State: the file and one decoder.
+
+    No container is opened and nothing is looked for: that takes several times as long as a frame. One thread.
+    """
+
+    def __init__(self, clip: Packed) -> None:
+        import av
+
+        self._av = av
+        self._clip = clip
+        self._starts = clip.start + np.concatenate(([0], np.cumsum(clip.sizes, dtype=np.int64)))
+        try:
+            self._file = clip.path.open("rb", buffering=0)
+        except OSError as error:
+            raise Undecodable(str(error.strerror)) from None
+        self._to_rgb = ToRgb()
+        self._codec: Any = av.CodecContext.create("h264", "r")
+        self._codec.extradata = clip.head
+        self._codec.thread_count = 1
+        self._at: int | None = None  # the frame decoded last
+
+    def frame(self, number: int) -> np.ndarray:
+        """Frame `number`, uint8 (H, W, 3) RGB; Undecodable when its bytes, or those it hangs on, are not what was packed."""
+        first = number - number % self._clip.keyframes
+        if self._at is None or not first <= self._at < number:
+            self._codec.flush_buffers()
+        else:
+            first = self._at + 1
+        self._at = None
+        for needed in range(first, number + 1):
+            picture = self._decode(needed)
+        self._at = number
+        return self._to_rgb(picture)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    def _decode(self, number: int) -> Any:
+        content = _read(self._file.fileno(), int(self._clip.sizes[number]), int(self._starts[number]))
+        if zlib.crc32(content) != self._clip.checks[number]:
+            raise Undecodable("its bytes are not those that were packed")
+        packet = self._av.Packet(content)
+        packet.pts = number
+        try:
+            pictures = self._codec.decode(packet)
+        except self._av.FFmpegError as error:
+            raise Undecodable(f"the decoder says: {error}") from None
+        if len(pictures) != 1:
+            raise Undecodable("the decoder gives no picture")
+        return pictures[0]
+
+
+def _read(file: int, size: int, start: int) -> bytes:
+    """`size` bytes from `start` on; forked processes share a file's position, so that it is not used where it need not."""
+    if hasattr(os, "pread"):
+        return os.pread(file, size, start)
+    os.lseek(file, start, os.SEEK_SET)
+    return os.read(file, size)
