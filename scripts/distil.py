@@ -27,15 +27,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mamp import config as configs  # noqa: E402
 from mamp import weights as stored  # noqa: E402
-from mamp.data.augment import augment  # noqa: E402
-from mamp.data.census import survey  # noqa: E402
-from mamp.data.clips import ClipPlan  # noqa: E402
-from mamp.data.loading import ClipLoader  # noqa: E402
-from mamp.methods import mamp as method_package  # noqa: E402
-from mamp.methods.mamp.encoder import Encoder  # noqa: E402
+from mamp.core.devices import amp_dtype  # noqa: E402
+from mamp.loading.augmentation.unlabelled import augment  # noqa: E402
+from mamp.loading.census import survey  # noqa: E402
+from mamp.loading.clips import ClipPlan  # noqa: E402
+from mamp.loading.loader import ClipLoader  # noqa: E402
+from mamp.methods.mamp.encoder import Encoder, build_model  # noqa: E402
 from mamp.methods.mamp.trunk import encode_views  # noqa: E402
 from mamp.ops.colour import rgb_to_lab  # noqa: E402
-from mamp.ops.devices import amp_dtype  # noqa: E402
 from mamp.ops.folding import fold_batch_norms  # noqa: E402
 
 RECIPE = [
@@ -60,7 +59,7 @@ def main() -> None:
     args = parser.parse_args()
     found = stored.without_distilled(stored.read(args.weights))
     config = configs.load(None, [*RECIPE, *args.settings], base={"method": found.method})
-    teacher = method_package.build_model(config.method)
+    teacher = build_model(config.method)
     stored.fill(teacher, found, remedy="leave the network to the weights")
     student = distilled(teacher, config, steps=args.steps, lr=args.lr, seed=args.seed)
     state = dict(found.state)
