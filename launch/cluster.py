@@ -17,7 +17,9 @@ ENDLESS = 10**6  # submitit's own limit of time-outs; the job looks for progress
 
 
 def executor(config: Config, folder: Path, *, local: bool, name: str, tasks: int, after: str = "") -> Any:
-    """submitit's executor with what `config.slurm` asks for; logs go to `folder`. after: an array that must have ended first."""
+    """submitit's executor with what `config.slurm` asks for; logs go to `folder`. after: an array that must
+    have ended first.
+    """
     import submitit
 
     if not local and not all(shutil.which(program) for program in ("sbatch", "srun", "squeue")):
@@ -41,7 +43,9 @@ def executor(config: Config, folder: Path, *, local: bool, name: str, tasks: int
 
 
 def cpus(config: Config) -> int:
-    """Processors of a task: one for itself and one for each of its loader processes, unless slurm.cpus_per_task says."""
+    """Processors of a task: one for itself and one for each of its loader processes, unless
+    slurm.cpus_per_task says.
+    """
     return config.slurm.cpus_per_task or 1 + config.data.workers
 
 

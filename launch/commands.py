@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
 def arguments(args: argparse.Namespace, run: Path, *, given: Mapping[str, Any], cpus: int) -> list[str]:
     """The arguments of `mamp` for the run in the folder `run`.
 
-    given: the settings that the user gave; an evaluation takes the rest from its weights. cpus: that a task has.
+    given: the settings that the user gave; an evaluation takes the rest from its weights. cpus: that a task
+    has.
     """
     command = args.command
     words = list(WORDS[command])

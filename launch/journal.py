@@ -1,8 +1,9 @@
 """RUN/launch.jsonl: what happened to a run on the cluster, one JSON object a line, only ever added to.
 
-Events: `submitted` (token, arguments, logs), `queued` (its jobs), and from the jobs `started`, `requeued`, `stopped`, `failed`,
-`part` (of shared work), `finished`, each with its job and rank. The newest submission owns the run: jobs of an older one find another token and leave it alone.
-The job itself is sent by value, so this module stands on the standard library alone.
+Events: `submitted` (token, arguments, logs), `queued` (its jobs), and from the jobs `started`, `requeued`,
+`stopped`, `failed`, `part` (of shared work), `finished`, each with its job and rank. The newest submission
+owns the run: jobs of an older one find another token and leave it alone. The job itself is sent by value, so
+this module stands on the standard library alone.
 """
 
 from __future__ import annotations

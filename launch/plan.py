@@ -1,4 +1,6 @@
-"""What a submission would do, checked before anything is sent: the runs, their configs, whether they may begin."""
+"""What a submission would do, checked before anything is sent: the runs, their configs, whether they may
+begin.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ class Run:
     arguments: list[str]
 
     def begin(self, *, token: str, code: Path, logs: Path) -> None:
-        """Make the run this submission's. The config that a training reads is kept; what is edited later changes nothing."""
+        """Make the run this submission's. The config that a training reads is kept; what is edited later
+        changes nothing.
+        """
         if self.command == "train":
             write_text(commands.recipe(self.folder), configs.dump(self.config))
         told = {
@@ -52,7 +56,9 @@ class Run:
 
 
 def plan(args: argparse.Namespace) -> list[Run]:
-    """The runs of a command line, a point of a sweep each; UserError for whatever is wrong with any of them."""
+    """The runs of a command line, a point of a sweep each; UserError for whatever is wrong with any of
+    them.
+    """
     site = args.site or os.environ.get("MAMP_SITE")
     base = folder_of(args)
     runs = []
@@ -76,7 +82,9 @@ def folder_of(args: argparse.Namespace) -> Path:
 
 
 def may_begin(run: Run, held: contextlib.ExitStack) -> bool:
-    """False where the run is finished; UserError where another submission is at work on it. `held` keeps others off meanwhile."""
+    """False where the run is finished; UserError where another submission is at work on it. `held` keeps
+    others off meanwhile.
+    """
     make_folder(run.folder)
     if not held.enter_context(Locks(run.folder / ".launch.lock")).take(0):
         raise UserError(f"{run.folder} is being submitted by another process; wait for it")
@@ -88,7 +96,8 @@ def may_begin(run: Run, held: contextlib.ExitStack) -> bool:
     if alive:
         job, (state, _) = next(iter(alive.items()))
         raise UserError(
-            f"{run.folder} belongs to job {job} ({state.lower()}); wait for it, `scancel {job}`, or give another --run"
+            f"{run.folder} belongs to job {job} ({state.lower()}); wait for it, `scancel {job}`, or give"
+            " another --run"
         )
     over = any(event["event"] == "finished" for event in journal.of(events, before["token"]))
     same = [before["arguments"], before["length"]] == [run.arguments, _length(run.config)]

@@ -1,4 +1,6 @@
-"""`python -m launch.status [FOLDER ...]`: a table of the runs that were submitted: state, step, loss, J&F, time left, folder."""
+"""`python -m launch.status [FOLDER ...]`: a table of the runs that were submitted: state, step, loss, J&F,
+time left, folder.
+"""
 
 from __future__ import annotations
 
@@ -192,8 +194,11 @@ def _entries(path: Path) -> list[dict[str, Any]]:
 def _last_words(logs: Path, jobs: Sequence[str]) -> str:
     """The line of a log that says most about an end nobody told of."""
     lines = [
-        line.strip() for job in jobs for path in sorted(logs.glob(f"{job}_*_log.err")) for line in _tail(path).splitlines()
-    ]  # fmt: skip
+        line.strip()
+        for job in jobs
+        for path in sorted(logs.glob(f"{job}_*_log.err"))
+        for line in _tail(path).splitlines()
+    ]
     known = [
         line for line in lines if line.startswith("mamp: ") or ("error: " in line and WAITED not in line)
     ]

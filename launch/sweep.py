@@ -13,8 +13,8 @@ from mamp.core.errors import UserError
 def points(settings: Sequence[str]) -> dict[str, list[str]]:
     """name -> `key=value` settings of every run; the name is empty where there is one run and no list.
 
-    A list is values between commas outside of brackets and quotes: `train.lr=1e-3,1e-4`. Raises UserError for an empty value
-    and for a list in slurm.*, since all jobs of an array ask for the same.
+    A list is values between commas outside of brackets and quotes: `train.lr=1e-3,1e-4`. Raises UserError for
+    an empty value and for a list in slurm.*, since all jobs of an array ask for the same.
     """
     single: list[str] = []
     swept: list[list[tuple[str, str]]] = []
@@ -72,7 +72,9 @@ def _short(keys: Sequence[str]) -> dict[str, str]:
 
 
 def _name(parts: Sequence[str]) -> str:
-    """A folder's name; what a file system or a shell would take amiss is replaced, and a checksum keeps names apart."""
+    """A folder's name; what a file system or a shell would take amiss is replaced, and a checksum keeps names
+    apart.
+    """
     wished = ",".join(parts)
     name = re.sub(r"[^\w.,=+@-]", "-", wished)[:120]
     return name if name == wished else f"{name}-{hashlib.sha256(wished.encode()).hexdigest()[:6]}"

@@ -1,7 +1,8 @@
 """`mamp ...`: parses, calls one function, prints.
 
-Exit status: 0 done, 2 a user's mistake, 1 a defect, 130 interrupted (Ctrl-C or SIGTERM), 75 stopped by a scheduler's
-SIGUSR1 or SIGUSR2 and to be started again. Results go to standard output, progress to standard error.
+Exit status: 0 done, 2 a user's mistake, 1 a defect, 130 interrupted (Ctrl-C or SIGTERM), 75 stopped by a
+scheduler's SIGUSR1 or SIGUSR2 and to be started again. Results go to standard output, progress to standard
+error.
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM ends a command as Ctrl-C does, so that this process leaves nothing half-written; whoever catches it already goes on doing so."""
+    """SIGTERM ends a command as Ctrl-C does, so that this process leaves nothing half-written; whoever
+    catches it already goes on doing so.
+    """
     if (
         threading.current_thread() is not threading.main_thread()
         or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL

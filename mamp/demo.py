@@ -1,4 +1,6 @@
-"""The whole job in a few minutes: render clips, train on their frames alone, carry masks through clips not seen."""
+"""The whole job in a few minutes: render clips, train on their frames alone, carry masks through clips not
+seen.
+"""
 
 from __future__ import annotations
 
@@ -47,10 +49,11 @@ def demo(
 ) -> dict[str, dict[str, float | None]]:
     """Train by configs/mamp_demo.yaml on rendered clips and score on others; what OUT/summary.json holds.
 
-    That is {"copy", "untrained", "trained", "shipped"} -> {"J&F-Mean", "J-Mean", ..}, printed as a table with where to look:
-    OUT/overlay.mp4, OUT/sheet.png, and masks and scores in OUT/scored/ROW. video, mask: a video of the reader's
-    own (a file or a folder of images) and the PNG of its first mask; the network just trained and the one that comes
-    with mamp carry the mask through it, into OUT/own/ROW. device: auto, cpu, cuda or mps. A demo that was stopped goes on from where it was.
+    That is {"copy", "untrained", "trained", "shipped"} -> {"J&F-Mean", "J-Mean", ..}, printed as a table with
+    where to look: OUT/overlay.mp4, OUT/sheet.png, and masks and scores in OUT/scored/ROW. video, mask: a
+    video of the reader's own (a file or a folder of images) and the PNG of its first mask; the network just
+    trained and the one that comes with mamp carry the mask through it, into OUT/own/ROW. device: auto, cpu,
+    cuda or mps. A demo that was stopped goes on from where it was.
 
     Raises UserError when OUT cannot be written or video and mask do not fit, before anything is trained.
     """
@@ -139,7 +142,9 @@ def _score(
 
 
 def _draw(sequences: list[Sequence], out: Path) -> None:
-    """OUT/overlay.mp4, truth and rows side by side in every frame, and OUT/sheet.png, a few of these frames."""
+    """OUT/overlay.mp4, truth and rows side by side in every frame, and OUT/sheet.png, a few of these
+    frames.
+    """
     chosen = []
     with Film(out / "overlay.mp4", fps=12) as film:
         for sequence in sequences:

@@ -3,10 +3,11 @@
     python scripts/distil.py mamp-small OUT.safetensors data.root=VIDEOS [data.root=FRAMES ...]
         [--steps N] [--lr R] [--seed S]
 
-The distilled network begins as the encoder's first block of each layer. It learns without labels: the features of the two
-views, joined, are brought from 2 C to C channels by the directions in which most of them lie (principal components over
-the first batches), and it learns to give the same direction at every cell. The frames are those of a training run
-(`mamp train`), cut to squares of 160 pixels. What is written is the weights that were given, and the distilled network.
+The distilled network begins as the encoder's first block of each layer. It learns without labels: the
+features of the two views, joined, are brought from 2 C to C channels by the directions in which most of them
+lie (principal components over the first batches), and it learns to give the same direction at every cell. The
+frames are those of a training run (`mamp train`), cut to squares of 160 pixels. What is written is the
+weights that were given, and the distilled network.
 """
 
 from __future__ import annotations
@@ -102,7 +103,9 @@ def distilled(teacher: nn.Module, config: configs.Config, *, steps: int, lr: flo
 
 
 def begun(teacher: nn.Module, config: configs.Config) -> Encoder:
-    """A network of one block in a layer, with the teacher's weights where both have them, but for a fresh last layer."""
+    """A network of one block in a layer, with the teacher's weights where both have them, but for a fresh
+    last layer.
+    """
     knobs = config.method.encoder
     student = Encoder(width=knobs.width, features=knobs.features, depth=1)
     held = teacher.state_dict()
@@ -126,7 +129,9 @@ def squares(config: configs.Config, seed: int) -> Iterator[Tensor]:
 def components(
     teacher: nn.Module, images: Iterator[Tensor], method: configs.MampConfig, count: int
 ) -> Tensor:
-    """(2*C, count): the directions in which most of the joined features lie, not centred: dot products are to be kept."""
+    """(2*C, count): the directions in which most of the joined features lie, not centred: dot products are to
+    be kept.
+    """
     products = 0.0
     for _ in range(FIRST):
         features = joined(teacher, rgb_to_lab(next(images)), method).movedim(1, -1).flatten(0, -2)

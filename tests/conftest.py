@@ -21,7 +21,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.envi
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A worker takes a whole file, whose tests share what they set up; one takes all that send jobs to the one SLURM."""
+    """A worker takes a whole file, whose tests share what they set up; one takes all that send jobs to the
+    one SLURM.
+    """
     if config.getoption("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
@@ -76,8 +78,8 @@ def stand_in(stand_in_package: Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
 
 @pytest.fixture(scope="session")
 def write_clip() -> Callable[..., None]:
-    """write_clip(root, name, seed=, frames=, size=): a rendered clip of two objects, JPEGImages/NAME/00000.png ..
-    and Annotations/NAME/00000.png .. below the root."""
+    """write_clip(root, name, seed=, frames=, size=): a rendered clip of two objects,
+    JPEGImages/NAME/00000.png .. and Annotations/NAME/00000.png .. below the root."""
     from PIL import Image
 
     from mamp.video.masks import write_mask

@@ -91,7 +91,13 @@ def test_every_knob_has_a_meaning():
 
 @pytest.mark.parametrize(
     ("words", "name"),
-    [((), None), (("train.lr=1",), None), (("method.preset=published",), None), (("method.name=stm",), "stm"), (("method={name: stm}",), "stm")],
-)  # fmt: skip
+    [
+        ((), None),
+        (("train.lr=1",), None),
+        (("method.preset=published",), None),
+        (("method.name=stm",), "stm"),
+        (("method={name: stm}",), "stm"),
+    ],
+)
 def test_a_method_is_named_by_its_key_alone(words, name):
     assert config.named_method(words) == name

@@ -16,7 +16,8 @@ from mamp.video.synthetic import render_clip
 
 RECIPE = """
 method: {encoder: {width: 0.125}, training: {radius: 2}}
-data: {size: 32, fit: crop, sampling: random, intervals: [1], interval_chances: [1.0], interval_fps: null, workers: 0}
+data: {size: 32, fit: crop, sampling: random, intervals: [1], interval_chances: [1.0], workers: 0,
+  interval_fps: null}
 train: {steps: 2, batch: 2}
 """
 

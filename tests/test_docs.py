@@ -36,7 +36,9 @@ def inline(text: str) -> Iterator[str]:
 
 
 def commands(text: str) -> Iterator[list[str]]:
-    """The words of every command of ours: without prompt, variables before it, comment behind it, and brackets."""
+    """The words of every command of ours: without prompt, variables before it, comment behind it, and
+    brackets.
+    """
     lines = [line for block in blocks(text) for line in re.sub(r"\\\n", " ", block).splitlines()]
     for line in [*lines, *inline(text)]:
         line = re.sub(r"^\s*(\$ )?((?:\w+=\S* )*)", "", line)

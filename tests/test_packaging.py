@@ -62,7 +62,10 @@ def test_every_requirement_has_a_lower_and_an_upper_bound(metadata: configparser
 
 
 def test_the_version_is_read_without_importing_anything_heavy(repository: Path):
-    code = "import sys; from setuptools.config.expand import read_attr; print(read_attr('mamp.__version__'), 'torch' in sys.modules)"
+    code = (
+        "import sys; from setuptools.config.expand import read_attr; print(read_attr('mamp.__version__'),"
+        " 'torch' in sys.modules)"
+    )
     ran = subprocess.run(
         [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True
     )

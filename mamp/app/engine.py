@@ -1,4 +1,6 @@
-"""Carrying the drawn masks through the video, in a thread of its own, by the same `Segmenter` as `mamp segment`."""
+"""Carrying the drawn masks through the video, in a thread of its own, by the same `Segmenter` as `mamp
+segment`.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ PATIENCE = 60.0  # seconds that a change of all frames waits for the end of a ru
 class Status:
     """What the page shows of a run.
 
-    at: the frame at work. last: the one finished last, of the `done` of `total` that were asked for; None before. replayed:
+    at: the frame at work. last: the one finished last, of the `done` of `total` that were asked for; None
+    before. replayed:
     frames stepped before these. seconds: since it began.
     """
 
@@ -46,14 +49,16 @@ class Status:
 
 
 class Engine:
-    """Runs one job at a time. State: the thread, its `status`, and segmenters kept after frames that it has passed.
+    """Runs one job at a time. State: the thread, its `status`, and segmenters kept after frames that it has
+    passed.
 
-    A forward run is what `mamp segment` does with the drawn masks: it begins at the first of them, and what it computes
-    before the frame asked for is not computed again while a segmenter of that frame is kept. A backward run begins at the
-    nearest drawn frame at or after the one asked for. Both take drawn masks on their way, as whole truth of their frames,
-    and leave locked frames as they are.
+    A forward run is what `mamp segment` does with the drawn masks: it begins at the first of them, and what
+    it computes before the frame asked for is not computed again while a segmenter of that frame is kept. A
+    backward run begins at the nearest drawn frame at or after the one asked for. Both take drawn masks on
+    their way, as whole truth of their frames, and leave locked frames as they are.
 
-    source: the thread's own, as it is not shared. kept_mb: most that kept segmenters hold. changed: called after each change.
+    source: the thread's own, as it is not shared. kept_mb: most that kept segmenters hold. changed: called
+    after each change.
     """
 
     def __init__(
@@ -74,9 +79,11 @@ class Engine:
         self._thread: threading.Thread | None = None
 
     def start(self, index: int, direction: Direction) -> None:
-        """Compute frame `index` and all after it (backward: before it), as far as they are not drawn or locked.
+        """Compute frame `index` and all after it (backward: before it), as far as they are not drawn or
+        locked.
 
-        Raises UserError when a run is on, `edit_all` waits for its end, or no drawn frame is there to begin with.
+        Raises UserError when a run is on, `edit_all` waits for its end, or no drawn frame is there to begin
+        with.
         """
         with self._guard:
             if self._barred:
@@ -102,7 +109,9 @@ class Engine:
             self._thread.join(seconds)
 
     def edit(self, index: int, change: Callable[[], None]) -> None:
-        """Make a `change` to the drawn mask of frame `index`; a run that has passed it ends, as it was on the way of the old one."""
+        """Make a `change` to the drawn mask of frame `index`; a run that has passed it ends, as it was on the
+        way of the old one.
+        """
         with self._guard:
             change()
             self._kept.drop_from(index)
@@ -117,8 +126,8 @@ class Engine:
     def edit_all(self, change: Callable[[], None], *, patience: float | None = None) -> None:
         """End a run, then make a `change` to the masks of all frames; no other run begins in between.
 
-        patience: seconds to wait for the end, by default PATIENCE. Raises UserError, with nothing changed, when the run has not
-        ended by then, or another such change is waiting.
+        patience: seconds to wait for the end, by default PATIENCE. Raises UserError, with nothing changed,
+        when the run has not ended by then, or another such change is waiting.
         """
         patience = PATIENCE if patience is None else patience
         with self._guard:
@@ -131,7 +140,8 @@ class Engine:
             with self._guard:
                 if self.status.running:
                     raise UserError(
-                        f"the run has not ended within {patience:g} s, and nothing was removed; try again once it has"
+                        f"the run has not ended within {patience:g} s, and nothing was removed; try again"
+                        " once it has"
                     )
                 self.edit(0, change)
         finally:
@@ -210,7 +220,8 @@ class Engine:
 
 
 class Kept:
-    """Segmenters as they were after frames of a forward run, to go on from; `limit` bytes at most. State: these.
+    """Segmenters as they were after frames of a forward run, to go on from; `limit` bytes at most. State:
+    these.
 
     When they grow beyond the limit every second one goes, the newest never. closed: nothing is kept.
     """
@@ -268,9 +279,9 @@ class Kept:
 def unsureness(probabilities: Tensor) -> float:
     """How unsure a frame's labels are, 0 (sure) to 1: that of the object that is worst.
 
-    probabilities: (K+1, H, W), background first. The margin of a pixel is the difference of its two most probable labels; an
-    object's unsureness is what its pixels, and those where it comes second, lack of a margin of 1, over its area; 1 where
-    nothing of it is left.
+    probabilities: (K+1, H, W), background first. The margin of a pixel is the difference of its two most
+    probable labels; an object's unsureness is what its pixels, and those where it comes second, lack of a
+    margin of 1, over its area; 1 where nothing of it is left.
     """
     best, labels = torch.topk(probabilities, 2, dim=0)  # (2, H, W)
     lack = 1 - (best[0] - best[1])

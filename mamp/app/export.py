@@ -66,7 +66,9 @@ def _film(project: Project, source: FrameSource, folder: Path, told: Told) -> Pa
 
 
 def _coco(project: Project, source: FrameSource, folder: Path, told: Told) -> Path:
-    """COCO's instance annotations, one for each object in each frame that shows it; `track_id` is the object's id."""
+    """COCO's instance annotations, one for each object in each frame that shows it; `track_id` is the
+    object's id.
+    """
     height, width = project.size
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -86,9 +88,14 @@ def _coco(project: Project, source: FrameSource, folder: Path, told: Told) -> Pa
             shown = annotation(labels == number)
             annotations.append(
                 {
-                    "id": len(annotations) + 1, "image_id": index + 1, "category_id": number, "track_id": number, "iscrowd": 0, **shown,
+                    "id": len(annotations) + 1,
+                    "image_id": index + 1,
+                    "category_id": number,
+                    "track_id": number,
+                    "iscrowd": 0,
+                    **shown,
                 }
-            )  # fmt: skip
+            )
         told(index + 1, len(project.names))
     categories = [{"id": o.id, "name": o.name, "supercategory": "object"} for o in project.objects]
     whole = {
@@ -108,7 +115,9 @@ KINDS: dict[str, Callable[[Project, FrameSource, Path, Told], Path]] = {
 
 
 def annotation(mask: np.ndarray) -> dict[str, Any]:
-    """What COCO says of a mask, bool (H, W) with a pixel in it: segmentation, area in pixels, bbox (x, y, width, height)."""
+    """What COCO says of a mask, bool (H, W) with a pixel in it: segmentation, area in pixels, bbox (x, y,
+    width, height).
+    """
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     box = [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
     return {
@@ -121,9 +130,9 @@ def annotation(mask: np.ndarray) -> dict[str, Any]:
 def run_lengths(mask: np.ndarray) -> str:
     """COCO's compressed run lengths of a mask, bool (H, W).
 
-    Runs go down the columns and begin with one of zeros. From the fourth on each is written as its difference from the
-    run two before. Numbers are in groups of five bits, the lowest first, a sixth bit says that more come; each is
-    written as the character 48 further on. A number ends when the rest is its sign.
+    Runs go down the columns and begin with one of zeros. From the fourth on each is written as its difference
+    from the run two before. Numbers are in groups of five bits, the lowest first, a sixth bit says that more
+    come; each is written as the character 48 further on. A number ends when the rest is its sign.
     """
     flat = mask.flatten(order="F")
     edges = np.flatnonzero(np.diff(flat)) + 1

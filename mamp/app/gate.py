@@ -10,15 +10,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 
 HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cache-control": "no-store",
 }
-WRONG_ADDRESS = "This is not the address that `mamp app` printed: it ends with a key of its own at every start. Copy it whole.\n"
+WRONG_ADDRESS = (
+    "This is not the address that `mamp app` printed: it ends with a key of its own at every start. Copy it"
+    " whole.\n"
+)
 
 
 class TooLarge(Exception):
@@ -28,8 +33,9 @@ class TooLarge(Exception):
 class Gate:
     """An ASGI application around another one.
 
-    A request must name this server as its host, which a page that another name was bound to cannot (DNS rebinding); come from a
-    page of ours if it says where it comes from; and carry the key of this run, but for the page's own files.
+    A request must name this server as its host, which a page that another name was bound to cannot (DNS
+    rebinding); come from a page of ours if it says where it comes from; and carry the key of this run, but
+    for the page's own files.
     """
 
     def __init__(self, app: Any, *, hosts: set[str], key: str) -> None:
@@ -62,7 +68,8 @@ class Gate:
         origin = told.get("origin")
         if origin is not None and origin not in {f"http://{host}" for host in self._hosts}:
             return PlainTextResponse("This server answers its own page only.\n", 403)
-        # a link to the page may be followed from anywhere, such as a terminal in a browser; it has the key in it
+        # a link to the page may be followed from anywhere, such as a terminal in a browser; it has the key in
+        # it
         followed = scope["path"] == "/" and told.get("sec-fetch-mode") == "navigate"
         if told.get("sec-fetch-site", "none") not in ("none", "same-origin") and not followed:
             return PlainTextResponse("This server answers its own page only.\n", 403)

@@ -32,8 +32,9 @@ _PART = 20  # writing project.json takes no more than one part of so many of a r
 class Frame:
     """What is known of one frame.
 
-    kind: where its mask comes from; "" has none. locked: nothing changes the mask. stale: it was computed before a drawn
-    mask that it would have used was changed. unsure: see `mamp.app.engine.unsureness`; None where nothing was computed.
+    kind: where its mask comes from; "" has none. locked: nothing changes the mask. stale: it was computed
+    before a drawn mask that it would have used was changed. unsure: see `mamp.app.engine.unsureness`; None
+    where nothing was computed.
     """
 
     kind: str = ""
@@ -44,18 +45,22 @@ class Frame:
 
 @dataclass(frozen=True)
 class Object:
-    """Something that is followed: its id, by which the palette gives its colour, and a name of the person's own."""
+    """Something that is followed: its id, by which the palette gives its colour, and a name of the person's
+    own.
+    """
 
     id: int
     name: str
 
 
 class Project:
-    """The masks of one video and what is known of them. One process has it at a time; its threads may share it.
+    """The masks of one video and what is known of them. One process has it at a time; its threads may share
+    it.
 
     State: the frames and objects as they are in project.json, and the open lock.
-    A file is whole or absent; masks are written before what is said of them, and what a killed process left is taken up. In a
-    long video project.json is written less often than masks are computed: what can be lost is how unsure the last ones were.
+    A file is whole or absent; masks are written before what is said of them, and what a killed process left
+    is taken up. In a long video project.json is written less often than masks are computed: what can be lost
+    is how unsure the last ones were.
 
     Raises UserError when another process has the folder, or it belongs to another video.
     """
@@ -126,7 +131,8 @@ class Project:
     # -- what a person does
 
     def draw(self, index: int, labels: np.ndarray) -> None:
-        """`labels` uint8 (H, W) is the mask of frame `index` from now on; other frames that it would change become stale.
+        """`labels` uint8 (H, W) is the mask of frame `index` from now on; other frames that it would change
+        become stale.
 
         Raises UserError for a locked frame, another size, and ids of no object.
         """
@@ -203,7 +209,9 @@ class Project:
     # -- what the machine does
 
     def write(self, index: int, labels: np.ndarray, *, kind: str, unsure: float | None) -> bool:
-        """Keep a computed mask; False, and nothing is changed, where a person drew or locked the frame's own."""
+        """Keep a computed mask; False, and nothing is changed, where a person drew or locked the frame's
+        own.
+        """
         with self._guard:
             before = self._frames[index]
             if before.kind == "drawn" or before.locked:
@@ -236,7 +244,9 @@ class Project:
         self._save()
 
     def _read(self) -> tuple[list[Object], dict[str, Frame]]:
-        """The objects, and the frames by name, that project.json tells of; none where there is no such file."""
+        """The objects, and the frames by name, that project.json tells of; none where there is no such
+        file.
+        """
         path = self.folder / "project.json"
         if not path.exists():
             return [], {}
@@ -250,11 +260,13 @@ class Project:
             objects, frames = _told_objects(told["objects"]), _told_frames(told["frames"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise UserError(
-                f"{path} is damaged; move it away, and the masks beside it are taken up, without objects' names and locks"
+                f"{path} is damaged; move it away, and the masks beside it are taken up, without objects'"
+                " names and locks"
             ) from None
         if size != self.size or names != (len(self.names), self.names[0], self.names[-1]):
             raise UserError(
-                f"{self.folder} is the work on another video, {told.get('video')}; give another folder with --out"
+                f"{self.folder} is the work on another video, {told.get('video')}; give another folder with"
+                " --out"
             )
         return objects, frames
 
@@ -319,7 +331,9 @@ class Project:
 
 
 def _told_video(told: Any) -> tuple[tuple[int, int], tuple[int, str, str]]:
-    """(height, width), and (count, first, last) of the frames' names; ValueError, TypeError or KeyError where they are not told."""
+    """(height, width), and (count, first, last) of the frames' names; ValueError, TypeError or KeyError where
+    they are not told.
+    """
     height, width = told["size"]
     names = told["count"], told["first"], told["last"]
     if [type(v) for v in (height, width, *names)] != [int, int, int, str, str]:
@@ -328,7 +342,9 @@ def _told_video(told: Any) -> tuple[tuple[int, int], tuple[int, str, str]]:
 
 
 def _told_objects(told: Any) -> list[Object]:
-    """Objects as project.json has them, by id; ValueError, TypeError or KeyError where it cannot have been written so."""
+    """Objects as project.json has them, by id; ValueError, TypeError or KeyError where it cannot have been
+    written so.
+    """
     objects = sorted((Object(o["id"], o["name"]) for o in told), key=lambda o: o.id)
     if any(type(o.id) is not int or type(o.name) is not str or not 0 < o.id <= LARGEST_ID for o in objects):
         raise ValueError
@@ -338,7 +354,9 @@ def _told_objects(told: Any) -> list[Object]:
 
 
 def _told_frames(told: Any) -> dict[str, Frame]:
-    """What project.json has of frames, by name; ValueError or TypeError where it cannot have been written so."""
+    """What project.json has of frames, by name; ValueError or TypeError where it cannot have been written
+    so.
+    """
     if type(told) is not dict or any(type(values) is not dict for values in told.values()):
         raise ValueError
     frames = {name: Frame(**values) for name, values in told.items()}

@@ -34,7 +34,8 @@ def serve(
 ) -> None:
     """Serve the page until it is interrupted; its address is printed.
 
-    video: a file or a folder of images; None: one may be dropped on the page. out: the project's folder. port: None is 7345,
+    video: a file or a folder of images; None: one may be dropped on the page. out: the project's folder.
+    port: None is 7345,
     or any that is free. browser: open it there.
 
     Raises UserError for a video that cannot be read, a project that is open elsewhere, a port in use.
@@ -56,7 +57,9 @@ def serve(
 
 
 def prepare(studio: Studio, *, port: int | None = None) -> tuple[uvicorn.Server, socket.socket, str]:
-    """A server that waits to be run with this socket, and the page's address. UserError when the port is in use."""
+    """A server that waits to be run with this socket, and the page's address. UserError when the port is in
+    use.
+    """
     import uvicorn
 
     from mamp.app.server import build

@@ -293,7 +293,8 @@ class Routes:
                     if size > most:
                         raise Refused(
                             413,
-                            f"the video is larger than {most // MB} MB; start `mamp app VIDEO` with its file instead",
+                            f"the video is larger than {most // MB} MB; start `mamp app VIDEO` with its file"
+                            " instead",
                         )
                     await run_in_threadpool(writing.write, part)
         except OSError as error:

@@ -1,4 +1,6 @@
-"""One video at work: its project, what shows and what computes it, and which tab of the browser may change it."""
+"""One video at work: its project, what shows and what computes it, and which tab of the browser may change
+it.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ ABSENT = 8.0  # seconds without a word from the tab that may draw, after which a
 
 
 class Studio:
-    """What the server's routes act on. State: the project and its engine, an export in the making, and the tab that may draw.
+    """What the server's routes act on. State: the project and its engine, an export in the making, and the
+    tab that may draw.
 
     Without a video there is no project until `open`.
     """
@@ -51,7 +54,8 @@ class Studio:
     # -- the video
 
     def open(self, video: Path, folder: Path | None = None) -> None:
-        """Begin with a video, or go on with the project of an earlier time. UserError when it cannot be read or worked on.
+        """Begin with a video, or go on with the project of an earlier time. UserError when it cannot be read
+        or worked on.
 
         folder: of the project, by default the one given as `out`, or runs/app/NAME.
         """
@@ -91,15 +95,17 @@ class Studio:
         there = next((f for f in sorted(self.out.glob("video.*")) if f.suffix in VIDEO_SUFFIXES), None)
         if there is not None or (self.out / "project.json").exists():
             raise UserError(
-                f"{self.out} has a video's project already; start `mamp app {there or 'VIDEO'} --out {self.out}` to go on with it, "
-                "or give another folder with --out"
+                f"{self.out} has a video's project already; start `mamp app {there or 'VIDEO'} --out"
+                f" {self.out}` to go on with it, or give another folder with --out"
             )
         return self.out
 
     def adopt(self, received: Path, video: Path) -> None:
-        """Begin with a file that was `received`, as `video` in its project's folder, where nothing may be of that name.
+        """Begin with a file that was `received`, as `video` in its project's folder, where nothing may be of
+        that name.
 
-        Raises UserError where something is, or the file cannot be read as a video; then nothing is left of it.
+        Raises UserError where something is, or the file cannot be read as a video; then nothing is left of
+        it.
         """
         try:
             video.touch(exist_ok=False)  # two processes may have received one
@@ -222,7 +228,9 @@ class Studio:
             source.close()
 
     def remove_object(self, number: int) -> None:
-        """End a run, then take an object out of all masks. UserError, with nothing changed, while an export reads them."""
+        """End a run, then take an object out of all masks. UserError, with nothing changed, while an export
+        reads them.
+        """
         assert self.project is not None and self.engine is not None
         project = self.project
         self._enter_alone("an object is being removed")

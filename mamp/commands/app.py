@@ -33,7 +33,10 @@ def add(commands: Any) -> None:
         "--memory-mb",
         type=float,
         default=1000.0,
-        help="most that is kept to go on from corrected frames without computing earlier ones again (default %(default)g)",
+        help=(
+            "most that is kept to go on from corrected frames without computing earlier ones again (default"
+            " %(default)g)"
+        ),
     )
     weights(app)
     overrides(app)

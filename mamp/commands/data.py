@@ -18,7 +18,9 @@ def add(commands: Any) -> None:
     """Put the command into the parser."""
     data = commands.add_parser(
         "data",
-        help="bring data sets, look through them, pack them for training, cut a hold-out, unify still pictures",
+        help=(
+            "bring data sets, look through them, pack them for training, cut a hold-out, unify still pictures"
+        ),
     )
     kinds = data.add_subparsers(dest="kind", required=True, metavar="KIND")
     _add_check(kinds)
@@ -62,7 +64,8 @@ def _check(args: argparse.Namespace) -> None:
     print(report.text(args.most))
     if report.count:
         raise UserError(
-            f"{args.root}: {plural(report.count, 'thing')} broken, as listed; mend them, or fetch or pack the data again"
+            f"{args.root}: {plural(report.count, 'thing')} broken, as listed; mend them, or fetch or pack the"
+            " data again"
         )
 
 
@@ -88,7 +91,10 @@ def _fetch(args: argparse.Namespace) -> None:
 def _add_pack(kinds: Any) -> None:
     pack = kinds.add_parser(
         "pack",
-        help="frame folders or videos -> one small video a clip, quick to read; goes on where it was interrupted",
+        help=(
+            "frame folders or videos -> one small video a clip, quick to read; goes on where it was"
+            " interrupted"
+        ),
     )
     pack.add_argument(
         "source",
@@ -146,10 +152,12 @@ def _pack(args: argparse.Namespace) -> None:
         quiet=args.quiet,
     )
     print(
-        f"{args.out}: {plural(done.clips, 'clip')}, {plural(done.frames, 'frame')}, {done.redone:,} packed now, all of them read back"
+        f"{args.out}: {plural(done.clips, 'clip')}, {plural(done.frames, 'frame')}, {done.redone:,} packed"
+        " now, all of them read back"
     )
     print(
-        f"before: {done.bytes_before / MB:.1f} MB, {done.speed_before:.0f} frames/s read at random by one process"
+        f"before: {done.bytes_before / MB:.1f} MB, {done.speed_before:.0f} frames/s read at random by one"
+        " process"
     )
     print(f"after: {done.bytes_after / MB:.1f} MB, {done.speed_after:.0f} frames/s")
 
@@ -157,7 +165,10 @@ def _pack(args: argparse.Namespace) -> None:
 def _add_holdout(kinds: Any) -> None:
     holdout = kinds.add_parser(
         "holdout",
-        help="a frozen list of videos that training leaves out (data.leave_out=FILE) and `mamp evaluate` scores (--split FILE)",
+        help=(
+            "a frozen list of videos that training leaves out (data.leave_out=FILE) and `mamp evaluate`"
+            " scores (--split FILE)"
+        ),
     )
     holdout.add_argument("dataset", choices=("youtubevos",), metavar="DATASET", help="youtubevos")
     holdout.add_argument(
@@ -185,15 +196,18 @@ def _holdout(args: argparse.Namespace) -> None:
     seen, unseen = held["videos"]["seen"], held["videos"]["unseen"]
     names = ", ".join(held["categories"]["unseen"]) or "none"
     print(
-        f"{args.out}: {len(seen) + len(unseen)} of {held['train']['videos']} videos; {len(seen)} show seen categories only, "
-        f"{len(unseen)} the unseen ones ({names})"
+        f"{args.out}: {len(seen) + len(unseen)} of {held['train']['videos']} videos; {len(seen)} show seen"
+        f" categories only, {len(unseen)} the unseen ones ({names})"
     )
 
 
 def _add_static(kinds: Any) -> None:
     static = kinds.add_parser(
         "static",
-        help="still pictures with masks, to pretrain on (data.sampling=stills): published sets -> one layout; goes on where it was interrupted",
+        help=(
+            "still pictures with masks, to pretrain on (data.sampling=stills): published sets -> one layout;"
+            " goes on where it was interrupted"
+        ),
     )
     static.add_argument(
         "name",
@@ -255,7 +269,9 @@ def _merge(args: argparse.Namespace) -> None:
 def _add_index(kinds: Any) -> None:
     index = kinds.add_parser(
         "index",
-        help="the objects and frames of a split as a JSON list of SSM-VOS's program; or what such a list holds",
+        help=(
+            "the objects and frames of a split as a JSON list of SSM-VOS's program; or what such a list holds"
+        ),
     )
     index.add_argument(
         "dataset",
@@ -278,7 +294,8 @@ def _index(args: argparse.Namespace) -> None:
         print(f"{args.dataset}: {describe(records)}")
         if absent := missing_files(records):
             raise UserError(
-                f"{args.dataset} lists {plural(len(absent), 'file that is', 'files that are')} not there, first {absent[0]}; make it anew with --out"
+                f"{args.dataset} lists {plural(len(absent), 'file that is', 'files that are')} not there,"
+                f" first {absent[0]}; make it anew with --out"
             )
         return
     if args.out is None:

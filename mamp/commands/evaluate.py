@@ -26,7 +26,9 @@ def add(commands: Any) -> None:
     evaluate.add_argument(
         "--split",
         default="val",
-        help="any list in ImageSets, train, valid, ..., or a file of `mamp data holdout` (default %(default)s)",
+        help=(
+            "any list in ImageSets, train, valid, ..., or a file of `mamp data holdout` (default %(default)s)"
+        ),
     )
     evaluate.add_argument(
         "--out", type=Path, required=True, help="folder for masks, scores.json, scores.csv and run.json"
@@ -40,7 +42,10 @@ def add(commands: Any) -> None:
         "--processes",
         type=int,
         default=1,
-        help="how many sequences at a time; the same command begun elsewhere shares the work, too (default %(default)s)",
+        help=(
+            "how many sequences at a time; the same command begun elsewhere shares the work, too (default"
+            " %(default)s)"
+        ),
     )
     weights(evaluate)
     overrides(evaluate)
@@ -86,7 +91,10 @@ def _run(args: argparse.Namespace) -> None:
 def _where(out: Path, *, scored: bool, has_truth: bool) -> str:
     """Where results are, and why there are no scores."""
     if scored:
-        return f"masks are in {out / 'masks'}, scores in {out / 'scores.json'} and scores.csv, settings and speed in {out / 'run.json'}"
+        return (
+            f"masks are in {out / 'masks'}, scores in {out / 'scores.json'} and scores.csv, settings and"
+            f" speed in {out / 'run.json'}"
+        )
     if has_truth:
         return f"masks are in {out / 'masks'}; other processes are still at work, and the last one scores"
     return f"masks are in {out / 'masks'}; this split has no truth here, so there are no scores"
@@ -128,7 +136,9 @@ def _helpers(args: argparse.Namespace) -> Iterator[Callable[[], None] | None]:
 
 
 def _device(name: str, number: int) -> str:
-    """The device of helper `number`: where there are several GPUs and none is named, each process has its own in turn."""
+    """The device of helper `number`: where there are several GPUs and none is named, each process has its own
+    in turn.
+    """
     import torch
 
     gpus = torch.cuda.device_count() if name in ("auto", "cuda") else 0
@@ -136,7 +146,9 @@ def _device(name: str, number: int) -> str:
 
 
 def _help(args: argparse.Namespace, threads: int) -> None:
-    """A part of an evaluation; what goes wrong is told by the process that started this one, which meets it again."""
+    """A part of an evaluation; what goes wrong is told by the process that started this one, which meets it
+    again.
+    """
     import torch
 
     torch.set_num_threads(threads)

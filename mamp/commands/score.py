@@ -25,15 +25,20 @@ def add(commands: Any) -> None:
     )
     score.add_argument(
         "--split",
-        help="which list of the data set, or a file of `mamp data holdout` (default: val; everything where there are no lists)",
+        help=(
+            "which list of the data set, or a file of `mamp data holdout` (default: val; everything where"
+            " there are no lists)"
+        ),
     )
     score.add_argument("--seen", type=Path, help="youtubevos: a file of seen categories, one a line")
     score.add_argument(
         "--decay",
         choices=("exact", "official", "official_numpy2"),
         default="exact",
-        help="how decay cuts a video into quarters: official wraps bin edges at 256 frames as the official tool does, "
-        "official_numpy2 as it does under NumPy 2 (default %(default)s)",
+        help=(
+            "how decay cuts a video into quarters: official wraps bin edges at 256 frames as the official"
+            " tool does, official_numpy2 as it does under NumPy 2 (default %(default)s)"
+        ),
     )
     score.add_argument("--json", type=Path, metavar="FILE", help="write scores.json here")
     score.add_argument("--csv", type=Path, metavar="FILE", help="write a table here")

@@ -27,7 +27,10 @@ def add(commands: Any) -> None:
     segment.add_argument(
         "--overlay-style",
         choices=("blend", "contour", "segmentation", "mask", "rim", "heatmap", "erf"),
-        help="how the film shows masks: blend, ours, where nothing is said; as the programs of STM-Cycle and AFB-URR (rim) drew them; or, of method stm, what the correction goes by",
+        help=(
+            "how the film shows masks: blend, ours, where nothing is said; as the programs of STM-Cycle and"
+            " AFB-URR (rim) drew them; or, of method stm, what the correction goes by"
+        ),
     )
     weights(segment)
     overrides(segment)

@@ -7,7 +7,10 @@ from typing import Any
 
 from mamp.core.errors import UserError
 
-OVERRIDES = "settings over the preset, and over the config file where there is one, for example method.propagation.top_k=10; `mamp config METHOD` lists them"
+OVERRIDES = (
+    "settings over the preset, and over the config file where there is one, for example"
+    " method.propagation.top_k=10; `mamp config METHOD` lists them"
+)
 
 
 def common(parser: argparse.ArgumentParser, run: Any) -> None:

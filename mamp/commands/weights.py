@@ -82,8 +82,8 @@ def _wrapped(words: str) -> list[str]:
 
 
 def _made(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """How weights were made, name -> words: commit, data census, of the recipe what is not as by default, whatever else is told;
-    likewise of the weights that they began with, as `init ..`."""
+    """How weights were made, name -> words: commit, data census, of the recipe what is not as by default,
+    whatever else is told; likewise of the weights that they began with, as `init ..`."""
     from mamp import config
 
     told = dict(provenance)
@@ -123,11 +123,13 @@ def _weights_convert(args: argparse.Namespace) -> None:
 
     found = weights.convert(args.source, args.target, method=args.method)
     print(
-        f"{args.target}: {len(found.state)} entries of a {found.method['name']} checkpoint, all names and shapes fit"
+        f"{args.target}: {len(found.state)} entries of a {found.method['name']} checkpoint, all names and"
+        " shapes fit"
     )
     network = found.method.get("network") or found.method.get("encoder") or {}
     print(
-        f"of {found.provenance['published_entries']} in {args.source}; {', '.join(f'{k}={v}' for k, v in network.items())}"
+        f"of {found.provenance['published_entries']} in {args.source};"
+        f" {', '.join(f'{k}={v}' for k, v in network.items())}"
     )
 
 

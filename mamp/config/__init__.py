@@ -1,4 +1,5 @@
-"""The settings of a run, typed, each with its meaning, default and range; no torch. Those of a method stand in its folder.
+"""The settings of a run, typed, each with its meaning, default and range; no torch. Those of a method stand
+in its folder.
 
 A config is made of layers, later ones winning: the method's preset (and what the preset says for the data
 set at hand), a YAML file, `key=value` arguments. The resolved whole is saved with every result.

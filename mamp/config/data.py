@@ -64,10 +64,13 @@ class Affine(Section):
 
 
 class Moves(Section):
-    """How each frame of a clip after the first is moved by itself, on the device, before anything else; the first is only cropped.
+    """How each frame of a clip after the first is moved by itself, on the device, before anything else; the
+    first is only cropped.
 
-    Makes clips of still pictures (data.sampling=stills). All 0 and crops of 1 are nothing. AFB-URR's published values for
-    stills: flip 0.3, brightness, contrast and saturation 0.1, hue 0.03, rotate 20, shift 0.1, scale 0.1, shear 10, crop 0.8 to 1.
+    Makes clips of still pictures (data.sampling=stills). All 0 and crops of 1 are nothing. AFB-URR's
+    published values for
+    stills: flip 0.3, brightness, contrast and saturation 0.1, hue 0.03, rotate 20, shift 0.1, scale 0.1,
+    shear 10, crop 0.8 to 1.
     """
 
     flip: float = Field(0.0, ge=0, le=1, description="chance of a left-right flip")
@@ -83,11 +86,16 @@ class Moves(Section):
     shear: float = Field(0.0, ge=0, le=60, description="sheared by up to so many degrees")
     crop: tuple[float, float] = Field(
         (1.0, 1.0),
-        description="random resized crop: smallest and largest part of the area; what is cut out is stretched to data.size, with fit=letterbox to data.box",
+        description=(
+            "random resized crop: smallest and largest part of the area; what is cut out is stretched to"
+            " data.size, with fit=letterbox to data.box"
+        ),
     )
     ratio: tuple[float, float] = Field(
         (1.0, 1.0),
-        description="random resized crop: smallest and largest width over height, those of the whole frame being 1",
+        description=(
+            "random resized crop: smallest and largest width over height, those of the whole frame being 1"
+        ),
     )
     warp: float = Field(
         0.0,
@@ -158,11 +166,17 @@ class DataConfig(Section):
     size: int = Field(256, ge=32, le=2048, description="side of the square the network trains on, in pixels")
     fit: Literal["stretch", "crop", "letterbox"] = Field(
         "stretch",
-        description="how a frame becomes a square: stretched as published, or a random square of its short side; letterbox: whole, in a box",
+        description=(
+            "how a frame becomes a square: stretched as published, or a random square of its short side;"
+            " letterbox: whole, in a box"
+        ),
     )
     box: tuple[int, int] = Field(
         (240, 427),
-        description="letterbox: height and width of the box; what is left of it is black and has no label, portrait frames are transposed (STM-Cycle)",
+        description=(
+            "letterbox: height and width of the box; what is left of it is black and has no label, portrait"
+            " frames are transposed (STM-Cycle)"
+        ),
     )
     load_size: int | None = Field(
         None,
@@ -172,12 +186,20 @@ class DataConfig(Section):
     )
     sampling: Literal["published", "random", "skip", "reference", "shuffled", "stills"] = Field(
         "published",
-        description="clips of an epoch: disjoint groups of each video as published, a random start for each video, each next frame up to max_skip after the one before (STM), every frame with the one before it, after a reference from anywhere in its video (SSM-VOS), any frames of each video in any order (AFB-URR), or a clip of each picture alone, which data.moves moves",
+        description=(
+            "clips of an epoch: disjoint groups of each video as published, a random start for each video,"
+            " each next frame up to max_skip after the one before (STM), every frame with the one before it,"
+            " after a reference from anywhere in its video (SSM-VOS), any frames of each video in any order"
+            " (AFB-URR), or a clip of each picture alone, which data.moves moves"
+        ),
     )
     max_skip: tuple[int, ...] = Field(
         (5,),
         min_length=1,
-        description="skip sampling: most stored frames between two frames of a clip, at first; one for all roots, or one for each",
+        description=(
+            "skip sampling: most stored frames between two frames of a clip, at first; one for all roots, or"
+            " one for each"
+        ),
     )
     skip_growth: tuple[int, ...] = Field(
         (5,),
@@ -189,7 +211,10 @@ class DataConfig(Section):
     repeat: tuple[int, ...] = Field(
         (1,),
         min_length=1,
-        description="skip, reference, shuffled and stills: how often an epoch holds the videos, or pictures, of a root; one for all roots, or one for each",
+        description=(
+            "skip, reference, shuffled and stills: how often an epoch holds the videos, or pictures, of a"
+            " root; one for all roots, or one for each"
+        ),
     )
     clips_per_video: int = Field(
         1, ge=1, description="random sampling: clips drawn from each video in an epoch"
@@ -203,7 +228,10 @@ class DataConfig(Section):
     interval_fps: float | None = Field(
         30.0,
         gt=0,
-        description="the rate at which intervals are told; each source's own rate maps them; null: stored frames, whatever the rate",
+        description=(
+            "the rate at which intervals are told; each source's own rate maps them; null: stored frames,"
+            " whatever the rate"
+        ),
     )
     bad_frame: Literal["error", "skip", "repeat"] = Field(
         "error", description="what to do about a frame that cannot be read"
@@ -211,11 +239,17 @@ class DataConfig(Section):
     sample_seconds: float | None = Field(
         120,
         gt=0,
-        description="longest that reading one clip may take; then the file is named, or with bad_frame=skip another clip is taken; null: any time",
+        description=(
+            "longest that reading one clip may take; then the file is named, or with bad_frame=skip another"
+            " clip is taken; null: any time"
+        ),
     )
     scaled_jpeg: bool = Field(
         True,
-        description="fit=crop: decode JPEG at 1/2, 1/4 or 1/8 of its size where that still has load_size; half the time for 720p, pixels differ a little; stretching always decodes in full",
+        description=(
+            "fit=crop: decode JPEG at 1/2, 1/4 or 1/8 of its size where that still has load_size; half the"
+            " time for 720p, pixels differ a little; stretching always decodes in full"
+        ),
     )
     workers: int = Field(2, ge=0, le=128, description="loader processes; 0 loads in the training process")
     augment: Augment = Augment()

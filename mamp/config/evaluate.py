@@ -15,7 +15,10 @@ class EvaluateConfig(Section):
     amp: Amp = Field("auto", description=AMP)
     compile: bool = Field(
         False,
-        description="compile the network with torch.compile: half a minute at the start; faster frames on a GPU, not on a CPU",
+        description=(
+            "compile the network with torch.compile: half a minute at the start; faster frames on a GPU, not"
+            " on a CPU"
+        ),
     )
     bad_frame: Literal["error", "skip", "repeat"] = Field(
         "error", description="what to do about a frame that cannot be read"

@@ -1,4 +1,6 @@
-"""Knobs of jobs on a SLURM cluster; `python -m launch.submit` uses them, and nothing that is computed depends on them."""
+"""Knobs of jobs on a SLURM cluster; `python -m launch.submit` uses them, and nothing that is computed depends
+on them.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,10 @@ class SlurmConfig(Section):
     time: str = Field(
         "1h",
         pattern=r"^[1-9]\d{0,5}[mhd]$",
-        description="limit of one start, in minutes, hours or days: 90m, 4h, 2d; a run that needs more goes on in the next",
+        description=(
+            "limit of one start, in minutes, hours or days: 90m, 4h, 2d; a run that needs more goes on in the"
+            " next"
+        ),
     )
     signal_s: int = Field(
         120,

@@ -12,12 +12,15 @@ from mamp.core.section import Section
 class TrackingConfig(Section):
     """Weights & Biases and TensorBoard; log.jsonl is written whatever is set here.
 
-    Neither unless asked for: a run then needs no account, starts no process of its own and sends nothing anywhere.
+    Neither unless asked for: a run then needs no account, starts no process of its own and sends nothing
+    anywhere.
     """
 
     mode: Literal["disabled", "offline", "online"] = Field(
         "disabled",
-        description="online sends curves and pictures to wandb; offline keeps them in RUN/wandb, for `wandb sync`",
+        description=(
+            "online sends curves and pictures to wandb; offline keeps them in RUN/wandb, for `wandb sync`"
+        ),
     )
     project: str = Field("mamp", min_length=1, description="wandb's project")
     entity: str | None = Field(None, description="wandb's user or team; null: the one of your key")
@@ -25,7 +28,9 @@ class TrackingConfig(Section):
     tags: tuple[str, ...] = Field((), description="words to find the run by")
     tensorboard: bool = Field(
         False,
-        description="curves and pictures in RUN/tensorboard, beside wandb or without it; wants the extra tensorboard",
+        description=(
+            "curves and pictures in RUN/tensorboard, beside wandb or without it; wants the extra tensorboard"
+        ),
     )
     pictures_every: int | None = Field(
         None,

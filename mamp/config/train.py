@@ -17,7 +17,10 @@ class TrainConfig(Section):
     seed: int = Field(0, ge=0, description="of weights, clips, augmentation and dropped channels")
     init: str | None = Field(
         None,
-        description="weights that the network begins with: a file, a run folder or a shipped name; null: drawn by seed",
+        description=(
+            "weights that the network begins with: a file, a run folder or a shipped name; null: drawn by"
+            " seed"
+        ),
     )
     epochs: float = Field(33, gt=0, description="passes over the clips, when steps is null")
     steps: int | None = Field(None, ge=1, description="optimiser steps; null: as many as epochs makes")
@@ -40,7 +43,10 @@ class TrainConfig(Section):
     plateaus: int | None = Field(
         None,
         ge=1,
-        description="halving: the run is cut into so many equal parts, each at half the rate of the one before; null: milestones",
+        description=(
+            "halving: the run is cut into so many equal parts, each at half the rate of the one before; null:"
+            " milestones"
+        ),
     )
     decay: float = Field(0.9, gt=0, le=1, description="steps: what the rate is multiplied by")
     decay_every: int = Field(9501, ge=1, description="steps: after so many steps, each time (SSM-VOS)")
@@ -49,13 +55,19 @@ class TrainConfig(Section):
     max_skipped: int = Field(
         5,
         ge=0,
-        description="steps in a row that are left out because loss or gradient is not finite, before the run stops; ten times as many in all",
+        description=(
+            "steps in a row that are left out because loss or gradient is not finite, before the run stops;"
+            " ten times as many in all"
+        ),
     )
     ema: float | None = Field(
         None,
         gt=0,
         lt=1,
-        description="decay of a running average of the weights, which is what the run's weights file then holds; null: none",
+        description=(
+            "decay of a running average of the weights, which is what the run's weights file then holds;"
+            " null: none"
+        ),
     )
     amp: Amp = Field("off", description=AMP)
     compile: bool = Field(False, description="torch.compile the task; on a CPU it needs a C++ compiler")
@@ -65,7 +77,10 @@ class TrainConfig(Section):
     rank_timeout: float = Field(
         1800,
         gt=0,
-        description="seconds that ranks wait for one another before the run stops; validation and checkpoints fall within",
+        description=(
+            "seconds that ranks wait for one another before the run stops; validation and checkpoints fall"
+            " within"
+        ),
     )
     log_every: int = Field(10, ge=1, description="steps between lines of log.jsonl")
     checkpoint_every: int = Field(
@@ -77,7 +92,10 @@ class TrainConfig(Section):
     )
     expect_loss: dict[float, float] = Field(
         {},
-        description="part of the steps (0.1) -> the loss that this recipe shows there, on the first line of the log from then on",
+        description=(
+            "part of the steps (0.1) -> the loss that this recipe shows there, on the first line of the log"
+            " from then on"
+        ),
     )
     expect_within: float = Field(
         0.25, gt=0, description="expect_loss: a loss further off than this part of it is warned of"
@@ -86,7 +104,10 @@ class TrainConfig(Section):
     expect_steps: int | None = Field(
         None,
         ge=1,
-        description="expect_loss: the steps of the run that showed it, a run of another length is not compared; null: any",
+        description=(
+            "expect_loss: the steps of the run that showed it, a run of another length is not compared;"
+            " null: any"
+        ),
     )
 
     @field_validator("expect_loss")

@@ -11,7 +11,9 @@ from mamp.core.section import Section
 
 
 class ValidationConfig(Section):
-    """Measured every so many steps, without changing what is learnt; nothing unless share or dataset is set."""
+    """Measured every so many steps, without changing what is learnt; nothing unless share or dataset is
+    set.
+    """
 
     every: int = Field(500, ge=1, description="steps between measurements; there is one at the end too")
     epochs: int | None = Field(
@@ -21,7 +23,10 @@ class ValidationConfig(Section):
         0.0,
         ge=0,
         lt=1,
-        description="part of the training videos that is held aside, chosen by a hash of their names, for the loss on them",
+        description=(
+            "part of the training videos that is held aside, chosen by a hash of their names, for the loss on"
+            " them"
+        ),
     )
     clips: int = Field(
         32, ge=1, le=1024, description="clips of held-aside videos that the loss is the mean of"

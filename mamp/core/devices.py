@@ -1,4 +1,6 @@
-"""Devices: the one a name stands for, the number format and library used there, and the memory that was needed."""
+"""Devices: the one a name stands for, the number format and library used there, and the memory that was
+needed.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ def pick_device(name: str) -> torch.device:
 def amp_dtype(amp: str, device: torch.device) -> torch.dtype | None:
     """The format to autocast to, or None for float32 throughout.
 
-    amp: off, bf16, fp16, or auto: bf16 where the device multiplies it faster than float32 (CUDA from compute capability
+    amp: off, bf16, fp16, or auto: bf16 where the device multiplies it faster than float32 (CUDA from compute
+    capability
     8.0, processors with AMX or AVX512_BF16), else off. Raises UserError for fp16 without CUDA.
     """
     if amp == "off":
@@ -49,8 +52,9 @@ def amp_dtype(amp: str, device: torch.device) -> torch.dtype | None:
 def backward_on(device: torch.device, network: nn.Module) -> Iterator[None]:
     """The context in which gradients of `network` can be computed on `device`.
 
-    On the CPU oneDNN (torch 2.15), in channels_last on two or more threads, writes past the end of the gradient of a 1 x 1
-    convolution with a stride and fewer than 16 input channels, and the process dies. Such a network has its gradients computed without oneDNN.
+    On the CPU oneDNN (torch 2.15), in channels_last on two or more threads, writes past the end of the
+    gradient of a 1 x 1 convolution with a stride and fewer than 16 input channels, and the process dies. Such
+    a network has its gradients computed without oneDNN.
     """
     narrow = device.type == "cpu" and any(
         isinstance(m, nn.Conv2d) and m.in_channels < 16 and m.kernel_size == (1, 1) and m.stride != (1, 1)

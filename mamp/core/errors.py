@@ -1,4 +1,6 @@
-"""What ends a command early: the user's mistake, and a scheduler that wants its machine back for a while; how errors and counts are told."""
+"""What ends a command early: the user's mistake, and a scheduler that wants its machine back for a while; how
+errors and counts are told.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ class UserError(Exception):
 
 
 class TryAgain(KeyboardInterrupt):
-    """Stopped by SIGUSR1 or SIGUSR2, all saved: the same command goes on from there. Exit status 75 (EX_TEMPFAIL)."""
+    """Stopped by SIGUSR1 or SIGUSR2, all saved: the same command goes on from there. Exit status 75
+    (EX_TEMPFAIL).
+    """
 
 
 def first_line(error: BaseException) -> str:

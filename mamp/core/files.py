@@ -27,7 +27,8 @@ def whole(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     except OSError as error:
         raise UserError(
-            f"{path} cannot be written ({error.strerror or error}); make room, or choose a folder you may write to"
+            f"{path} cannot be written ({error.strerror or error}); make room, or choose a folder you may"
+            " write to"
         ) from None
     finally:
         with contextlib.suppress(OSError):
@@ -91,9 +92,9 @@ def is_dropping(name: str) -> bool:
 class Locks:
     """Numbered locks that processes share through one file; a context manager. State: the open file.
 
-    A lock is its process's own until it is dropped or the process ends, however it ends. Record locks: forked processes do not
-    inherit them, and network file systems know them. Where the system has none (Windows), every lock is free.
-    Raises UserError where the file cannot be written.
+    A lock is its process's own until it is dropped or the process ends, however it ends. Record locks: forked
+    processes do not inherit them, and network file systems know them. Where the system has none (Windows),
+    every lock is free. Raises UserError where the file cannot be written.
     """
 
     def __init__(self, path: Path):

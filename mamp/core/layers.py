@@ -1,4 +1,6 @@
-"""Settings from a YAML file and from `key=value` arguments, where each of them was given, and which there are."""
+"""Settings from a YAML file and from `key=value` arguments, where each of them was given, and which there
+are.
+"""
 
 from __future__ import annotations
 

@@ -17,9 +17,11 @@ def say(line: str) -> None:
 
 
 class Progress:
-    """Shows how much is done, the speed and the time left; a context manager. State: the count and when it began.
+    """Shows how much is done, the speed and the time left; a context manager. State: the count and when it
+    began.
 
-    total: how much there is to do, in `unit` ("frames"). done: what was finished earlier; it counts, but not for the
+    total: how much there is to do, in `unit` ("frames"). done: what was finished earlier; it counts, but not
+    for the
     speed. quiet: show nothing.
     """
 
@@ -83,4 +85,7 @@ class Progress:
         rate = self._measured / max(seconds, 1e-9)
         left = timedelta(seconds=round((self._total - self._done) / rate))
         note = f", {self._note}" if self._note else ""
-        return f"{self._what}: {self._done} of {self._total} {self._unit}, {rate:.2f} {self._unit}/s, {left} left{note}"
+        return (
+            f"{self._what}: {self._done} of {self._total} {self._unit}, {rate:.2f} {self._unit}/s, {left}"
+            f" left{note}"
+        )

@@ -14,19 +14,24 @@ STATE_NAMES = ("state_dict", "model_dict", "model")  # what published checkpoint
 
 
 def read_pickle(path: Path) -> Any:
-    """What `torch.save` wrote, tensors on the CPU and nothing but tensors and plain values; UserError for anything else."""
+    """What `torch.save` wrote, tensors on the CPU and nothing but tensors and plain values; UserError for
+    anything else.
+    """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give the path of a checkpoint") from None
     except Exception:  # of any kind, as bytes that are no pickle drive the reader anywhere
         raise UserError(
-            f"{path} is not a readable checkpoint: damaged, of another format, or with code inside; give a checkpoint of tensors"
+            f"{path} is not a readable checkpoint: damaged, of another format, or with code inside; give a"
+            " checkpoint of tensors"
         ) from None
 
 
 def read_tensors(path: Path) -> Any:
-    """The tensors of a .safetensors file by name, or what `read_pickle` reads in any other; UserError as there."""
+    """The tensors of a .safetensors file by name, or what `read_pickle` reads in any other; UserError as
+    there.
+    """
     if path.suffix != ".safetensors" or not path.is_file():
         return read_pickle(path)
     from safetensors import SafetensorError
@@ -39,7 +44,8 @@ def read_tensors(path: Path) -> Any:
 
 
 def state_dict_in(loaded: Any) -> dict[str, Tensor] | None:
-    """The state dict of a checkpoint, which keeps it under a name of its own or is it; None where it has none.
+    """The state dict of a checkpoint, which keeps it under a name of its own or is it; None where it has
+    none.
 
     Names are without the `module.` of a network that was trained on several devices.
     """

@@ -16,12 +16,15 @@ class Section(BaseModel):
 class MethodConfig(Section):
     """The settings of a method.
 
-    Each has a field `name`, a Literal of its own name, and most have `preset`, a Literal of their presets' names. Of the
-    others, `network` and `encoder` are kept with the weights; `propagation`, `motion` and `training` are chosen anew.
+    Each has a field `name`, a Literal of its own name, and most have `preset`, a Literal of their presets'
+    names. Of the others, `network` and `encoder` are kept with the weights; `propagation`, `motion` and
+    `training` are chosen anew.
     """
 
     def label(self) -> str | None:
-        """Return what a result made with these settings is called in tables; None leaves it to the folder's name."""
+        """Return what a result made with these settings is called in tables; None leaves it to the folder's
+        name.
+        """
         return None
 
 

@@ -11,7 +11,8 @@ from typing import Any
 from mamp.core.errors import UserError
 from mamp.video.folders import IMAGE_SUFFIXES, entries, image_files, natural_key, read_text
 
-# where each data set keeps its lists, the first place that has a list winning; "any" is for one that is not known
+# where each data set keeps its lists, the first place that has a list winning; "any" is for one that is not
+# known
 PLACES = {
     "davis2016": ("ImageSets/480p", "ImageSets/1080p", "ImageSets/2016"),
     "davis2017": ("ImageSets/2017",),
@@ -30,7 +31,9 @@ Splits = dict[str, dict[str, tuple[str, ...]]]
 
 
 def read_splits(root: Path, name: str) -> Splits:
-    """The lists *.txt below `root` where the data set `name` of PLACES keeps them; where none is, its db_info.yaml."""
+    """The lists *.txt below `root` where the data set `name` of PLACES keeps them; where none is, its
+    db_info.yaml.
+    """
     splits: Splits = {}
     for place in PLACES[name]:
         for file in sorted((root / place).glob("*.txt")):
@@ -49,7 +52,10 @@ def pick(splits: Splits, split: str, root: Path) -> dict[str, tuple[str, ...]]:
         there = (
             f"it has {', '.join(sorted(splits))}"
             if splits
-            else "it has neither lists in ImageSets nor db_info.yaml; give the root of the data set (frames of your own: data set folder)"
+            else (
+                "it has neither lists in ImageSets nor db_info.yaml; give the root of the data set (frames of"
+                " your own: data set folder)"
+            )
         )
         raise UserError(f"{root} has no split {split}; {there}")
     if not splits[split]:
@@ -85,7 +91,9 @@ def is_frame_folder(folder: Path) -> bool:
 
 
 def resolution(folder: Path) -> Path:
-    """Where the sequences of a DAVIS folder are: 480p if it is there, else another resolution, else the folder."""
+    """Where the sequences of a DAVIS folder are: 480p if it is there, else another resolution, else the
+    folder.
+    """
     for name in ("480p", "Full-Resolution", "1080p"):
         if (folder / name).is_dir():
             return folder / name
@@ -142,7 +150,9 @@ def _read_info(file: Path, year: int) -> Splits:
 
 @dataclass(frozen=True)
 class Listed:
-    """What meta.json says of an object: the frames that list it, in natural order; its category, "" if not known."""
+    """What meta.json says of an object: the frames that list it, in natural order; its category, "" if not
+    known.
+    """
 
     frames: tuple[str, ...]
     category: str

@@ -1,4 +1,6 @@
-"""Data sets as their authors pack them -> sequences: where frames are, which masks are given, what the truth is."""
+"""Data sets as their authors pack them -> sequences: where frames are, which masks are given, what the truth
+is.
+"""
 
 from __future__ import annotations
 
@@ -50,8 +52,8 @@ class Sequence:
     given: frame index -> file with the masks a segmenter is given at that frame.
     truth: frame index -> file with the truth, the first one included; empty where there is none.
     labels: no masks, those of first frames only, truth of some frames, or of all.
-    first_frame: object id -> index of its first frame, for YouTube-VOS and plain folders; what is given at a frame
-    there is the objects that begin at it.
+    first_frame: object id -> index of its first frame, for YouTube-VOS and plain folders; what is given at a
+    frame there is the objects that begin at it.
     categories: object id -> category, as far as YouTube-VOS tells.
     one_object: every id is object 1 (DAVIS-2016). void: 255 is background (DAVIS-2017, Long Videos).
     root: which of data.root it lies in.
@@ -77,7 +79,9 @@ class Sequence:
         )
 
     def read_given(self, index: int) -> np.ndarray:
-        """Label map (H, W) of what is given at frame `index`; the first may be empty where objects come later."""
+        """Label map (H, W) of what is given at frame `index`; the first may be empty where objects come
+        later.
+        """
         labels = self._read(self.given[index])
         if self.first_frame:
             begins = [number for number, first in self.first_frame.items() if first == index]
@@ -99,8 +103,10 @@ def open_dataset(
     """The sequences of a split: `davis2016`, `davis2017`, `youtubevos`, `longvideos` or `folder`.
 
     root: the data set's root as its authors pack it. split: a list in ImageSets, or a folder of YouTube-VOS
-    (`val` is its valid) or the file of a hold-out; for `folder` the names in SPLIT.txt, or everything where there is no such list.
-    bad_frame: how video files of a `folder` are looked into; a file that is cut short is an `error`, or read as far as it goes.
+    (`val` is its valid) or the file of a hold-out; for `folder` the names in SPLIT.txt, or everything where
+    there is no such list.
+    bad_frame: how video files of a `folder` are looked into; a file that is cut short is an `error`, or read
+    as far as it goes.
 
     Raises UserError naming the path that is missing, or the splits that are there.
     """
@@ -118,13 +124,15 @@ def open_dataset(
 def training_sequences(
     roots: collections.abc.Sequence[config.Root], *, masks: bool = False
 ) -> list[Sequence]:
-    """Sequences of all roots, with names that are unique among them; unlabelled, or with `masks` their labelled frames.
+    """Sequences of all roots, with names that are unique among them; unlabelled, or with `masks` their
+    labelled frames.
 
     A root is a DAVIS root (its train list), a YouTube-VOS root (train_all_frames, else train), a folder with
     JPEGImages/ (the names in train.txt, else all), a folder of frame folders or video files, or one of these.
     `split` of a root chooses another list, `fps` another rate.
 
-    Raises UserError for a root that is missing or holds no video, and for a video without the masks asked for.
+    Raises UserError for a root that is missing or holds no video, and for a video without the masks asked
+    for.
     """
     found: list[Sequence] = []
     taken: set[str] = set()
@@ -216,7 +224,8 @@ def _youtubevos(root: Path, split: str) -> list[Sequence]:
     absent = [name for name in held.videos if name not in videos] if held else []
     if held and absent:
         raise UserError(
-            f"{meta} lacks {absent[0]}, which {held.file} holds out ({len(absent)} of {len(held.videos)}); bring the train folder it was cut from"
+            f"{meta} lacks {absent[0]}, which {held.file} holds out ({len(absent)} of {len(held.videos)});"
+            " bring the train folder it was cut from"
         )
     return [
         _youtube_sequence(base, labelled / "Annotations" / name, videos[name], meta=meta)
@@ -236,7 +245,9 @@ def _youtube_split(root: Path, split: str) -> Path:
 
 
 def _youtube_sequence(base: Path, masks: Path, objects: Mapping[int, Listed], *, meta: Path) -> Sequence:
-    """The frames that list an object, or all of them in an all-frames variant; an object is given where it begins."""
+    """The frames that list an object, or all of them in an all-frames variant; an object is given where it
+    begins.
+    """
     listed = listed_frames(objects)
     if not listed:
         raise UserError(f"{meta} lists no frames of {masks.name}; fetch it again")
@@ -279,7 +290,8 @@ def _folder(root: Path, split: str, bad_frame: str) -> list[Sequence]:
         other = by_name.setdefault(_name(source), source)
         if other is not source:
             raise UserError(
-                f"{root} holds {other.name} and {source.name}, whose masks would both be called {_name(source)}; rename one"
+                f"{root} holds {other.name} and {source.name}, whose masks would both be called"
+                f" {_name(source)}; rename one"
             )
     return [_from_first_mask(source, bad_frame) for source in sources]
 
@@ -287,7 +299,8 @@ def _folder(root: Path, split: str, bad_frame: str) -> list[Sequence]:
 def _from_first_mask(source: Path, bad_frame: str) -> Sequence:
     """A video from its first mask on.
 
-    A mask gives the objects that no mask before it shows; it is truth too, unless new objects are all it shows.
+    A mask gives the objects that no mask before it shows; it is truth too, unless new objects are all it
+    shows.
     """
     masks = masks_beside(source)
     names = frame_names(source) if source.is_dir() else tuple(open_frames(source, bad_frame=bad_frame).names)
@@ -314,7 +327,9 @@ def _from_first_mask(source: Path, bad_frame: str) -> Sequence:
 
 
 def masks_beside(source: Path) -> Path:
-    """Where the masks of a video are: Annotations/NAME beside it or beside JPEGImages, in it, or one NAME.png."""
+    """Where the masks of a video are: Annotations/NAME beside it or beside JPEGImages, in it, or one
+    NAME.png.
+    """
     name = _name(source)
     images = next((parent for parent in source.parents if parent.name == "JPEGImages"), source.parent)
     beside = images.parent if images.name == "JPEGImages" else images
@@ -328,7 +343,9 @@ def masks_beside(source: Path) -> Path:
 
 
 def video_sources(root: Path) -> list[Path]:
-    """The videos of a folder: JPEGImages/NAME, or frame folders and video files, or itself if images prevail."""
+    """The videos of a folder: JPEGImages/NAME, or frame folders and video files, or itself if images
+    prevail.
+    """
     if root.is_file():
         return [root]
     if (root / "JPEGImages").is_dir():
@@ -350,7 +367,9 @@ def _name(source: Path) -> str:
 
 
 def _listed(root: Path, split: str) -> list[Path]:
-    """The videos that ROOT/SPLIT.txt names; nothing when there is no such list and the split is a usual one."""
+    """The videos that ROOT/SPLIT.txt names; nothing when there is no such list and the split is a usual
+    one.
+    """
     file = root / f"{split}.txt"
     if not file.is_file():
         if root.is_file() or split in ("train", "val", "all"):
@@ -388,10 +407,13 @@ def _unlabelled(root: Path, split: str | None) -> list[Sequence]:
 
 
 def _with_truth(sequence: Sequence) -> Sequence:
-    """The frames that have masks, with them; those of YouTube-VOS's all-frames variants lie in the plain split."""
+    """The frames that have masks, with them; those of YouTube-VOS's all-frames variants lie in the plain
+    split.
+    """
     if sequence.source.is_file():
         raise UserError(
-            f"{sequence.source} is a video file, and this method learns from masks; give frame folders with Annotations"
+            f"{sequence.source} is a video file, and this method learns from masks; give frame folders with"
+            " Annotations"
         )
     place = masks_beside(sequence.source)
     if not place.is_dir() and "_all_frames" in str(place):

@@ -17,8 +17,10 @@ from mamp.datasets.sequences import training_sequences
 class Census:
     """What a run trains on.
 
-    counts, rates, roots: frames, frames a second, and place in data.root of each video. digest: of names, counts, rates.
-    left_out: videos of data.root that data.leave_out keeps from training. unknown: names of that list which no video has.
+    counts, rates, roots: frames, frames a second, and place in data.root of each video. digest: of names,
+    counts, rates.
+    left_out: videos of data.root that data.leave_out keeps from training. unknown: names of that list which
+    no video has.
     """
 
     counts: tuple[int, ...]
@@ -42,13 +44,16 @@ class Census:
 
 
 def survey(data: DataConfig, *, masks: bool = False) -> tuple[list[Video], Census]:
-    """The videos to train on (with `masks` their labelled frames), and their census: those of data.root less those of data.leave_out.
+    """The videos to train on (with `masks` their labelled frames), and their census: those of data.root less
+    those of data.leave_out.
 
-    Raises UserError when data.root does not give what data.expect says, or data.leave_out is not there or names none of its videos.
+    Raises UserError when data.root does not give what data.expect says, or data.leave_out is not there or
+    names none of its videos.
     """
     if data.leave_out is not None and not data.leave_out.is_file():
         raise UserError(
-            f"data.leave_out={data.leave_out} is no file; `mamp data holdout` writes the list, or pass data.leave_out=null"
+            f"data.leave_out={data.leave_out} is no file; `mamp data holdout` writes the list, or pass"
+            " data.leave_out=null"
         )
     videos = training_sequences(data.root, masks=masks)
     census = take_census(videos, bad_frame=data.bad_frame)
@@ -60,8 +65,8 @@ def survey(data: DataConfig, *, masks: bool = False) -> tuple[list[Video], Censu
     rest = [video for video, name in zip(videos, own, strict=True) if name not in names]
     if len(rest) in (0, len(videos)):
         raise UserError(
-            f"data.leave_out={data.leave_out} names {'all' if not rest else 'none'} of the {len(videos)} videos of data.root; "
-            "give the list that was cut from them, or leave it out"
+            f"data.leave_out={data.leave_out} names {'all' if not rest else 'none'} of the {len(videos)}"
+            " videos of data.root; give the list that was cut from them, or leave it out"
         )
     unknown = tuple(sorted(names.difference(own)))
     return rest, replace(census.of(rest, among=videos), left_out=len(videos) - len(rest), unknown=unknown)
@@ -73,8 +78,9 @@ def _refuse_unexpected(census: Census, expected: Expected) -> None:
         wanted = getattr(expected, key)
         if wanted is not None and wanted != value:
             raise UserError(
-                f"data.expect.{key} is {wanted}, and data.root gives {value} ({found['videos']} videos, {found['frames']} frames, "
-                f"list {found['digest']}); bring all of it (`mamp data check` tells what is missing), or pass data.expect.{key}=null to train on this"
+                f"data.expect.{key} is {wanted}, and data.root gives {value} ({found['videos']} videos,"
+                f" {found['frames']} frames, list {found['digest']}); bring all of it (`mamp data check`"
+                f" tells what is missing), or pass data.expect.{key}=null to train on this"
             )
 
 

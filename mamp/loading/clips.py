@@ -16,7 +16,8 @@ from mamp.loading.census import Census
 
 @dataclass(frozen=True)
 class Clip:
-    """One training sample: `frames` are indices into sequence number `sequence`, in the order they are learnt from.
+    """One training sample: `frames` are indices into sequence number `sequence`, in the order they are learnt
+    from.
 
     reference: the first of them is one by itself, from anywhere; the others stay where they are.
     """
@@ -74,10 +75,11 @@ def _shuffle_and_choose(
 
 
 class Curriculum:
-    """How far apart a clip's frames may be, and how often a video comes, by its root (STM-Cycle's data frequencies).
+    """How far apart a clip's frames may be, and how often a video comes, by its root (STM-Cycle's data
+    frequencies).
 
-    Both follow from the settings and the epoch alone, so that a checkpoint, which holds the settings and the step,
-    holds them too.
+    Both follow from the settings and the epoch alone, so that a checkpoint, which holds the settings and the
+    step, holds them too.
     """
 
     def __init__(self, data: DataConfig) -> None:
@@ -103,8 +105,8 @@ class ClipPlan:
     """The clips of every epoch, from a census and a seed alone.
 
     Any epoch can be drawn without the ones before it, so that a run goes on at any step.
-    census: frames and rate of each sequence. frames: T, frames in a clip. batch: clips in a step; what is left of
-    an epoch after whole batches is dropped.
+    census: frames and rate of each sequence. frames: T, frames in a clip. batch: clips in a step; what is
+    left of an epoch after whole batches is dropped.
     Raises UserError when the sequences do not fill one batch.
     """
 
@@ -124,9 +126,9 @@ class ClipPlan:
         clips = self.clips_in(0)
         if clips < batch:
             raise UserError(
-                f"an epoch has {clips} clips of {frames} frames from {len(self.counts)} videos, fewer than "
-                f"train.batch={batch}; add video with data.root, lower train.batch, or raise data.clips_per_video "
-                "with data.sampling=random"
+                f"an epoch has {clips} clips of {frames} frames from {len(self.counts)} videos, fewer than"
+                f" train.batch={batch}; add video with data.root, lower train.batch, or raise"
+                " data.clips_per_video with data.sampling=random"
             )
 
     def clips_in(self, epoch: int) -> int:
@@ -204,8 +206,8 @@ class ClipPlan:
         return clips
 
     def _skipping_clips(self, epoch: int, rng: np.random.RandomState) -> list[Clip]:
-        """Clips of each copy of each video: any first frame that the rest fits after, each next one up to the epoch's most
-        frames later, as far as the rest fits."""
+        """Clips of each copy of each video: any first frame that the rest fits after, each next one up to
+        the epoch's most frames later, as far as the rest fits."""
         clips = []
         for video, count, root in self._copies():
             most = self.curriculum.max_skip(root, epoch)
@@ -241,7 +243,9 @@ class ClipPlan:
                 yield video, count, root
 
     def _referring_clips(self, rng: np.random.RandomState) -> list[Clip]:
-        """A clip for each frame of each copy of each video: any frame, then those before it, the first one repeated, and it."""
+        """A clip for each frame of each copy of each video: any frame, then those before it, the first one
+        repeated, and it.
+        """
         clips = []
         for video, (count, root) in enumerate(zip(self.counts, self.roots, strict=True)):
             for end in np.tile(np.arange(count), self.curriculum.repeat(root)).tolist():
@@ -250,5 +254,7 @@ class ClipPlan:
         return clips
 
     def _rng(self, epoch: int) -> np.random.RandomState:
-        """The legacy generator, whose `shuffle` and `choice` the published order is made of, for one epoch."""
+        """The legacy generator, whose `shuffle` and `choice` the published order is made of, for one
+        epoch.
+        """
         return np.random.RandomState(np.random.SeedSequence((self.seed, epoch)).generate_state(8))

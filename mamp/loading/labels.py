@@ -1,4 +1,6 @@
-"""Label maps of training clips: read, brought to the frames' size, and never without an object in the first frame."""
+"""Label maps of training clips: read, brought to the frames' size, and never without an object in the first
+frame.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,8 @@ def with_object(
 ) -> tuple[Clip, list[np.ndarray]]:
     """The clip and its label maps uint8 (H, W); drawn again while its first frame shows no object.
 
-    count: frames of the video. At first the clip moves as it is; then its frames follow one another closely, too. The others
-    stay where they are when the first one is a reference by itself.
+    count: frames of the video. At first the clip moves as it is; then its frames follow one another closely,
+    too. The others stay where they are when the first one is a reference by itself.
 
     Raises UserError when no object is found.
     """
@@ -41,8 +43,8 @@ def with_object(
 
 
 def _elsewhere(clip: Clip, count: int, *, closely: bool, rng: np.random.Generator) -> tuple[int, ...]:
-    """Other frames of a video of `count`: of a reference it alone, a still stays one, shuffled ones are shuffled, others keep their
-    gaps or follow `closely`."""
+    """Other frames of a video of `count`: of a reference it alone, a still stays one, shuffled ones are
+    shuffled, others keep their gaps or follow `closely`."""
     frames = clip.frames
     gaps = [frame - frames[0] for frame in frames]
     if clip.reference:
@@ -58,7 +60,9 @@ def _elsewhere(clip: Clip, count: int, *, closely: bool, rng: np.random.Generato
 
 
 def training_labels(video: Video, index: int) -> np.ndarray:
-    """uint8 (H, W) of a frame: background 0, objects from 1, and void, 255, as background, as published (STM-Cycle)."""
+    """uint8 (H, W) of a frame: background 0, objects from 1, and void, 255, as background, as published
+    (STM-Cycle).
+    """
     labels = video.read_truth(index)
     if labels.max(initial=0) > UNLABELLED:
         raise UserError(f"mask {video.truth[index]} has ids above 255; training wants ids of 1 to 254")
@@ -70,8 +74,8 @@ def fit_labels(
 ) -> np.ndarray:
     """uint8 (H, W) -> uint8 `size`, as the frame of the same `data.fit` and place.
 
-    A letterbox leaves pixels that lie between labels, or outside, unlabelled (255), as published (STM-Cycle); the others
-    take the nearest pixel's label.
+    A letterbox leaves pixels that lie between labels, or outside, unlabelled (255), as published (STM-Cycle);
+    the others take the nearest pixel's label.
     """
     if fit == "letterbox":
         return _letterboxed(upright(labels), size)
@@ -81,7 +85,9 @@ def fit_labels(
 
 
 def square_at(place: Sequence[float], size: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of the square of the short side of (H, W): (x, y) in [0, 1] from left to right and from top to bottom."""
+    """(left, top, right, bottom) of the square of the short side of (H, W): (x, y) in [0, 1] from left to
+    right and from top to bottom.
+    """
     height, width = size
     side = min(height, width)
     left, top = round(place[0] * (width - side)), round(place[1] * (height - side))

@@ -27,7 +27,8 @@ class _Alarm(BaseException):
 def time_limit(seconds: float | None, reading: Callable[[], str]) -> Iterator[None]:
     """Run the block for at most so long; UserError that names `reading()` when it takes longer.
 
-    Works in the main thread of a process, on systems with timers, and not while foreign code keeps the interpreter from
+    Works in the main thread of a process, on systems with timers, and not while foreign code keeps the
+    interpreter from
     running: for that the waiting process has `Board`. None is no limit.
     """
     able = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
@@ -54,8 +55,8 @@ def time_limit(seconds: float | None, reading: Callable[[], str]) -> Iterator[No
 def too_long(name: str, seconds: float) -> str:
     """The sentence about a file that takes longer than the limit."""
     return (
-        f"{name} takes more than {seconds:g} s to read; see that its disk answers and the file is sound, or raise "
-        "data.sample_seconds"
+        f"{name} takes more than {seconds:g} s to read; see that its disk answers and the file is sound, or"
+        " raise data.sample_seconds"
     )
 
 
@@ -97,7 +98,9 @@ class Board:
         return None
 
     def kill_readers(self) -> None:
-        """Kill the processes that are in the middle of a sample: they ignore SIGTERM, and may never come back."""
+        """Kill the processes that are in the middle of a sample: they ignore SIGTERM, and may never come
+        back.
+        """
         busy = {slot.pid for slot in self._slots if slot.since}
         with contextlib.suppress(RuntimeError):  # torch's handler tells of a killed worker so
             for process in multiprocessing.active_children():
@@ -133,7 +136,9 @@ def watched(loader: Any, board: Board, seconds: float | None) -> Iterator[Any]:
 
 
 def _why(message: str, board: Board, seconds: float | None) -> str | None:
-    """What torch's message means: a sentence; None where one only has to wait; "" where it is something else."""
+    """What torch's message means: a sentence; None where one only has to wait; "" where it is something
+    else.
+    """
     if "timed out" in message:
         name = None if seconds is None else board.late(seconds + GRACE)
         return None if name is None or seconds is None else too_long(name, seconds)
@@ -141,6 +146,6 @@ def _why(message: str, board: Board, seconds: float | None) -> str | None:
     if name is None:
         return ""
     return (
-        f"a loader process died while it read {name}; see that the file is sound, or lower data.workers where memory "
-        "is short"
+        f"a loader process died while it read {name}; see that the file is sound, or lower data.workers where"
+        " memory is short"
     )

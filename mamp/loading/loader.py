@@ -31,8 +31,8 @@ KNOWN_VIDEOS = 256  # videos whose list of frames a worker keeps; making one cos
 LOOK_EVERY = 1.0  # seconds between looks at what workers read, while none has a batch ready
 SPARE_CLIPS = 4  # other clips to try, with bad_frame=skip, before a sample is given up
 
-# What a batch is made of: frames uint8 (B, T, 3, H, W) RGB, labels uint8 (B, T, H, W) or None, per clip its video and
-# frame names.
+# What a batch is made of: frames uint8 (B, T, 3, H, W) RGB, labels uint8 (B, T, H, W) or None, per clip its
+# video and frame names.
 Arrays = tuple[Tensor, Tensor | None, tuple[dict[str, Any], ...]]
 
 
@@ -97,7 +97,9 @@ class ClipLoader:
 
 @dataclass(frozen=True)
 class Sample:
-    """What a worker is asked for. seed: all its random choices; spares: clips to use if `clip` cannot be read."""
+    """What a worker is asked for. seed: all its random choices; spares: clips to use if `clip` cannot be
+    read.
+    """
 
     clip: Clip
     seed: tuple[int, int, int]
@@ -134,8 +136,8 @@ class _Samples(Sampler[list[Sample]]):
 
 
 class ClipDataset(Dataset):
-    """Sample -> (frames uint8 (T, 3, H, W), labels uint8 (T, H, W) or None, what the clip is made of); holds the last few
-    videos. Labels come with videos that have truth."""
+    """Sample -> (frames uint8 (T, 3, H, W), labels uint8 (T, H, W) or None, what the clip is made of);
+    holds the last few videos. Labels come with videos that have truth."""
 
     def __init__(
         self,
@@ -239,9 +241,9 @@ def fit_frame(
 def fit_square(frame: np.ndarray, size: int, *, place: Sequence[float] | None) -> np.ndarray:
     """uint8 (H, W, 3) -> uint8 (size, size, 3).
 
-    place: None stretches the whole frame, bilinear without antialiasing, as published (MAMP, A3); (x, y) in [0, 1]
-    takes the square of the frame's short side at that part of the way from left to right and from top to bottom,
-    by Pillow's bilinear, which averages when it shrinks.
+    place: None stretches the whole frame, bilinear without antialiasing, as published (MAMP, A3); (x, y) in
+    [0, 1] takes the square of the frame's short side at that part of the way from left to right and from top
+    to bottom, by Pillow's bilinear, which averages when it shrinks.
     """
     height, width = frame.shape[:2]
     if (height, width) == (size, size):
@@ -264,7 +266,9 @@ def _collate(samples: list[Any]) -> Arrays | _Failure:
 
 
 def _start_method() -> str | None:
-    """How workers begin: forked, which takes no time; but decord crashes in the fork of a process that has used it."""
+    """How workers begin: forked, which takes no time; but decord crashes in the fork of a process that has
+    used it.
+    """
     if sys.platform != "linux":
         return None
     return "forkserver" if "decord" in sys.modules else "fork"
@@ -283,7 +287,9 @@ def _begin(board: Board, worker: int) -> None:
 
 
 def _ignore_signals(_: int) -> None:
-    """Ctrl-C and a scheduler's signals reach the whole group; what becomes of the workers is the engine's choice."""
+    """Ctrl-C and a scheduler's signals reach the whole group; what becomes of the workers is the engine's
+    choice.
+    """
     for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
         if hasattr(signal, name):  # Windows has no SIGUSR
             signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -1,4 +1,6 @@
-"""The registry. A method is a folder here with a `METHOD` (see `base.py`); a new one is its folder and its line below."""
+"""The registry. A method is a folder here with a `METHOD` (see `base.py`); a new one is its folder and its
+line below.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def having(part: str) -> list[str]:
 
 
 def require(name: str, part: str) -> Any:
-    """Return `part`, a field of `Method`, of the method called `name`; UserError that says what the method lacks."""
+    """Return `part`, a field of `Method`, of the method called `name`; UserError that says what the method
+    lacks.
+    """
     method = get(name)
     if found := vars(method)[part]:
         return found

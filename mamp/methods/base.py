@@ -1,6 +1,8 @@
-"""What a method is: `Method` says what it has, `Propagator` what happens to one video, `Motion` where things were.
+"""What a method is: `Method` says what it has, `Propagator` what happens to one video, `Motion` where things
+were.
 
-`TrainingTask`, what is learnt, stands in `task.py`. This file imports no torch, so that the command line can list methods.
+`TrainingTask`, what is learnt, stands in `task.py`. This file imports no torch, so that the command line can
+list methods.
 """
 
 from __future__ import annotations
@@ -43,19 +45,23 @@ def no_network(method: MethodConfig) -> nn.Module:
 class Method:
     """All that the rest of the package knows of a method. What a method lacks keeps its default.
 
-    The functions are imported when they are called: give them as `later("mamp.methods.NAME.module:function")`.
+    The functions are imported when they are called: give them as
+    `later("mamp.methods.NAME.module:function")`.
 
     name: as in `method.name=...`, and of its folder. description: one line, as lists of methods show it.
     config: the class of its settings. presets: preset -> data set ("" is every one) -> settings.
     build_propagator: (network, config, *, motion, device, dtype) -> `Propagator`, for one video.
     build_model: (config) -> nn.Module with fresh weights.
     pretrained: (config) -> nn.Module with weights from elsewhere, for a method that needs no file of weights.
-    needs_weights: segmenting needs a file of weights, or ones that ship. shipped: the name of those that ship.
+    needs_weights: segmenting needs a file of weights, or ones that ship. shipped: the name of those that
+    ship.
     task: (whole `Config`) -> `TrainingTask`. learns_from_masks: its clips come with masks.
     from_published: (state dict) -> (state dict, config as a mapping): reads a published checkpoint.
     trunk: (network, config) -> `Trunk`: its encoder, for the probe and the page.
-    on_trunk: (network of another method, its config, config) -> nn.Module that starts from that method's trunk.
-    onnx: (network, config, *, metadata) -> `Exported`. widen: (config, state dict, *, width, seed) -> (config, state dict).
+    on_trunk: (network of another method, its config, config) -> nn.Module that starts from that method's
+    trunk.
+    onnx: (network, config, *, metadata) -> `Exported`. widen: (config, state dict, *, width, seed) ->
+    (config, state dict).
     receptive_field: its propagators can show the Cycle-ERF.
     """
 
@@ -80,7 +86,9 @@ class Method:
 
 @dataclass(frozen=True)
 class Exported:
-    """ONNX models by name, what a program that runs them must know (JSON), and lines for the person who asked."""
+    """ONNX models by name, what a program that runs them must know (JSON), and lines for the person who
+    asked.
+    """
 
     graphs: dict[str, Any]
     described: dict[str, Any]
@@ -106,8 +114,8 @@ class Motion(Protocol):
 class Propagator:
     """Carries the masks of K objects through one video; frames and masks at the video's original size.
 
-    Frame index = number of `start` and `step` calls before. `step` leaves its frame pending: `correct`, `add` and
-    `remove` change what is pending, and the next `step` commits it to memory.
+    Frame index = number of `start` and `step` calls before. `step` leaves its frame pending: `correct`, `add`
+    and `remove` change what is pending, and the next `step` commits it to memory.
 
     A method gives `start`, `step`, `correct`, `add`, `remove` and `memory_bytes`. The rest has defaults.
 
@@ -147,7 +155,9 @@ class Propagator:
         raise NotImplementedError
 
     def correct(self, masks: Tensor, objects: list[int]) -> None:
-        """Replace the pending frame's masks of `objects` (0-based) by `masks` (len(objects), H, W) in {0, 1}."""
+        """Replace the pending frame's masks of `objects` (0-based) by `masks` (len(objects), H, W) in {0,
+        1}.
+        """
         raise NotImplementedError
 
     def add(self, masks: Tensor) -> None:
@@ -166,19 +176,27 @@ class Propagator:
     # -- what a method may have besides
 
     def twin(self) -> Propagator | None:
-        """Return a copy that goes on from here by itself, sharing what is remembered; None where that cannot be."""
+        """Return a copy that goes on from here by itself, sharing what is remembered; None where that cannot
+        be.
+        """
         return None
 
     def tensors(self) -> Iterator[Tensor]:
-        """Yield every tensor held of frames; twins have most of them in common. Nothing for a method without twins."""
+        """Yield every tensor held of frames; twins have most of them in common. Nothing for a method without
+        twins.
+        """
         return iter(())
 
     def report(self) -> Any:
-        """Return what there is to say of the memory in this video, a dataclass with words; None for nothing."""
+        """Return what there is to say of the memory in this video, a dataclass with words; None for
+        nothing.
+        """
         return None
 
     def receptive_field(self) -> Tensor | None:
-        """Return the Cycle-ERF of the pending frame (K, H, W), 0 or more; None without gradient correction."""
+        """Return the Cycle-ERF of the pending frame (K, H, W), 0 or more; None without gradient
+        correction.
+        """
         return None
 
     # -- what their code shares

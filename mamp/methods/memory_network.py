@@ -22,5 +22,8 @@ class MemoryNetwork(Section):
     decoder: int = Field(256, ge=1, le=1024, description="channels of the decoder")
     colour: Literal["rgb", "lab"] = Field(
         "rgb",
-        description="what the trunks see: RGB normalised as for ImageNet, or normalised Lab, which our label-free encoder learnt on",
+        description=(
+            "what the trunks see: RGB normalised as for ImageNet, or normalised Lab, which our label-free"
+            " encoder learnt on"
+        ),
     )

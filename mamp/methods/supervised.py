@@ -1,4 +1,6 @@
-"""What the methods that learn from masks share: how their training begins, and reading their published checkpoints."""
+"""What the methods that learn from masks share: how their training begins, and reading their published
+checkpoints.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ class SupervisedTask(TrainingTask):
     l2: float = 0.0  # the published L2 term, added to the gradient
 
     def initialise(self, source: str) -> tuple[int, int]:
-        """Take the weights that `method.training.init` names; how many entries they gave, and how many there are."""
+        """Take the weights that `method.training.init` names; how many entries they gave, and how many there
+        are.
+        """
         raise NotImplementedError
 
     def begin(self) -> str | None:
@@ -51,7 +55,9 @@ class SupervisedTask(TrainingTask):
 
 
 def painted(frames: Tensor, rows: Sequence[Tensor]) -> Tensor:
-    """uint8 (3, rows*H, T*W): the normalised frames (T, 3, H, W) of a clip in grey, under each of the label maps (T, H, W)."""
+    """uint8 (3, rows*H, T*W): the normalised frames (T, 3, H, W) of a clip in grey, under each of the label
+    maps (T, H, W).
+    """
     from mamp.video.masks import PALETTE
 
     palette = torch.from_numpy(PALETTE.copy()).to(frames.device).float() / 255
@@ -72,10 +78,11 @@ def renamed(name: str, rules: Sequence[tuple[str, str]]) -> str:
 def whole_state(
     ours: dict[str, Tensor], method: Any, *, build: Callable[[Any], nn.Module], checkpoint: str
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A state dict named as ours with the counters that old files lack, and of the method's config what goes with weights.
+    """A state dict named as ours with the counters that old files lack, and of the method's config what goes
+    with weights.
 
-    build: makes the network that `method.network` describes. Raises UserError, naming the kind of checkpoint, where it
-    has other entries.
+    build: makes the network that `method.network` describes. Raises UserError, naming the kind of checkpoint,
+    where it has other entries.
     """
     with torch.device("meta"):
         wanted = build(method.network).state_dict()
@@ -84,7 +91,8 @@ def whole_state(
             ours[name] = torch.zeros((), dtype=torch.int64)
     if wrong := sorted(set(wanted) ^ set(ours)):
         raise UserError(
-            f"this {checkpoint} checkpoint has {len(wrong)} missing or surplus entries, first {wrong[0]}; give a published {checkpoint} one"
+            f"this {checkpoint} checkpoint has {len(wrong)} missing or surplus entries, first {wrong[0]};"
+            f" give a published {checkpoint} one"
         )
     return ours, method.model_dump(mode="json", include={"name", "network"})
 
@@ -92,7 +100,8 @@ def whole_state(
 def no_checkpoint(checkpoint: str, missing: Exception) -> UserError:
     """The error for a file that lacks an entry by which the network is known."""
     return UserError(
-        f"this is no {checkpoint} checkpoint: it has no entry that means {missing}; give a published {checkpoint} one"
+        f"this is no {checkpoint} checkpoint: it has no entry that means {missing}; give a published"
+        f" {checkpoint} one"
     )
 
 
@@ -106,8 +115,9 @@ def trunk_of(
 ) -> str:
     """Which trunk entries named as ours are of.
 
-    stages: what names of each stage's blocks begin with, before the block's number. known: trunk -> blocks of each stage, and
-    whether blocks are bottlenecks; wide: whether these ones are. Raises UserError where none fits.
+    stages: what names of each stage's blocks begin with, before the block's number. known: trunk -> blocks of
+    each stage, and whether blocks are bottlenecks; wide: whether these ones are. Raises UserError where none
+    fits.
     """
     counts = tuple(
         1 + max((int(m[1]) for name in ours if (m := re.match(stage + r"(\d+)\.", name))), default=-1)

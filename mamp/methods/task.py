@@ -16,7 +16,8 @@ class Batch:
 
     frames: uint8 (B, T, 3, H, W) RGB. labels: uint8 (B, T, H, W) or None.
     clips: per sample, what it is made of (sequence name and frame numbers).
-    first, total: its clips are number first, first + 1, .. of `total` that the step has on all ranks (None: of these).
+    first, total: its clips are number first, first + 1, .. of `total` that the step has on all ranks (None:
+    of these).
     """
 
     frames: Tensor
@@ -31,7 +32,9 @@ class Batch:
         return replace(self, frames=self.frames.to(device, non_blocking=True), labels=labels)
 
     def draw(self, *counts: int, generator: torch.Generator) -> Tensor:
-        """(B, *counts) random numbers in [0, 1), on the CPU: those of the clips' places among all that the step has."""
+        """(B, *counts) random numbers in [0, 1), on the CPU: those of the clips' places among all that the
+        step has.
+        """
         end = self.first + len(self.frames)
         return torch.rand(self.total or end, *counts, generator=generator)[self.first : end]
 
@@ -47,24 +50,28 @@ class Batch:
 class TrainingTask(nn.Module):
     """What is learnt; holds the network, and the engine wraps it as a whole.
 
-    frames: T, the frames of a clip, in the order in which `prepare` wants them. model: the network, which is what weights are.
+    frames: T, the frames of a clip, in the order in which `prepare` wants them. model: the network, which is
+    what weights are.
     """
 
     frames: int
     model: nn.Module
 
     def begin(self) -> str | None:
-        """Set what a new run begins with, if the method's settings name anything but random weights; a line that says so.
+        """Set what a new run begins with, if the method's settings name anything but random weights; a line
+        that says so.
 
-        The engine calls it for a new run alone: not when one goes on, and not for the tasks that only measure.
+        The engine calls it for a new run alone: not when one goes on, and not for the tasks that only
+        measure.
         """
         return None
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Any:
         """Augmentation and colour on the device; all randomness comes from `generator` (a CPU generator).
 
-        `generator` is in the same state for every part of a step's batch, on whatever rank: what is drawn for a clip
-        depends on its place in the whole (`batch.first`, `batch.total`), what is drawn once is the same for all parts.
+        `generator` is in the same state for every part of a step's batch, on whatever rank: what is drawn for
+        a clip depends on its place in the whole (`batch.first`, `batch.total`), what is drawn once is the
+        same for all parts.
         """
         raise NotImplementedError
 

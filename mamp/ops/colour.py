@@ -39,7 +39,8 @@ def rgb_to_lab(rgb: Tensor, table: str = "exact") -> Tensor:
     """Normalised Lab of RGB images: (Lab - [50, 0, 0]) / [50, 127, 127].
 
     rgb: float (..., 3, H, W) in [0, 1], sRGB. table: "exact" computes the D65 formula on the device (kornia);
-    "opencv" takes OpenCV's interpolated table on the CPU, which the published weights saw (differs by up to 0.004).
+    "opencv" takes OpenCV's interpolated table on the CPU, which the published weights saw (differs by up to
+    0.004).
     Returns float32, same shape: L in [-1, 1], a and b about [-1, 1].
     Raises UserError when "opencv" is asked for and OpenCV is absent.
     """
@@ -60,7 +61,8 @@ def _opencv_lab(rgb: Tensor) -> Tensor:
         import cv2
     except ImportError:
         raise UserError(
-            "method.encoder.lab=opencv needs OpenCV; pip install opencv-python-headless, or set method.encoder.lab=exact"
+            "method.encoder.lab=opencv needs OpenCV; pip install opencv-python-headless, or set"
+            " method.encoder.lab=exact"
         ) from None
     import numpy as np
 
@@ -73,7 +75,9 @@ def _opencv_lab(rgb: Tensor) -> Tensor:
 
 
 def drop_channel(lab: Tensor, channel: int) -> Tensor:
-    """What MAMP's network sees in training: normalised Lab (..., 3, H, W), one chroma channel 0, times 3/2 (A5.2)."""
+    """What MAMP's network sees in training: normalised Lab (..., 3, H, W), one chroma channel 0, times 3/2
+    (A5.2).
+    """
     keep = torch.ones(3, 1, 1, device=lab.device)
     keep[channel] = 0
     return lab * keep * 1.5

@@ -10,7 +10,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 def fold_batch_norms(model: nn.Module) -> nn.Module:
-    """A copy of `model`, in evaluation mode, channels last, with every conv + batch norm pair of a Sequential as one conv."""
+    """A copy of `model`, in evaluation mode, channels last, with every conv + batch norm pair of a Sequential
+    as one conv.
+    """
     folded = copy.deepcopy(model).eval()
     for module in list(folded.modules()):
         if isinstance(module, nn.Sequential):

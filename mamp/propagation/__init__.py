@@ -1,1 +1,3 @@
-"""Label propagation, step by step: correlate, read, carry, fit to edges; which frames are remembered; motion."""
+"""Label propagation, step by step: correlate, read, carry, fit to edges; which frames are remembered;
+motion.
+"""

@@ -1,9 +1,12 @@
-"""Local correlation in two stages: which blocks of 2 x 2 cells are alike on the mean, then the cells of those blocks exactly.
+"""Local correlation in two stages: which blocks of 2 x 2 cells are alike on the mean, then the cells of those
+blocks exactly.
 
-A block of queries meets every block of its window by the mean features of both, a sixteenth of the products that the cells would
-need. The best few blocks are gathered, and their cells compared with each of the four queries.
+A block of queries meets every block of its window by the mean features of both, a sixteenth of the products
+that the cells would need. The best few blocks are gathered, and their cells compared with each of the four
+queries.
 
-Letters: C channels, h w feature cells, M memories, V value channels, n blocks gathered, k cells read; Y X blocks along both sides.
+Letters: C channels, h w feature cells, M memories, V value channels, n blocks gathered, k cells read; Y X
+blocks along both sides.
 """
 
 from __future__ import annotations
@@ -33,12 +36,14 @@ def block_readout(
     tile: int = 8,
     max_bytes: int = 1 << 24,
 ) -> Tensor:
-    """The k most similar cells of the best blocks of all memories, softmax over those k, weighted mean of their values.
+    """The k most similar cells of the best blocks of all memories, softmax over those k, weighted mean of
+    their values.
 
-    query: (C, h, w); keys: M of (C, h, w); values: M of (V, h, w). Scores are dot products divided by `temperature`.
+    query: (C, h, w); keys: M of (C, h, w); values: M of (V, h, w). Scores are dot products divided by
+    `temperature`.
     radius: half side of the window, in cells; all blocks count that are at most ceil(radius / 2) blocks away.
-    blocks: n, how many of them are compared exactly, over all memories. With all of them the result is that of every cell
-    of these blocks. Nothing outside the frame takes part.
+    blocks: n, how many of them are compared exactly, over all memories. With all of them the result is that
+    of every cell of these blocks. Nothing outside the frame takes part.
     Working memory is about `max_bytes`, and one copy of the keys. Returns (V, h, w) in the dtype of `values`.
     """
     weights, index = block_window(
@@ -67,7 +72,8 @@ def block_window(
 ) -> tuple[Tensor, Tensor]:
     """Weights and places of the cells that `block_readout` reads; arguments as there.
 
-    Returns weights float32 (h*w, k), descending, summing to 1, and index int64 (h*w, k) into the flattened memories (M, h, w).
+    Returns weights float32 (h*w, k), descending, summing to 1, and index int64 (h*w, k) into the flattened
+    memories (M, h, w).
     """
     size = query.shape[-2:]
     place, inside = _best_blocks(
@@ -99,8 +105,8 @@ def pooled(x: Tensor) -> Tensor:
 def _best_blocks(
     query: Tensor, keys: Sequence[Tensor] | Tensor, *, radius: int, blocks: int, tile: int, max_bytes: int
 ) -> tuple[Tensor, Tensor]:
-    """The n blocks of all memories that are most like each block of queries, by the mean: places int64 (Y*X, n) in
-    (M, Y, X), and whether a place is inside the frame."""
+    """The n blocks of all memories that are most like each block of queries, by the mean: places int64 (Y*X,
+    n) in (M, Y, X), and whether a place is inside the frame."""
     reach = math.ceil(radius / SIDE)
     coarse = pooled(query)
     rows, columns = coarse.shape[-2:]
@@ -126,7 +132,9 @@ def _best_blocks(
 
 
 def _rows(x: Tensor) -> Tensor:
-    """(C, h, w) -> (Y*X, 4, C): a row for each block, its cells by rows; 0 where the frame ends inside a block."""
+    """(C, h, w) -> (Y*X, 4, C): a row for each block, its cells by rows; 0 where the frame ends inside a
+    block.
+    """
     channels, height, width = x.shape
     x = F.pad(x, (0, width % SIDE, 0, height % SIDE))
     x = x.unflatten(1, (-1, SIDE)).unflatten(3, (-1, SIDE))  # (C, Y, 2, X, 2)

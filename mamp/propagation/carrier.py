@@ -27,7 +27,9 @@ class Remembered:
 
 @dataclass
 class Pending:
-    """The frame just stepped: features, probabilities (K+1, H, W), and scores (K+1, h, w) on the feature grid."""
+    """The frame just stepped: features, probabilities (K+1, H, W), and scores (K+1, h, w) on the feature
+    grid.
+    """
 
     index: int
     features: Tensor
@@ -50,10 +52,12 @@ class Reading:
 
 
 class LabelCarrier(Propagator):
-    """Carries K masks through one video by local matching of features; a method says how a frame becomes features.
+    """Carries K masks through one video by local matching of features; a method says how a frame becomes
+    features.
 
     State: the memory frames that the memory rule can still read, and the pending frame. The rule bounds it.
-    backfill: a late object is also looked for in the memory frames. free_first: the first frame is read once without a window.
+    backfill: a late object is also looked for in the memory frames. free_first: the first frame is read once
+    without a window.
     hard: memory keeps a finished frame's label map instead of its scores.
 
     A method gives `_features`, `_to_grid` and `_to_frame`, and may give `_fitted`, `_moved` and `_forget`.
@@ -97,7 +101,9 @@ class LabelCarrier(Propagator):
         return probabilities
 
     def correct(self, masks: Tensor, objects: list[int]) -> None:
-        """`masks` (len(objects), H, W) in {0, 1} replace the pending frame's masks of these objects (0-based)."""
+        """`masks` (len(objects), H, W) in {0, 1} replace the pending frame's masks of these objects
+        (0-based).
+        """
         pending = self._pending()
         masks = self._here(masks)
         grid = self._to_grid(with_background(masks))[1:]
@@ -135,7 +141,8 @@ class LabelCarrier(Propagator):
         return sum(t.nbytes for entry in self.memory.values() for t in (entry.features, entry.labels))
 
     def twin(self) -> LabelCarrier | None:
-        """Return a copy that goes on from here by itself; it shares all tensors, which never change once remembered.
+        """Return a copy that goes on from here by itself; it shares all tensors, which never change once
+        remembered.
 
         None with a motion source, which has a state of its own.
         """
@@ -212,7 +219,9 @@ class LabelCarrier(Propagator):
         return topk_readout(features, keys, values, counts=counts, free=free, **vars(self.reading))
 
     def _backfill(self, first: int) -> None:
-        """Find the objects from channel `first` on in the memory frames too, where they pass for background."""
+        """Find the objects from channel `first` on in the memory frames too, where they pass for
+        background.
+        """
         pending = self._pending()
         for entry in self.memory.values():
             found = self._carry(entry.features, [pending.features], [pending.scores[first:]])

@@ -1,9 +1,11 @@
 """Local correlation between a query's features and memories' features, by tiles of queries.
 
 A tile of t x t query cells meets one (t+2r) x (t+2r) block of keys per memory, as one batched matrix product:
-the window of every query of the tile lies inside that block. Nothing is unfolded per query but one chunk's scores.
+the window of every query of the tile lies inside that block. Nothing is unfolded per query but one chunk's
+scores.
 
-Letters: C channels, h w feature cells, M memories, V value channels, P = 2r+1 window side, t tile side, n tiles.
+Letters: C channels, h w feature cells, M memories, V value channels, P = 2r+1 window side, t tile side, n
+tiles.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ def query_tiles(x: Tensor, tile: int) -> Tensor:
 
 
 def key_blocks(x: Tensor, *, tile: int, radius: int) -> Tensor:
-    """(B, C, h, w) -> (B, ny, nx, C, (t+2r)^2): what the queries of each tile may look at; 0 outside the frame."""
+    """(B, C, h, w) -> (B, ny, nx, C, (t+2r)^2): what the queries of each tile may look at; 0 outside the
+    frame.
+    """
     return _blocks(_framed(x, tile, radius), tile, tile + 2 * radius)
 
 
@@ -63,9 +67,9 @@ def window_attention(
 ) -> Tensor:
     """Softmax over the whole window of every reference, and the weighted mean of their values.
 
-    query: (B, C, h, w); keys: r of (B, C, h, w); values: r of (B, V, h, w). Scores are dot products divided by
-    `temperature`; window cells outside the frame have score and value 0, as published (MAMP, reconstruction).
-    Returns (B, V, h, w) in float32.
+    query: (B, C, h, w); keys: r of (B, C, h, w); values: r of (B, V, h, w). Scores are dot products divided
+    by `temperature`; window cells outside the frame have score and value 0, as published (MAMP,
+    reconstruction). Returns (B, V, h, w) in float32.
     """
     height, width = query.shape[-2:]
     with torch.autocast(query.device.type, enabled=False):
@@ -96,18 +100,27 @@ def topk_readout(
 ) -> Tensor:
     """The k most similar window cells of all memories, softmax over those k, weighted mean of their values.
 
-    query: (C, h, w); keys: M of (C, h, w); values: M of (V, h, w). Scores are dot products divided by `temperature`.
+    query: (C, h, w); keys: M of (C, h, w); values: M of (V, h, w). Scores are dot products divided by
+    `temperature`.
     outside: "zero" lets cells outside the frame compete with score 0 and value 0, as published (MAMP A4, A6);
-    "masked" leaves them out. shape: the window's, see `window_offsets`. ties: "cut" reads exactly k cells, "kept" all that
-    are as similar as the k-th (only with outside="masked"). counts: how often each memory takes part, None is once; 0 leaves
-    it out. free: memories that take part once more, without a window. k is at most the cells there are. Working memory is
-    about `max_bytes`. Returns (V, h, w) in the dtype of `values`.
+    "masked" leaves them out. shape: the window's, see `window_offsets`. ties: "cut" reads exactly k cells,
+    "kept" all that are as similar as the k-th (only with outside="masked"). counts: how often each memory
+    takes part, None is once; 0 leaves
+    it out. free: memories that take part once more, without a window. k is at most the cells there are.
+    Working memory is about `max_bytes`. Returns (V, h, w) in the dtype of `values`.
     """
     part = Part(radius, shape, tuple(counts or [1] * len(keys)), tuple(free))
     spare = int(ties == "kept")
     scores, index, copies = _best(
-        query, keys, part, k=top_k + spare, temperature=temperature, outside=outside, tile=tile, max_bytes=max_bytes
-    )  # fmt: skip
+        query,
+        keys,
+        part,
+        k=top_k + spare,
+        temperature=temperature,
+        outside=outside,
+        tile=tile,
+        max_bytes=max_bytes,
+    )
     weights, cut = _weights(scores, copies, top_k)
     result = weighted_sum(weights, index, values, radius=radius, max_bytes=max_bytes)
     if ties == "kept" and cut.any():
@@ -142,7 +155,9 @@ def topk_window(
 
 @dataclass(frozen=True)
 class Part:
-    """Which cells take part: the window, how often each memory has it, and the memories that count once more in full."""
+    """Which cells take part: the window, how often each memory has it, and the memories that count once more
+    in full.
+    """
 
     radius: int
     shape: str
@@ -166,7 +181,8 @@ def window_offsets(radius: int, shape: str) -> Tensor:
 
 
 def _weights(scores: Tensor, copies: Tensor | None, top_k: int) -> tuple[Tensor, Tensor]:
-    """Softmax of the first k of the descending scores (n, k or more), each entry standing for `copies` equal ones.
+    """Softmax of the first k of the descending scores (n, k or more), each entry standing for `copies` equal
+    ones.
 
     Returns weights (n, .) and, per row, whether an entry as good as the last of the k was cut off.
     """
@@ -212,7 +228,9 @@ def _readout_rows(
     top_k: int,
     max_bytes: int,
 ) -> Tensor:
-    """The readout of these queries (n, flat indices) with all cells that are as good as the k-th: (V, n), cell by cell."""
+    """The readout of these queries (n, flat indices) with all cells that are as good as the k-th: (V, n),
+    cell by cell.
+    """
     height, width = query.shape[-2:]
     window = torch.zeros((2 * part.radius + 1) ** 2, dtype=torch.bool, device=query.device)
     window[window_offsets(part.radius, part.shape).to(query.device)] = True
@@ -289,7 +307,9 @@ def _best(
 def _best_in_frame(
     query: Tensor, key: Tensor, *, k: int, temperature: float, radius: int, max_bytes: int
 ) -> tuple[Tensor, Tensor]:
-    """Best k of all cells of one memory: scores (h*w, k), descending, and places in that memory padded by r."""
+    """Best k of all cells of one memory: scores (h*w, k), descending, and places in that memory padded by
+    r.
+    """
     width = query.shape[-1]
     queries, table = query.flatten(1).T.float(), key.flatten(1).float()  # (h*w, C), (C, h*w)
     step = max(1, max_bytes // (8 * table.shape[1]))
@@ -342,7 +362,9 @@ def _best_in_windows(
 
 
 def _blocks_of(x: Tensor, tiles: Tensor, top: int, left: int, radius: int) -> Tensor:
-    """(C, h, w) -> (rows, columns, C, (t+2r)^2) for tiles (rows, columns, t*t, .) from tile (top, left) on; 0 outside."""
+    """(C, h, w) -> (rows, columns, C, (t+2r)^2) for tiles (rows, columns, t*t, .) from tile (top, left) on; 0
+    outside.
+    """
     tile = math.isqrt(tiles.shape[2])
     y, x0 = top * tile - radius, left * tile - radius
     height, width = (count * tile + 2 * radius for count in tiles.shape[:2])
@@ -355,10 +377,11 @@ def _blocks_of(x: Tensor, tiles: Tensor, top: int, left: int, radius: int) -> Te
 def _topk_tiles(
     scores: list[Tensor], hidden: Tensor | None, *, tile: int, radius: int, k: int, offsets: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Best k of scores M of (rows, columns, t*t, (t+2r)^2), descending, and their places (memory, row offset, column offset) as one number.
+    """Best k of scores M of (rows, columns, t*t, (t+2r)^2), descending, and their places (memory, row offset,
+    column offset) as one number.
 
-    Cells at the same offset in all memories are a group, by its best. The best k cells lie in the best k groups, so one
-    selection among the offsets and one among M * k cells do for a selection in every memory.
+    Cells at the same offset in all memories are a group, by its best. The best k cells lie in the best k
+    groups, so one selection among the offsets and one among M * k cells do for a selection in every memory.
     """
     window = (2 * radius + 1) ** 2
     best = reduce(torch.maximum, scores)
@@ -382,7 +405,9 @@ def _topk_tiles(
 
 
 def _windows(scores: Tensor, tile: int, radius: int) -> Tensor:
-    """(rows, columns, t*t, (t+2r)^2) -> (rows, columns, t*t, P*P): query (y, x) sees rows y..y+2r, columns x..x+2r."""
+    """(rows, columns, t*t, (t+2r)^2) -> (rows, columns, t*t, P*P): query (y, x) sees rows y..y+2r, columns
+    x..x+2r.
+    """
     rows, columns, cells, block = scores.shape
     side, window = tile + 2 * radius, 2 * radius + 1
     strides = cells * block, tile * block + side, block + 1, side, 1

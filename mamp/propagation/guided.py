@@ -14,13 +14,15 @@ FINE = 4  # shrunk by radius // FINE the result is as good, on real masks
 
 
 def guided_filter(image: Tensor, maps: Tensor, *, radius: int, eps: float, step: int = 1) -> Tensor:
-    """Maps (N, H, W) -> (N, H, W), each near any pixel an affine function of the image's colour there (eq. 19 to 21).
+    """Maps (N, H, W) -> (N, H, W), each near any pixel an affine function of the image's colour there (eq. 19
+    to 21).
 
-    image: float (3, H, W) in [0, 1]. radius: half side of the square windows, in pixels, cut at the frame's borders.
+    image: float (3, H, W) in [0, 1]. radius: half side of the square windows, in pixels, cut at the frame's
+    borders.
     eps: added to the colour's variance; edges whose squared contrast is well below it are smoothed over.
-    step: the functions are found on image and maps shrunk by this factor, and brought to the pixels bilinearly (He and Sun, 2015,
-    arXiv 1505.00996), in about 1 / step^2 of the time; 1 finds them at every pixel.
-    Sums over N are kept; values may leave the range of the input by a little.
+    step: the functions are found on image and maps shrunk by this factor, and brought to the pixels
+    bilinearly (He and Sun, 2015, arXiv 1505.00996), in about 1 / step^2 of the time; 1 finds them at every
+    pixel. Sums over N are kept; values may leave the range of the input by a little.
     """
     image = image - image.mean(dim=(1, 2), keepdim=True)  # smaller numbers, smaller rounding
     size = image.shape[-2:]

@@ -1,4 +1,6 @@
-"""Label maps of K objects as channels, background first: putting masks in, taking objects out, keeping sums at 1."""
+"""Label maps of K objects as channels, background first: putting masks in, taking objects out, keeping sums
+at 1.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,18 @@ from torch import Tensor
 
 
 def magnify(scores: Tensor, cell: int, size: list[int]) -> Tensor:
-    """(K+1, h, w) bilinearly to (K+1, H, W), cell i at pixel i * cell, where the encoder's receptive field has its centre."""
+    """(K+1, h, w) bilinearly to (K+1, H, W), cell i at pixel i * cell, where the encoder's receptive field
+    has its centre.
+    """
     height, width = ((side - 1) * cell + 1 for side in scores.shape[-2:])
     full = F.interpolate(scores[None], (height, width), mode="bilinear", align_corners=True)
     return F.pad(full, (0, size[1] - width, 0, size[0] - height), mode="replicate")[0]
 
 
 def with_small_ones(cells: Tensor, touched: Tensor) -> Tensor:
-    """(K, h, w) masks of cell centres, where an object that covers no centre gets the cells it touches instead."""
+    """(K, h, w) masks of cell centres, where an object that covers no centre gets the cells it touches
+    instead.
+    """
     small = (cells.flatten(1).sum(1) == 0) & (touched.flatten(1).sum(1) > 0)
     if not small.any():
         return cells
@@ -30,7 +36,9 @@ def with_background(masks: Tensor) -> Tensor:
 
 
 def normalised(scores: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """(K+1, ...) divided by the sum; where the sum is 0 it is background. out: where the result goes, `scores` itself for one."""
+    """(K+1, ...) divided by the sum; where the sum is 0 it is background. out: where the result goes,
+    `scores` itself for one.
+    """
     total = scores.sum(0, keepdim=True)
     nobody = ~(total > 0)
     result = torch.div(scores, total.clamp(min=1e-12), out=out).masked_fill_(nobody, 0)

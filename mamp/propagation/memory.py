@@ -1,7 +1,8 @@
 """Which memory frames are read for a query, and which may be dropped.
 
 A rule answers for the query that follows frame `last` (0-based index of the last finished frame), given the
-indices of the frames whose masks were given. `read` may repeat an index; `keeps` says what later queries can still read.
+indices of the frames whose masks were given. `read` may repeat an index; `keeps` says what later queries can
+still read.
 """
 
 from __future__ import annotations
@@ -23,14 +24,18 @@ class MemoryRule:
         self.length = length
 
     def admit(self, last: int, given: Sequence[int], *, frame_bytes: int) -> None:
-        """Take note that frame `last` is finished. `frame_bytes` is what each memory frame takes from now on."""
+        """Take note that frame `last` is finished. `frame_bytes` is what each memory frame takes from now
+        on.
+        """
 
     def read(self, last: int, given: Sequence[int]) -> list[int]:
         """Return the indices of the memory frames for query `last` + 1."""
         raise NotImplementedError
 
     def keeps(self, index: int, last: int, given: Sequence[int]) -> bool:
-        """Say whether frame `index` may be read for query `last` + 2 or later: by default, if the next reading names it."""
+        """Say whether frame `index` may be read for query `last` + 2 or later: by default, if the next
+        reading names it.
+        """
         return index in self.read(last, given)
 
 
@@ -48,7 +53,9 @@ class TwiceRule(MemoryRule):
     """The first frame, and the last frames, among which it may be once more (VFS); given frames besides."""
 
     def read(self, last: int, given: Sequence[int]) -> list[int]:
-        """The first frame and the last `length`, sorted; the first one is there twice while it is among these."""
+        """The first frame and the last `length`, sorted; the first one is there twice while it is among
+        these.
+        """
         recent = range(max(given[0], last - self.length + 1), last + 1)
         return sorted([given[0], *_older(given, recent), *recent])
 
@@ -100,10 +107,11 @@ class YoutubeRule(MemoryRule):
 
 
 class BudgetRule(MemoryRule):
-    """For long video: the first frame, the last ones, and older ones ever farther apart, within a budget in bytes.
+    """For long video: the first frame, the last ones, and older ones ever farther apart, within a budget in
+    bytes.
 
-    State: the frames held. One that was dropped does not come back, also when more fit. length: how many last frames
-    are kept in full. Frames with given masks are the last of the older ones to go.
+    State: the frames held. One that was dropped does not come back, also when more fit. length: how many last
+    frames are kept in full. Frames with given masks are the last of the older ones to go.
     """
 
     def __init__(self, length: int, *, budget: int) -> None:
@@ -112,12 +120,14 @@ class BudgetRule(MemoryRule):
         self.held: list[int] = []
 
     def admit(self, last: int, given: Sequence[int], *, frame_bytes: int) -> None:
-        """Hold frame `last`, and let older ones go until the rest fits; UserError where not one frame does."""
+        """Hold frame `last`, and let older ones go until the rest fits; UserError where not one frame
+        does.
+        """
         capacity = self.budget // frame_bytes
         if capacity < 1:
             raise UserError(
-                f"method.propagation.budget_mb={self.budget / MB:g} holds no memory frame of {frame_bytes / MB:.3g} MB;"
-                f" set it to {math.ceil(2 * frame_bytes / MB)} or more"
+                f"method.propagation.budget_mb={self.budget / MB:g} holds no memory frame of"
+                f" {frame_bytes / MB:.3g} MB; set it to {math.ceil(2 * frame_bytes / MB)} or more"
             )
         if not self.held or last > self.held[-1]:
             self.held.append(last)
@@ -129,7 +139,9 @@ class BudgetRule(MemoryRule):
         return list(self.held)
 
     def _least(self, last: int, given: Sequence[int]) -> int:
-        """The older frame whose neighbours are nearest to one another; the oldest of the last frames when there is none."""
+        """The older frame whose neighbours are nearest to one another; the oldest of the last frames when
+        there is none.
+        """
         gaps = {
             frame: after - before
             for before, frame, after in zip(self.held, self.held[1:], self.held[2:], strict=False)
@@ -157,5 +169,7 @@ RULES: dict[str, Callable[[int], MemoryRule]] = {
 
 
 def memory_rule(name: str, length: int, *, budget: int) -> MemoryRule:
-    """Return the rule `name`, one of `RULES` or `budget`. budget: bytes that memory frames may take, for `budget`."""
+    """Return the rule `name`, one of `RULES` or `budget`. budget: bytes that memory frames may take, for
+    `budget`.
+    """
     return BudgetRule(length, budget=budget) if name == "budget" else RULES[name](length)

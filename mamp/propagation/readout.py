@@ -19,12 +19,13 @@ def memory_read(
     top_k: int | None = None,
     max_bytes: int = 64 * MB,
 ) -> Tensor:
-    """softmax over all memory cells of <key, query> / sqrt(C), times the values (Oh et al., ICCV 2019, eq. 1).
+    """softmax over all memory cells of <key, query> / sqrt(C), times the values (Oh et al., ICCV 2019, eq.
+    1).
 
-    query: (K, C, h, w). keys: M of (K, C, n), n cells a frame. values: M of (K, V, n). known: M of bool (K,), which objects
-    a frame knows; each object in at least one. top_k: read only so many cells, the most similar ones. max_bytes: bound on the
-    affinity in memory, by reading a part of the query cells at a time; no result depends on it.
-    Returns (K, V, h, w), float32. Similarities are float32 under autocast too.
+    query: (K, C, h, w). keys: M of (K, C, n), n cells a frame. values: M of (K, V, n). known: M of bool (K,),
+    which objects a frame knows; each object in at least one. top_k: read only so many cells, the most similar
+    ones. max_bytes: bound on the affinity in memory, by reading a part of the query cells at a time; no
+    result depends on it. Returns (K, V, h, w), float32. Similarities are float32 under autocast too.
     """
     height, width = query.shape[-2:]
     with torch.autocast(query.device.type, enabled=False):

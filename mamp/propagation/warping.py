@@ -18,7 +18,8 @@ def clean_flow(flow: Tensor) -> Tensor:
 
 
 def warp(memory: Tensor, flow: Tensor) -> Tensor:
-    """memory(y + flow_y, x + flow_x), bilinear; cells whose source is not wholly inside are 0 in all channels.
+    """memory(y + flow_y, x + flow_x), bilinear; cells whose source is not wholly inside are 0 in all
+    channels.
 
     memory: float (N, C, h, w). flow: float (N, 2, h, w). Returns (N, C, h, w).
     """

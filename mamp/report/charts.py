@@ -1,4 +1,6 @@
-"""Line charts as inline SVG: a few hundred bytes each, where a charting library would put megabytes into the page."""
+"""Line charts as inline SVG: a few hundred bytes each, where a charting library would put megabytes into the
+page.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,9 @@ def line_chart(
 ) -> str:
     """An <svg> of lines, name -> (x, y), in the order of the page's colours (class line0, line1, ...).
 
-    x_range: by default what the lines span. unit: the y axis runs from 0 to 1; else from the least to the greatest value.
-    The plot's own box is told in data-left and data-right, so that the page can lay a cursor over it.
+    x_range: by default what the lines span. unit: the y axis runs from 0 to 1; else from the least to the
+    greatest value. The plot's own box is told in data-left and data-right, so that the page can lay a cursor
+    over it.
     """
     xs = [x for line in lines.values() for x in line[0]] or [0.0]
     ys = [y for line in lines.values() for y in line[1]] or [0.0]
@@ -39,7 +42,8 @@ def line_chart(
         y = HEIGHT - BOTTOM - (value - y0) * down
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(
-            f'<text x="{LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{_short(value, (y1 - y0) / steps)}</text>'
+            f'<text x="{LEFT - 5}" y="{y + 4:.1f}"'
+            f' text-anchor="end">{_short(value, (y1 - y0) / steps)}</text>'
         )
     for value, anchor in ((x0, "start"), (x1, "end")):
         x = LEFT + (value - x0) * across

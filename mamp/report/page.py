@@ -31,10 +31,12 @@ def write_report(
 ) -> list[Path]:
     """Write OUT, an HTML page of evaluation folders and training runs; the paths that were written.
 
-    root: the root of the data set, for films and pictures; without it the page has none and says so. Films go into
-    the page, or into OUT_files beside it where they are larger than EMBEDDED together. Differences are to the first run.
+    root: the root of the data set, for films and pictures; without it the page has none and says so. Films go
+    into the page, or into OUT_files beside it where they are larger than EMBEDDED together. Differences are
+    to the first run.
 
-    Raises UserError for folders that are no runs, a data set that does not fit them, and a page that cannot be written.
+    Raises UserError for folders that are no runs, a data set that does not fit them, and a page that cannot
+    be written.
     """
     if out.suffix.lower() not in (".html", ".htm"):
         raise UserError(f"{out} is not an .html; name it so")
@@ -135,7 +137,10 @@ def _notes(evaluations: Sequence[Evaluation], root: Path | None) -> Iterator[str
         if not e.rows:
             yield f"{e.name} has no scores: its split has no truth here, or the evaluation is not finished."
         elif not e.frames:
-            yield f"{e.name} has no frames.json, so it has no curves; start the same mamp evaluate again, finished masks stay."
+            yield (
+                f"{e.name} has no frames.json, so it has no curves; start the same mamp evaluate again,"
+                " finished masks stay."
+            )
     if evaluations and root is None:
         yield "There are no films and pictures: give the data set's root, mamp report RUN --root ROOT."
     if len({e.info.get("protocol") for e in evaluations}) > 1:

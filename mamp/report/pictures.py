@@ -28,7 +28,9 @@ Wanted = Mapping[tuple[str, str], Sequence[str]]  # run, sequence -> frames to m
 
 @dataclass
 class Shown:
-    """One sequence: names of all its frames, films by view (truth, then runs), a poster, pictures by run and frame (JPEG)."""
+    """One sequence: names of all its frames, films by view (truth, then runs), a poster, pictures by run and
+    frame (JPEG).
+    """
 
     names: list[str]
     films: dict[str, Path] = field(default_factory=dict)
@@ -37,7 +39,9 @@ class Shown:
 
 
 def sequences_of(evaluations: Sequence[Evaluation], root: Path) -> list[datasets.Sequence]:
-    """The sequences that the evaluations are of; UserError when they are not all of one data set and split."""
+    """The sequences that the evaluations are of; UserError when they are not all of one data set and
+    split.
+    """
     sets = {(e.info.get("dataset"), e.info.get("split")) for e in evaluations}
     if len(sets) > 1:
         told = ", ".join(sorted(" ".join(map(str, each)) for each in sets))

@@ -1,4 +1,6 @@
-"""What the folders of evaluations and training runs hold, read for the page; anything but settings may be missing."""
+"""What the folders of evaluations and training runs hold, read for the page; anything but settings may be
+missing.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ class ObjectFrames:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation folder. means and rows are empty where it has no scores, frames where it has no frames.json."""
+    """One evaluation folder. means and rows are empty where it has no scores, frames where it has no
+    frames.json.
+    """
 
     name: str
     folder: Path
@@ -55,7 +59,9 @@ class Evaluation:
     frames: Mapping[ObjectKey, ObjectFrames] = field(default_factory=dict)
 
     def settings(self) -> list[tuple[str, str]]:
-        """What made the masks and how fast, name and value, "" where run.json does not tell; the same names for every run."""
+        """What made the masks and how fast, name and value, "" where run.json does not tell; the same names
+        for every run.
+        """
         weights, config = _get(self.info, "weights", {}), _get(self.info, "config", {})
         method, made = _get(config, "method", {}), _get(weights, "provenance", {})
         code = _get(self.info, "code", {})
@@ -103,7 +109,9 @@ class Training:
 
 
 def read_runs(folders: Sequence[Path]) -> tuple[list[Evaluation], list[Training]]:
-    """Evaluations and training runs among `folders`, each under a name of its own; UserError for what is neither."""
+    """Evaluations and training runs among `folders`, each under a name of its own; UserError for what is
+    neither.
+    """
     evaluations, trainings = [], []
     for name, folder in zip(_names(folders), folders, strict=True):
         if (folder / "run.json").is_file():
@@ -112,7 +120,8 @@ def read_runs(folders: Sequence[Path]) -> tuple[list[Evaluation], list[Training]
             trainings.append(_training(name, folder))
         else:
             raise UserError(
-                f"{folder} holds neither run.json nor log.jsonl; give folders that mamp evaluate or mamp train wrote"
+                f"{folder} holds neither run.json nor log.jsonl; give folders that mamp evaluate or mamp"
+                " train wrote"
             )
     return evaluations, trainings
 
@@ -169,7 +178,9 @@ def _frames(path: Path) -> dict[ObjectKey, ObjectFrames]:
 
 
 def worst_frames(evaluation: Evaluation, *, count: int) -> list[tuple[float, ObjectKey, str, float, float]]:
-    """The worst frame of each object, worst object first, at most `count`: (mean of J and F, object, frame, J, F)."""
+    """The worst frame of each object, worst object first, at most `count`: (mean of J and F, object, frame,
+    J, F).
+    """
     worst = []
     for key, scores in evaluation.frames.items():
         if scores.frames:

@@ -1,4 +1,6 @@
-"""Scores of a folder of masks: what is there is checked, everything that is wrong is told at once, the rest is scored."""
+"""Scores of a folder of masks: what is there is checked, everything that is wrong is told at once, the rest
+is scored.
+"""
 
 from __future__ import annotations
 
@@ -37,12 +39,14 @@ def score(
 ) -> Scores:
     """Score PREDICTIONS/SEQUENCE/FRAME.png against the truth.
 
-    truth: a folder of mask folders, or a data set's root. protocol: a name in PROTOCOLS, by default guessed. split: a list
-    in ImageSets, a folder of YouTube-VOS or a hold-out's file. seen: a file of category names, or a meta.json, of the training set, by
-    default train/meta.json. processes: sequences are shared among so many, this one among them; by default it is alone.
-    Videos that have no truth but what is given are checked and not scored.
+    truth: a folder of mask folders, or a data set's root. protocol: a name in PROTOCOLS, by default guessed.
+    split: a list in ImageSets, a folder of YouTube-VOS or a hold-out's file. seen: a file of category names,
+    or a meta.json, of the training set, by default train/meta.json. processes: sequences are shared among so
+    many, this one among them; by default it is alone. Videos that have no truth but what is given are checked
+    and not scored.
 
-    Raises UserError that lists every missing sequence and frame, unreadable mask, wrong size and unknown label.
+    Raises UserError that lists every missing sequence and frame, unreadable mask, wrong size and unknown
+    label.
     """
     found = open_truth(truth, protocol=protocol, split=split)
     notes = [f"the protocol is {found.protocol}: {found.why}"] if found.why else []
@@ -96,7 +100,9 @@ def score_videos(
 
 @dataclass(frozen=True)
 class _Outcome:
-    """Of one video: its scores, None where it was only checked; what is wrong; labels of the truth that do not count."""
+    """Of one video: its scores, None where it was only checked; what is wrong; labels of the truth that do
+    not count.
+    """
 
     scores: dict[int, ObjectScores] | None
     problems: list[str]
@@ -189,7 +195,9 @@ class _Reader:
 
 
 def mask_folders(folder: Path, names: Sequence[str]) -> Path:
-    """The folder with a folder for each name: as given, or its masks/ (of an evaluation) or Annotations/ (of a server's zip)."""
+    """The folder with a folder for each name: as given, or its masks/ (of an evaluation) or Annotations/ (of
+    a server's zip).
+    """
     if not folder.is_dir():
         raise UserError(
             f"predictions {folder} is not a folder; give the folder with a folder of PNGs a sequence"
@@ -199,7 +207,9 @@ def mask_folders(folder: Path, names: Sequence[str]) -> Path:
 
 
 def _folder_of(video: Video, folder: Path, videos: Sequence[Video]) -> Path:
-    """Where a video's masks are: in a folder of its name; those of a single one may lie in the folder itself."""
+    """Where a video's masks are: in a folder of its name; those of a single one may lie in the folder
+    itself.
+    """
     named = folder / video.name
     return folder if len(videos) == 1 and not named.is_dir() and png_files(folder) else named
 
@@ -207,7 +217,9 @@ def _folder_of(video: Video, folder: Path, videos: Sequence[Video]) -> Path:
 def _share(
     work: Callable[[Job], Outcome], jobs: Sequence[Job], *, processes: int, weights: Sequence[int]
 ) -> list[Outcome]:
-    """`work` of every job, in order. Other processes begin with the heaviest, this one meanwhile with the lightest."""
+    """`work` of every job, in order. Other processes begin with the heaviest, this one meanwhile with the
+    lightest.
+    """
     processes = min(processes, len(jobs))
     if processes < 2:
         return [work(job) for job in jobs]
@@ -230,8 +242,8 @@ def _notes(videos: Sequence[Video], outcomes: Sequence[_Outcome], folder: Path) 
     checked = [video.name for video, outcome in zip(videos, outcomes, strict=True) if outcome.scores is None]
     if checked:
         yield (
-            f"{len(checked)} of {len(videos)} sequences have no truth after what is given, so they were checked and not scored: "
-            f"{', '.join(checked)}"
+            f"{len(checked)} of {len(videos)} sequences have no truth after what is given, so they were"
+            f" checked and not scored: {', '.join(checked)}"
         )
     for video, outcome in zip(videos, outcomes, strict=True):
         if outcome.unscored:
@@ -239,7 +251,10 @@ def _notes(videos: Sequence[Video], outcomes: Sequence[_Outcome], folder: Path) 
             yield f"the truth of {video.name} shows labels that this protocol does not score: {labels}"
         for number, scores in (outcome.scores or {}).items():
             if not scores.frames:
-                yield f"object {number} of {video.name} has no truth after the frame it is given in and counts in no mean"
+                yield (
+                    f"object {number} of {video.name} has no truth after the frame it is given in and counts"
+                    " in no mean"
+                )
     yield from _surplus(videos, folder)
 
 
@@ -255,8 +270,8 @@ def _surplus(videos: Sequence[Video], folder: Path) -> Iterable[str]:
 def split_seen(scores: Scores, videos: Sequence[Video], categories: tuple[set[str], Path] | None) -> Scores:
     """`scores` of YouTube-VOS told apart by whether an object's category is among those of the training set.
 
-    categories: see `seen_categories`. Where they, or the category of an object, are not known, seen and unseen stay one
-    mean, and a note says so.
+    categories: see `seen_categories`. Where they, or the category of an object, are not known, seen and
+    unseen stay one mean, and a note says so.
     """
     if categories is None:
         told = "there is no train/meta.json and no --seen file, so seen and unseen are one mean"
@@ -266,7 +281,10 @@ def split_seen(scores: Scores, videos: Sequence[Video], categories: tuple[set[st
     objects = [(name, number) for name, numbers in scores.sequences.items() for number in numbers]
     unknown = sum(key not in category for key in objects)
     if unknown:
-        told = f"{unknown} of {len(objects)} objects have no category in meta.json, so seen and unseen are one mean"
+        told = (
+            f"{unknown} of {len(objects)} objects have no category in meta.json, so seen and unseen are one"
+            " mean"
+        )
         return replace(scores, notes=(*scores.notes, told))
     seen = {key: category[key] in names for key in objects}
     told = f"{sum(seen.values())} of {len(objects)} objects are of the {len(names)} categories in {file}"

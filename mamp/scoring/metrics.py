@@ -1,8 +1,8 @@
 """J and F of the masks of one frame, and the statistics of one object over a video.
 
 J is region similarity, F boundary accuracy (Perazzi et al., CVPR 2016, section 4), as the official DAVIS tool
-computes them. All objects of a frame are measured together, from the few pixels in which a label map changes: they
-hold every object's boundary, and areas follow from where runs of equal labels end.
+computes them. All objects of a frame are measured together, from the few pixels in which a label map changes:
+they hold every object's boundary, and areas follow from where runs of equal labels end.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def score_frame(
 ) -> tuple[np.ndarray, np.ndarray]:
     """J and F of each object of a frame.
 
-    truth, result: label maps (H, W) of an unsigned integer type. ids: the K labels to score. void: bool (H, W),
-    pixels that count for nothing.
-    Returns J and F, float64 (K,) in [0, 1]: J = |S & T| / |S | T|, 1 where both masks are empty; F is the harmonic
-    mean of boundary precision and recall, 1 where neither mask has a boundary.
+    truth, result: label maps (H, W) of an unsigned integer type. ids: the K labels to score. void: bool (H,
+    W), pixels that count for nothing.
+    Returns J and F, float64 (K,) in [0, 1]: J = |S & T| / |S | T|, 1 where both masks are empty; F is the
+    harmonic mean of boundary precision and recall, 1 where neither mask has a boundary.
     """
     if void is not None:
         truth, result = np.where(void, 0, truth), np.where(void, 0, result)
@@ -44,20 +44,24 @@ def score_frame(
 
 
 def region_similarity(truth: np.ndarray, result: np.ndarray, *, void: np.ndarray | None = None) -> float:
-    """J of one pair of masks (H, W), bool or any number, non-zero inside; void: bool (H, W), pixels left out."""
+    """J of one pair of masks (H, W), bool or any number, non-zero inside; void: bool (H, W), pixels left
+    out.
+    """
     return float(score_frame(_mask(truth), _mask(result), [1], void=void)[0][0])
 
 
 def boundary_accuracy(truth: np.ndarray, result: np.ndarray, *, void: np.ndarray | None = None) -> float:
-    """F of one pair of masks (H, W), bool or any number, non-zero inside; void: bool (H, W), pixels left out."""
+    """F of one pair of masks (H, W), bool or any number, non-zero inside; void: bool (H, W), pixels left
+    out.
+    """
     return float(score_frame(_mask(truth), _mask(result), [1], void=void)[1][0])
 
 
 def boundary_map(mask: np.ndarray) -> np.ndarray:
     """The boundary of a mask (H, W), bool (H, W).
 
-    A pixel is on it when it differs from its right, lower or lower right neighbour; beyond the last row and column
-    the frame repeats itself, so that a mask that touches the border has no boundary there.
+    A pixel is on it when it differs from its right, lower or lower right neighbour; beyond the last row and
+    column the frame repeats itself, so that a mask that touches the border has no boundary there.
     """
     return _changes(_mask(mask))
 
@@ -68,7 +72,9 @@ def boundary_radius(size: tuple[int, ...]) -> int:
 
 
 def labels_in(labels: np.ndarray) -> list[int]:
-    """The non-zero labels of a label map (H, W), ascending; reads runs of labels, which is quicker than sorting pixels."""
+    """The non-zero labels of a label map (H, W), ascending; reads runs of labels, which is quicker than
+    sorting pixels.
+    """
     flat = labels.reshape(-1)
     return _distinct(flat[1:][flat[1:] != flat[:-1]], flat[:1])
 
@@ -88,8 +94,9 @@ def _mask(mask: np.ndarray) -> np.ndarray:
 class FramePair:
     """The true and the predicted label map of one frame, (H, W) each.
 
-    Kept are the N pixels in which either map differs from a neighbour to the right or below, which hold every boundary,
-    and the labels that meet there. Both maps are first cut to the box (h, w) in which either shows an object.
+    Kept are the N pixels in which either map differs from a neighbour to the right or below, which hold every
+    boundary, and the labels that meet there. Both maps are first cut to the box (h, w) in which either shows
+    an object.
     """
 
     def __init__(self, truth: np.ndarray, result: np.ndarray) -> None:
@@ -127,8 +134,8 @@ class FramePair:
     def _j(self, ids: Sequence[int]) -> np.ndarray:
         """J from the joint histogram of both maps.
 
-        A row is runs of equal pairs of labels. Each adds where it ends, and takes away where it begins, to the area of its
-        pair; where a pixel is kept for another reason than an end, both cancel out.
+        A row is runs of equal pairs of labels. Each adds where it ends, and takes away where it begins, to
+        the area of its pair; where a pixel is kept for another reason than an end, both cancel out.
         """
         column = self._table(ids, np.arange(1, len(ids) + 1), kind=np.intp)  # label -> 1..K; 0 is not scored
         side = len(ids) + 1
@@ -143,7 +150,9 @@ class FramePair:
         return np.divide(both, either, out=np.ones(len(ids)), where=either > 0)
 
     def _f(self, ids: Sequence[int]) -> np.ndarray:
-        """F of at most 32 objects: each has a bit for the truth's boundary and one for the result's, all widened at once."""
+        """F of at most 32 objects: each has a bit for the truth's boundary and one for the result's, all
+        widened at once.
+        """
         count, radius = len(ids), self._radius
         kind = next(kind for kind in _BITS if 2 * count <= 8 * kind().itemsize)
         flag = self._table(ids, 1 << np.arange(count, dtype=np.uint64), kind=kind)
@@ -197,11 +206,12 @@ def _changes(labels: np.ndarray) -> np.ndarray:
 
 
 def _widen(canvas: np.ndarray, stride: int, radius: int) -> np.ndarray:
-    """Dilation by the disk dy^2 + dx^2 <= radius^2 of every bit of a map that has a margin of `radius` on all sides.
+    """Dilation by the disk dy^2 + dx^2 <= radius^2 of every bit of a map that has a margin of `radius` on all
+    sides.
 
-    canvas: its pixels in one line, `stride` a row. Returns those from the first pixel inside the margin to the last.
-    Runs along the row are grown to each width the disk has, by doubling, and laid over the rows above and below. What a
-    shift carries over a row's end falls into a margin.
+    canvas: its pixels in one line, `stride` a row. Returns those from the first pixel inside the margin to
+    the last. Runs along the row are grown to each width the disk has, by doubling, and laid over the rows
+    above and below. What a shift carries over a row's end falls into a margin.
     """
     first = radius * stride + radius
     wide = np.zeros(canvas.size - 2 * first, dtype=canvas.dtype)
@@ -234,10 +244,12 @@ def _disk(radius: int) -> tuple[tuple[int, tuple[int, ...]], ...]:
 def statistics(values: np.ndarray, *, decay: Decay = "exact") -> tuple[float, float, float]:
     """Mean, recall and decay of one object's per-frame values, float (n,); NaN marks a frame without a value.
 
-    Recall is the part of all frames above 0.5. Decay is the mean of the first quarter of frames minus that of the last.
-    decay: `exact`; or what the official tool prints, whose bins are wrong beyond 256 frames because their ends are
-    stored in 8 bits (`official`: under NumPy 1, as published figures were; `official_numpy2`: under NumPy 2). All
-    three agree up to 255 frames. Without any frame all three statistics are NaN.
+    Recall is the part of all frames above 0.5. Decay is the mean of the first quarter of frames minus that of
+    the last.
+    decay: `exact`; or what the official tool prints, whose bins are wrong beyond 256 frames because their
+    ends are
+    stored in 8 bits (`official`: under NumPy 1, as published figures were; `official_numpy2`: under NumPy 2).
+    All three agree up to 255 frames. Without any frame all three statistics are NaN.
     """
     values = np.asarray(values, dtype=np.float64)
     if values.size == 0:

@@ -20,7 +20,9 @@ from mamp.scoring.scores import ObjectScores
 VOID = 255
 
 _NO_OBJECT = {
-    "first": "the first truth shows no object (255 is void here; score DAVIS-2016 masks with --protocol davis2016)",
+    "first": (
+        "the first truth shows no object (255 is void here; score DAVIS-2016 masks with --protocol davis2016)"
+    ),
     "late": "the truth shows no object",
 }
 
@@ -36,7 +38,9 @@ def _without_void(labels: np.ndarray) -> np.ndarray:
 
 
 def _merged_truth(labels: np.ndarray) -> np.ndarray:
-    """One foreground: 255 where nothing else is labelled, as DAVIS-2016 stores it, else every label but 255, which is void."""
+    """One foreground: 255 where nothing else is labelled, as DAVIS-2016 stores it, else every label but 255,
+    which is void.
+    """
     others = (labels != 0) & (labels != VOID)
     return (others if others.any() else labels == VOID).view(np.uint8)
 
@@ -53,8 +57,9 @@ def _highest_255_as_1(labels: np.ndarray) -> np.ndarray:
 class Protocol:
     """How one benchmark scores.
 
-    drops_last: the last frame is not scored. objects: `one`, number 1; `first`, 1 to the highest label of the first truth
-    frame; `late`, any ids, each beginning where the truth first shows it and scored after that. void: 255 in a truth
+    drops_last: the last frame is not scored. objects: `one`, number 1; `first`, 1 to the highest label of the
+    first truth frame; `late`, any ids, each beginning where the truth first shows it and scored after that.
+    void: 255 in a truth
     file is no object. truth, result: what is done to a label map (H, W) before it is scored.
     """
 
@@ -95,13 +100,15 @@ def score_sequence(
 ) -> dict[int, ObjectScores]:
     """Scores of one video, object id -> its scores.
 
-    truth, result: label maps (H, W) of the same frames in order, all that have truth, from the first frame on. They
-    are read one at a time. A frame that is not scored may be None: the first one's result, and where the protocol
-    drops the last frame, that one's truth and result. names: the frames' names; by default 00000, 00001, ...
+    truth, result: label maps (H, W) of the same frames in order, all that have truth, from the first frame
+    on. They are read one at a time. A frame that is not scored may be None: the first one's result, and where
+    the protocol drops the last frame, that one's truth and result. names: the frames' names; by default
+    00000, 00001, ...
     first: object id -> index of the frame it is given in, for protocols where objects come late; by default
     that of the first truth that shows it.
 
-    Raises UserError listing all that is wrong: sizes that differ, labels in the result that the truth has not.
+    Raises UserError listing all that is wrong: sizes that differ, labels in the result that the truth has
+    not.
     """
     scorer = SequenceScorer(get_protocol(protocol), first=first)
     for index, (true, found) in scored_frames(zip(truth, result, strict=True), scorer.protocol):
@@ -131,7 +138,8 @@ def scored_frames(frames: Iterable[T], protocol: Protocol) -> Iterator[tuple[int
 class SequenceScorer:
     """Scores one video, frame by frame; holds two numbers an object and frame, and no mask.
 
-    problems: what was wrong, one clause each. unscored: labels of the truth that are no objects under this protocol.
+    problems: what was wrong, one clause each. unscored: labels of the truth that are no objects under this
+    protocol.
     """
 
     def __init__(self, protocol: Protocol, *, first: Mapping[int, int] | None = None) -> None:
@@ -146,7 +154,9 @@ class SequenceScorer:
         self._f: dict[int, list[float]] = defaultdict(list)
 
     def add(self, index: int, name: str, truth: np.ndarray, result: np.ndarray | None) -> None:
-        """Score one frame; the result is None in frame 0, the first of the video, and where it could not be read."""
+        """Score one frame; the result is None in frame 0, the first of the video, and where it could not be
+        read.
+        """
         truth = self.protocol.truth(truth)
         if index > 0 and result is not None:
             labels = self._score(index, name, truth, self.protocol.result(result))
@@ -200,4 +210,7 @@ def size(shape: tuple[int, ...]) -> str:
 
 def unknown_label(label: int, names: Sequence[str]) -> str:
     """What is said of a label that no object has."""
-    return f"label {label}, no object of the truth, in {'frame' if len(names) == 1 else 'frames'} {', '.join(names)}"
+    return (
+        f"label {label}, no object of the truth, in {'frame' if len(names) == 1 else 'frames'}"
+        f" {', '.join(names)}"
+    )

@@ -34,7 +34,8 @@ class Scores:
 
     sequences: name -> object id -> its scores, in the order of the set. decay: how decay is computed.
     split: the list of the set, if one was used. seen: for
-    (sequence, object) whether its category was in the training set, YouTube-VOS only; None where that is not known.
+    (sequence, object) whether its category was in the training set, YouTube-VOS only; None where that is not
+    known.
     notes: what the reader of the figures must know, one sentence each.
     """
 
@@ -55,8 +56,9 @@ class Scores:
         """The figures of the whole set.
 
         The mean over all objects, each counting once however long its video; objects without a scored frame
-        are left out, any other NaN spreads. With `seen`, J-Mean is the mean of J-Seen and J-Unseen (of the one that exists,
-        where the other has no object), F-Mean likewise, so that J&F-Mean is YouTube-VOS's overall score.
+        are left out, any other NaN spreads. With `seen`, J-Mean is the mean of J-Seen and J-Unseen (of the
+        one that exists, where the other has no object), F-Mean likewise, so that J&F-Mean is YouTube-VOS's
+        overall score.
         """
         rows = [(name, number, row) for name, number, row in self.objects() if not math.isnan(row["J-Mean"])]
         means = {key: _mean([row[key] for *_, row in rows]) for key in STATISTICS}

@@ -69,7 +69,9 @@ def write_json(scores: Scores, path: Path | str) -> None:
 
 
 def write_frames(scores: Scores, path: Path | str) -> None:
-    """Write frames.json: {"sequences": {SEQ: {OBJECT: {"frames": [name, ..], "J": [..], "F": [..]}}}}, nothing rounded."""
+    """Write frames.json: {"sequences": {SEQ: {OBJECT: {"frames": [name, ..], "J": [..], "F": [..]}}}},
+    nothing rounded.
+    """
     sequences = {
         name: {
             str(number): {"frames": list(found.frames), "J": found.j.tolist(), "F": found.f.tolist()}
@@ -83,7 +85,9 @@ def write_frames(scores: Scores, path: Path | str) -> None:
 
 
 def write_csv(scores: Scores, path: Path | str) -> None:
-    """Write scores.csv: a line an object, then the means; floats unrounded, nothing where a figure is undefined."""
+    """Write scores.csv: a line an object, then the means; floats unrounded, nothing where a figure is
+    undefined.
+    """
     lines = [["Sequence", "Object", *STATISTICS]]
     for name, number, row in scores.objects():
         lines.append([name, str(number), *(_digits(row[key]) for key in STATISTICS)])
@@ -95,7 +99,8 @@ def write_csv(scores: Scores, path: Path | str) -> None:
 def official_csv(scores: Scores) -> dict[str, str]:
     """File name -> content of the two tables that the official tools write: three digits, one line an object.
 
-    Long Videos' own tool calls F NF and names no set; every other protocol is written as DAVIS-2017's tool does.
+    Long Videos' own tool calls F NF and names no set; every other protocol is written as DAVIS-2017's tool
+    does.
     """
     long = scores.protocol == "longvideos"
     suffix, n = ("", "N") if long else (f"-{scores.split or 'val'}", "")

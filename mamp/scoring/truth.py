@@ -1,4 +1,6 @@
-"""Where the truth of a set lies: a folder of mask folders, or the root of a data set as its authors pack it."""
+"""Where the truth of a set lies: a folder of mask folders, or the root of a data set as its authors pack
+it.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,10 @@ from mamp.video.masks import read_mask
 class Video:
     """The truth of one video.
 
-    masks: frame name -> PNG, in the frames' order. frames: the names of all frames that masks are wanted for, () where
-    only those of `masks` are. first: object id -> name of the frame it is given in, empty where the masks tell.
+    masks: frame name -> PNG, in the frames' order. frames: the names of all frames that masks are wanted for,
+    () where
+    only those of `masks` are. first: object id -> name of the frame it is given in, empty where the masks
+    tell.
     categories: object id -> category, as far as known.
     """
 
@@ -50,7 +54,9 @@ class Video:
 
 @dataclass(frozen=True)
 class Truth:
-    """The truth of a set; why: how the protocol was found, "" where it was given; home: the data set's root, if it is one."""
+    """The truth of a set; why: how the protocol was found, "" where it was given; home: the data set's root,
+    if it is one.
+    """
 
     protocol: str
     why: str
@@ -67,10 +73,12 @@ def guess_protocol(truth: Path | str, *, split: str | None = None) -> str:
 def open_truth(path: Path | str, *, protocol: str | None = None, split: str | None = None) -> Truth:
     """The truth below `path`: a folder of folders of PNGs, one such folder, or a data set's root.
 
-    split: a list in ImageSets, a folder of YouTube-VOS or a hold-out's file; by default val, and everything where there are no lists.
-    protocol: by default youtubevos where meta.json or a folder valid/Annotations is, davis2017 or davis2016 by the lists in ImageSets, longvideos
-    where frames outnumber truth; in a plain folder davis2017 (davis2016 for masks of 0 and 255) where frames are
-    numbered one by one and show objects 1 to K from the first on, else folder.
+    split: a list in ImageSets, a folder of YouTube-VOS or a hold-out's file; by default val, and everything
+    where there are no lists.
+    protocol: by default youtubevos where meta.json or a folder valid/Annotations is, davis2017 or davis2016
+    by the lists in ImageSets, longvideos where frames outnumber truth; in a plain folder davis2017 (davis2016
+    for masks of 0 and 255) where frames are numbered one by one and show objects 1 to K from the first on,
+    else folder.
 
     Raises UserError naming the path or the splits that are there.
     """
@@ -83,7 +91,8 @@ def open_truth(path: Path | str, *, protocol: str | None = None, split: str | No
     youtube = _youtube_folder(root, "train" if held else split) if protocol in (None, "youtubevos") else None
     if held and youtube is None:
         raise UserError(
-            f"{split} is held out of YouTube-VOS train, and {root} has no train/Annotations; give the root of YouTube-VOS"
+            f"{split} is held out of YouTube-VOS train, and {root} has no train/Annotations; give the root of"
+            " YouTube-VOS"
         )
     if youtube is not None:
         home = youtube if youtube == root else youtube.parent
@@ -116,7 +125,8 @@ def _open_folders(root: Path, protocol: str | None, split: str | None) -> Truth:
         videos = tuple(_video(masks / name, images) for name in names)
     if not videos:
         raise UserError(
-            f"truth {masks} holds no folder with PNG masks; give a folder of mask folders or a data set's root"
+            f"truth {masks} holds no folder with PNG masks; give a folder of mask folders or a data set's"
+            " root"
         )
     if protocol is None:
         protocol, why = _by_masks(videos)
@@ -191,7 +201,9 @@ def _by_masks(videos: Iterable[Video]) -> tuple[str, str]:
 
 
 def _youtube_folder(root: Path, split: str | None) -> Path | None:
-    """The split's folder: ROOT/SPLIT with Annotations, or, where meta.json is beside them, ROOT or the one above it."""
+    """The split's folder: ROOT/SPLIT with Annotations, or, where meta.json is beside them, ROOT or the one
+    above it.
+    """
     names = {None: ("valid",), "val": ("val", "valid")}.get(split, (split,))
     for name in names:
         if name is not None and (root / name / "Annotations").is_dir():
@@ -214,7 +226,8 @@ def _youtube_videos(folder: Path, split: str | None) -> tuple[Video, ...]:
     found = tuple(video for video in videos if video.name in held.videos)
     if len(found) < len(held.videos):
         raise UserError(
-            f"{folder} has {len(found)} of the {len(held.videos)} videos that {split} holds out; bring all of train"
+            f"{folder} has {len(found)} of the {len(held.videos)} videos that {split} holds out; bring all of"
+            " train"
         )
     return found
 

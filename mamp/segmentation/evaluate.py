@@ -1,4 +1,6 @@
-"""A split of a data set: masks of every sequence as they are finished, then the scores; processes may share the work."""
+"""A split of a data set: masks of every sequence as they are finished, then the scores; processes may share
+the work.
+"""
 
 from __future__ import annotations
 
@@ -40,20 +42,24 @@ def evaluate(
     quiet: bool = False,
     join: Callable[[], None] | None = None,
 ) -> scoring.Scores | None:
-    """Write OUT/masks/SEQ/NAME.png, run.json, and scores.json, scores.csv and frames.json where there is truth; the scores.
+    """Write OUT/masks/SEQ/NAME.png, run.json, and scores.json, scores.csv and frames.json where there is
+    truth; the scores.
 
-    make_segmenter: a fresh segmenter for each sequence. protocol: a name `mamp.scoring` knows. run_info: what the
-    masks depend on (config, weights' checksum, data variant), as JSON; it is kept in run.json, and a second run into the
-    same folder with the same run_info leaves finished sequences alone. seen: the categories of the training set, for youtubevos; see
-    `scoring.seen_categories`. device: where the segmenter computes, by default the CPU; it is told in run.json. None is
-    returned when no sequence has truth.
+    make_segmenter: a fresh segmenter for each sequence. protocol: a name `mamp.scoring` knows. run_info: what
+    the masks depend on (config, weights' checksum, data variant), as JSON; it is kept in run.json, and a
+    second run into the same folder with the same run_info leaves finished sequences alone. seen: the
+    categories of the training set, for youtubevos; see
+    `scoring.seen_categories`. device: where the segmenter computes, by default the CPU; it is told in
+    run.json. None is returned when no sequence has truth.
 
-    Processes that write to the same OUT at the same time share its sequences. One that finds nothing left to take up leaves
-    with None; the one that finishes last scores. What a process that died held is taken up by another, or by a later run.
-    join: waits until the processes that the caller started to share the work have ended; then this one scores.
+    Processes that write to the same OUT at the same time share its sequences. One that finds nothing left to
+    take up leaves with None; the one that finishes last scores. What a process that died held is taken up by
+    another, or by a later run.
+    join: waits until the processes that the caller started to share the work have ended; then this one
+    scores.
 
-    Raises UserError when OUT belongs to another run or cannot be written, and for bad frames and masks; finished masks
-    stay.
+    Raises UserError when OUT belongs to another run or cannot be written, and for bad frames and masks;
+    finished masks stay.
     """
     if not sequences:
         raise UserError("the split has no sequence; choose another --split")
@@ -86,7 +92,9 @@ def _share_work(
     quiet: bool,
     join: Callable[[], None] | None,
 ) -> dict[str, Record] | None:
-    """The records of all sequences, once they are finished, to the process that is to score; None to the others. total: frames of all."""
+    """The records of all sequences, once they are finished, to the process that is to score; None to the
+    others. total: frames of all.
+    """
     tell = partial(_say, quiet=quiet)
     before = [sequence.name for sequence in sequences if _finished(sequence, out) is not None]
     if before:
@@ -113,7 +121,10 @@ def _told_before(names: Sequence[str], count: int) -> str:
     if len(names) == count:
         return f"all {count} sequences were finished before and are left as they are"
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{len(names)} of {count} sequences were finished before and are left as they are: {', '.join(names[:_NAMED])}{more}"
+    return (
+        f"{len(names)} of {count} sequences were finished before and are left as they are:"
+        f" {', '.join(names[:_NAMED])}{more}"
+    )
 
 
 def _say(line: str, *, quiet: bool) -> None:
@@ -133,7 +144,9 @@ class _Share:
     records: dict[str, Record] = field(default_factory=dict)
 
     def run(self) -> None:
-        """`work` of every sequence that is neither finished nor held by another process, until there is none."""
+        """`work` of every sequence that is neither finished nor held by another process, until there is
+        none.
+        """
         while self._once():  # and look again, for what a process held that died meanwhile
             pass
 
@@ -240,7 +253,8 @@ def _score(
         videos.append(video)
         if skipped:
             notes.append(
-                f"{sequence.name}: {plural(len(skipped), 'frame was', 'frames were')} skipped and not scored: {', '.join(skipped)}"
+                f"{sequence.name}: {plural(len(skipped), 'frame was', 'frames were')} skipped and not scored:"
+                f" {', '.join(skipped)}"
             )
     if not videos:
         return None
@@ -249,7 +263,8 @@ def _score(
         notes.append(f"not scored, for want of truth after the given masks: {', '.join(bare)}")
     if len(made_by) > 1:
         notes.append(
-            f"the masks were made by different code, commits {', '.join(made_by)}; use another --out to have them of one"
+            f"the masks were made by different code, commits {', '.join(made_by)}; use another --out to have"
+            " them of one"
         )
     scores = scoring.score_videos(videos, out / "masks", protocol=protocol)
     if protocol == "youtubevos":

@@ -41,7 +41,9 @@ class Model:
         return Segmenter(self.network, self.config.method, device=self.device, dtype=dtype)
 
     def run_info(self) -> dict[str, Any]:
-        """What masks depend on, as JSON for `evaluate`: the config, and the weights' checksum and provenance."""
+        """What masks depend on, as JSON for `evaluate`: the config, and the weights' checksum and
+        provenance.
+        """
         info: dict[str, Any] = {"config": self.config.model_dump(mode="json")}
         if (label := self.config.method.label()) is not None:
             untrained = self.weights is not None and self.weights.provenance.get("untrained")
@@ -86,8 +88,8 @@ def load(
 ) -> Model:
     """The network in `weights`, with the config kept there and `overrides` (`key=value`) over it.
 
-    weights: a file, a run folder, or the name of a shipped one; None is the one shipped for `method.name`. What they say
-    of the network holds; how it propagates is the preset's and the overrides'.
+    weights: a file, a run folder, or the name of a shipped one; None is the one shipped for `method.name`.
+    What they say of the network holds; how it propagates is the preset's and the overrides'.
     device: auto, cpu, cuda, cuda:N or mps. dataset: chooses what a preset says for that data set.
 
     Raises UserError when the weights or the device are not there, or do not fit.
@@ -121,7 +123,9 @@ def _compiled(network: torch.nn.Module, config: configs.Config) -> torch.nn.Modu
 def _without_weights_of_its_own(
     weights: Path | str | None, overrides: Sequence[str], *, dataset: str
 ) -> tuple[torch.nn.Module, configs.Config, stored.Weights] | None:
-    """Network, config and weights of a method that needs no weights, or that starts from the trunk in `weights`."""
+    """Network, config and weights of a method that needs no weights, or that starts from the trunk in
+    `weights`.
+    """
     named = configs.named_method(overrides)
     if weights is not None and (named is None or methods.get(named).needs_weights):
         return None  # the weights say which method and settings they are of
@@ -151,7 +155,8 @@ def choose(
     overrides: Sequence[str] = (),
     dataset: str = "",
 ) -> Model | Copy:
-    """What `load` gives for `weights`; or a baseline: `copy`, or `untrained`, the network as `train.seed` begins it.
+    """What `load` gives for `weights`; or a baseline: `copy`, or `untrained`, the network as `train.seed`
+    begins it.
 
     Raises UserError as `load` does.
     """
@@ -180,10 +185,12 @@ def segment_video(
 ) -> Iterator[tuple[str | int, np.ndarray]]:
     """(name, label map (H, W)) of every frame, as they come; nothing of the video is held but the memory.
 
-    video: a folder of images or a video file (then names are those of the frames), or anything that gives frames one by
-    one, as `Segmenter.step` takes them: a list, an array (T, H, W, 3), a tensor (T, 3, H, W), a generator (then the name
-    is the frame's number from 0). masks: a PNG for the first frame or a folder of PNGs named like frames; a label map for
-    the first frame; or a mapping from frame number to label map or PNG. weights: as `load` takes, or what it gave.
+    video: a folder of images or a video file (then names are those of the frames), or anything that gives
+    frames one by
+    one, as `Segmenter.step` takes them: a list, an array (T, H, W, 3), a tensor (T, 3, H, W), a generator
+    (then the name is the frame's number from 0). masks: a PNG for the first frame or a folder of PNGs named
+    like frames; a label map for the first frame; or a mapping from frame number to label map or PNG. weights:
+    as `load` takes, or what it gave.
 
     Raises UserError for weights, frames and masks that cannot be used.
     """

@@ -1,4 +1,6 @@
-"""What an evaluation's folder says of itself: whose masks it holds, and how, how fast and by which code each was made."""
+"""What an evaluation's folder says of itself: whose masks it holds, and how, how fast and by which code each
+was made.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,8 @@ class Maker:
 
 @dataclass(frozen=True)
 class Record:
-    """One finished sequence: time, frames' size as WIDTHxHEIGHT, the code (commit, and whether it was changed since), memory in MB.
+    """One finished sequence: time, frames' size as WIDTHxHEIGHT, the code (commit, and whether it was changed
+    since), memory in MB.
 
     usage: how the method used its memory, as far as it tells.
     """
@@ -91,7 +94,9 @@ def digest(sequences: Sequence[datasets.Sequence]) -> str:
 
 
 def claim(out: Path, run_info: Mapping[str, Any]) -> None:
-    """Make OUT this run's folder, or see that it already is; UserError naming the first setting that differs."""
+    """Make OUT this run's folder, or see that it already is; UserError naming the first setting that
+    differs.
+    """
     path = out / "run.json"
     wanted = json.loads(json.dumps(run_info, default=str))
     if not path.exists():
@@ -132,8 +137,9 @@ def write_run(
 ) -> None:
     """Write run.json of an evaluation whose sequences are all finished.
 
-    Besides `run_info` and the protocol: frames, seconds and frames per second of one process, all together and for each
-    sequence; sizes of the frames; the most memory any process held; code, versions and hardware of this process.
+    Besides `run_info` and the protocol: frames, seconds and frames per second of one process, all together
+    and for each sequence; sizes of the frames; the most memory any process held; code, versions and hardware
+    of this process.
     """
     together = sum((record.timing for record in records.values()), Timing())
     made = records.values()

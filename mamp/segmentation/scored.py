@@ -23,7 +23,8 @@ def score_sequences(
     frames: int | None = None,
     bad_frame: str = "error",
 ) -> Scores:
-    """Scores under `protocol` of the first `frames` frames of each sequence (None: all), as if a video ended there.
+    """Scores under `protocol` of the first `frames` frames of each sequence (None: all), as if a video ended
+    there.
 
     Sequences without truth in those frames are left out. Holds the masks of one frame at a time.
     Raises UserError for frames and masks that cannot be read.
@@ -41,7 +42,9 @@ def score_sequences(
 def segmented(
     sequence: datasets.Sequence, segmenter: Steps, *, frames: int | None = None, bad_frame: str = "error"
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """(index, frame uint8 (H, W, 3), label map (H, W)) of the first `frames` frames, from the masks that are given."""
+    """(index, frame uint8 (H, W, 3), label map (H, W)) of the first `frames` frames, from the masks that are
+    given.
+    """
     given = {
         index: Given(f"mask {path}", partial(sequence.read_given, index))
         for index, path in sequence.given.items()

@@ -35,12 +35,13 @@ def segment(
 ) -> Timing:
     """Write OUT/NAME.png for every frame, as they are finished; how many and how fast.
 
-    video: a folder of images or a video file. masks: a PNG for the first frame, or a folder of PNGs named like frames,
-    for objects that come later and for corrections. Frames before the first mask get a mask that is all background, so
+    video: a folder of images or a video file. masks: a PNG for the first frame, or a folder of PNGs named
+    like frames, for objects that come later and for corrections. Frames before the first mask get a mask that
+    is all background, so
     that every frame has one. overlay: an mp4 of the masks over the frames, whole or not at all.
 
-    Raises UserError before anything is written when a mask has another size than the frames, none has an object, a name
-    is no frame's, OUT holds masks of other frames, or cannot be written, or the
+    Raises UserError before anything is written when a mask has another size than the frames, none has an
+    object, a name is no frame's, OUT holds masks of other frames, or cannot be written, or the
     method cannot draw the overlay; finished masks stay when a later frame is bad.
     """
     _refuse_at_once(video, masks, out, overlay=overlay, overlay_style=overlay_style)
@@ -91,8 +92,8 @@ def _refuse_strangers(out: Path, names: Sequence[str]) -> None:
     strangers = sorted({path.stem for path in out.glob("*.png")} - set(names)) if out.is_dir() else []
     if strangers:
         raise UserError(
-            f"--out {out} holds {plural(len(strangers), 'mask')} of no frame of this video, first {strangers[0]}.png; "
-            "remove them, or choose another --out"
+            f"--out {out} holds {plural(len(strangers), 'mask')} of no frame of this video, first"
+            f" {strangers[0]}.png; remove them, or choose another --out"
         )
 
 
@@ -108,7 +109,8 @@ def _picture(style: str, frame: np.ndarray, labels: np.ndarray, segmenter: Any) 
 
 
 def given_masks(masks: Path, names: Sequence[str]) -> dict[int, Given]:
-    """Frame index -> mask, from a PNG for the first frame or a folder of images named like the frames `names`.
+    """Frame index -> mask, from a PNG for the first frame or a folder of images named like the frames
+    `names`.
 
     Raises UserError when there is none, or a name is no frame's.
     """
@@ -128,7 +130,8 @@ def given_masks(masks: Path, names: Sequence[str]) -> dict[int, Given]:
             )
         near = difflib.get_close_matches(strangers[0], names, n=3, cutoff=0.0)
         raise UserError(
-            f"mask {masks / files[strangers[0]]} has no frame of its name; frames are named {names[0]} to {names[-1]}, the nearest are {', '.join(near)}"
+            f"mask {masks / files[strangers[0]]} has no frame of its name; frames are named {names[0]} to"
+            f" {names[-1]}, the nearest are {', '.join(near)}"
         )
     return {
         index[name]: Given(f"mask {masks / file}", partial(read_mask, masks / file))

@@ -25,7 +25,9 @@ class MaskMode(str, Enum):
     OBJECTS = "objects"
     """Nothing: the objects in the mask have exactly its pixels, the others stay as predicted."""
     WHOLE = "whole"
-    """They are hidden in this frame, or were wrongly found there. They are followed on, and the mask is the result."""
+    """They are hidden in this frame, or were wrongly found there. They are followed on, and the mask is the
+    result.
+    """
     REPLACE = "replace"
     """They are gone and no longer followed. The mask is the result."""
 
@@ -39,7 +41,8 @@ class Segmenter:
         for index, frame in enumerate(frames):
             labels = segmenter.step(frame, first_mask if index == 0 else None)
 
-    model, method: the network, which is moved to `device` and set to evaluation, and its config. dtype: the encoder's
+    model, method: the network, which is moved to `device` and set to evaluation, and its config. dtype: the
+    encoder's
     number format (None is float32). motion: passed on to the method.
     """
 
@@ -54,8 +57,8 @@ class Segmenter:
     ):
         self.device = torch.device(device)
         self.probabilities: Tensor | None = None
-        """(K+1, H, W) of the last frame as predicted, before a mask given for it; background first, then the ids held
-        when it was predicted. None where nothing was predicted."""
+        """(K+1, H, W) of the last frame as predicted, before a mask given for it; background first, then
+        the ids held when it was predicted. None where nothing was predicted."""
         model.to(self.device).eval()
         self._method = method
         self._build = lambda: methods.get(method.name).build_propagator(
@@ -91,8 +94,10 @@ class Segmenter:
         Before the first mask with an object every frame is background, and the method does not see it.
 
         Args:
-            frame: uint8 (H, W, 3) RGB array, or (3, H, W) tensor, uint8 or float in [0, 1]; one size in a video.
-            mask: integer (H, W) label map for this frame, ids 1 to 65535. New ids are added, known ids corrected.
+            frame: uint8 (H, W, 3) RGB array, or (3, H, W) tensor, uint8 or float in [0, 1]; one size in a
+            video.
+            mask: integer (H, W) label map for this frame, ids 1 to 65535. New ids are added, known ids
+            corrected.
             mode: what the mask says of objects that are not in it; see `MaskMode`.
             replace: old name of `mode="replace"`. whole: old name of `mode="whole"`.
 
@@ -120,7 +125,9 @@ class Segmenter:
         return labels
 
     def twin(self) -> Segmenter | None:
-        """Another one that goes on from this frame by itself, sharing what is remembered; None where the method has no twins."""
+        """Another one that goes on from this frame by itself, sharing what is remembered; None where the
+        method has no twins.
+        """
         other = copy.copy(self)
         other._ids = list(self._ids)
         if self._propagator is not None:
@@ -136,12 +143,14 @@ class Segmenter:
 
     @property
     def report(self) -> Any:
-        """What the method has to say of its memory in this video, a dataclass with words; None for those that say nothing."""
+        """What the method has to say of its memory in this video, a dataclass with words; None for those that
+        say nothing.
+        """
         return None if self._propagator is None else self._propagator.report()
 
     def receptive_field(self) -> np.ndarray:
-        """Cycle-ERF of the frame just stepped, float32 (K, H, W), 0 or more, in the order of `ids`: what of it the given masks
-        are found again by.
+        """Cycle-ERF of the frame just stepped, float32 (K, H, W), 0 or more, in the order of `ids`: what of
+        it the given masks are found again by.
 
         Raises UserError for a method without gradient correction.
         """
@@ -158,7 +167,9 @@ class Segmenter:
 
     @torch.inference_mode()
     def remove(self, ids: list[int]) -> None:
-        """Stop following `ids` from the frame after the last one on; UserError for an id that is not followed."""
+        """Stop following `ids` from the frame after the last one on; UserError for an id that is not
+        followed.
+        """
         unknown = [i for i in ids if i not in self._ids]
         if unknown:
             raise UserError(f"id {unknown[0]} is not followed; remove one of {self._ids or 'none'}")
@@ -234,7 +245,9 @@ def frame_size(frame: np.ndarray | Tensor) -> tuple[int, int]:
 
 
 def label_map(mask: np.ndarray | Tensor, size: tuple[int, int], *, name: str = "a mask") -> np.ndarray:
-    """The mask as a uint8 or uint16 label map (H, W); UserError, calling it `name`, when it is none of this size."""
+    """The mask as a uint8 or uint16 label map (H, W); UserError, calling it `name`, when it is none of this
+    size.
+    """
     labels = mask.detach().cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
     if labels.dtype == bool:
         labels = labels.astype(np.uint8)
@@ -259,7 +272,8 @@ def _as_pixels(frame: np.ndarray | Tensor) -> Tensor:
     if isinstance(frame, np.ndarray):
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.size == 0 or frame.dtype != np.uint8:
             raise UserError(
-                f"a frame is {frame.dtype} {frame.shape}; give uint8 (height, width, 3) RGB, or a (3, H, W) tensor"
+                f"a frame is {frame.dtype} {frame.shape}; give uint8 (height, width, 3) RGB, or a (3, H, W)"
+                " tensor"
             )
         frame = np.ascontiguousarray(frame)
         return torch.from_numpy(frame if frame.flags.writeable else frame.copy()).permute(2, 0, 1)
@@ -267,7 +281,8 @@ def _as_pixels(frame: np.ndarray | Tensor) -> Tensor:
         known = frame.dtype == torch.uint8 or frame.is_floating_point()
         if frame.ndim != 3 or frame.shape[0] != 3 or frame.numel() == 0 or not known:
             raise UserError(
-                f"a frame is {frame.dtype} {tuple(frame.shape)}; give a (3, height, width) uint8 or float tensor"
+                f"a frame is {frame.dtype} {tuple(frame.shape)}; give a (3, height, width) uint8 or float"
+                " tensor"
             )
         return frame.detach()
     raise UserError(

@@ -76,11 +76,13 @@ def carry(
 ) -> Iterator[tuple[int, Any, np.ndarray]]:
     """(index, frame, label map) of every frame, as it comes.
 
-    frames: (index, frame) in order, frames as `Segmenter.step` takes them. masks: frame index -> mask given there.
+    frames: (index, frame) in order, frames as `Segmenter.step` takes them. masks: frame index -> mask given
+    there.
     names: what frames are called in messages, by index.
 
-    Raises UserError before the first step when a mask has not the first frame's size or no mask has an object; later
-    when the size changes, and when a frame with a mask does not come (a bad frame that is skipped, a video too short).
+    Raises UserError before the first step when a mask has not the first frame's size or no mask has an
+    object; later when the size changes, and when a frame with a mask does not come (a bad frame that is
+    skipped, a video too short).
     """
     waiting = sorted(masks)
     size = None
@@ -98,28 +100,31 @@ def carry(
         yield index, frame, labels
     if waiting:
         raise UserError(
-            f"{masks[waiting[0]].name} is given for frame {waiting[0]}, which is not in the video or cannot be read;"
-            " give it for another frame"
+            f"{masks[waiting[0]].name} is given for frame {waiting[0]}, which is not in the video or cannot"
+            " be read; give it for another frame"
         )
 
 
 def _check(masks: Mapping[int, Given], size: tuple[int, int]) -> None:
-    """Every mask has the frame's size and one has an object; read here and again when used, so that none is held."""
+    """Every mask has the frame's size and one has an object; read here and again when used, so that none is
+    held.
+    """
     if not masks:
         raise UserError("no mask is given; give a mask of each object's first frame")
     marked = [label_map(given.read(), size, name=given.name).any() for given in masks.values()]
     if not any(marked):
         first = masks[min(masks)].name
         raise UserError(
-            f"{first} has no object, all its pixels are 0; draw each object with a number of its own from 1 on"
+            f"{first} has no object, all its pixels are 0; draw each object with a number of its own from"
+            " 1 on"
         )
 
 
 def decode_ahead(frames: Iterable[Any], timing: Timing, *, depth: int = AHEAD) -> Generator[Any, None, None]:
     """The same items in the same order, made in a background thread, at most `depth` of them waiting.
 
-    An exception of the source is raised after the items before it were handed out. `timing.decode_seconds` grows by
-    what the source took. Close it before what the source reads from: then no thread reads any more.
+    An exception of the source is raised after the items before it were handed out. `timing.decode_seconds`
+    grows by what the source took. Close it before what the source reads from: then no thread reads any more.
     """
     waiting: queue.Queue[tuple[bool, Any]] = queue.Queue(maxsize=depth)
     stop = threading.Event()

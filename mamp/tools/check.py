@@ -21,7 +21,9 @@ _STEPS = {1: "every frame", 5: "every fifth frame"}
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found. lines: what is there. problems: kind -> one line for each, in the order of KINDS."""
+    """What a check found. lines: what is there. problems: kind -> one line for each, in the order of
+    KINDS.
+    """
 
     lines: list[str]
     problems: dict[str, list[str]]
@@ -88,7 +90,8 @@ def _all(jobs: Sequence[Job], level: Level, processes: int, progress: Progress) 
                 yield future.result()
             except BrokenExecutor:
                 raise UserError(
-                    f"a process died at {job.frames} or near it, perhaps for want of memory; run it again with --processes 1"
+                    f"a process died at {job.frames} or near it, perhaps for want of memory; run it again"
+                    " with --processes 1"
                 ) from None
             progress.advance()
     finally:

@@ -35,7 +35,8 @@ class Annotated:
         """
         if size != self.size:
             raise UserError(
-                f"{self.name} is {size[1]}x{size[0]}, and {self.file} says {self.size[1]}x{self.size[0]}; fetch both again"
+                f"{self.name} is {size[1]}x{size[0]}, and {self.file} says {self.size[1]}x{self.size[0]};"
+                " fetch both again"
             )
         labels = np.zeros(size, np.uint8)
         for number, outline in enumerate(self.outlines[:_MOST], start=1):
@@ -80,7 +81,9 @@ def require_pycocotools() -> None:
 
 
 def _inside(outline: Any, size: tuple[int, int]) -> np.ndarray:
-    """bool (H, W) of polygons [[x, y, x, y, ...], ...] or of run lengths {counts, size}, which go down the columns."""
+    """bool (H, W) of polygons [[x, y, x, y, ...], ...] or of run lengths {counts, size}, which go down the
+    columns.
+    """
     if isinstance(outline, Mapping):
         counts = outline["counts"]
         return _runs(_numbers(counts) if isinstance(counts, str) else counts, size)
@@ -109,7 +112,9 @@ def _runs(counts: list[int], size: tuple[int, int]) -> np.ndarray:
 
 
 def _numbers(text: str) -> list[int]:
-    """Run lengths from pycocotools's string: five bits a character, from the fourth on the difference to the one before the last."""
+    """Run lengths from pycocotools's string: five bits a character, from the fourth on the difference to the
+    one before the last.
+    """
     counts: list[int] = []
     value = shift = 0
     for character in text.encode("ascii"):

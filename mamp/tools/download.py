@@ -31,13 +31,14 @@ class _Interrupted(Exception):
 def download(url: str, target: Path, *, begins: bytes, limit: int, quiet: bool = False) -> None:
     """Bring `url` (http or https) to `target`, whole or not at all.
 
-    What has come so far lies in TARGET.part, and TARGET.part.json says of which version of the file it is; another
-    call goes on from there where the server serves ranges, and begins anew where it does not or where its file has
-    changed. A broken transfer is taken up again by itself as long as each attempt brings something.
+    What has come so far lies in TARGET.part, and TARGET.part.json says of which version of the file it is;
+    another call goes on from there where the server serves ranges, and begins anew where it does not or where
+    its file has changed. A broken transfer is taken up again by itself as long as each attempt brings
+    something.
     begins: the bytes a file of the right kind begins with. limit: most bytes it may have.
 
-    Raises UserError when the server has no such file, when it is of another kind or size than it says, when the disk
-    is full, and when the transfer keeps breaking.
+    Raises UserError when the server has no such file, when it is of another kind or size than it says, when
+    the disk is full, and when the transfer keeps breaking.
     """
     if target.exists():
         return
@@ -61,7 +62,9 @@ def download(url: str, target: Path, *, begins: bytes, limit: int, quiet: bool =
 
 
 class _Part:
-    """What has come of a file so far. State: its length and version as the server told them, kept in a file beside it."""
+    """What has come of a file so far. State: its length and version as the server told them, kept in a file
+    beside it.
+    """
 
     def __init__(self, target: Path, url: str) -> None:
         self.url = url
@@ -150,7 +153,8 @@ def _ask(part: _Part) -> Any:
         if error.code == 429 or error.code >= 500:
             raise _Interrupted(f"the server answers {error.code} {error.reason}") from None
         raise UserError(
-            f"{part.url} cannot be had (the server answers {error.code} {error.reason}); give another place with --url"
+            f"{part.url} cannot be had (the server answers {error.code} {error.reason}); give another place"
+            " with --url"
         ) from None
     except (OSError, http.client.HTTPException) as error:
         raise _Interrupted(_reason(error)) from None
@@ -173,7 +177,8 @@ def _refuse_size(part: _Part, limit: int) -> None:
     missing, free = part.length - part.size, shutil.disk_usage(part.path.parent).free
     if missing > free:
         raise UserError(
-            f"{part.path.parent} has room for {free:,} bytes, and {missing:,} are to come; make room, or choose another --out"
+            f"{part.path.parent} has room for {free:,} bytes, and {missing:,} are to come; make room, or"
+            " choose another --out"
         )
 
 

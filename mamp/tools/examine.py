@@ -51,9 +51,11 @@ _ORIENTATION = 0x0112
 class Job:
     """What is known of a video before it is looked at.
 
-    frames: a folder of images or a video file. wanted: names of frames that a list calls for. gaps: whether numbers must
-    follow one another. masks: a folder of PNGs, or one PNG for the first frame. rule: which masks there must be: those in
-    `masks_wanted`, the first or all of them, some with the first among them. ids: objects that masks may show, None for
+    frames: a folder of images or a video file. wanted: names of frames that a list calls for. gaps: whether
+    numbers must
+    follow one another. masks: a folder of PNGs, or one PNG for the first frame. rule: which masks there must
+    be: those in `masks_wanted`, the first or all of them, some with the first among them. ids: objects that
+    masks may show, None for
     any. packed: bytes and sha256 of a packed clip.
     """
 
@@ -70,7 +72,9 @@ class Job:
 
 @dataclass
 class Finding:
-    """What a video has: counts, (width, height) of its frames, the step from one frame's number to the next; its problems."""
+    """What a video has: counts, (width, height) of its frames, the step from one frame's number to the next;
+    its problems.
+    """
 
     name: str
     frames: int = 0
@@ -87,8 +91,8 @@ class Finding:
 def examine(job: Job, level: Level) -> Finding:
     """Look through one video.
 
-    level: `fast` reads names and sizes of files; `normal` also the beginning and the end of each frame and all of each mask;
-    `deep` decodes every frame.
+    level: `fast` reads names and sizes of files; `normal` also the beginning and the end of each frame and
+    all of each mask; `deep` decodes every frame.
     """
     found = Finding(job.name)
     if job.packed is not None:
@@ -133,7 +137,9 @@ def _frames(job: Job, found: Finding) -> Mapping[str, str]:
 
 
 def numbering(names: Sequence[str]) -> tuple[int | None, list[tuple[str, str]]]:
-    """The usual step between the numbers at the names' ends, and the neighbours that lie otherwise; None without numbers."""
+    """The usual step between the numbers at the names' ends, and the neighbours that lie otherwise; None
+    without numbers.
+    """
     stems = [name.rstrip("0123456789") for name in names]
     if len(names) < 2 or len(set(stems)) > 1 or any(s == n for s, n in zip(stems, names, strict=True)):
         return None, []
@@ -168,7 +174,9 @@ def _sizes(
 
 
 def _whole_size(path: Path, *, deep: bool) -> tuple[int, int]:
-    """(width, height) of an image, upright; UserError when it is damaged. Without `deep` its end mark says that it is whole."""
+    """(width, height) of an image, upright; UserError when it is damaged. Without `deep` its end mark says
+    that it is whole.
+    """
     end = _ENDS.get(path.suffix.lower())
     if not deep and end is not None:
         try:

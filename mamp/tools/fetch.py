@@ -1,4 +1,6 @@
-"""`mamp data fetch`: the archives of the DAVIS site, downloaded, unpacked and looked through; the way to YouTube-VOS."""
+"""`mamp data fetch`: the archives of the DAVIS site, downloaded, unpacked and looked through; the way to
+YouTube-VOS.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,7 @@ NAMES = (*ARCHIVES, "youtubevos")
 _YOUTUBE = """\
 YouTube-VOS is given to those who log in, so it cannot be fetched from here; this is the way:
   1. Go to https://youtube-vos.org/dataset/vos/ , register, and follow the link to the 2018 (or 2019) files.
-  2. Download train.zip and valid.zip; for training also train_all_frames.zip (every frame; about 100 GB unpacked).
+  2. Download train.zip and valid.zip; to train, also train_all_frames.zip (about 100 GB unpacked).
   3. Unpack them so that these are there:
        {root}/train/JPEGImages/VIDEO/00000.jpg, 00005.jpg, ...
        {root}/train/Annotations/VIDEO/00000.png, 00005.png, ...
@@ -74,11 +76,12 @@ def fetch(
 ) -> Path:
     """Bring a data set of ARCHIVES; returns its root, `out` (by default data/DAVIS2016 and so on).
 
-    url: another place of the archive: http, https, or a local file. sha256: what the archive must have. keep: leave
-    the archive beside the root. The root appears whole or not at all: until then everything lies in OUT's neighbour
-    .NAME.fetch, where the same command goes on after an interruption.
+    url: another place of the archive: http, https, or a local file. sha256: what the archive must have. keep:
+    leave the archive beside the root. The root appears whole or not at all: until then everything lies in
+    OUT's neighbour .NAME.fetch, where the same command goes on after an interruption.
 
-    Raises UserError when it cannot be had, is damaged or is another data set, and for youtubevos, saying where to go.
+    Raises UserError when it cannot be had, is damaged or is another data set, and for youtubevos, saying
+    where to go.
     """
     if name == "youtubevos":
         raise UserError(_YOUTUBE.format(root=out or "data/YouTubeVOS"))
@@ -110,7 +113,9 @@ def fetch(
 
 @contextlib.contextmanager
 def _working_folder(root: Path) -> Iterator[Path]:
-    """The neighbour of `root` that is this process's alone; it goes in the end, unless it holds what the next fetch goes on from."""
+    """The neighbour of `root` that is this process's alone; it goes in the end, unless it holds what the next
+    fetch goes on from.
+    """
     work = root.absolute().parent / f".{root.name}.fetch"
     beside = work.parent.exists()
     make_folder(work)
@@ -186,7 +191,9 @@ def _root_in(files: Path) -> Path | None:
 
 
 def _look_through(root: Path, archive: Archive, *, strict: bool, hint: str) -> None:
-    """UserError unless every list is there with its frames and masks; with `strict` as long as it should be."""
+    """UserError unless every list is there with its frames and masks; with `strict` as long as it should
+    be.
+    """
     for split, count in archive.splits.items():
         try:
             found = len(open_dataset(archive.dataset, root, split))

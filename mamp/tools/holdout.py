@@ -1,4 +1,6 @@
-"""`mamp data holdout`: videos of YouTube-VOS train that no training sees, so that scores can be had without a server."""
+"""`mamp data holdout`: videos of YouTube-VOS train that no training sees, so that scores can be had without a
+server.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +25,13 @@ _RULE = 1  # a change of the rule below changes this number, and with it every h
 def write_holdout(root: Path, out: Path, *, share: float, unseen: int) -> dict[str, Any]:
     """Cut a hold-out from the train videos below `root` and write it to `out`; returns what was written.
 
-    root: of YouTube-VOS, or its train folder. share: part of the videos of categories that stay in training, in
-    0..0.5. unseen: how many categories are held out whole. It depends on meta.json's names and categories alone, so it
-    is the same on every machine; `read_holdout` reads it.
+    root: of YouTube-VOS, or its train folder. share: part of the videos of categories that stay in training,
+    in
+    0..0.5. unseen: how many categories are held out whole. It depends on meta.json's names and categories
+    alone, so it is the same on every machine; `read_holdout` reads it.
 
-    Raises UserError when `out` holds another list (one that was frozen stays), or when there are too few categories.
+    Raises UserError when `out` holds another list (one that was frozen stays), or when there are too few
+    categories.
     """
     if not 0 <= share <= 0.5 or unseen < 0:
         raise UserError(f"--share {share:g} and --unseen {unseen} want 0 to 0.5, and 0 or more; mend them")
@@ -51,9 +55,9 @@ def write_holdout(root: Path, out: Path, *, share: float, unseen: int) -> dict[s
 def cut(videos: Mapping[str, set[str]], *, share: float, unseen: int) -> dict[str, Any]:
     """The hold-out of videos, given the categories in each: what `write_holdout` writes.
 
-    Categories come in the order of a hash of their names, and the first that fit are held out whole: every video that
-    shows one. Of the other videos, told apart by their rarest category, the first `share` of each group in the order
-    of a hash of their names. No other category is left without a video to train on.
+    Categories come in the order of a hash of their names, and the first that fit are held out whole: every
+    video that shows one. Of the other videos, told apart by their rarest category, the first `share` of each
+    group in the order of a hash of their names. No other category is left without a video to train on.
     """
     unseen_names = _unseen_categories(videos, unseen)
     whole = {name for name, found in videos.items() if found & set(unseen_names)}
@@ -81,7 +85,9 @@ def cut(videos: Mapping[str, set[str]], *, share: float, unseen: int) -> dict[st
 
 
 def _unseen_categories(videos: Mapping[str, set[str]], wanted: int) -> list[str]:
-    """The categories that are held out whole: none that is too common, or without which another has no video left."""
+    """The categories that are held out whole: none that is too common, or without which another has no video
+    left.
+    """
     counts = Counter(c for found in videos.values() for c in found)
     chosen: list[str] = []
     for category in sorted(counts, key=lambda c: _hash("category", c)):
@@ -93,8 +99,8 @@ def _unseen_categories(videos: Mapping[str, set[str]], wanted: int) -> list[str]
             chosen.append(category)
     if len(chosen) < wanted:
         raise UserError(
-            f"only {len(chosen)} of {len(counts)} categories can be held out whole (each in at most {_LARGEST_UNSEEN:.0%} of the videos); "
-            f"pass --unseen {len(chosen)}"
+            f"only {len(chosen)} of {len(counts)} categories can be held out whole (each in at most"
+            f" {_LARGEST_UNSEEN:.0%} of the videos); pass --unseen {len(chosen)}"
         )
     return chosen
 

@@ -27,10 +27,12 @@ class Merged:
 
 
 def merge_folders(source: Path, out: Path, *, how: str = "soft", quiet: bool = False) -> Merged:
-    """SOURCE/VIDEO/ID/FRAME.png, or SOURCE/ID/FRAME.png of one video -> OUT/VIDEO/FRAME.png (or OUT/FRAME.png), palette PNGs.
+    """SOURCE/VIDEO/ID/FRAME.png, or SOURCE/ID/FRAME.png of one video -> OUT/VIDEO/FRAME.png (or
+    OUT/FRAME.png), palette PNGs.
 
-    A grey mask's 0 to 255 is the object's probability; a frame that an object has no file of does not show it. IDs are
-    whole numbers from 1; of equal scores the one whose name comes first in the alphabet wins, background before all.
+    A grey mask's 0 to 255 is the object's probability; a frame that an object has no file of does not show
+    it. IDs are whole numbers from 1; of equal scores the one whose name comes first in the alphabet wins,
+    background before all.
     how: background is `soft`, the product of all 1 - p, or `hard`, the least of them.
 
     Raises UserError for a folder that is not so, and a mask that is damaged, coloured or of another size.
@@ -62,7 +64,9 @@ def merge_folders(source: Path, out: Path, *, how: str = "soft", quiet: bool = F
 
 
 def merge_frame(objects: dict[int, dict[str, Path]], name: str, *, how: str) -> np.ndarray:
-    """The label map (H, W) of one frame; objects: id -> frame -> file, in the order that decides between equals."""
+    """The label map (H, W) of one frame; objects: id -> frame -> file, in the order that decides between
+    equals.
+    """
     files = {number: files.get(name) for number, files in objects.items()}
     greys = {number: read_grey(file) for number, file in files.items() if file is not None}
     first = next(iter(greys))
@@ -78,7 +82,9 @@ def merge_frame(objects: dict[int, dict[str, Path]], name: str, *, how: str) -> 
 
 
 def merge_scores(scores: np.ndarray, ids: Sequence[int], *, how: str) -> np.ndarray:
-    """uint8 (K, H, W) probabilities of 0 to 255 -> label map (H, W) of `ids`, uint8 or uint16; of equals the first wins."""
+    """uint8 (K, H, W) probabilities of 0 to 255 -> label map (H, W) of `ids`, uint8 or uint16; of equals the
+    first wins.
+    """
     present = scores.astype(np.float32) / 255
     absent = 1 - present
     background = absent.prod(0) if how == "soft" else absent.min(0)
@@ -102,7 +108,8 @@ def _objects(video: Path, folders: Sequence[Path]) -> dict[int, dict[str, Path]]
         number = int(folder.name) if folder.name.isdecimal() and folder.name.isascii() else 0
         if not 1 <= number <= LARGEST_ID or number in found:
             raise UserError(
-                f"{folder} is not named by an object's id, 1 to {LARGEST_ID}, once each; rename it, or take it away"
+                f"{folder} is not named by an object's id, 1 to {LARGEST_ID}, once each; rename it, or take"
+                " it away"
             )
         found[number] = {file.stem: file for file in entries(folder) if file.suffix.lower() == ".png"}
     if not any(found.values()):

@@ -1,4 +1,6 @@
-"""A folder of frame folders or videos -> one small H.264 video a clip, any frame of which is quickly read, and an index."""
+"""A folder of frame folders or videos -> one small H.264 video a clip, any frame of which is quickly read,
+and an index.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ TRIED = 12  # clips whose reading is timed before and after
 
 @dataclass(frozen=True)
 class Summary:
-    """What packing came to. before, after: bytes of all clips, and frames read a second, one process, at random."""
+    """What packing came to. before, after: bytes of all clips, and frames read a second, one process, at
+    random.
+    """
 
     clips: int
     frames: int
@@ -59,12 +63,15 @@ def pack(
     bad_frame: str = "error",
     quiet: bool = False,
 ) -> Summary:
-    """Write OUT/NAME.mp4 of every clip of `root`, each read back, and the index OUT/pack.json when all are there.
+    """Write OUT/NAME.mp4 of every clip of `root`, each read back, and the index OUT/pack.json when all are
+    there.
 
-    root: as `training_sequences` takes it. processes: clips that are worked on at a time. bad_frame: see `open_frames`.
-    Finished clips stay when this is interrupted, and are not made again unless their source or their file has changed.
+    root: as `training_sequences` takes it. processes: clips that are worked on at a time. bad_frame: see
+    `open_frames`. Finished clips stay when this is interrupted, and are not made again unless their source or
+    their file has changed.
 
-    Raises UserError when `root` holds no video, OUT holds other things or another packing, and for a bad frame.
+    Raises UserError when `root` holds no video, OUT holds other things or another packing, and for a bad
+    frame.
     """
     videos = training_sequences([root])
     files = _files(videos)
@@ -104,7 +111,9 @@ def _files(videos: Sequence[Video]) -> list[str]:
 
 @contextlib.contextmanager
 def _claimed(out: Path, root: Root, knobs: PackConfig, names: Set[str]) -> Iterator[dict[str, Any]]:
-    """OUT as this packing's own folder; what is known of its finished clips, by name. What is refused changes nothing."""
+    """OUT as this packing's own folder; what is known of its finished clips, by name. What is refused changes
+    nothing.
+    """
     if out.resolve() == root.path.resolve():
         raise UserError(f"{out} is the video itself, which would be replaced; choose another OUT")
     unfinished = out / UNFINISHED
@@ -141,7 +150,8 @@ def _indexed(out: Path, knobs: PackConfig) -> dict[str, Any]:
     for key, value in now.items():
         if then.get(key) != value:
             raise UserError(
-                f"{out} was packed with --{key} {then.get(key)}, and now it is {value}; give the same, or another OUT"
+                f"{out} was packed with --{key} {then.get(key)}, and now it is {value}; give the same, or"
+                " another OUT"
             )
     return known
 
@@ -162,8 +172,8 @@ def _refuse_others(out: Path, known: Mapping[str, Any], root: Root, names: Set[s
     others = [out / known[name]["file"] for name in sorted(known.keys() - names)]
     if there := [file for file in others if file.exists()]:
         raise UserError(
-            f"{out} holds {plural(len(there), 'clip')} that {root.path} does not have, {there[0].name} first; "
-            "delete what is not to be trained on, or choose another OUT"
+            f"{out} holds {plural(len(there), 'clip')} that {root.path} does not have, {there[0].name} first;"
+            " delete what is not to be trained on, or choose another OUT"
         )
 
 
@@ -323,7 +333,8 @@ def _read_back(
                     raise Undecodable(f"frame {number} is {difference:.0f} grey levels off")
     except Undecodable as error:
         raise UserError(
-            f"{video.source} was packed and does not read back ({error}); see that the disk is sound, and run it again"
+            f"{video.source} was packed and does not read back ({error}); see that the disk is sound, and run"
+            " it again"
         ) from None
     finally:
         reader.close()
@@ -349,7 +360,9 @@ def _is_finished(job: Job, record: Mapping[str, Any] | None) -> bool:
 
 
 def _fingerprint(video: Video, bad_frame: str) -> str:
-    """Changes with the names and lengths of the files that hold the frames, with what becomes of a bad one, and with a rate given by hand."""
+    """Changes with the names and lengths of the files that hold the frames, with what becomes of a bad one,
+    and with a rate given by hand.
+    """
     listing = repr((list(_source_files(video)), bad_frame, video.fps))
     return hashlib.sha256(listing.encode()).hexdigest()[:16]
 

@@ -29,7 +29,9 @@ _PUBLISHED: dict[str, dict[str, tuple[int, ...]]] = {
 
 @dataclass
 class Part:
-    """One data set, or one split of it: where it lies, what it is, its videos, what is wrong with its lists."""
+    """One data set, or one split of it: where it lies, what it is, its videos, what is wrong with its
+    lists.
+    """
 
     where: Path
     what: str
@@ -54,8 +56,8 @@ def recognise(root: Path) -> list[Part]:
         return [Part(root, "a video file", [Job(root.name, root)])]
     inside = ", ".join(folder.name for folder in subfolders(root)[:5]) if root.is_dir() else ""
     raise UserError(
-        f"{root} is no data set, no folder of frames and no video file{f' (it holds {inside})' if inside else ''}; "
-        "give the root of a data set or a folder of videos"
+        f"{root} is no data set, no folder of frames and no video"
+        f" file{f' (it holds {inside})' if inside else ''}; give the root of a data set or a folder of videos"
     )
 
 
@@ -220,7 +222,8 @@ def _packed(root: Path) -> list[Part]:
     strangers = [e.name for e in entries(root) if e.suffix.lower() in VIDEO_SUFFIXES and e.name not in known]
     if strangers and known:
         part.notes.append(
-            f"{plural(len(strangers), 'video file is', 'video files are')} not in {INDEX}: {', '.join(strangers[:3])}"
+            f"{plural(len(strangers), 'video file is', 'video files are')} not in {INDEX}:"
+            f" {', '.join(strangers[:3])}"
         )
     return [part]
 

@@ -1,4 +1,6 @@
-"""Still pictures with masks, for pretraining: published sets brought into one layout, with one kind of label map."""
+"""Still pictures with masks, for pretraining: published sets brought into one layout, with one kind of label
+map.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Unified:
-    """What became of a set. pictures: those now in DST; made: of these, now; bare: without a mask or an object; bad: left out."""
+    """What became of a set. pictures: those now in DST; made: of these, now; bare: without a mask or an
+    object; bad: left out.
+    """
 
     name: str
     pictures: int
@@ -53,10 +57,11 @@ class Unified:
 def unify(
     name: str, source: Path, out: Path, *, workers: int = 1, bad_frame: str = "error", quiet: bool = False
 ) -> list[Unified]:
-    """Write OUT/JPEGImages/SET/* and OUT/Annotations/SET/*.png of one of `SETS`, or of `all` that are folders of `source`.
+    """Write OUT/JPEGImages/SET/* and OUT/Annotations/SET/*.png of one of `SETS`, or of `all` that are folders
+    of `source`.
 
-    Pictures are copied as they are, masks become palette PNGs. workers: pictures at a time. bad_frame: `error` or `skip`.
-    Finished pictures stay when this is interrupted and are not made again.
+    Pictures are copied as they are, masks become palette PNGs. workers: pictures at a time. bad_frame:
+    `error` or `skip`. Finished pictures stay when this is interrupted and are not made again.
 
     Raises UserError when `source` holds none of the sets, and for a picture or mask that cannot be read.
     """
@@ -83,8 +88,9 @@ def unify(
 def unified_labels(mask: np.ndarray) -> np.ndarray:
     """uint8 RGB (H, W, 3), a colour for each object -> uint8 (H, W) labels, as AFB-URR's program makes them.
 
-    Colours are numbered from 0 in the order of (blue, green, red); a dark one that is not black is background and uses up
-    no number. Where black is absent the first colour shares 0. Raises ValueError for more colours than there are labels.
+    Colours are numbered from 0 in the order of (blue, green, red); a dark one that is not black is background
+    and uses up no number. Where black is absent the first colour shares 0. Raises ValueError for more colours
+    than there are labels.
     """
     codes = mask[..., ::-1].astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])  # blue counts most
     found, places = np.unique(codes, return_inverse=True)
@@ -143,7 +149,9 @@ def _make(
 
 
 def _write(picture: Picture, images: Path, masks: Path) -> bool:
-    """Copy a picture and write its mask, which comes last; whether it shows an object, without which nothing is written."""
+    """Copy a picture and write its mask, which comes last; whether it shows an object, without which nothing
+    is written.
+    """
     size = read_image(picture.image).shape
     labels = picture.labels((size[0], size[1]))
     if not labels.any():
@@ -171,7 +179,9 @@ def _refuse_same_names(found: list[Picture]) -> None:
 
 @dataclass(frozen=True)
 class Set:
-    """One of the published sets: the folder it becomes, other names of its folder, what it holds, and what finds it there."""
+    """One of the published sets: the folder it becomes, other names of its folder, what it holds, and what
+    finds it there.
+    """
 
     name: str
     others: tuple[str, ...]
@@ -180,7 +190,9 @@ class Set:
 
 
 def _places(kind: Set, source: Path, *, alone: bool) -> Iterator[Path]:
-    """Where a set may lie: with `alone` in `source` itself, and in a folder of it that is called like the set."""
+    """Where a set may lie: with `alone` in `source` itself, and in a folder of it that is called like the
+    set.
+    """
     if alone:
         yield source
     names = {other.lower() for other in (kind.name, *kind.others)}
@@ -275,16 +287,23 @@ def _coco(root: Path) -> list[Picture] | None:
 
 SETS = {
     "coco": Set(
-        "COCO", ("coco2017",), "train2017/, val2017/ and annotations/instances_train2017.json, instances_val2017.json", _coco
+        "COCO",
+        ("coco2017",),
+        "train2017/, val2017/ and annotations/instances_train2017.json, instances_val2017.json",
+        _coco,
     ),
     "ecssd": Set("ECSSD", (), "images/ and ground_truth_mask/", _two_folders("images", "ground_truth_mask")),
     "msra10k": Set("MSRA10K", (), "MSRA10K_Imgs_GT/Imgs/ or Imgs/ with JPEGs and PNGs", _msra10k),
     "pascal-s": Set(
-        "PASCAL-S", ("pascals",), "datasets/imgs/pascal/ and datasets/masks/pascal/",
+        "PASCAL-S",
+        ("pascals",),
+        "datasets/imgs/pascal/ and datasets/masks/pascal/",
         _two_folders("datasets/imgs/pascal", "datasets/masks/pascal"),
     ),
     "voc2012": Set(
-        "PASCALVOC2012", ("voc2012", "vocdevkit", "pascal_voc"),
-        "ImageSets/Segmentation/trainval.txt, JPEGImages/ and SegmentationObject/", _voc2012,
+        "PASCALVOC2012",
+        ("voc2012", "vocdevkit", "pascal_voc"),
+        "ImageSets/Segmentation/trainval.txt, JPEGImages/ and SegmentationObject/",
+        _voc2012,
     ),
-}  # fmt: skip
+}

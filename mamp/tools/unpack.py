@@ -28,9 +28,9 @@ def unpack(archive: Path, folder: Path, *, quiet: bool = False) -> None:
 
     What file managers leave behind is passed over. No file is made executable.
 
-    Raises BadArchive, having read the list of files only, for absolute names, `..`, links, devices, encryption, two
-    files of one name and sizes that no data set has; and on the way for damaged files. UserError where `folder`
-    cannot be written.
+    Raises BadArchive, having read the list of files only, for absolute names, `..`, links, devices,
+    encryption, two files of one name and sizes that no data set has; and on the way for damaged files.
+    UserError where `folder` cannot be written.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -83,13 +83,14 @@ def _refuse_sizes(archive: Path, members: list[zipfile.ZipInfo], folder: Path) -
     total, packed = sum(info.file_size for info in members), archive.stat().st_size
     if len(members) > MOST_FILES or total > min(MOST_BYTES, MOST_GAIN * packed + _FREE_GAIN):
         raise BadArchive(
-            f"{archive} ({packed:,} bytes) claims {plural(len(members), 'file')} of {total:,} bytes, more than a data set of that size holds; "
-            "it was not unpacked"
+            f"{archive} ({packed:,} bytes) claims {plural(len(members), 'file')} of {total:,} bytes, more"
+            " than a data set of that size holds; it was not unpacked"
         )
     free = shutil.disk_usage(folder).free
     if total > free:
         raise UserError(
-            f"{folder} has room for {free:,} bytes, and {total:,} are to be unpacked; make room, or choose another --out"
+            f"{folder} has room for {free:,} bytes, and {total:,} are to be unpacked; make room, or choose"
+            " another --out"
         )
 
 

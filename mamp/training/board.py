@@ -16,7 +16,8 @@ from mamp.core.errors import UserError
 class Board:
     """An open event file, which is given to the system with every entry.
 
-    A run that goes on has a new file with all that was told before; older ones go, and TensorBoard forgets what it read of them.
+    A run that goes on has a new file with all that was told before; older ones go, and TensorBoard forgets
+    what it read of them.
     """
 
     def __init__(self, folder: Path, config: Config) -> None:
@@ -52,5 +53,6 @@ def require_tensorboard() -> None:
         importlib.import_module("tensorboard")
     except ImportError:
         raise UserError(
-            "tracking.tensorboard=true needs TensorBoard; install it with pip install mamp[tensorboard], or leave it out"
+            "tracking.tensorboard=true needs TensorBoard; install it with pip install mamp[tensorboard], or"
+            " leave it out"
         ) from None

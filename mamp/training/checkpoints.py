@@ -1,4 +1,6 @@
-"""Checkpoints: one file each, written whole, read without running code; the last few and the best few stay."""
+"""Checkpoints: one file each, written whole, read without running code; the last few and the best few
+stay.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,8 @@ from mamp.core.errors import UserError, first_line
 from mamp.core.files import make_folder, whole, write_json
 from mamp.weights import CHECKPOINTS
 
-SCORES = (
-    "scores.json"  # file name -> validation score of the checkpoints that have one; the greater the better
+SCORES = (  # file name -> validation score of the checkpoints that have one; the greater the better
+    "scores.json"
 )
 DAMAGE = (
     *(
@@ -47,7 +49,8 @@ def save(
     score: float | None = None,
     keep_best: int = 0,
 ) -> Path:
-    """Write `state` (tensors and plain values) as step-NNNNNNNN.pt beside its place, rename it, and drop old ones.
+    """Write `state` (tensors and plain values) as step-NNNNNNNN.pt beside its place, rename it, and drop old
+    ones.
 
     keep: how many last ones stay. keep_best: how many of those with the greatest `score` stay besides.
     Raises UserError where it cannot be written.
@@ -101,7 +104,8 @@ def listed(folder: Path) -> list[Path]:
 def load_last(folder: Path) -> dict[str, Any] | None:
     """The newest checkpoint that is whole, or None when there is none at all.
 
-    A damaged one is renamed to *.damaged with a warning. Raises UserError when all are damaged, or one cannot be opened.
+    A damaged one is renamed to *.damaged with a warning. Raises UserError when all are damaged, or one cannot
+    be opened.
     """
     paths = listed(folder)
     for path in reversed(paths):
@@ -109,7 +113,8 @@ def load_last(folder: Path) -> dict[str, Any] | None:
             content = path.read_bytes()
         except OSError as error:  # this says nothing about what is in it
             raise UserError(
-                f"checkpoint {path} cannot be opened ({error.strerror}); make it readable, or move it away to go on from the one before"
+                f"checkpoint {path} cannot be opened ({error.strerror}); make it readable, or move it away to"
+                " go on from the one before"
             ) from None
         try:
             return _read(content)
@@ -118,7 +123,8 @@ def load_last(folder: Path) -> dict[str, Any] | None:
             print(f"warning: checkpoint {path} is damaged; going on from the one before it", file=sys.stderr)
     if paths:
         raise UserError(
-            f"none of the {len(paths)} checkpoints in {folder} can be read; delete the folder to start the run anew"
+            f"none of the {len(paths)} checkpoints in {folder} can be read; delete the folder to start the"
+            " run anew"
         )
     return None
 

@@ -25,7 +25,9 @@ PORTS = range(15_000, 30_000)  # below those that systems give away by themselve
 
 @dataclass(frozen=True)
 class Place:
-    """Which of `count` processes this is, over all machines and on its own (`local`), and where the first one listens."""
+    """Which of `count` processes this is, over all machines and on its own (`local`), and where the first one
+    listens.
+    """
 
     rank: int = 0
     count: int = 1
@@ -37,9 +39,9 @@ class Place:
 def find_place(environment: Mapping[str, str]) -> Place:
     """The place that torchrun's variables tell, or else SLURM's, or else that of a process alone.
 
-    torchrun: RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT. SLURM: SLURM_PROCID, SLURM_NTASKS, SLURM_LOCALID;
-    the first host of SLURM_JOB_NODELIST and a port made of SLURM_JOB_ID, unless MASTER_ADDR and MASTER_PORT say others.
-    Raises UserError for values that are no place.
+    torchrun: RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT. SLURM: SLURM_PROCID, SLURM_NTASKS,
+    SLURM_LOCALID; the first host of SLURM_JOB_NODELIST and a port made of SLURM_JOB_ID, unless MASTER_ADDR
+    and MASTER_PORT say others. Raises UserError for values that are no place.
     """
     if {"RANK", "WORLD_SIZE"} <= environment.keys():
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
@@ -51,7 +53,8 @@ def find_place(environment: Mapping[str, str]) -> Place:
     rank, count, local = (_number(environment, name) for name in names)
     if not 0 <= rank < count:
         raise UserError(
-            f"{names[0]}={rank} does not go with {names[1]}={count}; start the run with torchrun or srun, or unset both"
+            f"{names[0]}={rank} does not go with {names[1]}={count}; start the run with torchrun or srun, or"
+            " unset both"
         )
     if count == 1:
         return Place()
@@ -96,8 +99,8 @@ class Ranks:
         """How many of the `batch` clips of a step are this rank's; UserError when they do not divide."""
         if batch % (self.count * parts):
             raise UserError(
-                f"train.batch={batch} does not divide into {self.count} ranks with train.accumulate={parts} each; "
-                f"give a multiple of {self.count * parts}"
+                f"train.batch={batch} does not divide into {self.count} ranks with train.accumulate={parts}"
+                f" each; give a multiple of {self.count * parts}"
             )
         return batch // self.count
 
@@ -152,8 +155,8 @@ class Ranks:
 def join(device: str, *, timeout: float) -> Iterator[Ranks]:
     """Meet the other ranks that the environment speaks of: over NCCL between GPUs, over gloo between CPUs.
 
-    device: auto, cpu, cuda or mps; each rank takes the GPU of its local number. timeout: seconds to wait for one another.
-    Raises UserError when the ranks do not meet, or lose one another.
+    device: auto, cpu, cuda or mps; each rank takes the GPU of its local number. timeout: seconds to wait for
+    one another. Raises UserError when the ranks do not meet, or lose one another.
     """
     place = find_place(os.environ)
     where = _pick(device, place)
@@ -180,9 +183,12 @@ def _pick(name: str, place: Place) -> torch.device:
 
 @contextlib.contextmanager
 def _group(place: Place, device: torch.device, timeout: float) -> Iterator[None]:
-    """torch's process group. CPU tensors go over gloo on GPUs too: a lost rank is known at once, and no GPU waits."""
-    # Its functions' defaults are the group of the moment it is imported, and DistributedDataParallel imports it: the group
-    # would outlive its end, and threads of gloo that are there while Python ends may abort the process.
+    """torch's process group. CPU tensors go over gloo on GPUs too: a lost rank is known at once, and no GPU
+    waits.
+    """
+    # Its functions' defaults are the group of the moment it is imported, and DistributedDataParallel imports
+    # it: the group would outlive its end, and threads of gloo that are there while Python ends may abort the
+    # process.
     importlib.import_module("torch.distributed.nn")
 
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
@@ -204,8 +210,9 @@ def _group(place: Place, device: torch.device, timeout: float) -> Iterator[None]
         )
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(
-            f"rank {place.rank} did not meet the other {place.count - 1} at {place.address}:{place.port} ({first_line(error)}); "
-            "start all of them, with torchrun or srun, and name a free port with MASTER_PORT"
+            f"rank {place.rank} did not meet the other {place.count - 1} at {place.address}:{place.port}"
+            f" ({first_line(error)}); start all of them, with torchrun or srun, and name a free port with"
+            " MASTER_PORT"
         ) from None
     try:
         yield

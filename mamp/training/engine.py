@@ -35,10 +35,12 @@ from mamp.training.validation import Validator, best_figure, hold_aside, labelle
 def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = False) -> Path:
     """Train `config.method` in the folder `run` and return the weights file.
 
-    Goes on from the last whole checkpoint in `run`, bit for bit on the same hardware with as many ranks; a finished run
-    stays as it is. With the variables of torchrun or SLURM in the environment it is one of the ranks of a run.
+    Goes on from the last whole checkpoint in `run`, bit for bit on the same hardware with as many ranks; a
+    finished run stays as it is. With the variables of torchrun or SLURM in the environment it is one of the
+    ranks of a run.
     device: auto, cpu, cuda or mps. quiet: nothing but warnings on standard error.
-    SIGINT and SIGTERM, on any rank, save a checkpoint and raise KeyboardInterrupt; SIGUSR1 and SIGUSR2 TryAgain.
+    SIGINT and SIGTERM, on any rank, save a checkpoint and raise KeyboardInterrupt; SIGUSR1 and SIGUSR2
+    TryAgain.
 
     Raises UserError for settings, data or a run folder that do not fit, and when training breaks down.
     """
@@ -161,7 +163,9 @@ def _make_up(trainer: Trainer, validator: Validator, tracker: Tracker) -> None:
 
 
 def _save(trainer: Trainer, tracker: Tracker, *, score: float | None, owes: bool) -> None:
-    """A checkpoint; owes: whether validation is still to come for this step. Every rank gives its random state."""
+    """A checkpoint; owes: whether validation is still to come for this step. Every rank gives its random
+    state.
+    """
     state = {**trainer.state(), "owes_validation": owes}
     tracker.folder.save(state, step=trainer.step, knobs=trainer.config.train, score=score)
 
@@ -197,7 +201,8 @@ def _stop(signal: int, step: int, ranks: Ranks) -> None:
     ranks.wait()
     if ranks.first:
         say(
-            f"interrupted by {signals.name(signal)}: step {step} is saved, and the same command goes on from there"
+            f"interrupted by {signals.name(signal)}: step {step} is saved, and the same command goes on from"
+            " there"
         )
     signals.end(signal)
 
@@ -230,11 +235,12 @@ def _tell_census(census: Census, plan: ClipPlan, config: Config, tell: Callable[
     if census.unknown:
         count = plural(len(census.unknown), "name is", "names are")
         tell(
-            f"warning: {count} in {config.data.leave_out} but of no video of data.root ({census.unknown[0]} first)"
+            f"warning: {count} in {config.data.leave_out} but of no video of data.root ({census.unknown[0]}"
+            " first)"
         )
     tell(
-        f"training video: {plural(len(census.counts), 'video')}, {census.frames} frames, list {census.digest}; "
-        f"the first epoch has {clips} clips of {frames} frames, {clips // plan.batch} steps"
+        f"training video: {plural(len(census.counts), 'video')}, {census.frames} frames, list"
+        f" {census.digest}; the first epoch has {clips} clips of {frames} frames, {clips // plan.batch} steps"
     )
     unknown = sum(rate is None for rate in census.rates)
     if unknown and config.data.interval_fps is not None and config.data.sampling in ("published", "random"):

@@ -8,7 +8,8 @@ from mamp.config import TrainConfig
 
 
 def compare_loss(train: TrainConfig, loss: float | None, *, step: int, steps: int) -> list[str]:
-    """A line for each entry of `train.expect_loss` that is due with the log line of `step`; a warning where it is far off.
+    """A line for each entry of `train.expect_loss` that is due with the log line of `step`; a warning where
+    it is far off.
 
     loss: the mean of that log line. An entry is due on the first log line at or after its part of the steps.
     Nothing where the run has not `train.expect_steps` steps.
@@ -22,7 +23,10 @@ def compare_loss(train: TrainConfig, loss: float | None, *, step: int, steps: in
         seen = "none" if loss is None else f"{loss:.4g}"
         line = f"loss after {part:.3g} of the steps: {seen}, and this recipe expects {expected:.4g}"
         if loss is None or abs(loss - expected) > train.expect_within * abs(expected):
-            line = f"warning: {line}, give or take {train.expect_within:.0%}; is the video what the recipe is for?"
+            line = (
+                f"warning: {line}, give or take {train.expect_within:.0%}; is the video what the recipe is"
+                " for?"
+            )
         lines.append(line)
     return lines
 

@@ -1,4 +1,6 @@
-"""The run folder: config.yaml, log.jsonl, code.json, checkpoints/, previews/; one process at a time writes it."""
+"""The run folder: config.yaml, log.jsonl, code.json, checkpoints/, previews/; one process at a time writes
+it.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ from mamp.training import checkpoints
 class RunFolder:
     """The files of one run, locked for as long as this is open; a start that fails leaves no folder behind.
 
-    writes: False for ranks other than the first: they lock nothing, and what they are told to write is not written.
+    writes: False for ranks other than the first: they lock nothing, and what they are told to write is not
+    written.
     """
 
     def __init__(self, path: Path, *, writes: bool = True):
@@ -59,8 +62,9 @@ class RunFolder:
     def begin(self, config: BaseModel, code: dict[str, Any], *, step: int) -> None:
         """Begin the run, or go on with it after `step`.
 
-        config.yaml is the whole resolved config. code.json is what made the run; when it goes on with other code or
-        on other hardware, that is added under `resumed`. What an interrupted process logged past `step` is dropped.
+        config.yaml is the whole resolved config. code.json is what made the run; when it goes on with other
+        code or on other hardware, that is added under `resumed`. What an interrupted process logged past
+        `step` is dropped.
         """
         if not self._writes:
             return
@@ -101,7 +105,9 @@ class RunFolder:
             )
 
     def write_weights(self, state: Mapping[str, Any]) -> Path:
-        """weights.safetensors, of what the last checkpoint holds; one that is of it already stays as it is."""
+        """weights.safetensors, of what the last checkpoint holds; one that is of it already stays as it
+        is.
+        """
         path = self.path / "weights.safetensors"
         if self._writes and not (path.exists() and weights.read(path).provenance == state["provenance"]):
             model = state["ema"]["weights"] if state.get("ema") else state["model"]
@@ -137,7 +143,8 @@ def _lock(path: Path) -> TextIO:
         holder = file.read().strip()
         file.close()
         raise UserError(
-            f"run folder {path.parent} is being written by {holder or 'another process'}; wait for it, or give another with --run"
+            f"run folder {path.parent} is being written by {holder or 'another process'}; wait for it, or"
+            " give another with --run"
         ) from None
     if not path.exists() or os.fstat(file.fileno()).st_ino != path.stat().st_ino:
         file.close()  # a start that failed has just removed it

@@ -52,7 +52,8 @@ def begin_with(model: nn.Module, config: Config) -> dict[str, Any] | None:
     kept = found.method.get("name")
     if kept != config.method.name:
         raise UserError(
-            f"train.init={config.train.init} holds weights of method {kept}, not {config.method.name}; give others"
+            f"train.init={config.train.init} holds weights of method {kept}, not {config.method.name}; give"
+            " others"
         )
     learnt = weights.without_distilled(found)
     weights.fill(

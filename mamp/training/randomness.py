@@ -28,7 +28,9 @@ def seed_everything(seed: int, rank: int = 0) -> None:
 
 @contextlib.contextmanager
 def reproducible(seed: int) -> Iterator[None]:
-    """Seed every generator and ask for deterministic algorithms; what torch was set to comes back afterwards."""
+    """Seed every generator and ask for deterministic algorithms; what torch was set to comes back
+    afterwards.
+    """
     os.environ.setdefault(
         "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
     )  # cuBLAS is deterministic only with a fixed workspace
@@ -50,7 +52,9 @@ def reproducible(seed: int) -> Iterator[None]:
 
 
 def random_state() -> dict[str, Any]:
-    """Every global random generator of this process, its own GPU's among them, as tensors and plain values."""
+    """Every global random generator of this process, its own GPU's among them, as tensors and plain
+    values.
+    """
     numpy: Any = np.random.get_state(legacy=False)
     return {
         "python": random.getstate(),

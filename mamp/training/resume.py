@@ -14,8 +14,8 @@ from mamp.core.errors import UserError
 from mamp.loading.census import Census
 from mamp.training.schedule import looks_ahead
 
-# What may differ from the run's first config: nothing here changes what a step does. The videos themselves are
-# compared by the census, so that they may move to another place.
+# What may differ from the run's first config: nothing here changes what a step does. The videos themselves
+# are compared by the census, so that they may move to another place.
 FREE = (
     "method.preset",
     "method.propagation",
@@ -62,8 +62,9 @@ def refuse_other_config(begun: Mapping[str, Any], config: Config, run: Path) -> 
                 " (its schedule of rates ends there)" if key in LENGTH and before.get(key) is not None else ""
             )
             raise UserError(
-                f"run {run} was begun with {key}={_told(before.get(key))}{why}, and this config says {_told(now.get(key))}; "
-                f"pass {key}={_told(before.get(key))} to go on, or another --run to begin anew"
+                f"run {run} was begun with {key}={_told(before.get(key))}{why}, and this config says"
+                f" {_told(now.get(key))}; pass {key}={_told(before.get(key))} to go on, or another --run to"
+                " begin anew"
             )
 
 
@@ -71,8 +72,9 @@ def refuse_other_videos(begun: Mapping[str, Any], census: Census, run: Path) -> 
     """UserError when the videos are not those that the run was begun on."""
     if begun["digest"] != census.digest:
         raise UserError(
-            f"run {run} was begun on {begun['videos']} videos with {begun['frames']} frames (list {begun['digest']}), and "
-            f"data.root now gives {len(census.counts)} with {census.frames} (list {census.digest}); give the same video, or another --run"
+            f"run {run} was begun on {begun['videos']} videos with {begun['frames']} frames (list"
+            f" {begun['digest']}), and data.root now gives {len(census.counts)} with {census.frames} (list"
+            f" {census.digest}); give the same video, or another --run"
         )
 
 

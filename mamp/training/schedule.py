@@ -15,7 +15,8 @@ def looks_ahead(train: TrainConfig) -> bool:
 def learning_rate(train: TrainConfig, step: int, steps: int) -> float:
     """The rate of step number `step` (from 0) of `steps`.
 
-    halving: halved once for each milestone that the clips seen before this step exceed, as published; or train.plateaus.
+    halving: halved once for each milestone that the clips seen before this step exceed, as published; or
+    train.plateaus.
     steps: multiplied by `decay` after each `decay_every` steps (SSM-VOS).
     cosine: from lr to 0 over the steps after the warm-up. All rise linearly to lr over `warmup` steps.
     """

@@ -17,8 +17,8 @@ KNOWN = {getattr(signal, name): name for name in STOP + AGAIN if hasattr(signal,
 class Signals:
     """The signals that stop a run; a context manager. State: the number of the first one that came, 0 before.
 
-    Until `hold` a signal ends the run at once. After it the first one is only noted, so that the step at hand is
-    finished and saved; a second SIGINT or SIGTERM then has its usual effect.
+    Until `hold` a signal ends the run at once. After it the first one is only noted, so that the step at hand
+    is finished and saved; a second SIGINT or SIGTERM then has its usual effect.
     """
 
     def __init__(self) -> None:

@@ -65,7 +65,8 @@ class Trainer:
         return str(self.dtype or torch.float32).removeprefix("torch.")
 
     def learn(self, batch: Batch) -> None:
-        """One optimiser step. What it draws for a clip depends on the seed, the step's number and the clip's place alone.
+        """One optimiser step. What it draws for a clip depends on the seed, the step's number and the clip's
+        place alone.
 
         A step whose loss or gradient is not finite, on any rank, leaves network and optimiser as they were.
         """
@@ -148,8 +149,8 @@ class Trainer:
         self._untold.clear()
         if self.scaler.is_enabled() and self.scaler.get_scale() < 1:  # 65536 at first
             raise UserError(
-                f"training broke down by step {self.step}: with train.amp=fp16 no scale makes the gradient finite; "
-                "begin a new run with train.amp=bf16 or off, or a lower train.lr"
+                f"training broke down by step {self.step}: with train.amp=fp16 no scale makes the gradient"
+                " finite; begin a new run with train.amp=bf16 or off, or a lower train.lr"
             )
         return warnings
 
@@ -159,13 +160,14 @@ class Trainer:
         self.skipped_in_a_row += 1
         if self.skipped_in_a_row > most or self.skipped > IN_ALL * most:
             raise UserError(
-                f"training broke down at {what}; {self.skipped_in_a_row} such steps in a row and {self.skipped} in all "
-                f"are more than train.max_skipped={most} allows: begin a new run with a lower train.lr, a train.clip_norm, "
-                "or train.amp=off"
+                f"training broke down at {what}; {self.skipped_in_a_row} such steps in a row and"
+                f" {self.skipped} in all are more than train.max_skipped={most} allows: begin a new run with"
+                " a lower train.lr, a train.clip_norm, or train.amp=off"
             )
 
     def summarise(self) -> dict[str, float | None]:
-        """Means of the scalars since the last call, loss and grad_norm first; None where a mean is not finite.
+        """Means of the scalars since the last call, loss and grad_norm first; None where a mean is not
+        finite.
 
         Steps that were left out are not in them; `settle` comes first.
         """
@@ -234,7 +236,9 @@ class Trainer:
 
 
 def moved(part: Batch, data: DataConfig, generator: torch.Generator) -> Batch:
-    """The clips with `data.moves`; the numbers for all clips of the step are drawn, so that each gets its own on any rank."""
+    """The clips with `data.moves`; the numbers for all clips of the step are drawn, so that each gets its own
+    on any rank.
+    """
     if not data.moves.on:
         return part
     draw = part.draw(part.frames.shape[1], FRAME_DRAWS, generator=generator)
@@ -247,7 +251,8 @@ def _optimizer(task: TrainingTask, train: TrainConfig, *, fused: bool) -> torch.
     groups = task.parameter_groups()
     if train.weight_decay and any(group.get("weight_decay") for group in groups):
         raise UserError(
-            "train.weight_decay, which is AdamW's, and method.training.weight_decay, an L2 term, are both set; set one of them to 0"
+            "train.weight_decay, which is AdamW's, and method.training.weight_decay, an L2 term, are both"
+            " set; set one of them to 0"
         )
     knobs: dict[str, Any] = {"lr": train.lr, "betas": train.betas, "fused": fused or None}
     if train.weight_decay:

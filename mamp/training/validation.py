@@ -1,4 +1,6 @@
-"""What is measured while training, on video that is not trained on: the loss, and J&F where there are masks."""
+"""What is measured while training, on video that is not trained on: the loss, and J&F where there are
+masks.
+"""
 
 from __future__ import annotations
 
@@ -38,14 +40,15 @@ FIGURES = {"val_jf": "J&F-Mean", "val_j": "J-Mean", "val_f": "F-Mean"}
 def hold_aside(videos: Sequence[Video], share: float) -> tuple[list[Video], list[Video]]:
     """(videos to train on, videos held aside), each in the given order.
 
-    Those whose names have the smallest SHA-256 are held aside: `share` of them all, at least one where share is not 0.
-    Another seed, place or order of the folders changes nothing, and a new video changes at most one.
-    Raises UserError when none would be left to train on.
+    Those whose names have the smallest SHA-256 are held aside: `share` of them all, at least one where share
+    is not 0. Another seed, place or order of the folders changes nothing, and a new video changes at most
+    one. Raises UserError when none would be left to train on.
     """
     count = max(1, round(share * len(videos))) if share else 0
     if count and count >= len(videos):
         raise UserError(
-            f"validation.share={share:g} of {len(videos)} videos leaves none to train on; lower it, or add video with data.root"
+            f"validation.share={share:g} of {len(videos)} videos leaves none to train on; lower it, or add"
+            " video with data.root"
         )
     by_hash = sorted(videos, key=lambda video: hashlib.sha256(video.name.encode()).digest())
     names = {video.name for video in by_hash[:count]}
@@ -53,11 +56,13 @@ def hold_aside(videos: Sequence[Video], share: float) -> tuple[list[Video], list
 
 
 class Validator:
-    """Measures the network as it is, every `validation.every` steps. State: the clips, decoded at the first use.
+    """Measures the network as it is, every `validation.every` steps. State: the clips, decoded at the first
+    use.
 
-    aside, census: the videos that are held aside, and what they count. labelled: what `labelled_videos` found. Figures are val_loss, the task's loss on the same clips each time, not
-    augmented but for the moves that make clips of stills; and val_jf, val_j, val_f of the labelled set, by the rules of its protocol, on the first
-    `validation.frames` frames of each video. Training goes on as if nothing had been measured.
+    aside, census: the videos that are held aside, and what they count. labelled: what `labelled_videos`
+    found. Figures are val_loss, the task's loss on the same clips each time, not augmented but for the moves
+    that make clips of stills; and val_jf, val_j, val_f of the labelled set, by the rules of its protocol, on
+    the first `validation.frames` frames of each video. Training goes on as if nothing had been measured.
     Raises UserError when the held-aside videos are too short.
     """
 
@@ -81,7 +86,9 @@ class Validator:
             self._plan = _plan(config, census, frames=self._plain.frames)
 
     def due(self, step: int, *, last: bool, epoch: int | None = None) -> bool:
-        """Whether figures are wanted after `step`, with which epoch number `epoch` (from 1) ends, if one does."""
+        """Whether figures are wanted after `step`, with which epoch number `epoch` (from 1) ends, if one
+        does.
+        """
         knobs = self.config.validation
         if knobs.epochs is None:
             turn = step % knobs.every == 0
@@ -109,9 +116,11 @@ class Validator:
         return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
     def carried(self, trainer: Trainer) -> np.ndarray | None:
-        """uint8 (H, W, 3): masks carried through a clip, frames from left to right and down; None where there is no clip.
+        """uint8 (H, W, 3): masks carried through a clip, frames from left to right and down; None where there
+        is no clip.
 
-        The first labelled video with its own mask; else the first held-aside one, with discs on its first frame.
+        The first labelled video with its own mask; else the first held-aside one, with discs on its first
+        frame.
         """
         if not (self.aside or self.labelled):
             return None
@@ -159,7 +168,9 @@ class Validator:
 
 
 def best_figure(figures: Mapping[str, float | None]) -> float | None:
-    """What checkpoints are compared by, larger is better: J&F where there is a labelled set, else minus the loss."""
+    """What checkpoints are compared by, larger is better: J&F where there is a labelled set, else minus the
+    loss.
+    """
     if "val_jf" in figures:
         return figures["val_jf"]
     loss = figures.get("val_loss")
@@ -172,7 +183,8 @@ def _plan(config: Config, census: Census, *, frames: int) -> ClipPlan:
         return ClipPlan(census, config.data, frames=frames, batch=1, seed=0)
     except UserError:
         raise UserError(
-            f"{plural(len(census.counts), 'video')} held aside: too short for a clip of {frames} frames; raise validation.share, or set it to 0"
+            f"{plural(len(census.counts), 'video')} held aside: too short for a clip of {frames} frames;"
+            " raise validation.share, or set it to 0"
         ) from None
 
 
@@ -190,7 +202,8 @@ def labelled_videos(config: Config) -> list[Video]:
     ]
     if not scored:
         raise UserError(
-            f"validation.root={knobs.root} has no truth to score in split {knobs.split}; name another split, or raise validation.frames"
+            f"validation.root={knobs.root} has no truth to score in split {knobs.split}; name another split,"
+            " or raise validation.frames"
         )
     return scored
 

@@ -26,8 +26,9 @@ class Undecodable(Exception):
 class VideoIndex:
     """What a video file holds.
 
-    times: time stamps of its frames, ascending; None where packets do not tell them. cut_short: how much of the
-    file is missing, in words; empty when it is whole. plain: whether it is of a kind that decord reads rightly.
+    times: time stamps of its frames, ascending; None where packets do not tell them. cut_short: how much of
+    the file is missing, in words; empty when it is whole. plain: whether it is of a kind that decord reads
+    rightly.
     """
 
     count: int
@@ -38,7 +39,9 @@ class VideoIndex:
 
 
 def index_video(path: Path) -> VideoIndex:
-    """Count the frames by reading the file's packets, none of which is decoded or kept; UserError if it is no video."""
+    """Count the frames by reading the file's packets, none of which is decoded or kept; UserError if it is no
+    video.
+    """
     import av
 
     try:
@@ -70,7 +73,9 @@ def index_video(path: Path) -> VideoIndex:
 
 
 def file_url(path: Path) -> str:
-    """How the libraries of video are told of a file, whose name may have a colon in it, which they take for a protocol."""
+    """How the libraries of video are told of a file, whose name may have a colon in it, which they take for a
+    protocol.
+    """
     return f"file:{path}" if ":" in str(path) else str(path)
 
 
@@ -95,7 +100,8 @@ def _packets(container: Any, *streams: Any) -> Iterator[Any]:
         return
 
 
-# these tell their length; of others, such as a transport stream, decord gives frames from somewhere in the middle
+# these tell their length; of others, such as a transport stream, decord gives frames from somewhere in the
+# middle
 _PLAIN_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"})
 _SLACK = 0.03  # part of a video's length by which headers are wrong in whole files
 _INHERITED: list[Any] = []  # decoders open at a fork; closing one would wait for threads that are not here
@@ -126,9 +132,11 @@ def open_video(path: Path, index: VideoIndex) -> DecordReader | PyavReader:
 
 
 class ToRgb:
-    """Decoded pictures of PyAV -> uint8 (H, W, 3) RGB, on one thread. State: the scaler, made once for a size.
+    """Decoded pictures of PyAV -> uint8 (H, W, 3) RGB, on one thread. State: the scaler, made once for a
+    size.
 
-    PyAV's own `to_ndarray` makes a scaler and its threads anew for each frame: several times the work of a small one.
+    PyAV's own `to_ndarray` makes a scaler and its threads anew for each frame: several times the work of a
+    small one.
     """
 
     def __init__(self) -> None:
@@ -150,8 +158,8 @@ class ToRgb:
 class DecordReader:
     """An open video in decord, read in order; the pixels are those that PyAV gives.
 
-    decord also takes an index out of order, but where groups of pictures are open or refreshed bit by bit it then
-    returns another frame or a smeared one and says nothing.
+    decord also takes an index out of order, but where groups of pictures are open or refreshed bit by bit it
+    then returns another frame or a smeared one and says nothing.
     """
 
     def __init__(self, path: Path, index: VideoIndex) -> None:
@@ -169,7 +177,9 @@ class DecordReader:
         _OPEN.add(self)
 
     def frame(self, number: int) -> np.ndarray:
-        """Frame `number`, uint8 (H, W, 3) RGB; Undecodable when it is not the next one, or the file does not give it."""
+        """Frame `number`, uint8 (H, W, 3) RGB; Undecodable when it is not the next one, or the file does not
+        give it.
+        """
         if number != self._next:
             raise Undecodable("it is not the next one")
         self._next += 1
@@ -214,14 +224,18 @@ class PyavReader:
         return np.ascontiguousarray(np.rot90(picture, frame.rotation // 90 % 4))
 
     def close(self) -> None:
-        """Let go of the file, and of what refers back to this reader: a cycle would keep the decoder for long."""
+        """Let go of the file, and of what refers back to this reader: a cycle would keep the decoder for
+        long.
+        """
         self._ahead = iter(())
         self._last = (-1, None)
         self._container.close()
         _OPEN.discard(self)
 
     def _seek(self, number: int) -> None:
-        """To a keyframe at or before `number`; frames shown before a keyframe may need the one before that."""
+        """To a keyframe at or before `number`; frames shown before a keyframe may need the one before
+        that.
+        """
         times = self._index.times or ()
         steps = (0, _SOON, 12 * _SOON) if self._index.plain else (_SOON, 12 * _SOON)
         for earlier in steps if times else ():

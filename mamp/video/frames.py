@@ -44,9 +44,9 @@ class FrameSource:
     fps: frames a second, or None when the files do not say.
     bad: index -> why that frame could not be read, for every bad frame met so far.
 
-    What happens at a bad frame is the policy given to `open_frames`: `error` raises BadFrame; `skip` leaves the
-    frame out of `stream` and raises BadFrame at random access; `repeat` gives the nearest earlier good frame.
-    Holds at most one frame and one open decoder; pickles without the decoder.
+    What happens at a bad frame is the policy given to `open_frames`: `error` raises BadFrame; `skip` leaves
+    the frame out of `stream` and raises BadFrame at random access; `repeat` gives the nearest earlier good
+    frame. Holds at most one frame and one open decoder; pickles without the decoder.
     """
 
     names: list[str]
@@ -95,7 +95,9 @@ class FrameSource:
             yield index, good
 
     def clone(self) -> Self:
-        """Return the same frames with a decoder of their own, as another thread needs them; no bad frame is met yet."""
+        """Return the same frames with a decoder of their own, as another thread needs them; no bad frame is
+        met yet.
+        """
         other = copy.copy(self)
         other.bad = {}
         return other
@@ -128,8 +130,8 @@ class FrameSource:
             self._size = size
         elif size != self._size:
             raise UserError(
-                f"{self.where(index)} is {size[1]}x{size[0]} while the video's other frames are {self._size[1]}x{self._size[0]}; "
-                "bring all frames of a video to one size"
+                f"{self.where(index)} is {size[1]}x{size[0]} while the video's other frames are"
+                f" {self._size[1]}x{self._size[0]}; bring all frames of a video to one size"
             )
         return frame
 
@@ -163,7 +165,8 @@ class FrameFolder(FrameSource):
             absent = [name for name in names if name not in files]
             if absent:
                 raise UserError(
-                    f"{path} lacks the frame {absent[0]} ({len(absent)} of {len(names)} are missing); re-extract the video"
+                    f"{path} lacks the frame {absent[0]} ({len(absent)} of {len(names)} are missing);"
+                    " re-extract the video"
                 )
             self.names = list(names)
         self._files = [files[name] for name in self.names]
@@ -201,7 +204,8 @@ class VideoFile(FrameSource):
             absent = [name for name in names if name not in numbers]
             if absent:
                 raise UserError(
-                    f"{path} has no frame {absent[0]}; its frames are called {self.names[0]} to {self.names[-1]}"
+                    f"{path} has no frame {absent[0]}; its frames are called {self.names[0]} to"
+                    f" {self.names[-1]}"
                 )
             self.names = list(names)
             self._numbers = [numbers[name] for name in names]
@@ -218,7 +222,9 @@ class VideoFile(FrameSource):
         self._reader = None
 
     def clone(self) -> Self:
-        """Return the same frames with a decoder of their own, as another thread needs them; no bad frame is met yet."""
+        """Return the same frames with a decoder of their own, as another thread needs them; no bad frame is
+        met yet.
+        """
         other = super().clone()
         other._reader = None
         return other
@@ -250,7 +256,9 @@ class VideoFile(FrameSource):
             raise BadFrame(f"{self.where(index)} cannot be decoded ({error}); {remedy}, {_OR_ELSE}") from None
 
     def _open(self, number: int) -> DecordReader | PyavReader | PackedReader:
-        """The fastest reader of this file, to begin at frame `number`; one that jumps at once gains nothing from decord."""
+        """The fastest reader of this file, to begin at frame `number`; one that jumps at once gains nothing
+        from decord.
+        """
         if self._packed is not None:
             return PackedReader(self._packed)
         if number == self._numbers[0]:
@@ -268,7 +276,8 @@ def open_frames(
     """The frames of a folder of images or of a video file.
 
     bad_frame: `error`, `skip` or `repeat` (see FrameSource). names: only these stems, in this order.
-    at_least: JPEG images may be decoded at 1/2, 1/4 or 1/8 of their size, so long as both sides have so many pixels.
+    at_least: JPEG images may be decoded at 1/2, 1/4 or 1/8 of their size, so long as both sides have so many
+    pixels.
 
     Raises UserError when there is nothing there, when it holds no frames, or when one of `names` is missing.
     """
@@ -298,7 +307,9 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def read_scaled(path: Path, at_least: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """As `read_image`, a JPEG as small as its decoder gives it with both sides >= at_least; and its own (height, width)."""
+    """As `read_image`, a JPEG as small as its decoder gives it with both sides >= at_least; and its own
+    (height, width).
+    """
     return _read_image(path, at_least)
 
 

@@ -11,8 +11,10 @@ from mamp.core.errors import UserError
 from mamp.core.files import whole
 
 _FIRST_COLOURS = (
-    (0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128), (128, 0, 128), (0, 128, 128), (128, 128, 128),
-    (64, 0, 0), (191, 0, 0), (64, 128, 0), (191, 128, 0), (64, 0, 128), (191, 0, 128), (64, 128, 128), (191, 128, 128),
+    (0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128),
+    (128, 0, 128), (0, 128, 128), (128, 128, 128),
+    (64, 0, 0), (191, 0, 0), (64, 128, 0), (191, 128, 0), (64, 0, 128),
+    (191, 0, 128), (64, 128, 128), (191, 128, 128),
     (0, 64, 0), (128, 64, 0), (0, 191, 0), (128, 191, 0), (0, 64, 128), (128, 64, 128),
 )  # fmt: skip
 
@@ -32,17 +34,21 @@ _LEAST_FLAT = (
 def read_mask(path: Path | str, *, size: tuple[int, int] | None = None, void: bool = False) -> np.ndarray:
     """A label map (H, W), uint8 or (from 16-bit files) uint16; the ids of the file are kept.
 
-    Reads palette, grey, grey with alpha, 1-bit and 16-bit grey images; colour images whose colours are those of
-    the DAVIS palette, or black and white. A file that holds nothing but 0 and 255, as DAVIS-2016's do, shows object 1.
-    size: (H, W) the mask must have. void: 255 becomes background, as the DAVIS-2017 and Long Videos tools read truth.
+    Reads palette, grey, grey with alpha, 1-bit and 16-bit grey images; colour images whose colours are those
+    of the DAVIS palette, or black and white. A file that holds nothing but 0 and 255, as DAVIS-2016's do,
+    shows object 1.
+    size: (H, W) the mask must have. void: 255 becomes background, as the DAVIS-2017 and Long Videos tools
+    read truth.
 
-    Raises UserError for a file that is missing, damaged, of another size or no mask (a photograph, soft edges).
+    Raises UserError for a file that is missing, damaged, of another size or no mask (a photograph, soft
+    edges).
     """
     path = Path(path)
     labels = _labels(path, open_mask(path))
     if size is not None and labels.shape != tuple(size):
         raise UserError(
-            f"mask {path} is {labels.shape[1]}x{labels.shape[0]} but its frame is {size[1]}x{size[0]}; give a mask of the frame's size"
+            f"mask {path} is {labels.shape[1]}x{labels.shape[0]} but its frame is {size[1]}x{size[0]}; give a"
+            " mask of the frame's size"
         )
     highest = labels.max(initial=0)  # one quick look spares most masks the rest
     if labels.dtype == np.uint8 and highest > _MANY and labels.size >= _TINY:
@@ -71,7 +77,8 @@ def write_mask(path: Path | str, labels: np.ndarray) -> None:
 
 
 def read_palette_mask(path: Path | str) -> np.ndarray:
-    """The label map (H, W), uint8, of a PNG as benchmark servers want it: palette indices are ids, in DAVIS colours.
+    """The label map (H, W), uint8, of a PNG as benchmark servers want it: palette indices are ids, in DAVIS
+    colours.
 
     Raises UserError for a file that is missing, damaged or of another kind. 255, void, is kept.
     """
@@ -79,7 +86,8 @@ def read_palette_mask(path: Path | str) -> np.ndarray:
     image = open_mask(path)
     if image.format != "PNG" or image.mode != "P":
         raise UserError(
-            f"mask {path} is no palette PNG (format {image.format}, pixels {image.mode}); write it again with mamp.video.masks.write_mask"
+            f"mask {path} is no palette PNG (format {image.format}, pixels {image.mode}); write it again with"
+            " mamp.video.masks.write_mask"
         )
     labels = np.array(image, dtype=np.uint8)
     colours = np.zeros((256, 3), np.int16)
@@ -88,7 +96,8 @@ def read_palette_mask(path: Path | str) -> np.ndarray:
     used = np.flatnonzero(np.bincount(labels.reshape(-1), minlength=256))
     if np.abs(colours[used] - PALETTE[used]).max(initial=0) > 1:  # PASCAL VOC has 192 where DAVIS has 191
         raise UserError(
-            f"mask {path} has other colours than the DAVIS palette; write it again with mamp.video.masks.write_mask"
+            f"mask {path} has other colours than the DAVIS palette; write it again with"
+            " mamp.video.masks.write_mask"
         )
     return labels
 
@@ -148,8 +157,8 @@ def _refuse_picture(path: Path, labels: np.ndarray) -> None:
     else:
         return
     raise UserError(
-        f"mask {path} holds {many} different greys and looks like {looks}; give a PNG whose pixels are object numbers, "
-        "with hard edges"
+        f"mask {path} holds {many} different greys and looks like {looks}; give a PNG whose pixels are object"
+        " numbers, with hard edges"
     )
 
 
@@ -163,9 +172,9 @@ def _from_colours(path: Path, pixels: np.ndarray) -> np.ndarray:
     greys = sum(c >> 16 == c & 255 == c >> 8 & 255 for c in map(int, colours))
     if strangers or greys > _MOST_GREYS:
         raise UserError(
-            f"mask {path} is a colour image with {len(colours):,} colours, {len(strangers):,} of them not in the DAVIS palette: "
-            "it is a photograph, or painted in other colours; give a PNG whose pixels are object numbers, or paint in the DAVIS colours "
-            "(128,0,0 is object 1, 0,128,0 is 2)"
+            f"mask {path} is a colour image with {len(colours):,} colours, {len(strangers):,} of them not in"
+            " the DAVIS palette: it is a photograph, or painted in other colours; give a PNG whose pixels"
+            " are object numbers, or paint in the DAVIS colours (128,0,0 is object 1, 0,128,0 is 2)"
         )
     ids = np.array([_ID_OF_COLOUR[int(c)] for c in colours], dtype=np.uint8)
     return ids[inverse.reshape(codes.shape)]
@@ -178,7 +187,9 @@ def _code(colours: np.ndarray) -> np.ndarray:
 
 
 def _colour_table() -> dict[int, int]:
-    """Colour -> id; where the palette has a colour twice the lower id, and 192 beside 191 as PASCAL VOC rounds it."""
+    """Colour -> id; where the palette has a colour twice the lower id, and 192 beside 191 as PASCAL VOC
+    rounds it.
+    """
     table: dict[int, int] = {}
     for palette in (PALETTE, np.where(PALETTE == 191, 192, PALETTE)):
         for number, code in enumerate(_code(palette)):

@@ -49,7 +49,9 @@ def contour(frame: np.ndarray, labels: np.ndarray, *, thickness: int | None = No
 
 
 def tint(frame: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Half frame, half colour, black where there is no object: the published `segmentation` picture of STM-Cycle."""
+    """Half frame, half colour, black where there is no object: the published `segmentation` picture of
+    STM-Cycle.
+    """
     return _half(frame, colours(labels))
 
 
@@ -59,9 +61,11 @@ def first_object(frame: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def rimmed(frame: np.ndarray, labels: np.ndarray, *, opacity: float = 0.6) -> np.ndarray:
-    """The frame with objects in their colours, each in a black line one pixel wide around it: the published picture of AFB-URR.
+    """The frame with objects in their colours, each in a black line one pixel wide around it: the published
+    picture of AFB-URR.
 
-    As published the smallest label of the picture stays unpainted, whatever it is, and a later object covers earlier lines.
+    As published the smallest label of the picture stays unpainted, whatever it is, and a later object covers
+    earlier lines.
     """
     painted = ((1 - opacity) * frame + opacity * colours(labels)).astype(np.uint8)
     result = frame.copy()
@@ -75,7 +79,8 @@ def rimmed(frame: np.ndarray, labels: np.ndarray, *, opacity: float = 0.6) -> np
 
 
 def heatmap(frame: np.ndarray, fields: np.ndarray) -> np.ndarray:
-    """Half frame, half a map from blue (least of the picture) to red (most): the published `heatmap` picture of STM-Cycle.
+    """Half frame, half a map from blue (least of the picture) to red (most): the published `heatmap` picture
+    of STM-Cycle.
 
     frame: uint8 (H, W, 3). fields: float (K, H, W), the largest of the objects counts and negatives are 0.
     """
@@ -109,10 +114,11 @@ OVERLAY_STYLES = (*STYLES, "heatmap", "erf")
 
 
 class Film:
-    """An H.264 mp4 in the making; a context manager. The file appears when the block ends well, and not at all otherwise.
+    """An H.264 mp4 in the making; a context manager. The file appears when the block ends well, and not at
+    all otherwise.
 
-    fps: frames a second. crf: x264's quality, less is better. Frames of odd size get one row or column more, as H.264 wants even sizes.
-    Raises UserError when the file cannot be written.
+    fps: frames a second. crf: x264's quality, less is better. Frames of odd size get one row or column more,
+    as H.264 wants even sizes. Raises UserError when the file cannot be written.
     """
 
     def __init__(self, path: Path, *, fps: float | None = None, crf: int = 18):

@@ -1,4 +1,6 @@
-"""Packed clips: an index that says where each frame's bytes lie in a small video, and a reader that goes straight there."""
+"""Packed clips: an index that says where each frame's bytes lie in a small video, and a reader that goes
+straight there.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +28,12 @@ AGAIN = "run mamp data pack again, which mends it"
 class Packed:
     """One clip of a packed folder.
 
-    path: its mp4, H.264 without frames that depend on later ones. fps: frames a second, None when the source did not
-    say. size: (height, width). length: bytes of the file. keyframes: every so many frames, from the first on, one stands for
-    itself. head: what the decoder wants to know first. start: where the first frame's bytes begin; the others follow.
+    path: its mp4, H.264 without frames that depend on later ones. fps: frames a second, None when the source
+    did not
+    say. size: (height, width). length: bytes of the file. keyframes: every so many frames, from the first on,
+    one stands for
+    itself. head: what the decoder wants to know first. start: where the first frame's bytes begin; the others
+    follow.
     sizes, checks: bytes and CRC-32 of each frame, uint32 (N,).
     """
 
@@ -47,7 +52,8 @@ class Packed:
 
 
 def find_packed(path: Path) -> Packed | None:
-    """What the index beside a video file says of it; None when there is no index, or it knows another file of that name.
+    """What the index beside a video file says of it; None when there is no index, or it knows another file of
+    that name.
 
     Raises UserError naming an index that cannot be read, or a file that is not as long as it was.
     """
@@ -66,7 +72,9 @@ def find_packed(path: Path) -> Packed | None:
 
 
 def read_index(index: Path) -> dict[str, Any]:
-    """The index of a packed folder, as it is written: `settings`, and `clips` by name. UserError when it is none."""
+    """The index of a packed folder, as it is written: `settings`, and `clips` by name. UserError when it is
+    none.
+    """
     try:
         value = json.loads(index.read_text(encoding="utf-8"))
         if value["format"] != FORMAT:
@@ -82,7 +90,9 @@ def read_index(index: Path) -> dict[str, Any]:
 
 
 def check_packed(root: Path) -> None:
-    """Where `root` is a packed folder: UserError when packing has not ended, or naming a clip that is not there."""
+    """Where `root` is a packed folder: UserError when packing has not ended, or naming a clip that is not
+    there.
+    """
     index = root / INDEX
     if (root / UNFINISHED).is_dir():
         raise UserError(f"{root} is not packed to the end; run mamp data pack again, which goes on")
@@ -93,7 +103,8 @@ def check_packed(root: Path) -> None:
     absent = sorted(set(names) - set(os.listdir(root)))
     if absent:
         raise UserError(
-            f"{root / absent[0]} is not there, which {INDEX} lists ({len(absent)} of {len(names)} are missing); {AGAIN}"
+            f"{root / absent[0]} is not there, which {INDEX} lists ({len(absent)} of {len(names)} are"
+            f" missing); {AGAIN}"
         )
 
 
@@ -106,7 +117,9 @@ def _packed(index: Path, mtime: int, size: int) -> Mapping[str, Packed]:
 
 
 def parse_clip(folder: Path, name: str, record: Mapping[str, Any]) -> Packed:
-    """What a record of the index says; KeyError, TypeError, ValueError or OverflowError when it makes no sense."""
+    """What a record of the index says; KeyError, TypeError, ValueError or OverflowError when it makes no
+    sense.
+    """
     file = record["file"]
     if Path(file).name != file or file in ("", ".."):
         raise ValueError(f"clip {name} lies in {file!r}, which is no name of a file")
@@ -132,7 +145,8 @@ def parse_clip(folder: Path, name: str, record: Mapping[str, Any]) -> Packed:
 
 
 class PackedReader:
-    """An open packed clip: any frame from its own bytes and those back to its keyframe. State: the file and one decoder.
+    """An open packed clip: any frame from its own bytes and those back to its keyframe. State: the file and
+    one decoder.
 
     No container is opened and nothing is looked for: that takes several times as long as a frame. One thread.
     """
@@ -154,7 +168,9 @@ class PackedReader:
         self._at: int | None = None  # the frame decoded last
 
     def frame(self, number: int) -> np.ndarray:
-        """Frame `number`, uint8 (H, W, 3) RGB; Undecodable when its bytes, or those it hangs on, are not what was packed."""
+        """Frame `number`, uint8 (H, W, 3) RGB; Undecodable when its bytes, or those it hangs on, are not what
+        was packed.
+        """
         first = number - number % self._clip.keyframes
         if self._at is None or not first <= self._at < number:
             self._codec.flush_buffers()
@@ -186,7 +202,9 @@ class PackedReader:
 
 
 def _read(file: int, size: int, start: int) -> bytes:
-    """`size` bytes from `start` on; forked processes share a file's position, so that it is not used where it need not."""
+    """`size` bytes from `start` on; forked processes share a file's position, so that it is not used where it
+    need not.
+    """
     if hasattr(os, "pread"):
         return os.pread(file, size, start)
     os.lseek(file, start, os.SEEK_SET)

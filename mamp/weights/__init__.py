@@ -1,4 +1,6 @@
-"""Weights: one safetensors file with the method's config and provenance inside; reading, writing, converting."""
+"""Weights: one safetensors file with the method's config and provenance inside; reading, writing,
+converting.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ CHOSEN_LATER = ("preset", "propagation", "motion", "training")
 
 @dataclass(frozen=True)
 class Weights:
-    """state: name -> tensor. method: what a config says of the network alone. provenance: how they were made."""
+    """state: name -> tensor. method: what a config says of the network alone. provenance: how they were
+    made.
+    """
 
     path: Path
     state: dict[str, Tensor] = field(repr=False)
@@ -36,7 +40,9 @@ class Weights:
 def save(
     path: Path, state: Mapping[str, Tensor], *, method: Mapping[str, Any], provenance: Mapping[str, Any]
 ) -> None:
-    """Write one safetensors file, whole or not at all; UserError when its name would not be known for one again."""
+    """Write one safetensors file, whole or not at all; UserError when its name would not be known for one
+    again.
+    """
     from safetensors.torch import save_file
 
     if path.suffix != ".safetensors":
@@ -57,13 +63,15 @@ def default_for(method: str) -> str:
     name = methods.get(method).shipped
     if name not in names():
         raise UserError(
-            f"no weights of method {method} come with the package; name some with --weights: `mamp train` makes them"
+            f"no weights of method {method} come with the package; name some with --weights: `mamp train`"
+            " makes them"
         )
     return str(name)
 
 
 def read(source: Path | str) -> Weights:
-    """Weights from a safetensors file of ours, a training checkpoint, a run folder, or the name of a shipped one.
+    """Weights from a safetensors file of ours, a training checkpoint, a run folder, or the name of a shipped
+    one.
 
     Raises UserError when there is no such file, or it is not one of these.
     """
@@ -92,7 +100,9 @@ def expect_method(weights: Weights, name: str) -> None:
 
 
 def fill(model: nn.Module, weights: Weights, *, remedy: str) -> None:
-    """Put the weights into `model`; UserError that ends in `remedy` when they are of another width or form."""
+    """Put the weights into `model`; UserError that ends in `remedy` when they are of another width or
+    form.
+    """
     entries = model.state_dict()
     own = {name: tuple(value.shape) for name, value in entries.items()}
     found = {name: tuple(value.shape) for name, value in weights.state.items()}
@@ -116,7 +126,9 @@ def without_distilled(weights: Weights) -> Weights:
 
 
 def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:
-    """Read a published checkpoint (a dict with the state dict in it, or the bare dict) and write it as a file of ours."""
+    """Read a published checkpoint (a dict with the state dict in it, or the bare dict) and write it as a file
+    of ours.
+    """
     state = state_dict_in(read_pickle(source))
     if state is None:
         raise UserError(f"{source} holds no state dict; give a published checkpoint of {method}")
@@ -124,7 +136,8 @@ def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:
         ours, config = methods.require(method, "from_published")(state)
     except (ValueError, IndexError, ArithmeticError) as error:  # shapes that no network has
         raise UserError(
-            f"{source} has entries of shapes that no {method} network has ({first_line(error)}); give a published checkpoint of {method}"
+            f"{source} has entries of shapes that no {method} network has ({first_line(error)}); give a"
+            f" published checkpoint of {method}"
         ) from None
     provenance = {
         "converted_from": source.name,
@@ -138,7 +151,8 @@ def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:
 
 
 def copy(source: Path | str, target: Path, *, half: bool = False, licence: str | None = None) -> Weights:
-    """Write weights that `read` takes as a file of ours: with `half` in half precision, with the licence they are under.
+    """Write weights that `read` takes as a file of ours: with `half` in half precision, with the licence they
+    are under.
 
     Raises UserError when a value is too large for half precision, or `target` cannot be written.
     """
@@ -157,10 +171,12 @@ def copy(source: Path | str, target: Path, *, half: bool = False, licence: str |
 
 
 def widen(source: Path | str, target: Path, *, width: float, seed: int = 0) -> Weights:
-    """Write weights as those of a network of more channels that computes nearly the same, to train on from there.
+    """Write weights as those of a network of more channels that computes nearly the same, to train on from
+    there.
 
-    width: as `method.encoder.width`. seed: at least 0. Raises UserError when the method cannot be widened, when no layer
-    grows, or when the wide network has layers that the narrow one lacks. A distilled network is left out.
+    width: as `method.encoder.width`. seed: at least 0. A distilled network is left out. Raises UserError when
+    the method cannot be widened, when no layer grows, or when the wide network has layers that the narrow one
+    lacks.
     """
     found = without_distilled(read(source))
     grow = methods.require(str(found.method.get("name")), "widen")
@@ -205,7 +221,8 @@ def _find(source: Path | str) -> Path:
         )
     what = "is a folder without weights.safetensors" if path.is_dir() else "do not exist"
     raise UserError(
-        f"weights {source} {what}; give a .safetensors file, a checkpoint, or a run folder with weights{known}"
+        f"weights {source} {what}; give a .safetensors file, a checkpoint, or a run folder with"
+        f" weights{known}"
     )
 
 
@@ -230,7 +247,8 @@ def _read_checkpoint(path: Path) -> Weights:
     loaded = read_pickle(path)
     if not isinstance(loaded, dict) or not {"model", "method"} <= loaded.keys():
         raise UserError(
-            f"{path} is no checkpoint of ours; a published one is read by `mamp weights convert {path} OUT.safetensors`"
+            f"{path} is no checkpoint of ours; a published one is read by `mamp weights convert {path}"
+            " OUT.safetensors`"
         )
     average = loaded.get("ema")  # what the run's weights file would hold
     state = average["weights"] if isinstance(average, dict) and "weights" in average else loaded["model"]

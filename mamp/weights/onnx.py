@@ -21,10 +21,11 @@ def write(
 
     Returns the files, in the order of their writing, and lines for the person who asked.
 
-    method: the network's config. weights: what is told of them, sha256 and provenance. Every file is whole or absent, and
-    the JSON file is there only when all are.
+    method: the network's config. weights: what is told of them, sha256 and provenance. Every file is whole or
+    absent, and the JSON file is there only when all are.
 
-    Raises UserError for a method or settings without an ONNX form, where onnx is not installed, or where OUT cannot be written.
+    Raises UserError for a method or settings without an ONNX form, where onnx is not installed, or where OUT
+    cannot be written.
     """
     export = methods.require(method.name, "onnx")
     try:

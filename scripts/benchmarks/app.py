@@ -2,9 +2,10 @@
 
     python scripts/benchmarks/app.py [--video VIDEO] [--frames N] [--quick] [--weights W] [--json FILE]
 
-After imports: from the command's first line to the first frame, its mask and the page's files in a client's hands, over HTTP. Then a
-mask is drawn on the first frame and carried on: seconds from asking for it to the second frame's mask in the client's hands, over
-the seconds a bare `Segmenter` needs for a frame of this video, frames and masks in memory.
+After imports: from the command's first line to the first frame, its mask and the page's files in a client's
+hands, over HTTP. Then a mask is drawn on the first frame and carried on: seconds from asking for it to the
+second frame's mask in the client's hands, over the seconds a bare `Segmenter` needs for a frame of this
+video, frames and masks in memory.
 """
 
 from __future__ import annotations
@@ -58,8 +59,9 @@ def main() -> None:
         figures = measure(video, Path(folder) / "work", args)
     figures = {"processor": processor(), "threads": torch.get_num_threads(), **figures}
     print(
-        f"first frame after {figures['first_frame_seconds']:.2f} s; first carried mask after {figures['first_mask_seconds']:.2f} s, "
-        f"{figures['first_mask_over_step']:.2f} of a step of {figures['step_seconds']:.2f} s"
+        f"first frame after {figures['first_frame_seconds']:.2f} s; first carried mask after"
+        f" {figures['first_mask_seconds']:.2f} s, {figures['first_mask_over_step']:.2f} of a step of"
+        f" {figures['step_seconds']:.2f} s"
     )
     if args.json:
         args.json.write_text(json.dumps(figures, indent=2))

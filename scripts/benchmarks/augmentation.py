@@ -2,9 +2,10 @@
 
     python scripts/benchmarks/augmentation.py [--quick] [--eager] [--runs N] [--device D] [--json FILE]
 
-Random frames, the batch that a step of training has: 4 clips of 2 frames, 320 px cropped to 256. A step is `transform`
-with one knob on; what `nothing` takes (bytes to floats) is in each. `Lab` is the colour conversion alone. Figures are
-medians of the runs, which take turns, so that a busy machine is fair to all; compiling itself is not counted.
+Random frames, the batch that a step of training has: 4 clips of 2 frames, 320 px cropped to 256. A step is
+`transform` with one knob on; what `nothing` takes (bytes to floats) is in each. `Lab` is the colour
+conversion alone. Figures are medians of the runs, which take turns, so that a busy machine is fair to all;
+compiling itself is not counted.
 """
 
 from __future__ import annotations

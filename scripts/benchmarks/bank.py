@@ -2,10 +2,11 @@
 
     python scripts/benchmarks/bank.py [--frames 5000] [--budget 400] [--objects 2] [--quick] [--json FILE]
 
-Small frames of noise that drifts, with new noise coming in all the time, so that most cells are new and the banks are always full; a narrow
-network with random weights carries the masks. Printed at each tenth of the video: the process's memory, the most cells there were in all
-banks together after any frame up to then, and the speed since the tenth before, in frames a second of processor time, which other work on
-the machine changes little.
+Small frames of noise that drifts, with new noise coming in all the time, so that most cells are new and the
+banks are always full; a narrow network with random weights carries the masks. Printed at each tenth of the
+video: the process's memory, the most cells there were in all banks together after any frame up to then, and
+the speed since the tenth before, in frames a second of processor time, which other work on the machine
+changes little.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def main() -> None:
         **follow(frames, budget=args.budget, objects=args.objects),
     }
     print(
-        f"memory, last over second tenth: {figures['memory_ratio']:.3f}; speed, the same: {figures['speed_ratio']:.3f}"
+        f"memory, last over second tenth: {figures['memory_ratio']:.3f}; speed, the same:"
+        f" {figures['speed_ratio']:.3f}"
     )
     print(f"at most {figures['most_cells']} cells of {args.budget}; {figures['report']}")
     if args.json:
@@ -83,7 +85,8 @@ def follow(frames: int, *, budget: int, objects: int) -> dict[str, Any]:
                 {"frame": index, "resident": told("VmRSS"), "cells": most, "frames_per_second": speed}
             )
             print(
-                f"frame {index:6d}: process {told('VmRSS') / MB:7.1f} MB, at most {most} cells, {speed:.1f} frames/s",
+                f"frame {index:6d}: process {told('VmRSS') / MB:7.1f} MB, at most {most} cells, {speed:.1f}"
+                " frames/s",
                 flush=True,
             )
     return {

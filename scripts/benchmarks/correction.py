@@ -1,11 +1,14 @@
 """What a corrected frame is worth, and whether the page's uncertainty points at the right one.
 
-    python scripts/benchmarks/correction.py ROOT [--split tune] [--sequences NAME ...] [--frames N] [--weights W] [--json FILE]
+    python scripts/benchmarks/correction.py ROOT [--split tune] [--sequences NAME ...] [--frames N] [--weights
+    W] [--json FILE]
 
-On sequences of DAVIS-2016 the first mask is drawn and carried on; then up to three frames are corrected with the truth, by the
-same engine as in `mamp app`: `unsure` takes the frame that the network is least sure of, again after each correction; `even` takes
-as many frames evenly spaced. J&F is the mean over all frames but the first and the last, corrected ones counted. The evenly
-spaced single frame is the correction in mid-video: J&F of the frames after it before and after, and frames stepped for it.
+On sequences of DAVIS-2016 the first mask is drawn and carried on; then up to three frames are corrected with
+the truth, by the
+same engine as in `mamp app`: `unsure` takes the frame that the network is least sure of, again after each
+correction; `even` takes as many frames evenly spaced. J&F is the mean over all frames but the first and the
+last, corrected ones counted. The evenly spaced single frame is the correction in mid-video: J&F of the frames
+after it before and after, and frames stepped for it.
 """
 
 from __future__ import annotations
@@ -127,13 +130,23 @@ def measure(sequence: Sequence, model: Model, *, frames: int | None) -> dict[str
             rows["even"].append(middle(scores))
             if corrected == 1:
                 rest = slice(places[0] + 1, None)
-                mid = {"frame": places[0], "frames": count, "stepped": stepped, "before": middle(first), "after": middle(scores),
-                       "rest_before": float(first[rest].mean()), "rest_after": float(scores[rest].mean())}  # fmt: skip
+                mid = {
+                    "frame": places[0],
+                    "frames": count,
+                    "stepped": stepped,
+                    "before": middle(first),
+                    "after": middle(scores),
+                    "rest_before": float(first[rest].mean()),
+                    "rest_after": float(scores[rest].mean()),
+                }
         work.project.close()
     return {
-        "J&F": rows, "chosen": chosen, "mid": mid, "rank": rank(unsure[1:], 1 - first[1:]),
+        "J&F": rows,
+        "chosen": chosen,
+        "mid": mid,
+        "rank": rank(unsure[1:], 1 - first[1:]),
         "worst": int(first[1:].argmin()) + 1,
-    }  # fmt: skip
+    }
 
 
 def middle(scores: np.ndarray) -> float:
@@ -166,8 +179,10 @@ def told(row: dict[str, Any]) -> str:
     )
     mid = row["mid"]
     return (
-        f"J&F of 0 to {MOST} corrected frames: {ways}; rank of unsureness against error {row['rank']:.2f}; frame {mid['frame']:.0f} of "
-        f"{mid['frames']:.0f} corrected: what follows {100 * mid['rest_before']:.1f} to {100 * mid['rest_after']:.1f}, {mid['stepped']:.0f} frames stepped"
+        f"J&F of 0 to {MOST} corrected frames: {ways}; rank of unsureness against error {row['rank']:.2f};"
+        f" frame {mid['frame']:.0f} of {mid['frames']:.0f} corrected: what follows"
+        f" {100 * mid['rest_before']:.1f} to {100 * mid['rest_after']:.1f}, {mid['stepped']:.0f} frames"
+        " stepped"
     )
 
 

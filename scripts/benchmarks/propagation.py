@@ -1,18 +1,21 @@
-"""How long a propagation step takes: against one pass of the encoder, and against the published way of working.
+"""How long a propagation step takes: against one pass of the encoder, and against the published way of
+working.
 
     python scripts/benchmarks/propagation.py [--quick] [--runs N] [--device D] [--amp A] [--json FILE]
         [--shipped WxH ...] [--only-shipped]
 
-The weights that ship, one object, every preset: seconds a frame and peak memory at 854x480, or at the sizes of --shipped;
-as on a processor without AVX-512 and bf16, on one thread:
-    ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=1 ... --amp off --only-shipped --shipped 854x480 1920x1080
+The weights that ship, one object, every preset: seconds a frame and peak memory at 854x480, or at the sizes
+of --shipped; as on a processor without AVX-512 and bf16, on one thread:
+    ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=1 \\
+        python scripts/benchmarks/propagation.py --amp off --only-shipped --shipped 854x480 1920x1080
 
-The rest: random weights of full width; a rendered clip at 240 px, enlarged for 360 and 480. The step is that of the preset
-`published` with five memory frames (radius 12, top 36), frame in, probabilities out; beside it other numbers of
-objects, every motion source, and the preset `tuned`. Steps run in the precision that `mamp evaluate` takes by itself
-on the device (`--amp auto`), and once more in float32 where that is another one; the plain encoder runs in float32. The published way encodes all memories anew for every frame, correlates by one
-shift at a time and unfolds the masks of seven classes. Figures are medians of the runs, which take turns, so that a
-busy machine is fair to all. RAFT's weights are random: its time is right, its flow is not.
+The rest: random weights of full width; a rendered clip at 240 px, enlarged for 360 and 480. The step is that
+of the preset `published` with five memory frames (radius 12, top 36), frame in, probabilities out; beside it
+other numbers of objects, every motion source, and the preset `tuned`. Steps run in the precision that `mamp
+evaluate` takes by itself on the device (`--amp auto`), and once more in float32 where that is another one;
+the plain encoder runs in float32. The published way encodes all memories anew for every frame, correlates by
+one shift at a time and unfolds the masks of seven classes. Figures are medians of the runs, which take turns,
+so that a busy machine is fair to all. RAFT's weights are random: its time is right, its flow is not.
 """
 
 from __future__ import annotations
@@ -316,16 +319,17 @@ def print_shipped(size: str, figures: Figures) -> None:
     print(f"\n{SHIPPED}, {size}, one object{'':<14} seconds   CPU seconds   / exact   peak MB")
     for preset, seconds in figures["seconds"].items():
         cpu, ratio = figures["cpu_seconds"][preset], figures["over_exact"][preset]
-        print(
-            f"  {preset:<36} {seconds:10.3f} {cpu:13.3f} {ratio:9.3f} {figures['peak_bytes'][preset] / MB:9.0f}"
-        )
+        megabytes = figures["peak_bytes"][preset] / MB
+        print(f"  {preset:<36} {seconds:10.3f} {cpu:13.3f} {ratio:9.3f} {megabytes:9.0f}")
 
 
 # ---------------------------------------------------------------- the published way
 
 
 def published_way(network: torch.nn.Module, frames: list[torch.Tensor]) -> Callable[[], object]:
-    """One step with five memories as the published program does it, in plain PyTorch for its compiled sampler."""
+    """One step with five memories as the published program does it, in plain PyTorch for its compiled
+    sampler.
+    """
     labs = torch.stack([pad_to_multiple(rgb_to_lab(frame, "exact"), 4) for frame in frames[: MEMORIES + 1]])
     labels = torch.zeros(MEMORIES, *labs.shape[-2:], dtype=torch.long, device=labs.device)
     labels[:, ::3] = 1
@@ -369,7 +373,8 @@ def memory(*, quick: bool) -> Figures:
     command = [sys.executable, __file__, "--peak", *map(str, counts), *(["--quick"] if quick else [])]
     first, last = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     print(
-        f"peak memory at 96 px: {first / MB:.1f} MB after {counts[0]} frames, {last / MB:.1f} MB after {counts[1]}"
+        f"peak memory at 96 px: {first / MB:.1f} MB after {counts[0]} frames, {last / MB:.1f} MB after"
+        f" {counts[1]}"
     )
     return {
         f"peak_{counts[1]}_over_{counts[0]}": last / first,

@@ -2,10 +2,11 @@
 
     python scripts/benchmarks/scoring.py [--full] [--masks DIR] [--runs N] [--json FILE]
 
-The masks are the size of DAVIS-2017's at 480p. --full makes as many as DAVIS-2017 val has: 30 sequences, 61 objects,
-1,999 frames. --masks DIR takes real ones from DIR/osvos_dev_truth and DIR/osvos_dev and lays them over one another;
-without it they are rendered. Figures are medians of the runs, which take turns, so that a busy machine is fair to all:
-ratios to the official algorithm are of CPU seconds on masks in memory, the others of seconds by the clock, from files.
+The masks are the size of DAVIS-2017's at 480p. --full makes as many as DAVIS-2017 val has: 30 sequences, 61
+objects, 1,999 frames. --masks DIR takes real ones from DIR/osvos_dev_truth and DIR/osvos_dev and lays them
+over one another; without it they are rendered. Figures are medians of the runs, which take turns, so that a
+busy machine is fair to all: ratios to the official algorithm are of CPU seconds on masks in memory, the
+others of seconds by the clock, from files.
 """
 
 from __future__ import annotations
@@ -103,7 +104,9 @@ def machine(folder: Path, *, real: bool) -> dict[str, object]:
 
 
 def in_memory(clips: list[Clip], *, runs: int) -> dict[str, float]:
-    """CPU seconds a frame, all on one thread, of the plain algorithm, of its J and F alone and of ours; largest difference."""
+    """CPU seconds a frame, all on one thread, of the plain algorithm, of its J and F alone and of ours;
+    largest difference.
+    """
     seconds: dict[str, list[float]] = {"plain": [], "plain_masks": [], "ours": []}
     difference = 0.0
     for _ in range(runs):
@@ -129,7 +132,9 @@ def in_memory(clips: list[Clip], *, runs: int) -> dict[str, float]:
 
 
 def in_files(folder: Path, *, runs: int) -> tuple[dict[str, float], float | None]:
-    """Median seconds of scoring the whole folder, and the largest difference of an object's J or F to vos-benchmark's."""
+    """Median seconds of scoring the whole folder, and the largest difference of an object's J or F to
+    vos-benchmark's.
+    """
     truth, result = folder / "truth", folder / "result"
     jobs: dict[str, Callable[[], object]] = {}
     for n in (1, 2):
@@ -169,10 +174,11 @@ def timed(job: Callable[[], Any], *, clock: Callable[[], float] = time.perf_coun
 
 
 def plain_sequence(truth: np.ndarray, result: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """J and F of each object in all frames but the first and the last, from label maps (T, H, W), as the tool goes about it.
+    """J and F of each object in all frames but the first and the last, from label maps (T, H, W), as the tool
+    goes about it.
 
-    A plane of float64 an object and frame, on whole frames, a void map that is empty here but taken out all the same,
-    every mask's boundary and its dilation on their own.
+    A plane of float64 an object and frame, on whole frames, a void map that is empty here but taken out all
+    the same, every mask's boundary and its dilation on their own.
     """
     count = int(truth[0].max())
     true_masks, masks = (one_hot(labels[1:-1], count) for labels in (truth, result))
@@ -265,7 +271,9 @@ def rendered(seed: int) -> Clip:
 
 
 def write_set(folder: Path, clips: list[Clip], *, full: bool) -> list[Clip]:
-    """Write truth/SEQ and result/SEQ with 1, 2 and 3 objects in turn; the first few frames of some are returned."""
+    """Write truth/SEQ and result/SEQ with 1, 2 and 3 objects in turn; the first few frames of some are
+    returned.
+    """
     counts = [1, 2, 3] * 9 + [1, 2, 4] if full else [1, 2, 3] * 3
     kept = []
     for s, objects in enumerate(counts):

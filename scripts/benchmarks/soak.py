@@ -1,9 +1,10 @@
-"""Whether the loader holds out: thousands of steps on raw frames and on packed video, without hanging or growing.
+"""Whether the loader holds out: thousands of steps on raw frames and on packed video, without hanging or
+growing.
 
     python scripts/benchmarks/soak.py [--soak 10000] [--workers 2] [--json FILE]
 
-Small rendered frames, batches of 4 clips. Printed at each quarter are the memory and the open files of this process and of
-its workers. Nothing is trained.
+Small rendered frames, batches of 4 clips. Printed at each quarter are the memory and the open files of this
+process and of its workers. Nothing is trained.
 """
 
 from __future__ import annotations
@@ -66,7 +67,10 @@ def soak(kind: str, root: Path, steps: int, workers: int) -> dict[str, Any]:
         for step, _ in enumerate(batches, start=1):
             if step in quarters:
                 found.append({"step": step, **held()})
-                print(f"{kind:12} step {step:7d}: {found[-1]['mb']:8.1f} MB, {found[-1]['files']} open files", flush=True)  # fmt: skip
+                print(
+                    f"{kind:12} step {step:7d}: {found[-1]['mb']:8.1f} MB, {found[-1]['files']} open files",
+                    flush=True,
+                )
             if step >= steps:
                 break
     seconds = time.perf_counter() - began

@@ -1,9 +1,11 @@
 """How long SSM-VOS takes for a frame with one object and with several, and what a reference costs and holds.
 
-    python scripts/benchmarks/ssm.py [--quick] [--backbone resnet18] [--size 480 854] [--input 256 256] [--objects 5] [--frames 10] [--cpu-time] [--json FILE]
+    python scripts/benchmarks/ssm.py [--quick] [--backbone resnet18] [--size 480 854] [--input 256 256]
+    [--objects 5] [--frames 10] [--cpu-time] [--json FILE]
 
-Every object is a crop of its own, stretched to --input. Figures are medians of frames that take turns; weights are random,
-which changes no time. --cpu-time counts the seconds of the processor, not of the clock: for one thread on a busy machine.
+Every object is a crop of its own, stretched to --input. Figures are medians of frames that take turns;
+weights are random, which changes no time. --cpu-time counts the seconds of the processor, not of the clock:
+for one thread on a busy machine.
 """
 
 from __future__ import annotations
@@ -54,7 +56,8 @@ def main() -> None:
         clock=time.process_time if args.cpu_time else time.perf_counter,
     )
     print(
-        f"{processor()}, {args.backbone}, frames {size[0]}x{size[1]}, crops {crops[0]}x{crops[1]}, {torch.get_num_threads()} threads"
+        f"{processor()}, {args.backbone}, frames {size[0]}x{size[1]}, crops {crops[0]}x{crops[1]},"
+        f" {torch.get_num_threads()} threads"
     )
     for name, value in figures.items():
         print(f"{name:32s} {value:.4g}")
@@ -93,7 +96,9 @@ def measure(
     device: str,
     clock: Callable[[], float],
 ) -> dict[str, float]:
-    """Seconds by `clock`, and bytes, by name. Every frame begins with the same masks, so that crops have their sizes."""
+    """Seconds by `clock`, and bytes, by name. Every frame begins with the same masks, so that crops have
+    their sizes.
+    """
     counts = (1, objects)
     carriers = {count: make(device) for count in counts}
 

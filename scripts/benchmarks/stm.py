@@ -1,9 +1,11 @@
 """How long STM takes for a frame, what a loop of correction costs, and what a long video holds.
 
-    python scripts/benchmarks/stm.py [--quick] [--backbone resnet18] [--size 240 427] [--frames 40] [--cpu-time] [--json FILE]
+    python scripts/benchmarks/stm.py [--quick] [--backbone resnet18] [--size 240 427] [--frames 40]
+    [--cpu-time] [--json FILE]
 
-The floor is one query encoding and one memorising. Figures are medians of frames that take turns; weights are random,
-which changes no time. --cpu-time counts the seconds of the processor, not of the clock: for one thread on a busy machine.
+The floor is one query encoding and one memorising. Figures are medians of frames that take turns; weights are
+random, which changes no time. --cpu-time counts the seconds of the processor, not of the clock: for one
+thread on a busy machine.
 """
 
 from __future__ import annotations
@@ -51,7 +53,8 @@ def main() -> None:
         clock=time.process_time if args.cpu_time else time.perf_counter,
     )
     print(
-        f"{processor()}, {args.backbone}, {size[0]}x{size[1]}, {OBJECTS} objects, {torch.get_num_threads()} threads"
+        f"{processor()}, {args.backbone}, {size[0]}x{size[1]}, {OBJECTS} objects, {torch.get_num_threads()}"
+        " threads"
     )
     for name, value in figures.items():
         print(f"{name:32s} {value:.4g}")

@@ -1,9 +1,11 @@
 """Whether memory stays flat over a stream without an end: an hour of small frames through the `Segmenter`.
 
-    python scripts/benchmarks/stream.py [--minutes 60] [--fps 30] [--memory recent] [--objects 3] [--quick] [--json FILE]
+    python scripts/benchmarks/stream.py [--minutes 60] [--fps 30] [--memory recent] [--objects 3] [--quick]
+    [--json FILE]
 
-A generator makes noise that drifts over the frame, as a camera would, and never says how long it is; a narrow network
-with random weights carries the masks, frames as they are, radius 8: what is measured is memory, not speed. Printed are the process's memory, and the bytes of memory frames, as the stream goes on.
+A generator makes noise that drifts over the frame, as a camera would, and never says how long it is; a narrow
+network with random weights carries the masks, frames as they are, radius 8: what is measured is memory, not
+speed. Printed are the process's memory, and the bytes of memory frames, as the stream goes on.
 """
 
 from __future__ import annotations
@@ -63,9 +65,16 @@ def main() -> None:
 def follow(frames: int, *, memory: str, objects: int) -> dict[str, Any]:
     """Resident bytes and bytes of memory frames at each mark of a stream of so many frames."""
     method = config.load(
-        None, ["method.encoder.width=0.125", "method.encoder.features=8", f"method.propagation.memory={memory}",
-               "method.propagation.budget_mb=0.2", "method.propagation.short_side=null", "method.propagation.radius=8"]
-    ).method  # fmt: skip
+        None,
+        [
+            "method.encoder.width=0.125",
+            "method.encoder.features=8",
+            f"method.propagation.memory={memory}",
+            "method.propagation.budget_mb=0.2",
+            "method.propagation.short_side=null",
+            "method.propagation.radius=8",
+        ],
+    ).method
     segmenter = Segmenter(fold_batch_norms(build_model(method)), method)
     marks = sorted({max(10, round(part * frames)) for part in MARKS})
     found, began = [], time.perf_counter()

@@ -1,12 +1,14 @@
 """Whether loading keeps up with training: the loader alone, the computation alone, and both.
 
-    python scripts/benchmarks/training.py [--source VIDEOS] [--steps N] [--workers 0,1,2] [--quick] [--json FILE]
+    python scripts/benchmarks/training.py [--source VIDEOS] [--steps N] [--workers 0,1,2] [--quick] [--json
+    FILE]
 
-Clips are cut from JPEG frames of 1280x720, made by enlarging rendered clips or those of --source, and from what
-`mamp data pack` makes of them. First the loader hands over clips, with workers and without; then steps are trained, on a
-batch that is there already, and on what the loader brings; then one process reads pairs of frames at random, by each reader.
-Blocks of steps take turns, so that a busy machine is fair to all. `step over compute` takes the best number of workers. Bytes
-are what the process reads from files, memory is that of all processes.
+Clips are cut from JPEG frames of 1280x720, made by enlarging rendered clips or those of --source, and from
+what `mamp data pack` makes of them. First the loader hands over clips, with workers and without; then steps
+are trained, on a batch that is there already, and on what the loader brings; then one process reads pairs of
+frames at random, by each reader. Blocks of steps take turns, so that a busy machine is fair to all. `step
+over compute` takes the best number of workers. Bytes are what the process reads from files, memory is that of
+all processes.
 """
 
 from __future__ import annotations
@@ -47,18 +49,28 @@ from mamp.video.synthetic import render_clip  # noqa: E402
 
 KEYFRAMES = (1, 4, 12)
 PACKED = "packed"  # with the default interval
-# the published width at 256 px, where steps are long, and the small network at 128 px, where loading weighs more
+# the published width at 256 px, where steps are long, and the small network at 128 px, where loading weighs
+# more
 NETWORKS = {
     "width 1, 256 px, batch 4": ["data.size=256", "train.batch=4"],
     "width 0.5, 128 px, batch 8": ["method.encoder.width=0.5", "data.size=128", "train.batch=8"],
 }
-QUICK = {"width 0.125, 32 px, batch 2": ["method.encoder.width=0.125", "method.encoder.features=8",
-                                         "method.training.radius=2", "data.size=32", "train.batch=2"]}  # fmt: skip
+QUICK = {
+    "width 0.125, 32 px, batch 2": [
+        "method.encoder.width=0.125",
+        "method.encoder.features=8",
+        "method.training.radius=2",
+        "data.size=32",
+        "train.batch=2",
+    ]
+}
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured. size: (width, height) of the frames; seconds: for each reader and loader; steps: of a block."""
+    """How much is measured. size: (width, height) of the frames; seconds: for each reader and loader; steps:
+    of a block.
+    """
 
     videos: int
     frames: int
@@ -85,12 +97,13 @@ def main() -> None:
     first = next(iter(trained.values()))
     figures = {
         "step_over_compute": first["step_over_compute"],
-        "packed_over_jpeg": readers["packed 1, by its index"]["clips_per_s"] / readers["JPEG, plain"]["clips_per_s"],
+        "packed_over_jpeg": readers["packed 1, by its index"]["clips_per_s"]
+        / readers["JPEG, plain"]["clips_per_s"],
         "readers": readers,
         "loaders": loaders,
         "training": trained,
         "threads": torch.get_num_threads(),
-    }  # fmt: skip
+    }
     ratios = ", ".join(f"{kind} {ratio:.3f}" for kind, ratio in figures["step_over_compute"].items())
     print(f"step over compute: {ratios}; packed over plain JPEG: {figures['packed_over_jpeg']:.1f}")
     if args.json:
@@ -225,7 +238,10 @@ def open_loader(knobs: Config) -> ClipLoader:
 def measure_loaders(roots: dict[str, Path], effort: Effort) -> dict[str, dict[str, float]]:
     """Clips a second that the loader hands over when nothing else is done."""
     network = next(iter(effort.networks))
-    kinds = {"frames, plain": ("frames", "data.scaled_jpeg=false"), "frames, draft": ("frames", "data.scaled_jpeg=true")}  # fmt: skip
+    kinds = {
+        "frames, plain": ("frames", "data.scaled_jpeg=false"),
+        "frames, draft": ("frames", "data.scaled_jpeg=true"),
+    }
     kinds |= {f"packed {k}": (f"packed {k}", "data.scaled_jpeg=true") for k in KEYFRAMES}
     print(f"{'loader alone, clips/s':32}" + "".join(f"{w} workers".rjust(12) for w in effort.workers))
     found: dict[str, dict[str, float]] = {}
@@ -252,7 +268,9 @@ def loader_speed(loader: ClipLoader, seconds: float) -> float:
 
 
 def measure_steps(roots: dict[str, Path], effort: Effort, network: str, device: str) -> dict[str, Any]:
-    """Seconds of a step on a batch that is there, and on batches of the loader, for each number of workers."""
+    """Seconds of a step on a batch that is there, and on batches of the loader, for each number of
+    workers.
+    """
     knobs = settings(effort, network, roots["frames"], 0, f"train.steps={10**6}")
     seconds: dict[str, list[float]] = {}
     memory: dict[str, float] = {}
@@ -276,15 +294,19 @@ def measure_steps(roots: dict[str, Path], effort: Effort, network: str, device: 
         held = f"{memory[name]:10.0f}" if name in memory else ""
         print(f"{name:32}{took:10.4f}{took / medians['compute']:10.3f}{held}")
     ratios = {
-        kind: min(medians[f"{kind}, {w} workers"] for w in effort.workers if w or len(effort.workers) == 1)
-        / medians["compute"]
+        kind: (
+            min(medians[f"{kind}, {w} workers"] for w in effort.workers if w or len(effort.workers) == 1)
+            / medians["compute"]
+        )
         for kind in ("frames", PACKED)
     }
     return {"step_over_compute": ratios, "seconds": medians, "memory_mb": memory}
 
 
 def loaded_steps(trainer: Trainer, loader: ClipLoader, steps: int) -> tuple[float, float]:
-    """Seconds of a step once the workers are as far ahead as they go, and the megabytes that all processes hold."""
+    """Seconds of a step once the workers are as far ahead as they go, and the megabytes that all processes
+    hold.
+    """
     with contextlib.closing(loader.batches()) as batches:
         step_seconds(trainer, lambda: Batch(*next(batches)), 2)
         took = step_seconds(trainer, lambda: Batch(*next(batches)), steps)

@@ -1,4 +1,6 @@
-"""Runs over a video: the same masks as the command line, from any frame, each frame no more often than needed."""
+"""Runs over a video: the same masks as the command line, from any frame, each frame no more often than
+needed.
+"""
 
 from __future__ import annotations
 

@@ -122,8 +122,8 @@ def test_in_a_long_video_what_is_known_of_frames_is_not_written_for_each(project
 
 def test_one_process_at_a_time(project, video):
     code = (
-        "import sys; from pathlib import Path\nfrom mamp.app.project import Project\nfrom mamp.video.frames import open_frames\n"
-        "Project(Path(sys.argv[1]), open_frames(sys.argv[2]))"
+        "import sys; from pathlib import Path\nfrom mamp.app.project import Project\nfrom mamp.video.frames"
+        " import open_frames\nProject(Path(sys.argv[1]), open_frames(sys.argv[2]))"
     )
     found = subprocess.run(
         [sys.executable, "-c", code, project.folder, video], capture_output=True, text=True
@@ -211,8 +211,8 @@ def test_a_damaged_file_is_found_without_assertions_too(project, video):
     path = project.folder / "project.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"objects": [{"id": 999, "name": "left"}]}))
     code = (
-        "import sys; from pathlib import Path\nfrom mamp.app.project import Project\nfrom mamp.video.frames import open_frames\n"
-        "Project(Path(sys.argv[1]), open_frames(sys.argv[2]))"
+        "import sys; from pathlib import Path\nfrom mamp.app.project import Project\nfrom mamp.video.frames"
+        " import open_frames\nProject(Path(sys.argv[1]), open_frames(sys.argv[2]))"
     )
     found = subprocess.run(
         [sys.executable, "-O", "-c", code, project.folder, video], capture_output=True, text=True
@@ -222,13 +222,11 @@ def test_a_damaged_file_is_found_without_assertions_too(project, video):
 
 def test_a_killed_process_loses_nothing(video, tmp_path, drawn):
     code = (
-        "import sys, numpy as np; from pathlib import Path\nfrom mamp.app.project import Project\n"
-        "from mamp.video.frames import open_frames\n"
-        "p = Project(Path(sys.argv[1]), open_frames(sys.argv[2])); p.add_object(); i = 0\n"
-        "while True:\n"
-        f"    labels = np.zeros({SIZE}, np.uint8); labels[:, i % 50:] = 1; i += 1\n"
-        f"    p.draw(i % {FRAMES}, labels) if i % 2 else p.write(i % {FRAMES}, labels, kind='forward', unsure=0.5)\n"
-        "    print(i, flush=True)\n"
+        "import sys, numpy as np; from pathlib import Path\nfrom mamp.app.project import Project\nfrom"
+        " mamp.video.frames import open_frames\np = Project(Path(sys.argv[1]), open_frames(sys.argv[2]));"
+        f" p.add_object(); i = 0\nwhile True:\n    labels = np.zeros({SIZE}, np.uint8); labels[:, i % 50:] ="
+        f" 1; i += 1\n    p.draw(i % {FRAMES}, labels) if i % 2 else p.write(i % {FRAMES}, labels,"
+        " kind='forward', unsure=0.5)\n    print(i, flush=True)\n"
     )
     work = tmp_path / "killed"
     process = subprocess.Popen([sys.executable, "-c", code, work, video], stdout=subprocess.PIPE, text=True)

@@ -1,4 +1,6 @@
-"""Chromium driven over the pipe of its DevTools protocol: JSON messages ended by a zero byte, no further package."""
+"""Chromium driven over the pipe of its DevTools protocol: JSON messages ended by a zero byte, no further
+package.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +36,15 @@ def find_chromium() -> str | None:
 
 
 class Browser:
-    """One tab at a time. State: the process, its two pipes, what arrived and was not read, console errors, requested addresses."""
+    """One tab at a time. State: the process, its two pipes, what arrived and was not read, console errors,
+    requested addresses.
+    """
 
     def __init__(self, program: str, profile: Path):
         ours_in, theirs_out = os.pipe()
         theirs_in, ours_out = os.pipe()
-        # bash moves them to 3 and 4, where Chromium looks; high numbers, so that neither is in the other's way
+        # bash moves them to 3 and 4, where Chromium looks; high numbers, so that neither is in the other's
+        # way
         high_in, high_out = (fcntl.fcntl(fd, fcntl.F_DUPFD, 20) for fd in (theirs_in, theirs_out))
         command = f'exec "$@" 3<&{high_in} 4>&{high_out} {high_in}<&- {high_out}>&-'
         self._process = subprocess.Popen(
@@ -108,7 +113,9 @@ class Browser:
         )
 
     def drag(self, *points: tuple[float, float], button: str = "left", modifiers: int = 0) -> None:
-        """The mouse goes down at the first point, by way of the others, and up at the last; one point is a click."""
+        """The mouse goes down at the first point, by way of the others, and up at the last; one point is a
+        click.
+        """
         common = {"button": button, "clickCount": 1, "modifiers": modifiers}
         (x, y), last = points[0], points[-1]
         self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, modifiers=modifiers)

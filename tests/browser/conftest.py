@@ -42,7 +42,9 @@ def chromium(tmp_path_factory) -> Iterator[Browser]:
 
 @pytest.fixture
 def browser(chromium) -> Iterator[Browser]:
-    """The browser with a tab of the test's own, which ends with it: a page left open goes on asking its server."""
+    """The browser with a tab of the test's own, which ends with it: a page left open goes on asking its
+    server.
+    """
     yield chromium
     used = chromium.tab()
     chromium.close(used)

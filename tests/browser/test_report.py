@@ -6,7 +6,10 @@ import shutil
 
 import pytest
 
-SEQUENCES = "[...document.querySelectorAll('table.sortable tbody tr')].map(r => r.cells[0].dataset.value + r.cells[1].dataset.value)"
+SEQUENCES = (
+    "[...document.querySelectorAll('table.sortable tbody tr')].map(r => r.cells[0].dataset.value +"
+    " r.cells[1].dataset.value)"
+)
 
 
 def test_it_loads_without_errors_and_asks_nothing_of_the_network(browser, report):
@@ -20,7 +23,10 @@ def test_a_click_on_a_heading_sorts_and_another_one_turns_the_order(browser, rep
     browser.open(report)
     click = "document.querySelectorAll('table.sortable thead tr:last-child button')[{}].click()"
     last = browser.run("document.querySelectorAll('table.sortable thead tr:last-child button').length") - 1
-    values = f"[...document.querySelectorAll('table.sortable tbody tr')].map(r => Number(r.cells[{last}].dataset.value))"
+    values = (
+        "[...document.querySelectorAll('table.sortable tbody tr')].map(r =>"
+        f" Number(r.cells[{last}].dataset.value))"
+    )
     browser.run(click.format(last))
     ascending = browser.run(values)
     assert ascending == sorted(ascending) and len(set(ascending)) > 1

@@ -1,4 +1,6 @@
-"""This mamp reads, continues and finishes what an earlier one wrote; data/README.md says how that was made."""
+"""This mamp reads, continues and finishes what an earlier one wrote; data/README.md says how that was
+made.
+"""
 
 from __future__ import annotations
 

@@ -58,7 +58,10 @@ def test_only_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs record locks")
 def test_a_lock_is_held_against_other_processes_until_it_is_dropped_or_they_end(tmp_path):
-    code = "import sys; from pathlib import Path; from mamp.core.files import Locks\nwith Locks(Path(sys.argv[1])) as locks: print(locks.take(3), locks.take(4))"
+    code = (
+        "import sys; from pathlib import Path; from mamp.core.files import Locks\nwith"
+        " Locks(Path(sys.argv[1])) as locks: print(locks.take(3), locks.take(4))"
+    )
     ask = [sys.executable, "-c", code, str(tmp_path / "lock")]
 
     def others() -> str:

@@ -57,7 +57,8 @@ def write_zip(path: Path, files: dict[str, bytes], *, method: int = zipfile.ZIP_
 class Server:
     """What is served, how badly, and what was asked for.
 
-    ranges: whether the server knows them. breaks: after how many bytes each answer in turn ends. promises: a false length.
+    ranges: whether the server knows them. breaks: after how many bytes each answer in turn ends. promises: a
+    false length.
     status: answers in turn that are no file.
     """
 

@@ -1,4 +1,6 @@
-"""A method that needs no training (each pixel goes to the nearest of the objects' mean colours), and videos it solves."""
+"""A method that needs no training (each pixel goes to the nearest of the objects' mean colours), and videos
+it solves.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,9 @@ COLOUR = Method(
 
 
 def scene(t: int, ids=(1, 2), size=(24, 32)) -> tuple[np.ndarray, np.ndarray]:
-    """Frame uint8 (H, W, 3) and label map (H, W) at time t: a square of its own colour for each id, moving right."""
+    """Frame uint8 (H, W, 3) and label map (H, W) at time t: a square of its own colour for each id, moving
+    right.
+    """
     frame, labels = (
         np.full((*size, 3), 90, np.uint8),
         np.zeros(size, np.uint16 if max(ids) > 255 else np.uint8),
@@ -83,7 +87,9 @@ def scene(t: int, ids=(1, 2), size=(24, 32)) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_video(root: Path, *, frames: int = 6, name: str = "clip", ids=(1, 2), truth: bool = True) -> Path:
-    """JPEGImages/NAME and Annotations/NAME below `root`, as `mamp evaluate folder` reads them; the frames' folder."""
+    """JPEGImages/NAME and Annotations/NAME below `root`, as `mamp evaluate folder` reads them; the frames'
+    folder.
+    """
     images, masks = root / "JPEGImages" / name, root / "Annotations" / name
     images.mkdir(parents=True)
     masks.mkdir(parents=True)

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 PROGRAMS = {
-    "sbatch": 'cp "$1" "$TOLD/sbatch-$(ls "$TOLD" | grep -c sbatch)"; echo "Submitted batch job $((700 + $(ls "$TOLD" | grep -c sbatch)))"',
+    "sbatch": (
+        'cp "$1" "$TOLD/sbatch-$(ls "$TOLD" | grep -c sbatch)"; echo "Submitted batch job $((700 + $(ls'
+        ' "$TOLD" | grep -c sbatch)))"'
+    ),
     "srun": "exit 1",
     "squeue": 'cat "$TOLD/queue" 2>/dev/null || true',
     "sacct": 'cat "$TOLD/accounts" 2>/dev/null || true',
@@ -25,7 +28,9 @@ def recipe(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand-ins for SLURM's programs; the folder where sbatch leaves what it was given and squeue finds its answer."""
+    """Stand-ins for SLURM's programs; the folder where sbatch leaves what it was given and squeue finds its
+    answer.
+    """
     programs, told = tmp_path / "programs", tmp_path / "told"
     programs.mkdir()
     told.mkdir()

@@ -32,9 +32,16 @@ def test_a_training_asks_for_what_the_config_says(scheduler: Path, recipe: Path,
     assert send("train", recipe, "slurm.gpus_per_node=2", "--run", tmp_path / "run") == 0
     (script,) = scripts(scheduler)
     for line in (
-        "--partition=gpu", "--mem=32G", "--time=240", "--gpus-per-node=2", "--ntasks-per-node=2", "--cpus-per-task=4",
-        "--signal=USR2@120", "--requeue", "--open-mode=append",
-    ):  # fmt: skip
+        "--partition=gpu",
+        "--mem=32G",
+        "--time=240",
+        "--gpus-per-node=2",
+        "--ntasks-per-node=2",
+        "--cpus-per-task=4",
+        "--signal=USR2@120",
+        "--requeue",
+        "--open-mode=append",
+    ):
         assert f"#SBATCH {line}\n" in script
     assert "module load cuda\n" in script
     assert "--kill-on-bad-exit=1 --cpus-per-task=4" in script

@@ -246,7 +246,8 @@ def test_a_file_that_does_not_answer_is_named(videos, workers):
     with pytest.raises(UserError) as caught:
         first(loader(videos, workers=workers, sample_seconds=0.5).batches(), 6)
     assert re.fullmatch(
-        r".*video03/0000\d.jpg takes more than 0.5 s to read; see that its disk answers and the file is sound, "
+        r".*video03/0000\d.jpg takes more than 0.5 s to read; see that its disk answers and the file is"
+        r" sound, "
         "or raise data.sample_seconds",
         str(caught.value),
     )

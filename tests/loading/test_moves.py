@@ -17,9 +17,18 @@ from mamp.video.masks import write_mask
 
 SIZE = (40, 56)
 PUBLISHED = Moves(
-    flip=0.3, brightness=0.1, contrast=0.1, saturation=0.1, hue=0.03, rotate=20, shift=0.1, scale=0.1, shear=10,
-    crop=(0.8, 1), ratio=(0.75, 1.3333),
-)  # fmt: skip
+    flip=0.3,
+    brightness=0.1,
+    contrast=0.1,
+    saturation=0.1,
+    hue=0.03,
+    rotate=20,
+    shift=0.1,
+    scale=0.1,
+    shear=10,
+    crop=(0.8, 1),
+    ratio=(0.75, 1.3333),
+)
 
 
 def still(clips=2, length=3, *, seed=0):

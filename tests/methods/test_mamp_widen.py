@@ -11,7 +11,9 @@ from mamp.methods.mamp.encoder import build_model
 
 
 def network(channels, state=None):
-    """One of `channels` in its first layer, with every entry of its batch norms drawn at random, or with `state`."""
+    """One of `channels` in its first layer, with every entry of its batch norms drawn at random, or with
+    `state`.
+    """
     encoder = {"width": channels / 64, "features": 8}
     model = build_model(config.load(base={"method": {"name": "mamp", "encoder": encoder}}).method)
     for value in model.state_dict().values() if state is None else ():

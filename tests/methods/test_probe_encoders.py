@@ -65,8 +65,15 @@ def test_a_network_with_registers_loses_them():
     import timm
 
     network = timm.models.VisionTransformer(
-        img_size=32, patch_size=8, embed_dim=16, depth=2, num_heads=2, reg_tokens=3, dynamic_img_size=True, num_classes=0
-    )  # fmt: skip
+        img_size=32,
+        patch_size=8,
+        embed_dim=16,
+        depth=2,
+        num_heads=2,
+        reg_tokens=3,
+        dynamic_img_size=True,
+        num_classes=0,
+    )
     seen = []
     network.blocks[-1].register_forward_hook(lambda module, inputs, output: seen.append(output))
     encoder = Encoder(network.eval(), layer="blocks.1")
@@ -130,8 +137,16 @@ def test_reflect_padding_reaches_every_convolution():
     [
         ("resnet18", [], "no encoder; use torchvision:NAME"),
         ("torchvision:resnet81", [], "torchvision has no model resnet81; it has resnet18"),
-        ("timm:vit_smal_patch16_224", [], "timm has no model vit_smal_patch16_224; it has vit_small_patch16_224"),
-        ("torchvision:resnet18", ["method.network.layer=layer9"], "use one of conv1, bn1, relu, maxpool, layer1, "),
+        (
+            "timm:vit_smal_patch16_224",
+            [],
+            "timm has no model vit_smal_patch16_224; it has vit_small_patch16_224",
+        ),
+        (
+            "torchvision:resnet18",
+            ["method.network.layer=layer9"],
+            "use one of conv1, bn1, relu, maxpool, layer1, ",
+        ),
         ("torchvision:resnet18", ["method.network.layer=3"], "no numbered blocks; use one of conv1, "),
         ("torchvision:resnet18", ["method.network.stage=5"], "has no layer5; set method.network.stage lower"),
         ("timm:test_convnext", ["method.network.stage=5"], "has no stages.4"),
@@ -139,7 +154,7 @@ def test_reflect_padding_reaches_every_convolution():
         (TINY_TIMM, ["method.network.layer=block.1"], "use one of patch_embed, "),
         ("torchvision:mobilenet_v3_small", ["method.network.layer=nothing"], "features.0"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_name_is_answered_with_the_right_ones(encoder, knobs, told):
     with pytest.raises(UserError, match=told):
         build(encoder, *knobs)
@@ -204,10 +219,14 @@ def test_without_timm_one_is_told_how_to_get_it(monkeypatch):
     [
         lambda state: state,
         lambda state: {"epoch": 3, "model": {f"module.{name}": value for name, value in state.items()}},
-        lambda state: {"state_dict": {f"encoder_q.{n}": v for n, v in state.items() if not n.startswith("fc")}},
-        lambda state: {"teacher": {f"backbone.{n}": v for n, v in state.items() if not n.startswith("layer4")}},
+        lambda state: {
+            "state_dict": {f"encoder_q.{n}": v for n, v in state.items() if not n.startswith("fc")}
+        },
+        lambda state: {
+            "teacher": {f"backbone.{n}": v for n, v in state.items() if not n.startswith("layer4")}
+        },
     ],
-)  # fmt: skip
+)
 def test_a_file_of_weights_is_read_through_its_wrappers(tmp_path, wrapped):
     torch.manual_seed(1)
     from torchvision.models import resnet18

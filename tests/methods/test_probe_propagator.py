@@ -1,4 +1,6 @@
-"""The probe's presets at work: names, bounds, objects that are small or late, and the same propagation as MAMP's."""
+"""The probe's presets at work: names, bounds, objects that are small or late, and the same propagation as
+MAMP's.
+"""
 
 import pytest
 import torch
@@ -100,8 +102,14 @@ def test_an_object_may_come_late_and_go(preset):
 
 def test_a_results_name_tells_the_preset_and_what_differs():
     assert method().label() == "probe torchvision:resnet18 dino"
-    changed = method("method.preset=crw", "method.encoder=timm:a", "method.propagation.top_k=7", "method.network.layer=layer2",
-                     "method.propagation.max_mb=9", "method.propagation.radius=12")  # fmt: skip
+    changed = method(
+        "method.preset=crw",
+        "method.encoder=timm:a",
+        "method.propagation.top_k=7",
+        "method.network.layer=layer2",
+        "method.propagation.max_mb=9",
+        "method.propagation.radius=12",
+    )
     assert changed.label() == "probe timm:a crw layer=layer2 top_k=7"
 
 
@@ -117,7 +125,7 @@ def test_a_size_that_is_no_multiple_of_the_patch_is_resized_and_said_once(capsys
     first, *_ = carry(small("dino"), frames, Colours(8))
     assert first.shape == (2, 45, 62)
     said = capsys.readouterr().err
-    assert said == ("frames of 62x45 make 62x45 pixels, no whole patches of 8: they are resized to 64x48\n")
+    assert said == "frames of 62x45 make 62x45 pixels, no whole patches of 8: they are resized to 64x48\n"
 
 
 def test_the_encoder_sees_the_size_that_the_preset_says():

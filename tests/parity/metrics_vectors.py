@@ -40,10 +40,11 @@ def run(inputs: Inputs, seed: str) -> Outputs:
 
 
 def mamp_script(videos: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float, float, int]:
-    """What MAMP's own script prints for (truth, result) label maps (T, H, W): mean J, mean F, J&F, number of values.
+    """What MAMP's own script prints for (truth, result) label maps (T, H, W): mean J, mean F, J&F, number of
+    values.
 
-    It pools the values of all objects and frames, the last frame too, and looks in each frame only for objects up to
-    the highest label of that frame's truth. Not a figure to compare with others'.
+    It pools the values of all objects and frames, the last frame too, and looks in each frame only for
+    objects up to the highest label of that frame's truth. Not a figure to compare with others'.
     """
     j, f = [], []
     for truth, result in videos:

@@ -1,7 +1,7 @@
 """Compute a method's recorded outputs anew: python tests/parity/run.py METHOD IN.npz OUT.npz --seed SEED
 
-METHOD is the name of a module METHOD_vectors beside this file, whose run(inputs, seed) does it: mamp, metrics.
-Compare with tests/golden/compare.py.
+METHOD is the name of a module METHOD_vectors beside this file, whose run(inputs, seed) does it: mamp,
+metrics. Compare with tests/golden/compare.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Every recorded output of STM, STM-Cycle and gradient correction from its recorded inputs, through the package's own code."""
+"""Every recorded output of STM, STM-Cycle and gradient correction from its recorded inputs, through the
+package's own code.
+"""
 
 from __future__ import annotations
 
@@ -197,7 +199,9 @@ def _training(case: Case) -> dict[str, Tensor]:
 def _carry(
     case: Case, propagator: StmPropagator, given: Mapping[int, Tensor]
 ) -> tuple[list[Tensor], np.ndarray, list[Tensor]]:
-    """A whole video as the published program runs it: probabilities on the inner grid, written labels, masks remembered."""
+    """A whole video as the published program runs it: probabilities on the inner grid, written labels, masks
+    remembered.
+    """
     inner: list[Tensor] = []
     read = propagator._read
     propagator._read = lambda pending: _kept(inner, read(pending))

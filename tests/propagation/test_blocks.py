@@ -40,8 +40,8 @@ def plain(
         for x in range(width):
             chosen = best_blocks(query, keys, y // 2, x // 2, reach=math.ceil(radius / 2))[:blocks]
             cells = [
-                (m, v, u) for _, m, by, bx in chosen for v in (2 * by, 2 * by + 1) for u in (2 * bx, 2 * bx + 1)
-                if v < height and u < width
+                (m, v, u) for _, m, by, bx in chosen for v in (2 * by, 2 * by + 1) for u in (2 * bx, 2 * bx +
+                1) if v < height and u < width
             ]  # fmt: skip
             scores = torch.stack([query[:, y, x] @ keys[m][:, v, u] for m, v, u in cells]) / temperature
             top = scores.topk(min(top_k, len(cells)))

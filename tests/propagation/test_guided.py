@@ -19,7 +19,9 @@ def plain(image: np.ndarray, plane: np.ndarray, radius: int, eps: float) -> np.n
 
 
 def linear(image: np.ndarray, plane: np.ndarray, *, radius: int, eps: float) -> np.ndarray:
-    """The slopes and the offset (4, H, W) of a map (1, H, W) at each pixel, averaged over the windows around it."""
+    """The slopes and the offset (4, H, W) of a map (1, H, W) at each pixel, averaged over the windows around
+    it.
+    """
     plane = plane[0]
     height, width = plane.shape
     slopes, offsets = np.zeros((height, width, 3)), np.zeros((height, width))

@@ -23,7 +23,9 @@ def texture(seed: int = 0, channels: int = 3, size=(160, 200), grain: int = 6) -
 
 
 def view(x: int, y: int) -> torch.Tensor:
-    """The texture seen by a camera at (x, y): what is at p in this view is at p + (x, y) - (x', y') in view(x', y')."""
+    """The texture seen by a camera at (x, y): what is at p in this view is at p + (x, y) - (x', y') in
+    view(x', y').
+    """
     return texture()[:, 24 + y : 24 + y + SIZE[0], 24 + x : 24 + x + SIZE[1]]
 
 
@@ -80,7 +82,9 @@ def test_a_cell_has_the_mean_motion_of_the_pixels_around_its_centre():
 
 
 def coarse_at(places, **knobs: float):
-    """A coarse source that has seen a camera at each of these places, by features of 16 channels, as far as they go."""
+    """A coarse source that has seen a camera at each of these places, by features of 16 channels, as far as
+    they go.
+    """
     world = texture(3, 16, (100, 120), 3) - 0.5
     shown = iter([world[:, 20 + y : 60 + y, 20 + x : 80 + x] for x, y in places])
     source = motion("source=coarse", *(f"{k}={v}" for k, v in knobs.items()), features=lambda: next(shown))

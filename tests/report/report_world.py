@@ -46,7 +46,9 @@ def write_data(root: Path) -> Path:
 
 
 def write_evaluation(folder: Path, root: Path, *, drift: float) -> Path:
-    """What `mamp evaluate` leaves of a method whose masks drift `drift` pixels a frame, bee's half as fast."""
+    """What `mamp evaluate` leaves of a method whose masks drift `drift` pixels a frame, bee's half as
+    fast.
+    """
     for sequence in OBJECTS:
         (folder / "masks" / sequence).mkdir(parents=True)
         for t in range(FRAMES):

@@ -20,7 +20,9 @@ from mamp.video.masks import PALETTE
 
 @pytest.fixture
 def davis(tmp_path: Path) -> Path:
-    """A DAVIS-2017 root: ant (three frames, objects 1 and 2) and bee (two frames, object 1), first masks only."""
+    """A DAVIS-2017 root: ant (three frames, objects 1 and 2) and bee (two frames, object 1), first masks
+    only.
+    """
     root = tmp_path / "DAVIS"
     for name, count, labels in (("ant", 3, bar(2, onto=square(1))), ("bee", 2, square(1))):
         images = root / "JPEGImages" / "480p" / name

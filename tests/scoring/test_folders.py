@@ -20,7 +20,9 @@ from mamp.scoring.tables import as_json
 
 @pytest.fixture
 def holdout(tmp_path: Path) -> Path:
-    """ROOT/holdout, two videos: a late unseen object, an id gap, an object that leaves; ROOT/train with categories."""
+    """ROOT/holdout, two videos: a late unseen object, an id gap, an object that leaves; ROOT/train with
+    categories.
+    """
     root = tmp_path / "youtube"
     both = bar(2, onto=square(1))
     frames = ["00000", "00005", "00010", "00015", "00020"]
@@ -42,7 +44,9 @@ def holdout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def answers(tmp_path: Path) -> Path:
-    """Masks for `holdout`: dog J 1, 0, 56/72, 1 and F 1, 0, 1, 1; okapi 1, 0; cat 1, 1; okapi too early counts for nothing."""
+    """Masks for `holdout`: dog J 1, 0, 56/72, 1 and F 1, 0, 1, 1; okapi 1, 0; cat 1, 1; okapi too early
+    counts for nothing.
+    """
     folder = tmp_path / "answers"
     a = {
         "00005": bar(2, onto=square(1)),

@@ -1,4 +1,6 @@
-"""The recorded figures, computed anew as a reader would: by tests/parity/run.py and tests/golden/compare.py."""
+"""The recorded figures, computed anew as a reader would: by tests/parity/run.py and
+tests/golden/compare.py.
+"""
 
 from __future__ import annotations
 

@@ -37,7 +37,9 @@ def segment(world: Path, out: Path, *more: object, with_weights: Path | None = N
 
 
 def train_and_evaluate(world: Path, out: Path, recipe: Path, network: str) -> None:
-    """Two steps of the recipe with a network that small inputs suit, and its evaluation on what it was trained on, in `out`."""
+    """Two steps of the recipe with a network that small inputs suit, and its evaluation on what it was
+    trained on, in `out`.
+    """
     knobs = ["train.steps=2", "train.batch=2", "data.box=[32, 48]", "data.repeat=[2]", "train.warmup=0"]
     place = ["--device", "cpu", "--quiet"]
     learnt = out / "run"

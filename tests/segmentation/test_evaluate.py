@@ -244,7 +244,8 @@ def test_no_sequences_is_an_error(tmp_path):
         evaluate([], CopySegmenter, tmp_path / "out", protocol="folder", run_info=INFO)
 
 
-# arguments: the data, OUT, the folder of scenes.py, a file to which it adds the name of each sequence it begins, seconds a frame
+# arguments: the data, OUT, the folder of scenes.py, a file to which it adds the name of each sequence it
+# begins, seconds a frame
 SLOW = """
 import sys, time
 sys.path.insert(0, sys.argv[3])

@@ -29,7 +29,10 @@ def stored(tmp_path_factory):
 
 
 def test_import_is_light_and_offers_the_public_names():
-    code = "import mamp, sys; assert 'torch' not in sys.modules; dir(mamp); mamp.UserError; assert 'torch' not in sys.modules"
+    code = (
+        "import mamp, sys; assert 'torch' not in sys.modules; dir(mamp); mamp.UserError; assert 'torch' not"
+        " in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert set(mamp.__all__) <= set(dir(mamp))
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):

@@ -71,7 +71,15 @@ def test_an_interrupted_evaluation_goes_on_and_other_settings_are_kept_apart(exa
 
 def test_the_report_compares_presets_by_name(example, davis):
     assert run(example, davis) == 0
-    assert run([word.replace("crw", "vfs").replace("mine", "other") for word in example], davis, "--baseline", "untrained") == 0  # fmt: skip
+    assert (
+        run(
+            [word.replace("crw", "vfs").replace("mine", "other") for word in example],
+            davis,
+            "--baseline",
+            "untrained",
+        )
+        == 0
+    )
     assert main(["report", "runs/mine", "runs/other", "--out", "page.html", "--quiet"]) == 0
     page = Path("page.html").read_text()
     assert "probe my_nets.py:make crw context=2 radius=3" in page

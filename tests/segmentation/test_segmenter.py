@@ -199,7 +199,9 @@ class NoisePropagator:
 @settings(max_examples=40)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_whatever_is_given_holds_and_everything_else_is_the_best_of_the_rest(seed):
-    """Against a plain loop over pixels, for random masks, ids, and choices between adding, correcting and replacing."""
+    """Against a plain loop over pixels, for random masks, ids, and choices between adding, correcting and
+    replacing.
+    """
     rng = np.random.default_rng(seed)
     segmenter = Segmenter(torch.nn.Identity(), None)
     segmenter._build = lambda: NoisePropagator(int(rng.integers(1000)))

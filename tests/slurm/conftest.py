@@ -18,7 +18,9 @@ STATE = Path(os.environ.get("SLURM_UP_STATE", "/var/lib/slurm-up"))
 
 @pytest.fixture(scope="session")
 def slurm(shared: Path) -> Iterator[None]:
-    """Two nodes of four processors, partitions main, low and high; jobs in low make room for those in high."""
+    """Two nodes of four processors, partitions main, low and high; jobs in low make room for those in
+    high.
+    """
     script = shared / "slurm" / "slurm-up.sh"
     if not script.is_file():
         pytest.skip(f"needs {script}, which brings up a SLURM on this machine")
@@ -58,7 +60,9 @@ def recipe(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def sent(slurm: None, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Path]]:
-    """sent(arguments, run=...) submits and returns the run's folder; what is left in the queue is cancelled."""
+    """sent(arguments, run=...) submits and returns the run's folder; what is left in the queue is
+    cancelled.
+    """
     runs: list[Path] = []
 
     def send(*words: object, run: Path) -> Path:

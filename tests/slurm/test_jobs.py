@@ -1,4 +1,6 @@
-"""On a real SLURM, with a stand-in for mamp: what the scheduler does to jobs, and what becomes of their runs."""
+"""On a real SLURM, with a stand-in for mamp: what the scheduler does to jobs, and what becomes of their
+runs.
+"""
 
 from __future__ import annotations
 

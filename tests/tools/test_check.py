@@ -98,7 +98,10 @@ def only(report: Report, kind: str) -> str:
 def test_davis2017_is_known_with_its_lists(davis: Path) -> None:
     report = look(davis)
     assert report.lines == [
-        f"{davis}: DAVIS-2017 at 480p, train (1 of 60 published), val (1 of 30 published), every frame, 32x24",
+        (
+            f"{davis}: DAVIS-2017 at 480p, train (1 of 60 published), val (1 of 30 published), every frame,"
+            " 32x24"
+        ),
         "  2 videos, 8 frames, 8 masks",
     ]
     assert report.text().endswith("\n\nnothing is broken")

@@ -35,7 +35,9 @@ def many_videos(count: int = 400) -> dict[str, set[str]]:
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ROOT/train (every fifth frame with masks) and ROOT/train_all_frames; a rare category in one of 60 videos."""
+    """ROOT/train (every fifth frame with masks) and ROOT/train_all_frames; a rare category in one of 60
+    videos.
+    """
     root = tmp_path_factory.mktemp("youtube")
     videos = {}
     for i in range(60):

@@ -168,7 +168,19 @@ def test_finished_clips_are_not_made_again(source, monkeypatch):
 
 def test_a_killed_run_leaves_whole_files_and_is_gone_on_with(source, repository):
     out = source.parent / "packed"
-    command = [sys.executable, "-m", "mamp", "data", "pack", f"{source}@12.5", str(out), "--processes", "2", "--size", "64"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "mamp",
+        "data",
+        "pack",
+        f"{source}@12.5",
+        str(out),
+        "--processes",
+        "2",
+        "--size",
+        "64",
+    ]
     child = subprocess.Popen(command, cwd=repository, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     until = time.monotonic() + 60
     while not list((out / ".unfinished").glob("*.mp4.json")) and child.poll() is None:
@@ -214,9 +226,11 @@ def test_a_damaged_frame_is_named_and_goes_by_policy(source, keyframes):
     for index in hang:
         with pytest.raises(BadFrame) as caught:
             clip[index]
-        assert str(caught.value) == (
-            f"{out}/bee.mp4 frame {index:05d} cannot be decoded (its bytes are not those that were packed); "
-            "run mamp data pack again, which mends it, or set data.bad_frame (training) or evaluate.bad_frame to skip or repeat"
+        assert (
+            str(caught.value)
+            == f"{out}/bee.mp4 frame {index:05d} cannot be decoded (its bytes are not those that were"
+            " packed); run mamp data pack again, which mends it, or set data.bad_frame (training) or"
+            " evaluate.bad_frame to skip or repeat"
         )
     left = [index for index, _ in open_frames(out / "bee.mp4", bad_frame="skip").stream()]
     assert left == [index for index in range(T) if index not in hang]
@@ -238,7 +252,15 @@ def test_a_clip_of_another_length_or_gone_is_named(source):
         training_sequences([Root(path=out)])
 
 
-@given(st.recursive(st.none() | st.integers() | st.text("ab./", max_size=4), lambda v: st.lists(v, max_size=3) | st.dictionaries(st.sampled_from(["file", "size", "fps", "packets", "crc32", "head", "x"]), v)))  # fmt: skip
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text("ab./", max_size=4),
+        lambda v: (
+            st.lists(v, max_size=3)
+            | st.dictionaries(st.sampled_from(["file", "size", "fps", "packets", "crc32", "head", "x"]), v)
+        ),
+    )
+)
 @settings(max_examples=60)
 def test_an_index_of_any_content_is_read_or_refused(value):
     import tempfile
@@ -252,9 +274,18 @@ def test_an_index_of_any_content_is_read_or_refused(value):
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("file", "../bee.mp4"), ("packets", [1]), ("packets", [10**7] * T), ("packets", [-1] * T), ("keyframes", 0),
-     ("start", -1), ("head", "xyz"), ("size", [4]), ("crc32", ["a"] * T)],
-)  # fmt: skip
+    [
+        ("file", "../bee.mp4"),
+        ("packets", [1]),
+        ("packets", [10**7] * T),
+        ("packets", [-1] * T),
+        ("keyframes", 0),
+        ("start", -1),
+        ("head", "xyz"),
+        ("size", [4]),
+        ("crc32", ["a"] * T),
+    ],
+)
 def test_an_index_that_makes_no_sense_is_refused(source, key, value):
     out, _ = packed(source)
     index = json.loads((out / "pack.json").read_text())

@@ -34,10 +34,21 @@ def videos(tmp_path_factory):
 def arguments(videos):
     """What the small runs of these tests are told: 12 steps, three in an epoch, a checkpoint every 3."""
     return [
-        f"data.root={videos}", "data.size=32", "data.load_size=36", "data.sampling=random", "data.clips_per_video=1",
-        "data.workers=0", "train.batch=2", "train.steps=12", "train.log_every=2", "train.checkpoint_every=3",
-        "train.keep=3", "train.lr=0.01", "data.augment.crop=[0.5, 1]", "data.augment.flip=0.5",
-    ]  # fmt: skip
+        f"data.root={videos}",
+        "data.size=32",
+        "data.load_size=36",
+        "data.sampling=random",
+        "data.clips_per_video=1",
+        "data.workers=0",
+        "train.batch=2",
+        "train.steps=12",
+        "train.log_every=2",
+        "train.checkpoint_every=3",
+        "train.keep=3",
+        "train.lr=0.01",
+        "data.augment.crop=[0.5, 1]",
+        "data.augment.flip=0.5",
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,6 @@
-"""A method small enough for tests of the engine; it uses every source of randomness, and can be told to go wrong."""
+"""A method small enough for tests of the engine; it uses every source of randomness, and can be told to go
+wrong.
+"""
 
 from __future__ import annotations
 

@@ -28,7 +28,9 @@ class Calm(MampTask):
 
 
 def step(ranks, settings, *, calm, keep=slice(None)):
-    """Loss, dropped channel, prepared frames and gradient by name of one step; of the clips at `keep` alone."""
+    """Loss, dropped channel, prepared frames and gradient by name of one step; of the clips at `keep`
+    alone.
+    """
     torch.manual_seed(0)
     trainer = Trainer((Calm if calm else MampTask)(settings), settings, ranks, steps=1, provenance={})
     frames = torch.randint(0, 256, (CLIPS, 2, 3, 48, 48), generator=torch.Generator().manual_seed(1))

@@ -1,4 +1,6 @@
-"""TensorBoard's files of a run: all of its steps, once, and nothing that goes wrong there reaches the training."""
+"""TensorBoard's files of a run: all of its steps, once, and nothing that goes wrong there reaches the
+training.
+"""
 
 from __future__ import annotations
 

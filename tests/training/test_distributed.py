@@ -90,8 +90,15 @@ def test_one_task_within_a_larger_allocation_is_alone():
 
 @pytest.mark.parametrize(
     ("nodes", "host"),
-    [("n1", "n1"), ("n1,n2", "n1"), ("n[3-5]", "n3"), ("n[003,7]-ib,x", "n003-ib"), ("r[1-2]n[4-5]", "r1n4"), ("", "127.0.0.1")],
-)  # fmt: skip
+    [
+        ("n1", "n1"),
+        ("n1,n2", "n1"),
+        ("n[3-5]", "n3"),
+        ("n[003,7]-ib,x", "n003-ib"),
+        ("r[1-2]n[4-5]", "r1n4"),
+        ("", "127.0.0.1"),
+    ],
+)
 def test_the_first_host_of_a_list(nodes, host):
     assert first_host(nodes) == host
 
@@ -246,7 +253,8 @@ def test_a_run_goes_on_with_another_number_of_ranks(tmp_path, settings, finished
     assert log(run)[-1]["step"] == 14
 
 
-# ---------------------------------------------------------------- what a step draws, and how ranks are started
+# ---------------------------------------------------------------- what a step draws, and how ranks are
+# started
 
 
 @pytest.mark.usefixtures("fake_method")

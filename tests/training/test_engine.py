@@ -235,7 +235,10 @@ def test_lines_logged_after_the_last_checkpoint_are_dropped_on_resume(
 def test_two_processes_do_not_write_one_run(tmp_path, settings):
     run = tmp_path / "run"
     run.mkdir()
-    hold = "import fcntl,sys; f=open(sys.argv[1],'a+'); fcntl.lockf(f,fcntl.LOCK_EX); print('held',flush=True); input()"
+    hold = (
+        "import fcntl,sys; f=open(sys.argv[1],'a+'); fcntl.lockf(f,fcntl.LOCK_EX); print('held',flush=True);"
+        " input()"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", hold, run / ".lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:

@@ -25,9 +25,18 @@ def world(tmp_path_factory, write_clip):
 def settings(world):
     """settings(key=value, ...): three steps to an epoch."""
     fixed = [
-        "method.name=ssm", SMALL, f"data.root={world}", "data.size=64", "data.fit=letterbox", "data.box=[32, 48]",
-        "data.sampling=reference", "data.workers=0", "train.batch=2", "train.schedule=steps", "train.decay_every=2",
-    ]  # fmt: skip
+        "method.name=ssm",
+        SMALL,
+        f"data.root={world}",
+        "data.size=64",
+        "data.fit=letterbox",
+        "data.box=[32, 48]",
+        "data.sampling=reference",
+        "data.workers=0",
+        "train.batch=2",
+        "train.schedule=steps",
+        "train.decay_every=2",
+    ]
     return lambda *more: config.load(None, [*fixed, *more])
 
 

@@ -36,9 +36,16 @@ def settings(stills, repository):
     """settings(method, key=value, ...): an epoch of two steps with the published motion."""
     moves = config.load(repository / "configs" / "afb_urr_static.yaml").data.moves.model_dump(mode="json")
     fixed = [
-        f"data.root={stills}", "data.sampling=stills", "data.fit=crop", "data.size=32", "data.load_size=40", "data.workers=0",
-        f"data.moves={moves}", "train.batch=4", "train.epochs=1",
-    ]  # fmt: skip
+        f"data.root={stills}",
+        "data.sampling=stills",
+        "data.fit=crop",
+        "data.size=32",
+        "data.load_size=40",
+        "data.workers=0",
+        f"data.moves={moves}",
+        "train.batch=4",
+        "train.epochs=1",
+    ]
     return lambda method, *more: config.load(
         None, [f"method.name={method}", f"method.network={NETWORKS[method]}", *fixed, *more]
     )

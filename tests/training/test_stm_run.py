@@ -25,10 +25,20 @@ def world(tmp_path_factory, write_clip):
 def settings(world):
     """settings(key=value, ...): one step to an epoch, frames one further apart in each."""
     fixed = [
-        "method.name=stm", SMALL, f"data.root={world}", "data.fit=letterbox", "data.box=[32, 48]", "data.sampling=skip",
-        "data.max_skip=[1]", "data.skip_growth=[1]", "data.skip_epochs=1", "data.workers=0", "data.affine.rotate=10",
-        "train.batch=2", "train.schedule=constant",
-    ]  # fmt: skip
+        "method.name=stm",
+        SMALL,
+        f"data.root={world}",
+        "data.fit=letterbox",
+        "data.box=[32, 48]",
+        "data.sampling=skip",
+        "data.max_skip=[1]",
+        "data.skip_growth=[1]",
+        "data.skip_epochs=1",
+        "data.workers=0",
+        "data.affine.rotate=10",
+        "train.batch=2",
+        "train.schedule=constant",
+    ]
     return lambda *more: config.load(None, [*fixed, *more])
 
 

@@ -139,8 +139,10 @@ def test_a_truncated_frame_is_named_with_its_length_and_the_remedy(broken: Path)
     assert [next(stream)[0] for _ in range(2)] == [0, 1]
     with pytest.raises(BadFrame) as error:
         next(stream)
-    assert str(error.value) == (
-        f"{broken}/00002.jpg is cut short after {size:,} bytes; re-extract it, or set data.bad_frame (training) or evaluate.bad_frame to skip or repeat"
+    assert (
+        str(error.value)
+        == f"{broken}/00002.jpg is cut short after {size:,} bytes; re-extract it, or set data.bad_frame"
+        " (training) or evaluate.bad_frame to skip or repeat"
     )
     assert list(source.bad) == [2]
 

@@ -50,7 +50,8 @@ def test_larger_ids_come_back_from_a_16_bit_png(labels: np.ndarray, largest: int
 def test_the_palette_is_the_one_davis_publishes() -> None:
     assert PALETTE.shape == (256, 3) and PALETTE.dtype == np.uint8
     assert [tuple(PALETTE[i].tolist()) for i in (0, 1, 2, 3, 9, 18, 21, 22, 255)] == [
-        (0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (191, 0, 0), (0, 191, 0), (128, 64, 128), (22, 22, 22), (255, 255, 255),
+        (0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (191, 0, 0),
+        (0, 191, 0), (128, 64, 128), (22, 22, 22), (255, 255, 255),
     ]  # fmt: skip
 
 

@@ -19,8 +19,14 @@ def published(golden):
 def test_the_network_is_told_from_names_and_shapes(published):
     ours, method = from_published(published)
     assert method["network"] == {
-        "backbone": "resnet50", "width": 1.0, "key": 128, "value": 512, "decoder": 256, "local": 32, "colour": "rgb",
-    }  # fmt: skip
+        "backbone": "resnet50",
+        "width": 1.0,
+        "key": 128,
+        "value": 512,
+        "decoder": 256,
+        "local": 32,
+        "colour": "rgb",
+    }
     assert len(ours) == len(published) - 4  # the pixels' means and deviations are constants here
 
 

@@ -51,9 +51,15 @@ def test_a_small_checkpoint_with_its_step_converts(tmp_path):
     ).method
     from mamp.methods.ssm.network import build_model
 
-    names = [(r"structure.group.", "pixel_corr.self_structure.group_conv.0."), ("structure.whole.", "pixel_corr.self_structure.global_conv.0."),
-             ("structure.predict.", "pixel_corr.conv1x1."), ("context.block.conv1.", "GCB.RB.res.1."), ("context.block.conv2.", "GCB.RB.res.3."),
-             ("context.", "GCB."), ("predict.", "classifier.")]  # fmt: skip
+    names = [
+        (r"structure.group.", "pixel_corr.self_structure.group_conv.0."),
+        ("structure.whole.", "pixel_corr.self_structure.global_conv.0."),
+        ("structure.predict.", "pixel_corr.conv1x1."),
+        ("context.block.conv1.", "GCB.RB.res.1."),
+        ("context.block.conv2.", "GCB.RB.res.3."),
+        ("context.", "GCB."),
+        ("predict.", "classifier."),
+    ]
     names += [(f"refine{n}.skip.", f"RM{n}.conv.") for n in (1, 2, 3)]
     for n in (1, 2, 3):
         for ours, theirs in (("skip_block", "RB1"), ("block", "RB2")):

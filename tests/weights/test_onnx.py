@@ -253,10 +253,13 @@ def test_the_guided_filter_is_that_of_torch():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["method.propagation.memory=budget"], "memory=budget is not told to tools; set method.propagation.memory=recent"),
+        (
+            ["method.propagation.memory=budget"],
+            "memory=budget is not told to tools; set method.propagation.memory=recent",
+        ),
         (["method.motion.source=coarse"], "source=coarse has no ONNX form; set method.motion.source=none"),
     ],
-)  # fmt: skip
+)
 def test_what_has_no_onnx_form_is_one_sentence(tmp_path, capsys, overrides, message):
     assert main(["weights", "onnx", "mamp-small", str(tmp_path / "out"), *overrides]) == 2
     assert message in capsys.readouterr().err

@@ -1,1 +1,3 @@
-"""Every augmentation of training clips, on the device. All random numbers are drawn on the CPU, a row for each clip."""
+"""Every augmentation of training clips, on the device. All random numbers are drawn on the CPU, a row for
+each clip.
+"""

@@ -15,10 +15,11 @@ DRAWS = 16  # numbers drawn for each clip, more than are used: a new knob then c
 
 @torch.no_grad()
 def augment_masked(frames: Tensor, labels: Tensor, knobs: Affine, *, draw: Tensor) -> tuple[Tensor, Tensor]:
-    """uint8 frames (B, T, 3, H, W) and labels (B, T, H, W) -> float frames, not cut to [0, 1], and uint8 labels.
+    """uint8 frames (B, T, 3, H, W) and labels (B, T, H, W) -> float frames, not cut to [0, 1], and uint8
+    labels.
 
-    draw: (B, DRAWS) random numbers in [0, 1) on the CPU, a row for each clip. Frames are read bilinearly and labels from the
-    nearest pixel; outside of the frame is black background, as published (STM-Cycle).
+    draw: (B, DRAWS) random numbers in [0, 1) on the CPU, a row for each clip. Frames are read bilinearly and
+    labels from the nearest pixel; outside of the frame is black background, as published (STM-Cycle).
     With everything off the result is exactly frames / 255 and the labels.
     """
     images = frames.flatten(1, 2).float() / 255  # (B, T*3, H, W): one draw serves all frames of a clip
@@ -52,7 +53,9 @@ def _move(images: Tensor, labels: Tensor, matrices: Tensor) -> tuple[Tensor, Ten
 
 
 def _matrices(draw: Tensor, knobs: Affine, *, size: tuple[int, ...]) -> Tensor:
-    """(B, 2, 3): the box that cropping leaves is stretched to the frame, then scaled, sheared and turned about the centre."""
+    """(B, 2, 3): the box that cropping leaves is stretched to the frame, then scaled, sheared and turned
+    about the centre.
+    """
     height, width = size[-2:]
     left, right, top, bottom = (knobs.crop * draw[:, :4]).unbind(1)
     stretch = _stack(

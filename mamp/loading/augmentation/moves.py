@@ -1,4 +1,6 @@
-"""Motion made on the device: each frame of a clip moved by itself, so that a still picture becomes a video."""
+"""Motion made on the device: each frame of a clip moved by itself, so that a still picture becomes a
+video.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,9 @@ def move_frames(
 ) -> tuple[Tensor, Tensor | None]:
     """uint8 frames (B, T, 3, H, W) and labels (B, T, H, W) -> the same as `size`, each frame moved by itself.
 
-    The first frame of each clip is only cropped, as published (AFB-URR): the others are flipped, recoloured, warped, moved about
-    their middle, and cropped. Frames are read bilinearly, labels from the nearest pixel; outside is black background.
+    The first frame of each clip is only cropped, as published (AFB-URR): the others are flipped, recoloured,
+    warped, moved about their middle, and cropped. Frames are read bilinearly, labels from the nearest pixel;
+    outside is black background.
     draw: (B, T, FRAME_DRAWS) random numbers in [0, 1), on the CPU.
     """
     clips, length = frames.shape[:2]
@@ -65,7 +68,9 @@ def _first_only_cropped(draw: Tensor) -> Tensor:
 
 
 def _recoloured(images: Tensor, draw: Tensor, knobs: Moves) -> Tensor:
-    """Brightness, contrast, saturation and hue of each image (N, 3, H, W), one after the other; draw (N, 4)."""
+    """Brightness, contrast, saturation and hue of each image (N, 3, H, W), one after the other; draw (N,
+    4).
+    """
     from kornia import enhance
 
     part = 2 * draw - 1
@@ -81,7 +86,8 @@ def _recoloured(images: Tensor, draw: Tensor, knobs: Moves) -> Tensor:
 
 
 def _warp_grid(draw: Tensor, strength: float, *, size: tuple[int, ...]) -> Tensor:
-    """Where each pixel comes from, (N, H, W, 2) in [-1, 1], under thin plate splines through displaced control points.
+    """Where each pixel comes from, (N, H, W, 2) in [-1, 1], under thin plate splines through displaced
+    control points.
 
     draw: (N, 2*GRID*GRID). strength: largest displacement, as a part of each side.
     """
@@ -98,7 +104,9 @@ def _warp_grid(draw: Tensor, strength: float, *, size: tuple[int, ...]) -> Tenso
 
 
 def _affine(draw: Tensor, knobs: Moves, *, size: tuple[int, ...]) -> Tensor:
-    """(N, 3, 3) of pixel centres: turned, scaled and sheared about the middle, then shifted by whole pixels."""
+    """(N, 3, 3) of pixel centres: turned, scaled and sheared about the middle, then shifted by whole
+    pixels.
+    """
     from kornia.geometry.transform import get_affine_matrix2d
 
     height, width = size[-2:]
@@ -116,7 +124,9 @@ def _affine(draw: Tensor, knobs: Moves, *, size: tuple[int, ...]) -> Tensor:
 
 
 def _crops(draw: Tensor, knobs: Moves, *, before: tuple[int, ...], after: tuple[int, int]) -> Tensor:
-    """(N, 3, 3) of pixel centres: a box of each frame stretched to `after`; cut to the frame where it would be wider or higher."""
+    """(N, 3, 3) of pixel centres: a box of each frame stretched to `after`; cut to the frame where it would
+    be wider or higher.
+    """
     height, width = before[-2:]
     area, ratio, x, y = draw[:, :4].unbind(1)
     area = knobs.crop[0] + (knobs.crop[1] - knobs.crop[0]) * area

@@ -24,9 +24,12 @@ def augment(
 ) -> Tensor:
     """uint8 (B, T, 3, H, W) -> float (B, T, 3, S, S) in [0, 1]; S is `size`, or one of knobs.scales.
 
-    generator: a CPU generator, from which one side and one row of numbers for each clip of the global batch are drawn,
-    whatever is switched on. first, total: these are the clips first .. first+B of a global batch of `total` clips
-    (None: it ends with them), which get the rows they would get in one process; all shares have the same side.
+    generator: a CPU generator, from which one side and one row of numbers for each clip of the global batch
+    are drawn,
+    whatever is switched on. first, total: these are the clips first .. first+B of a global batch of `total`
+    clips
+    (None: it ends with them), which get the rows they would get in one process; all shares have the same
+    side.
     knobs.crop: a random box of that part of the area and of aspect 3/4 to 4/3, stretched to the square.
     knobs.brightness: s; the clip is multiplied by 1-s..1+s, then shifted by -s..s, and cut to [0, 1].
     knobs.saturation: s; each pixel's distance from its grey is multiplied by 1-s..1+s, and cut to [0, 1].

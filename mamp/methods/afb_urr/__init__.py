@@ -1,7 +1,7 @@
 """AFB-URR: adaptive feature bank and uncertain-region refinement (Liang, Li, Jafari and Chen, NeurIPS 2020).
 
-The first files to open: `propagator.py` (what happens per frame), `bank.py` (what is remembered) and `task.py` (what is
-learnt).
+The first files to open: `propagator.py` (what happens per frame), `bank.py` (what is remembered) and
+`task.py` (what is learnt).
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from mamp.methods.base import Method, later
 
 METHOD = Method(
     name="afb_urr",
-    description="adaptive feature bank and uncertain-region refinement, for long videos (Liang et al., NeurIPS 2020)",
+    description=(
+        "adaptive feature bank and uncertain-region refinement, for long videos (Liang et al., NeurIPS 2020)"
+    ),
     config=AfbConfig,
     presets=PRESETS,
     build_propagator=later("mamp.methods.afb_urr.propagator:AfbPropagator"),

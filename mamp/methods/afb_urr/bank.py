@@ -17,7 +17,9 @@ MOST_USED = 1e5
 
 @dataclass
 class Cells:
-    """One object's bank: keys (C, n), values (V, n), and of each cell the frame it came with and how much it was read, (n,)."""
+    """One object's bank: keys (C, n), values (V, n), and of each cell the frame it came with and how much it
+    was read, (n,).
+    """
 
     keys: Tensor
     values: Tensor
@@ -44,7 +46,8 @@ class Cells:
 
 @dataclass(frozen=True)
 class Report:
-    """How a video used its banks. budget: cells each object may have; cells: those in all banks now. peak: the fullest bank as a
+    """How a video used its banks. budget: cells each object may have; cells: those in all banks now. peak:
+    the fullest bank as a
     part of the budget. evicted: cells that were dropped; stored: all that ever were in a bank."""
 
     objects: int
@@ -57,15 +60,16 @@ class Report:
     def __str__(self) -> str:
         share = self.evicted / max(1, self.stored)
         return (
-            f"{self.objects} objects with the background, {self.budget} cells each, {self.peak:.1%} full at most, "
-            f"{self.evicted} of {self.stored} cells replaced ({share:.1%})"
+            f"{self.objects} objects with the background, {self.budget} cells each, {self.peak:.1%} full at"
+            f" most, {self.evicted} of {self.stored} cells replaced ({share:.1%})"
         )
 
 
 class FeatureBank:
     """The banks of a video's objects, the background first.
 
-    State: `cells`, one bank for each object, None until it has been seen; at most `budget` cells in all, shared equally
+    State: `cells`, one bank for each object, None until it has been seen; at most `budget` cells in all,
+    shared equally
     (`whole`: as published, see `_begin` and `_evict`). Working memory of an operation: about `max_bytes`.
     """
 
@@ -120,7 +124,9 @@ class FeatureBank:
     # -- reading
 
     def read(self, query: Tensor) -> Tensor:
-        """What each of the K+1 objects reads, float32 (K+1, V, h, w), in a frame's key (C, h, w); what was read is noted."""
+        """What each of the K+1 objects reads, float32 (K+1, V, h, w), in a frame's key (C, h, w); what was
+        read is noted.
+        """
         height, width = query.shape[-2:]
         cells = [c for c in self.cells if c is not None]
         assert len(cells) == len(self.cells), "every object has been seen"
@@ -145,7 +151,8 @@ class FeatureBank:
     # -- learning
 
     def absorb(self, keys: Tensor, values: Tensor, *, index: int) -> None:
-        """Take in frame number `index`: keys (K+1, C, n) and values (K+1, V, n); an object seen for the first time begins its bank.
+        """Take in frame number `index`: keys (K+1, C, n) and values (K+1, V, n); an object seen for the first
+        time begins its bank.
 
         Indices grow from call to call.
         """
@@ -202,10 +209,11 @@ class FeatureBank:
             setattr(cells, name, torch.where(counts > 0, turned, old))
 
     def _evict(self, cells: Cells, coming: int, index: int) -> Tensor:
-        """Which cells stay so that `coming` more fit: indices, in order. Use is counted per frame of a cell's life.
+        """Which cells stay so that `coming` more fit: indices, in order. Use is counted per frame of a cell's
+        life.
 
-        As many of the least used go as needed, of equals the later ones. `whole`: all up to a whole number of uses, the
-        lowest that makes room, as published.
+        As many of the least used go as needed, of equals the later ones. `whole`: all up to a whole number of
+        uses, the lowest that makes room, as published.
         """
         often = cells.used / (index - cells.born)
         if not self.whole:

@@ -21,7 +21,10 @@ class AfbPropagation(Section):
 
     fit: Literal["pad", "published"] = Field(
         "pad",
-        description="how a frame meets the network: scaled to short_side at most, or as published: frames of `height` or more are resized to it by Pillow; both padded to a multiple of 16",
+        description=(
+            "how a frame meets the network: scaled to short_side at most, or as published: frames of `height`"
+            " or more are resized to it by Pillow; both padded to a multiple of 16"
+        ),
     )
     short_side: int | None = Field(
         240,
@@ -35,7 +38,10 @@ class AfbPropagation(Section):
     budget: int = Field(
         60_000,
         ge=1,
-        description="most cells in all banks together, shared equally by the objects and the background; 300000 as published; one takes (key + value) * 4 bytes",
+        description=(
+            "most cells in all banks together, shared equally by the objects and the background; 300000 as"
+            " published; one takes (key + value) * 4 bytes"
+        ),
     )
     update_rate: float = Field(
         0.1,
@@ -47,21 +53,34 @@ class AfbPropagation(Section):
         0.95,
         ge=-1,
         le=1,
-        description="new cells whose key is more similar (cosine) to one in the bank are merged into it; others are appended",
+        description=(
+            "new cells whose key is more similar (cosine) to one in the bank are merged into it; others are"
+            " appended"
+        ),
     )
     evict: Literal["exact", "whole"] = Field(
         "exact",
-        description="which cells go when a bank is full: as many of the least used ones as needed; or as published, all below whole-number thresholds of use, with first masks that may exceed the budget and 0.8 of it for one object",
+        description=(
+            "which cells go when a bank is full: as many of the least used ones as needed; or as published,"
+            " all below whole-number thresholds of use, with first masks that may exceed the budget and 0.8"
+            " of it for one object"
+        ),
     )
     late: Literal["keep", "rebuild"] = Field(
         "keep",
-        description="a late mask gives its object a bank and leaves the others alone, or all banks begin anew from its frame, as published",
+        description=(
+            "a late mask gives its object a bank and leaves the others alone, or all banks begin anew from"
+            " its frame, as published"
+        ),
     )
     least: float | None = Field(
         None,
         gt=0,
         lt=0.5,
-        description="an object's own probability is cut to this and one less it before objects compete: 1e-7 as published; null: never",
+        description=(
+            "an object's own probability is cut to this and one less it before objects compete: 1e-7 as"
+            " published; null: never"
+        ),
     )
     max_mb: int = Field(
         64,
@@ -84,12 +103,18 @@ class AfbTraining(Section):
     )
     init: str | None = Field(
         None,
-        description="where trunks begin: imagenet (torchvision downloads it), a file with torchvision's state dict, or weights of ours (afb_urr, stm, or the label-free mamp encoder where shapes allow); null: random",
+        description=(
+            "where trunks begin: imagenet (torchvision downloads it), a file with torchvision's state dict,"
+            " or weights of ours (afb_urr, stm, or the label-free mamp encoder where shapes allow); null:"
+            " random"
+        ),
     )
 
 
 class AfbConfig(MethodConfig):
-    """AFB-URR: adaptive feature bank and uncertain-region refinement (Liang, Li, Jafari and Chen, NeurIPS 2020)."""
+    """AFB-URR: adaptive feature bank and uncertain-region refinement (Liang, Li, Jafari and Chen, NeurIPS
+    2020).
+    """
 
     name: Literal["afb_urr"] = Field("afb_urr", description="which method")
     preset: Literal["tuned", "published"] = Field(
@@ -106,11 +131,17 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "published": {
         "": {
             "propagation": {
-                "fit": "published", "height": None, "budget": 300_000, "update_rate": 0.1, "merge_above": 0.95,
-                "evict": "whole", "late": "rebuild", "least": 1e-7,
+                "fit": "published",
+                "height": None,
+                "budget": 300_000,
+                "update_rate": 0.1,
+                "merge_above": 0.95,
+                "evict": "whole",
+                "late": "rebuild",
+                "least": 1e-7,
             },
         },
         "youtubevos": {"propagation": {"height": 495, "update_rate": 0.05}},
         "longvideos": {"propagation": {"update_rate": 0.05}},
     },
-}  # fmt: skip
+}

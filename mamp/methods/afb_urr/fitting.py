@@ -12,7 +12,9 @@ from mamp.ops.pillow import pillow_bicubic, pillow_nearest
 
 
 class Tall(Padded):
-    """A frame of `height` or more resized to it, by Pillow's bicubic of 8-bit pixels; masks by nearest; the rest as `Padded`."""
+    """A frame of `height` or more resized to it, by Pillow's bicubic of 8-bit pixels; masks by nearest; the
+    rest as `Padded`.
+    """
 
     def __init__(self, size: tuple[int, int], height: int | None) -> None:
         super().__init__(size, None)

@@ -1,4 +1,6 @@
-"""What happens per frame: the last one goes into the banks with its masks, the next one reads them and is decoded."""
+"""What happens per frame: the last one goes into the banks with its masks, the next one reads them and is
+decoded.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,8 @@ class Pending:
 class AfbPropagator(Propagator):
     """Carries K masks through one video by a feature bank for each object and one for the background.
 
-    State: the banks, within their budget; the pending frame; and `shown`, which objects have had a mask. motion is not used.
+    State: the banks, within their budget; the pending frame; and `shown`, which objects have had a mask.
+    motion is not used.
     """
 
     def __init__(self, model: nn.Module, method: AfbConfig, **places: Any) -> None:
@@ -58,7 +61,9 @@ class AfbPropagator(Propagator):
 
     @torch.no_grad()
     def start(self, frame: Tensor, masks: Tensor) -> None:
-        """First frame float (3, H, W) RGB in [0, 1] with its masks (K, H, W) in {0, 1}; one that is empty comes later."""
+        """First frame float (3, H, W) RGB in [0, 1] with its masks (K, H, W) in {0, 1}; one that is empty
+        comes later.
+        """
         self.fit = make_fit(size_of(frame), self.knobs)
         labels = self.fit.masks(self._here(masks))
         self.shown = [bool(mask.any()) for mask in masks]
@@ -82,7 +87,9 @@ class AfbPropagator(Propagator):
 
     @torch.no_grad()
     def correct(self, masks: Tensor, objects: list[int]) -> None:
-        """`masks` (len(objects), H, W) in {0, 1} replace the pending frame's masks of these objects (0-based)."""
+        """`masks` (len(objects), H, W) in {0, 1} replace the pending frame's masks of these objects
+        (0-based).
+        """
         pending = self._pending()
         given = self._fit().masks(self._here(masks))[1:]
         for k, mask in zip(objects, given, strict=True):

@@ -1,4 +1,6 @@
-"""What is learnt: to find the first frame's objects in each other frame of a clip, from the first frame alone."""
+"""What is learnt: to find the first frame's objects in each other frame of a clip, from the first frame
+alone.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ from mamp.propagation.readout import memory_read
 
 @dataclass(frozen=True)
 class Prepared:
-    """frames: normalised (B, T, 3, H, W). labels: uint8 (B, T, H, W), 0 to K, 255 where there is none. objects: K of each clip."""
+    """frames: normalised (B, T, 3, H, W). labels: uint8 (B, T, H, W), 0 to K, 255 where there is none.
+    objects: K of each clip.
+    """
 
     frames: Tensor
     labels: Tensor
@@ -66,8 +70,8 @@ class AfbTask(SupervisedTask):
         return loss, {"loss": loss.detach(), "segmentation": ce.detach(), "uncertainty": doubt.detach()}
 
     def carry(self, frames: Tensor, first: Tensor, objects: int) -> Tensor:
-        """Each object's logits (T-1, K+1, 2, H, W) in the later frames of a normalised clip (T, 3, H, W) with the first
-        frame's label map (H, W)."""
+        """Each object's logits (T-1, K+1, 2, H, W) in the later frames of a normalised clip (T, 3, H, W)
+        with the first frame's label map (H, W)."""
         keys, values = self.model.memorise(frames[0], one_hot(first[None], objects)[0])
         query = self.model.look(frames[1:])
         count, channels, height, width = query.key.shape
@@ -77,7 +81,9 @@ class AfbTask(SupervisedTask):
 
     @torch.no_grad()
     def preview(self, prepared: Prepared) -> Tensor:
-        """First clip: its frames with the true masks, below them with the predicted ones; uint8 (3, 2H, TW)."""
+        """First clip: its frames with the true masks, below them with the predicted ones; uint8 (3, 2H,
+        TW).
+        """
         frames, labels = prepared.frames[0], prepared.labels[0]
         found = scores(self.carry(frames, labels[0], prepared.objects[0])).argmax(1)  # (T-1, H, W)
         guess = torch.cat((labels[:1].long(), found))

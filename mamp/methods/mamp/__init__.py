@@ -10,7 +10,10 @@ from mamp.methods.mamp.config import PRESETS, MampConfig
 
 METHOD = Method(
     name="mamp",
-    description="motion-aware mask propagation (Miao et al., ICME 2022): features that find a frame's colours in other frames",
+    description=(
+        "motion-aware mask propagation (Miao et al., ICME 2022): features that find a frame's colours in"
+        " other frames"
+    ),
     config=MampConfig,
     presets=PRESETS,
     build_propagator=later("mamp.methods.mamp.propagator:MampPropagator"),

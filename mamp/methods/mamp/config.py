@@ -20,7 +20,10 @@ class MampEncoder(Section):
     features: int = Field(64, ge=1, le=1024, description="channels C of a feature cell")
     lab: Literal["exact", "opencv"] = Field(
         "exact",
-        description="RGB to Lab by the exact formula, or by OpenCV's table, which the published weights saw (extra opencv)",
+        description=(
+            "RGB to Lab by the exact formula, or by OpenCV's table, which the published weights saw (extra"
+            " opencv)"
+        ),
     )
     similarity: Literal["cosine", "dot"] = Field(
         "cosine", description="how two features are compared; the published one is dot"
@@ -28,12 +31,18 @@ class MampEncoder(Section):
     temperature: float | None = Field(
         None,
         gt=0,
-        description="what similarities are divided by before the softmax; null: 0.07 for cosine, sqrt(features) for dot",
+        description=(
+            "what similarities are divided by before the softmax; null: 0.07 for cosine, sqrt(features) for"
+            " dot"
+        ),
     )
 
     distilled: bool = Field(
         False,
-        description="weights with a lighter network beside the encoder, which gives in one pass what its two views give; scripts/distil.py makes them",
+        description=(
+            "weights with a lighter network beside the encoder, which gives in one pass what its two views"
+            " give; scripts/distil.py makes them"
+        ),
     )
 
     def resolved_temperature(self) -> float:
@@ -57,7 +66,10 @@ class MampPropagation(Section):
     )
     search: Literal["blocks", "exact"] = Field(
         "blocks",
-        description="how the most similar cells are found: among all cells of the best blocks of 2 x 2, which are found by mean features; or among all cells of the window. With outside=zero always exact",
+        description=(
+            "how the most similar cells are found: among all cells of the best blocks of 2 x 2, which are"
+            " found by mean features; or among all cells of the window. With outside=zero always exact"
+        ),
     )
     search_blocks: int = Field(
         16,
@@ -67,7 +79,10 @@ class MampPropagation(Section):
     )
     memory: Literal["recent", "davis", "youtube", "budget"] = Field(
         "recent",
-        description="which frames are read: first, given and last ones; the published rules for DAVIS or YouTube-VOS; or first, last and older ones thinned within budget_mb",
+        description=(
+            "which frames are read: first, given and last ones; the published rules for DAVIS or"
+            " YouTube-VOS; or first, last and older ones thinned within budget_mb"
+        ),
     )
     memory_length: int = Field(
         7,
@@ -78,7 +93,10 @@ class MampPropagation(Section):
     budget_mb: float = Field(
         64,
         gt=0,
-        description="budget: most that features and labels of memory frames take together, in millions of bytes; time grows with it",
+        description=(
+            "budget: most that features and labels of memory frames take together, in millions of bytes;"
+            " time grows with it"
+        ),
     )
     outside: Literal["zero", "masked"] = Field(
         "masked",
@@ -86,17 +104,28 @@ class MampPropagation(Section):
     )
     views: Literal["auto", "distilled", "hidden", "full"] = Field(
         "auto",
-        description="what the network sees of a frame: hidden is as in training, once with each chroma channel hidden, features joined; full is once in full, as published; distilled is once in full, by the lighter network that some weights have; auto is distilled where the weights have it, else hidden",
+        description=(
+            "what the network sees of a frame: hidden is as in training, once with each chroma channel"
+            " hidden, features joined; full is once in full, as published; distilled is once in full, by the"
+            " lighter network that some weights have; auto is distilled where the weights have it, else"
+            " hidden"
+        ),
     )
     upsample: Literal["centred", "published"] = Field(
         "centred",
-        description="scores go back to the pixels their cells were centred on; published: by half-pixel centres, 1.5 pixels to the right and below",
+        description=(
+            "scores go back to the pixels their cells were centred on; published: by half-pixel centres, 1.5"
+            " pixels to the right and below"
+        ),
     )
     edge_radius: float = Field(
         3,
         ge=0,
         le=16,
-        description="masks are fitted to the edges of the frame by a guided filter with windows of this half side, in cells; 0: not fitted",
+        description=(
+            "masks are fitted to the edges of the frame by a guided filter with windows of this half side,"
+            " in cells; 0: not fitted"
+        ),
     )
     edge_eps: float = Field(
         1e-4,
@@ -106,11 +135,16 @@ class MampPropagation(Section):
     )
     edge_fit: Literal["fast", "exact"] = Field(
         "fast",
-        description="guided filter: computed on a grid of a quarter of the windows' half side (He and Sun, 2015), or at every pixel",
+        description=(
+            "guided filter: computed on a grid of a quarter of the windows' half side (He and Sun, 2015), or"
+            " at every pixel"
+        ),
     )
     backfill: bool = Field(
         True,
-        description="an object given late is also found in the memory frames before, where it passed for background",
+        description=(
+            "an object given late is also found in the memory frames before, where it passed for background"
+        ),
     )
     temperature: float | None = Field(
         None, gt=0, description="divisor of similarities here; null: the encoder's own"
@@ -128,7 +162,10 @@ class MampPropagation(Section):
         360,
         ge=16,
         le=4320,
-        description="frames are resized to this short side, in pixels, before the encoder; masks keep the video's size; null: not resized",
+        description=(
+            "frames are resized to this short side, in pixels, before the encoder; masks keep the video's"
+            " size; null: not resized"
+        ),
     )
     enlarge: float = Field(
         1.5, ge=1, le=4, description="short_side: frames are enlarged by this factor at most; 1: only shrunk"
@@ -158,7 +195,10 @@ class MampTraining(Section):
     radius: int = Field(6, ge=1, le=64, description="half side of the window, in cells")
     batch_norm: Literal["frame", "clip"] = Field(
         "frame",
-        description="what a batch norm averages over: each frame slot of the clips by itself, as published, or all frames of all clips",
+        description=(
+            "what a batch norm averages over: each frame slot of the clips by itself, as published, or all"
+            " frames of all clips"
+        ),
     )
 
 
@@ -168,7 +208,11 @@ class MampConfig(MethodConfig):
     name: Literal["mamp"] = Field("mamp", description="which method")
     preset: Literal["exact", "fast", "tuned", "published"] = Field(
         "tuned",
-        description="where the propagation knobs start from; any of them may be set beside it. exact: as tuned, every cell compared and every pixel fitted, four times slower; fast: to look around; published: as the published program",
+        description=(
+            "where the propagation knobs start from; any of them may be set beside it. exact: as tuned, with"
+            " every cell compared and every pixel fitted, several times slower; fast: to look around;"
+            " published: as the published program"
+        ),
     )
     encoder: MampEncoder = MampEncoder()
     propagation: MampPropagation = MampPropagation()
@@ -194,16 +238,39 @@ YOUTUBE = {"propagation": {"memory": "youtube", "memory_length": 4, "pad": 16, "
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "tuned": {},
     "exact": {"": {"propagation": {"search": "exact", "views": "hidden", "edge_fit": "exact"}}},
-    "fast": {"": {"propagation": {"short_side": 240, "enlarge": 1, "radius": 16, "memory_length": 3, "search_blocks": 8}}},
+    "fast": {
+        "": {
+            "propagation": {
+                "short_side": 240,
+                "enlarge": 1,
+                "radius": 16,
+                "memory_length": 3,
+                "search_blocks": 8,
+            }
+        }
+    },
     "published": {
         "": {
             "propagation": {
-                "labels": "hard", "top_k": 36, "radius": 12, "memory": "davis", "memory_length": 5,
-                "search": "exact", "outside": "zero", "backfill": False, "upsample": "published", "edge_radius": 0, "edge_fit": "exact", "views": "full", "pad": 4, "subsample": 1, "short_side": None,
+                "labels": "hard",
+                "top_k": 36,
+                "radius": 12,
+                "search": "exact",
+                "memory": "davis",
+                "memory_length": 5,
+                "outside": "zero",
+                "backfill": False,
+                "upsample": "published",
+                "edge_radius": 0,
+                "edge_fit": "exact",
+                "views": "full",
+                "pad": 4,
+                "subsample": 1,
+                "short_side": None,
             },
             "motion": {"source": "none"},
         },
         "youtubevos": YOUTUBE,
         "folder": YOUTUBE,  # the published demo of one's own video
     },
-}  # fmt: skip
+}

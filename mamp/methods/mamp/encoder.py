@@ -1,4 +1,6 @@
-"""MAMP's encoder: a plain residual network with features at stride 4 (Miao et al., 2022; layout of ResNet-18)."""
+"""MAMP's encoder: a plain residual network with features at stride 4 (Miao et al., 2022; layout of
+ResNet-18).
+"""
 
 from __future__ import annotations
 
@@ -36,10 +38,10 @@ class Block(nn.Module):
 class Encoder(nn.Module):
     """Normalised Lab (B, 3, H, W) -> features (B, C, ceil(ceil(H/2)/2), ceil(ceil(W/2)/2)).
 
-    width: channel counts as a fraction of the published 64, 64, 128, 256, 256. features: C. depth: blocks in a layer.
-    At width 1, C = 64 and depth 2 it has the published 5,291,648 parameters.
-    distilled: beside it stands a network of one block in a layer, `distilled`, which gives in one pass of the whole frame
-    features alike where those of the two views joined are; `forward` leaves it out.
+    width: channel counts as a fraction of the published 64, 64, 128, 256, 256. features: C. depth: blocks in
+    a layer. At width 1, C = 64 and depth 2 it has the published 5,291,648 parameters.
+    distilled: beside it stands a network of one block in a layer, `distilled`, which gives in one pass of the
+    whole frame features alike where those of the two views joined are; `forward` leaves it out.
     """
 
     def __init__(

@@ -134,7 +134,9 @@ class MampPropagator(LabelCarrier):
         return pad_to_multiple(x, self.knobs.pad)[:, :: self.knobs.subsample, :: self.knobs.subsample]
 
     def _to_grid(self, labels: Tensor) -> Tensor:
-        """(K+1, H, W), background first -> (K+1, h, w): the pixel at each cell's centre, as published; soft labels keep small objects."""
+        """(K+1, H, W), background first -> (K+1, h, w): the pixel at each cell's centre, as published; soft
+        labels keep small objects.
+        """
         if (size := self._scaled(labels.shape[-2:])) != labels.shape[-2:]:
             labels = F.interpolate(labels[None], size, mode="nearest-exact")[0]
         cells = self._fit(labels[1:])[:, ::STRIDE, ::STRIDE]

@@ -30,6 +30,7 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict
     }
     if wrong := sorted(set(names) ^ set(state)):
         raise UserError(
-            f"this MAMP checkpoint has {len(wrong)} missing or surplus entries, first {wrong[0]}; give the published mamp.pt"
+            f"this MAMP checkpoint has {len(wrong)} missing or surplus entries, first {wrong[0]}; give the"
+            " published mamp.pt"
         )
     return {names[name]: value for name, value in state.items()}, method

@@ -1,4 +1,6 @@
-"""What is learnt: the colour of one frame, rebuilt from others through the similarity of features (MAMP, A5)."""
+"""What is learnt: the colour of one frame, rebuilt from others through the similarity of features (MAMP,
+A5).
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from mamp.propagation.correlation import window_attention
 
 @dataclass(frozen=True)
 class Prepared:
-    """frames: normalised Lab (B, r+1, 3, H, W), the query last; dropped: the channel (1 or 2) hidden from the network."""
+    """frames: normalised Lab (B, r+1, 3, H, W), the query last; dropped: the channel (1 or 2) hidden from the
+    network.
+    """
 
     frames: Tensor
     dropped: int
@@ -39,7 +43,8 @@ class MampTask(TrainingTask):
         assert isinstance(method, MampConfig)
         if method.encoder.distilled:
             raise UserError(
-                "method.encoder.distilled is of finished weights (scripts/distil.py), not of training; leave it out"
+                "method.encoder.distilled is of finished weights (scripts/distil.py), not of training;"
+                " leave it out"
             )
         self.knobs, self.encoder, self.augment = method.training, method.encoder, config.data.augment
         self.model = Encoder(width=self.encoder.width, features=self.encoder.features)
@@ -80,7 +85,9 @@ class MampTask(TrainingTask):
 
     @torch.no_grad()
     def preview(self, prepared: Prepared) -> Tensor:
-        """First clip: the query, its grey input, and the query recoloured by the reconstruction; uint8 (3, H, 3W)."""
+        """First clip: the query, its grey input, and the query recoloured by the reconstruction; uint8 (3, H,
+        3W).
+        """
         from kornia.color import lab_to_rgb
 
         query = prepared.frames[:1, -1]

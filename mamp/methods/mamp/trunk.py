@@ -12,9 +12,8 @@ from mamp.ops.colour import CHROMA, drop_channel, rgb_to_lab
 
 
 class MampTrunk(MethodTrunk):
-    """RGB (1, 3, H, W) in [0, 1] -> features (1, C, h, w) at stride 4, of the views of `method.propagation.views`.
-
-    auto is the encoder's own two: it is what has been learnt.
+    """RGB (1, 3, H, W) in [0, 1] -> features (1, C, h, w) at stride 4, of the views of
+    `method.propagation.views`; auto is the encoder's own two, as that is what has been learnt.
     """
 
     normalises = True
@@ -32,7 +31,9 @@ class MampTrunk(MethodTrunk):
 
 
 def encode_views(network: nn.Module, lab: Tensor, method: MampConfig) -> Tensor:
-    """Features (C, h, w) of normalised Lab (3, H, W), of all views joined; of unit length when compared by cosine."""
+    """Features (C, h, w) of normalised Lab (3, H, W), of all views joined; of unit length when compared by
+    cosine.
+    """
     views = method.resolved_views()
     seen = torch.stack([drop_channel(lab, channel) for channel in CHROMA] if views == "hidden" else [lab])
     if views == "distilled":

@@ -1,4 +1,6 @@
-"""A trained narrow network as the start of a wider one that computes nearly the same (Net2Net: Chen, Goodfellow and Shlens, 2016)."""
+"""A trained narrow network as the start of a wider one that computes nearly the same (Net2Net: Chen,
+Goodfellow and Shlens, 2016).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ from mamp.methods.mamp.config import MampConfig
 from mamp.methods.mamp.encoder import build_model
 
 # Both keep copies from learning alike.
-SPREAD = 0.25  # noise added to each copy of a filter, in deviations of the filter, before its mean over them is taken off
+# noise added to each copy of a filter, in deviations of the filter, before its mean over them is taken off
+SPREAD = 0.25
 UNEVEN = 0.2  # by how much of itself at most a copy's share in the next layer differs from an even one
 
 
@@ -22,8 +25,8 @@ def widen(
 ) -> tuple[MampConfig, dict[str, Tensor]]:
     """Return the config and the state dict of a network of `width` that computes nearly the same as this one.
 
-    path: the file of the weights, for messages. Raises UserError when no layer grows, or when the wide network has
-    layers that the narrow one lacks.
+    path: the file of the weights, for messages. Raises UserError when no layer grows, or when the wide
+    network has layers that the narrow one lacks.
     """
     wide = method.model_copy(update={"encoder": method.encoder.model_copy(update={"width": width})})
     with torch.device("meta"):
@@ -44,9 +47,9 @@ def widen(
 def widened(state: Mapping[str, Tensor], shapes: Mapping[str, torch.Size], *, seed: int) -> dict[str, Tensor]:
     """The entries of an encoder as those of one of `shapes`, each channel copied as often as there is room.
 
-    New channel i is a copy of channel i modulo the old count. The next layer divides its weights for a channel among
-    the copies, unevenly; the copies of a filter differ by noise whose mean over them is 0. Entries: float32, but for counts.
-    Raises ValueError when an entry would have to shrink.
+    New channel i is a copy of channel i modulo the old count. The next layer divides its weights for a
+    channel among the copies, unevenly; the copies of a filter differ by noise whose mean over them is 0.
+    Entries: float32, but for counts. Raises ValueError when an entry would have to shrink.
     """
     generator = torch.Generator().manual_seed(seed)
     return {name: _entry(state[name], shape, generator) for name, shape in shapes.items()}

@@ -22,13 +22,15 @@ def build_model(method: ProbeConfig) -> nn.Module:
 
 
 def build_pretrained(method: ProbeConfig) -> nn.Module:
-    """The encoder that `method` names, with the weights that are its own: downloaded, from a file, or the user's.
+    """The encoder that `method` names, with the weights that are its own: downloaded, from a file, or the
+    user's.
 
     Raises UserError when they cannot be had.
     """
     if method.encoder in methods.METHODS:
         raise UserError(
-            f"method.encoder={method.encoder} is a trunk of ours; give its weights with --weights, or --baseline untrained"
+            f"method.encoder={method.encoder} is a trunk of ours; give its weights with --weights, or"
+            " --baseline untrained"
         )
     return build_encoder(method, pretrained=True)
 
@@ -36,12 +38,14 @@ def build_pretrained(method: ProbeConfig) -> nn.Module:
 def on_trunk(network: nn.Module, trunk: Any, method: ProbeConfig) -> nn.Module:
     """The encoder that a network of another method of ours has; trunk: that method's config.
 
-    Raises UserError for a method without a trunk, for a layer that it does not have, and where `method` names another encoder.
+    Raises UserError for a method without a trunk, for a layer that it does not have, and where `method` names
+    another encoder.
     """
     build = methods.require(trunk.name, "trunk")
     if method.encoder != trunk.name:
         raise UserError(
-            f"the weights are of method {trunk.name}, and method.encoder is {method.encoder}; leave one of the two out"
+            f"the weights are of method {trunk.name}, and method.encoder is {method.encoder}; leave one of"
+            " the two out"
         )
     found: MethodTrunk = build(network, trunk)
     return wrap(found, method.network, own=not found.staged)

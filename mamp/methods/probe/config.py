@@ -17,27 +17,41 @@ class ProbeNetwork(Section):
 
     weights: str | None = Field(
         None,
-        description="a file with the encoder's state dict, or the name of torchvision's weights; null: the weights that torchvision or timm have for it, downloaded",
+        description=(
+            "a file with the encoder's state dict, or the name of torchvision's weights; null: the weights"
+            " that torchvision or timm have for it, downloaded"
+        ),
     )
     layer: int | str | None = Field(
         None,
-        description="module whose output is read, by name, or the number of a block; null: the stage below of a network in stages, the last LayerNorm of a transformer, the output of a user's own network",
+        description=(
+            "module whose output is read, by name, or the number of a block; null: the stage below of a"
+            " network in stages, the last LayerNorm of a transformer, the output of a user's own network"
+        ),
     )
     stage: int = Field(
         3,
         ge=1,
         le=8,
-        description="stage that layer=null means where a network has stages layer1, layer2, ... or stages.0, stages.1, ...",
+        description=(
+            "stage that layer=null means where a network has stages layer1, layer2, ... or stages.0,"
+            " stages.1, ..."
+        ),
     )
     final_norm: bool = Field(
         True,
-        description="tokens of a block go through the transformer's last LayerNorm, as DINO reads earlier blocks",
+        description=(
+            "tokens of a block go through the transformer's last LayerNorm, as DINO reads earlier blocks"
+        ),
     )
     stage_stride: int | None = Field(
         8,
         ge=4,
         le=32,
-        description="pixels a cell of a ResNet covers at most: later strides become 1; null: as built; other networks are as built",
+        description=(
+            "pixels a cell of a ResNet covers at most: later strides become 1; null: as built; other networks"
+            " are as built"
+        ),
     )
     padding: Literal["zeros", "reflect"] = Field(
         "zeros",
@@ -45,7 +59,10 @@ class ProbeNetwork(Section):
     )
     positions: Literal["size", "scale"] = Field(
         "size",
-        description="how positional grids are resampled: to the size with antialias, as timm does, or by DINO's factor (h + 0.1) / h0",
+        description=(
+            "how positional grids are resampled: to the size with antialias, as timm does, or by DINO's"
+            " factor (h + 0.1) / h0"
+        ),
     )
 
 
@@ -54,13 +71,19 @@ class ProbeInput(Section):
 
     rule: Literal["native", "short", "dino", "dinov3", "fixed"] = Field(
         "native",
-        description="size: the frame's; its short side as given; that, and the long side floored to 64; both sides rounded up to whole patches; exactly `size`",
+        description=(
+            "size: the frame's; its short side as given; that, and the long side floored to 64; both sides"
+            " rounded up to whole patches; exactly `size`"
+        ),
     )
     short: int = Field(480, ge=16, le=8192, description="short side in pixels, for short, dino and dinov3")
     size: tuple[int, int] = Field((480, 880), description="height and width in pixels, for fixed")
     resize: Literal["opencv", "pillow", "float"] = Field(
         "float",
-        description="how: as cv2's bilinear on whole numbers, Pillow's bicubic, or bilinear on floats without antialias",
+        description=(
+            "how: as cv2's bilinear on whole numbers, Pillow's bicubic, or bilinear on floats without"
+            " antialias"
+        ),
     )
     mean: tuple[float, float, float] = Field(
         IMAGENET_MEAN, description="subtracted from RGB in [0, 1]; not for trunks of ours"
@@ -76,7 +99,10 @@ class ProbePropagation(Section):
     context: int = Field(7, ge=1, le=1000, description="last frames that are read, besides the first")
     repeats: Literal["none", "twice", "padded"] = Field(
         "none",
-        description="how often the first frame is read: once; once more while it is among the last ones (vfs); for every missing frame too (crw)",
+        description=(
+            "how often the first frame is read: once; once more while it is among the last ones (vfs); for"
+            " every missing frame too (crw)"
+        ),
     )
     free_first: bool = Field(False, description="one reading of the first frame knows no window (crw, dul)")
     radius: int = Field(12, ge=1, le=128, description="of the window, in cells")
@@ -95,7 +121,10 @@ class ProbePropagation(Section):
     )
     first_labels: Literal["nearest", "nearest_exact", "nearest_twice", "bilinear", "corners"] = Field(
         "nearest",
-        description="masks to the grid: Pillow's nearest; torch's nearest-exact; Pillow's by way of the input's size; soft by half-pixel centres; soft by aligned corners",
+        description=(
+            "masks to the grid: Pillow's nearest; torch's nearest-exact; Pillow's by way of the input's size;"
+            " soft by half-pixel centres; soft by aligned corners"
+        ),
     )
     small_objects: Literal["lost", "kept"] = Field(
         "lost", description="an object that falls between the cells' centres: lost as published, or kept"
@@ -105,11 +134,17 @@ class ProbePropagation(Section):
     )
     upsample: Literal["bilinear", "patch", "nearest", "corners"] = Field(
         "bilinear",
-        description="scores to the frame: bilinear; bilinear to whole patches, then nearest (dino); nearest; bilinear by aligned corners",
+        description=(
+            "scores to the frame: bilinear; bilinear to whole patches, then nearest (dino); nearest; bilinear"
+            " by aligned corners"
+        ),
     )
     stretch: Literal["none", "channels", "dino"] = Field(
         "none",
-        description="each channel to [0, 1] after upsampling, for the output only; dino: there a channel of one positive value wins",
+        description=(
+            "each channel to [0, 1] after upsampling, for the output only; dino: there a channel of one"
+            " positive value wins"
+        ),
     )
     tile: int = Field(
         8, ge=4, le=128, description="side of the query tile, in cells; changes speed, not results"
@@ -128,7 +163,10 @@ class ProbeConfig(MethodConfig):
     )
     encoder: str = Field(
         "torchvision:resnet18",
-        description="torchvision:NAME, timm:NAME (extra timm), MODULE:FUNCTION or FILE.py:FUNCTION of your own, or a method of ours (its trunk, from --weights)",
+        description=(
+            "torchvision:NAME, timm:NAME (extra timm), MODULE:FUNCTION or FILE.py:FUNCTION of your own, or a"
+            " method of ours (its trunk, from --weights)"
+        ),
     )
     network: ProbeNetwork = ProbeNetwork()
     input: ProbeInput = ProbeInput()
@@ -138,7 +176,8 @@ class ProbeConfig(MethodConfig):
     def _encoder_has_a_form(self) -> ProbeConfig:
         if not self.encoder.strip() or self.encoder.endswith(":"):
             raise ValueError(
-                "encoder is torchvision:NAME, timm:NAME, MODULE:FUNCTION, FILE.py:FUNCTION or a method of ours"
+                "encoder is torchvision:NAME, timm:NAME, MODULE:FUNCTION, FILE.py:FUNCTION or a method of"
+                " ours"
             )
         return self
 
@@ -166,9 +205,17 @@ _CRW = {
     "ties": "cut", "temperature": 0.05, "first_labels": "bilinear", "upsample": "bilinear", "stretch": "none",
 }  # fmt: skip
 _DINO = {
-    "context": 7, "repeats": "none", "radius": 12, "window": "square", "top_k": 5, "ties": "kept", "temperature": 0.1,
-    "first_labels": "nearest", "upsample": "patch", "stretch": "dino",
-}  # fmt: skip
+    "context": 7,
+    "repeats": "none",
+    "radius": 12,
+    "window": "square",
+    "top_k": 5,
+    "ties": "kept",
+    "temperature": 0.1,
+    "first_labels": "nearest",
+    "upsample": "patch",
+    "stretch": "dino",
+}
 _DINO_INPUT = {"rule": "dino", "short": 480, "resize": "opencv", "std": (0.228, 0.224, 0.225)}
 
 # Where they come from, and the scores published with them: docs/probe.md
@@ -178,7 +225,12 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "": {
             "input": {"rule": "dinov3", "short": 960, "resize": "pillow"},
             "propagation": {
-                **_DINO, "window": "disc", "temperature": 0.2, "first_labels": "nearest_exact", "upsample": "nearest", "stretch": "channels",
+                **_DINO,
+                "window": "disc",
+                "temperature": 0.2,
+                "first_labels": "nearest_exact",
+                "upsample": "nearest",
+                "stretch": "channels",
             },
         }
     },
@@ -187,7 +239,12 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "": {
             "input": {"rule": "short", "short": 480, "resize": "opencv"},
             "propagation": {
-                **_CRW, "repeats": "twice", "free_first": False, "temperature": 0.07, "first_labels": "nearest_twice", "stretch": "channels",
+                **_CRW,
+                "repeats": "twice",
+                "free_first": False,
+                "temperature": 0.07,
+                "first_labels": "nearest_twice",
+                "stretch": "channels",
             },
         }
     },
@@ -215,8 +272,13 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "": {
             "input": {"rule": "native"},
             "propagation": {
-                "context": 7, "radius": 16, "top_k": 5, "temperature": 0.07, "small_objects": "kept", "backfill": True,
+                "context": 7,
+                "radius": 16,
+                "top_k": 5,
+                "temperature": 0.07,
+                "small_objects": "kept",
+                "backfill": True,
             },
         }
     },
-}  # fmt: skip
+}

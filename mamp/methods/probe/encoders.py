@@ -1,4 +1,6 @@
-"""Any network as an encoder: found by name or by the user's own function, read at one layer, as a grid of features."""
+"""Any network as an encoder: found by name or by the user's own function, read at one layer, as a grid of
+features.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +31,10 @@ class _Read(Exception):
 class Encoder(MethodTrunk):
     """Images (1, 3, H, W) -> features (1, C, h, w) of one layer of a network.
 
-    network: the network. layer: the name of the module whose output is read; "" is the network's own output. norm: the name
-    of a LayerNorm that tokens go through afterwards, or "". patch: side of a transformer's patch in pixels, 1 without one;
-    images come in whole patches. Class and register tokens come first and are dropped.
+    network: the network. layer: the name of the module whose output is read; "" is the network's own output.
+    norm: the name of a LayerNorm that tokens go through afterwards, or "". patch: side of a transformer's
+    patch in pixels, 1 without one; images come in whole patches. Class and register tokens come first and are
+    dropped.
     """
 
     def __init__(self, network: nn.Module, *, layer: str, norm: str = "", positions: str = "size") -> None:
@@ -60,8 +63,8 @@ class Encoder(MethodTrunk):
             pass
         except (AssertionError, RuntimeError, ValueError) as error:
             raise UserError(
-                f"the encoder cannot read {images.shape[-1]}x{images.shape[-2]} pixels ({first_line(error)}); "
-                "set method.input.rule=fixed and method.input.size to what it was made for"
+                f"the encoder cannot read {images.shape[-1]}x{images.shape[-2]} pixels ({first_line(error)});"
+                " set method.input.rule=fixed and method.input.size to what it was made for"
             ) from None
         finally:
             if handle is not None:
@@ -79,7 +82,8 @@ class Encoder(MethodTrunk):
         if not isinstance(output, Tensor) or output.ndim not in (3, 4):
             shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise UserError(
-                f"{where} gives {shape} and no map of features; set method.network.layer to one of {', '.join(layers(self.network))}"
+                f"{where} gives {shape} and no map of features; set method.network.layer to one of"
+                f" {', '.join(layers(self.network))}"
             )
         if output.ndim == 4:
             first, last = (_skew(output.shape[a:b], size) for a, b in ((2, 4), (1, 3)))
@@ -89,7 +93,8 @@ class Encoder(MethodTrunk):
         extra = output.shape[1] - height * width
         if extra < 0 or self.patch == 1:
             raise UserError(
-                f"{where} gives {output.shape[1]} tokens for {height}x{width} patches; set method.network.layer to one of {', '.join(layers(self.network))}"
+                f"{where} gives {output.shape[1]} tokens for {height}x{width} patches; set"
+                f" method.network.layer to one of {', '.join(layers(self.network))}"
             )
         return output[:, extra:].transpose(1, 2).unflatten(2, (height, width))
 
@@ -139,7 +144,8 @@ def _torchvision(name: str, weights: str | None) -> nn.Module:
         network = models.get_model(name, weights=weights)
     except (OSError, RuntimeError) as error:
         raise UserError(
-            f"the weights of torchvision:{name} cannot be downloaded ({first_line(error)}); give a file with method.network.weights=FILE, or --baseline untrained"
+            f"the weights of torchvision:{name} cannot be downloaded ({first_line(error)}); give a file with"
+            " method.network.weights=FILE, or --baseline untrained"
         ) from None
     except (KeyError, ValueError):
         known = ", ".join(w.name for w in models.get_model_weights(name))
@@ -173,7 +179,8 @@ def _timm(name: str, pretrained: bool) -> nn.Module:
             return timm.create_model(name, pretrained=pretrained, num_classes=0)
     except Exception as error:  # the hub's client raises what it likes
         raise UserError(
-            f"timm:{name} cannot be made ({first_line(error)}); give weights with method.network.weights=FILE, or --baseline untrained"
+            f"timm:{name} cannot be made ({first_line(error)}); give weights with"
+            " method.network.weights=FILE, or --baseline untrained"
         ) from None
 
 
@@ -193,7 +200,8 @@ def _users_own(spec: str, source: str, name: str) -> nn.Module:
         raise UserError(f"method.encoder={spec}: there is no file {source}; use {FORMS}") from None
     except ModuleNotFoundError as error:
         raise UserError(
-            f"method.encoder={spec}: there is no module {error.name}; use {FORMS}, and begin where it can be imported"
+            f"method.encoder={spec}: there is no module {error.name}; use {FORMS}, and begin where it can be"
+            " imported"
         ) from None
     make = getattr(module, name, None)
     if not callable(make):
@@ -203,7 +211,8 @@ def _users_own(spec: str, source: str, name: str) -> nn.Module:
     network = make()
     if not isinstance(network, nn.Module):
         raise UserError(
-            f"method.encoder={spec} gives a {type(network).__name__}; give a torch.nn.Module, images (B, 3, H, W) to features (B, C, h, w)"
+            f"method.encoder={spec} gives a {type(network).__name__}; give a torch.nn.Module, images (B, 3,"
+            " H, W) to features (B, C, h, w)"
         )
     return network
 
@@ -229,7 +238,8 @@ def find_layer(network: nn.Module, knobs: ProbeNetwork, *, own: bool) -> str:
             if (stage := pattern.format(knobs.stage - 1 + first)) in names:
                 return stage
             raise UserError(
-                f"method.network.stage={knobs.stage}: this encoder has no {stage}; set method.network.stage lower, or method.network.layer: {choice}"
+                f"method.network.stage={knobs.stage}: this encoder has no {stage}; set method.network.stage"
+                f" lower, or method.network.layer: {choice}"
             )
     if norm := final_norm(network):
         return norm
@@ -273,7 +283,9 @@ def final_norm(network: nn.Module) -> str:
 
 
 def patch_side(network: nn.Module) -> int:
-    """Pixels of a transformer's patch: what it says as `patch`, or its first convolution without overlap; 1 for other networks."""
+    """Pixels of a transformer's patch: what it says as `patch`, or its first convolution without overlap; 1
+    for other networks.
+    """
     told = getattr(network, "patch", None)
     if isinstance(told, int):
         return told
@@ -333,7 +345,8 @@ def load_state(network: nn.Module, path: Path, layer: str) -> None:
         if name not in found or found[name].shape != value.shape:
             there = tuple(found[name].shape) if name in found else "absent"
             raise UserError(
-                f"{path} does not fit method.encoder: {name} is {there} there and {tuple(value.shape)} here; name the network that the file is of"
+                f"{path} does not fit method.encoder: {name} is {there} there and {tuple(value.shape)} here;"
+                " name the network that the file is of"
             )
     fitting = {n: v for n, v in found.items() if n in own and own[n].shape == v.shape}
     network.load_state_dict(fitting, strict=False)

@@ -37,7 +37,9 @@ def whole_patches(size: tuple[int, int], patch: int) -> tuple[int, int]:
 
 
 def dino_label_grid(size: tuple[int, int], short: int, patch: int) -> tuple[int, int]:
-    """The grid (h, w) that DINO's script gives the first mask: transposed for a square frame, which it garbles."""
+    """The grid (h, w) that DINO's script gives the first mask: transposed for a square frame, which it
+    garbles.
+    """
     height, width = size
     if width > height:
         th, tw = short, int(short * width / height) // 64 * 64

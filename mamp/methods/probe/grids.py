@@ -1,4 +1,6 @@
-"""Between masks at the frame's size and soft labels on the grid of features, as each published script does it."""
+"""Between masks at the frame's size and soft labels on the grid of features, as each published script does
+it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from mamp.propagation.labels import normalised
 
 
 def to_grid(labels: Tensor, grid: tuple[int, int], *, how: str, between: tuple[int, int]) -> Tensor:
-    """(K+1, H, W), summing to 1 -> (K+1, h, w). how: `first_labels`; between: the input's size, for nearest_twice."""
+    """(K+1, H, W), summing to 1 -> (K+1, h, w). how: `first_labels`; between: the input's size, for
+    nearest_twice.
+    """
     if how == "nearest":
         return pillow_nearest(labels, grid)
     if how == "nearest_twice":
@@ -48,9 +52,11 @@ def to_frame(scores: Tensor, size: tuple[int, ...], *, how: str, stretch: str, c
 
 
 def stretched_(scores: Tensor, *, constant: float) -> Tensor:
-    """Each channel of (K+1, H, W) to [0, 1], in place; one that is the same everywhere becomes `constant`, or stays 0.
+    """Each channel of (K+1, H, W) to [0, 1], in place; one that is the same everywhere becomes `constant`, or
+    stays 0.
 
-    DINO's script divides 0 by 0 there, and what is no number wins its maximum: any constant above 1 does the same.
+    DINO's script divides 0 by 0 there, and what is no number wins its maximum: any constant above 1 does the
+    same.
     """
     low = scores.amin(dim=(-2, -1), keepdim=True)
     high = scores.amax(dim=(-2, -1), keepdim=True)

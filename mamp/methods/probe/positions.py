@@ -12,8 +12,9 @@ from torch import Tensor, nn
 def fit_positions(network: nn.Module, grid: tuple[int, int], *, how: str) -> None:
     """Resample the learnt positions of a ViT of torchvision or timm to a grid (h, w); others are left alone.
 
-    how: "size", bicubic with antialias as timm does it; or "scale", bicubic by the factor ((h + 0.1) / h0, (w + 0.1) / w0)
-    as DINO does it, which gives slightly other features. The learnt grid is kept, so sizes may follow one another.
+    how: "size", bicubic with antialias as timm does it; or "scale", bicubic by the factor ((h + 0.1) / h0, (w
+    + 0.1) / w0) as DINO does it, which gives slightly other features. The learnt grid is kept, so sizes may
+    follow one another.
     """
     holder, name = _positions(network)
     if holder is None:
@@ -35,7 +36,9 @@ def fit_positions(network: nn.Module, grid: tuple[int, int], *, how: str) -> Non
 def resample(
     positions: Tensor, grid: tuple[int, int], *, how: str, learnt: tuple[int, int] | None = None
 ) -> Tensor:
-    """(1, N, D), class and register positions first, to (1, N', D) of grid (h, w); learnt: their own grid, None is square."""
+    """(1, N, D), class and register positions first, to (1, N', D) of grid (h, w); learnt: their own grid,
+    None is square.
+    """
     side = math.isqrt(positions.shape[1])
     own = learnt or (side, side)
     first = positions.shape[1] - own[0] * own[1]

@@ -24,9 +24,11 @@ _told: set[str] = set()
 
 
 class ProbePropagator(LabelCarrier):
-    """Carries K masks through one video by local matching of an encoder's features, under a published protocol.
+    """Carries K masks through one video by local matching of an encoder's features, under a published
+    protocol.
 
-    model: an encoder, images (1, 3, H, W) -> features (1, C, h, w); see `encoders.Encoder`. motion is not used.
+    model: an encoder, images (1, 3, H, W) -> features (1, C, h, w); see `encoders.Encoder`. motion is not
+    used.
     """
 
     def __init__(self, model: nn.Module, method: ProbeConfig, **places: Any) -> None:
@@ -62,8 +64,8 @@ class ProbePropagator(LabelCarrier):
         self.input = whole_patches((max(wanted[0], patch), max(wanted[1], patch)), patch)
         if self.input != wanted:
             _tell_once(
-                f"frames of {frame_size[1]}x{frame_size[0]} make {wanted[1]}x{wanted[0]} pixels, no whole patches of {patch}: "
-                f"they are resized to {self.input[1]}x{self.input[0]}"
+                f"frames of {frame_size[1]}x{frame_size[0]} make {wanted[1]}x{wanted[0]} pixels, no whole"
+                f" patches of {patch}: they are resized to {self.input[1]}x{self.input[0]}"
             )
         image = prepare(frame, self.input, self.method.input)
         if not self.model.normalises:

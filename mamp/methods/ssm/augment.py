@@ -18,7 +18,9 @@ SHIFT, STRETCH = 0.2, 1.4  # a blob moves by up to so many spreads, and grows or
 
 @dataclass(frozen=True)
 class Move:
-    """flip: left-right. degrees: clockwise. margins: of the crop, left, right, top, bottom, as parts of the box."""
+    """flip: left-right. degrees: clockwise. margins: of the crop, left, right, top, bottom, as parts of the
+    box.
+    """
 
     flip: bool
     degrees: float
@@ -30,8 +32,8 @@ def cut_moved(
 ) -> tuple[Tensor, Tensor, Box]:
     """Flipped, turned, cut out around `bounding` and stretched to `size`.
 
-    frame: (3, H, W). masks: {0, 1} (N, H, W), of which a pixel between stays if it is more than a half. bounding: {0, 1} (H, W).
-    Returns (3, *size), {0, 1} (N, *size), and the box on the turned canvas.
+    frame: (3, H, W). masks: {0, 1} (N, H, W), of which a pixel between stays if it is more than a half.
+    bounding: {0, 1} (H, W). Returns (3, *size), {0, 1} (N, *size), and the box on the turned canvas.
     """
     together = torch.cat((frame, masks, bounding[None]))
     if move.flip:
@@ -67,7 +69,8 @@ def turn(pixels: Tensor, degrees: float) -> Tensor:
 def blob(mask: Tensor, draws: Tensor) -> Tensor:
     """A Gaussian of about the place and spread of a mask {0, 1} (H, W), in [0, 1]; 0 where it is empty.
 
-    Medians, and 1.4826 of the median distance from them. draws: (4,) shifts x, y in spreads, and factors of the spreads x, y.
+    Medians, and 1.4826 of the median distance from them. draws: (4,) shifts x, y in spreads, and factors of
+    the spreads x, y.
     """
     rows, columns = mask.nonzero(as_tuple=True)
     if not len(rows):

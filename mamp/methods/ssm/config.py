@@ -35,11 +35,17 @@ class SsmNetwork(Section):
     )
     structure: Literal["reference", "current"] = Field(
         "reference",
-        description="whose features the structure maps are made of: the reference frame's, as the published program by a mix-up of arguments, or the current frame's, as in the paper",
+        description=(
+            "whose features the structure maps are made of: the reference frame's, as the published program"
+            " by a mix-up of arguments, or the current frame's, as in the paper"
+        ),
     )
     context: Literal["swapped", "centred"] = Field(
         "swapped",
-        description="padding of the context block's second branch: swapped as published, which wants inputs higher than 192 pixels, or along its kernels",
+        description=(
+            "padding of the context block's second branch: swapped as published, which wants inputs higher"
+            " than 192 pixels, or along its kernels"
+        ),
     )
 
 
@@ -58,13 +64,18 @@ class SsmPropagation(Section):
     )
     reference: Literal["first", "last"] = Field(
         "last",
-        description="which of the masks given for an object it is compared with; the first, as published, or the last",
+        description=(
+            "which of the masks given for an object it is compared with; the first, as published, or the last"
+        ),
     )
     batch: int = Field(
         8,
         ge=1,
         le=256,
-        description="most objects that go through the network as one, fewer on the CPU where their crops are large; changes memory, not results",
+        description=(
+            "most objects that go through the network as one, fewer on the CPU where their crops are large;"
+            " changes memory, not results"
+        ),
     )
 
 
@@ -92,7 +103,10 @@ class SsmTraining(Section):
     )
     init: str | None = Field(
         None,
-        description="where the trunk begins: imagenet (torchvision downloads it), a file with torchvision's state dict, or a run of MAMP of the same width (its stem, which sees Lab, is not taken); null: random",
+        description=(
+            "where the trunk begins: imagenet (torchvision downloads it), a file with torchvision's state"
+            " dict, or a run of MAMP of the same width (its stem, which sees Lab, is not taken); null: random"
+        ),
     )
 
     @model_validator(mode="after")
@@ -103,7 +117,9 @@ class SsmTraining(Section):
 
 
 class SsmConfig(MethodConfig):
-    """Separable structure modelling (SSM-VOS, T-CSVT 2021): each object by itself, cut out around where it was."""
+    """Separable structure modelling (SSM-VOS, T-CSVT 2021): each object by itself, cut out around where it
+    was.
+    """
 
     name: Literal["ssm"] = Field("ssm", description="which method")
     preset: Literal["tuned", "published"] = Field(
@@ -120,10 +136,13 @@ class SsmConfig(MethodConfig):
 
 
 def refuse_small(name: str, size: tuple[int, int], network: SsmNetwork) -> None:
-    """ValueError where inputs of `size` (H, W), which the setting `name` asks for, are too small for the network."""
+    """ValueError where inputs of `size` (H, W), which the setting `name` asks for, are too small for the
+    network.
+    """
     if network.context == "swapped" and size[0] < LEAST_HEIGHT:
         raise ValueError(
-            f"{name} is {size[0]} pixels high, and method.network.context=swapped wants {LEAST_HEIGHT} or more"
+            f"{name} is {size[0]} pixels high, and method.network.context=swapped wants {LEAST_HEIGHT} or"
+            " more"
         )
     if (cells := -(-size[0] // 16) * -(-size[1] // 16)) < network.top_k:
         raise ValueError(f"{name} makes {cells} cells, fewer than method.network.top_k={network.top_k}")

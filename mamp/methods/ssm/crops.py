@@ -17,9 +17,11 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom; half-open, may reac
 
 
 def find_box(mask: Tensor, margins: Sequence[float]) -> Box:
-    """The rectangle around a mask (H, W) bool, grown by `margins` left, right, top, bottom, as parts of its sides.
+    """The rectangle around a mask (H, W) bool, grown by `margins` left, right, top, bottom, as parts of its
+    sides.
 
-    Fractions are cut off toward zero, as published. The whole frame where the mask is empty or the box too small.
+    Fractions are cut off toward zero, as published. The whole frame where the mask is empty or the box too
+    small.
     """
     frame = (0, 0, int(mask.shape[1]), int(mask.shape[0]))
     columns, rows = mask.any(0).nonzero().flatten().tolist(), mask.any(1).nonzero().flatten().tolist()
@@ -44,7 +46,8 @@ def crop(pixels: Tensor, box: Box) -> Tensor:
 
 
 def cut(frame: Tensor, mask: Tensor, box: Box, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """A crop as the network sees it: frame (3, H, W) in [0, 1] and mask (H, W) bool -> normalised (3, *size), {0, 1} (1, *size).
+    """A crop as the network sees it: frame (3, H, W) in [0, 1] and mask (H, W) bool -> normalised (3, *size),
+    {0, 1} (1, *size).
 
     Black outside of the frame, which is normalised with the rest.
     """
@@ -54,7 +57,9 @@ def cut(frame: Tensor, mask: Tensor, box: Box, size: tuple[int, int]) -> tuple[T
 
 
 def fit(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """(3, H, W) in [0, 1] stretched to (3, *size), in whole 255ths as published: features change visibly without them."""
+    """(3, H, W) in [0, 1] stretched to (3, *size), in whole 255ths as published: features change visibly
+    without them.
+    """
     whole = (255 * image).round().to(torch.int32)
     return opencv_bilinear(whole, size).to(image.dtype) / 255
 

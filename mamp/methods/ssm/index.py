@@ -25,7 +25,8 @@ DATASETS = ("davis2016", "davis2017", "youtubevos")
 class Record:
     """An object in a frame. All frames of an object follow one another; object follows object, video video.
 
-    mask_path: the frame's mask, or where there is no truth the one that is given, the object's first. num_frames: of this
+    mask_path: the frame's mask, or where there is no truth the one that is given, the object's first.
+    num_frames: of this
     object. frame_index: from 0 at its first frame. object_index: its value in the mask's file.
     """
 
@@ -80,14 +81,15 @@ def read_index(file: Path) -> list[Record]:
         )
         if not (same or record.frame_index == 0) or record.frame_index >= record.num_frames:
             raise UserError(
-                f"{file}: record {number} is frame {record.frame_index} of {record.num_frames} of object {record.object_index} of "
-                f"{record.video_name}, out of order; make it anew with `mamp data index`"
+                f"{file}: record {number} is frame {record.frame_index} of {record.num_frames} of object"
+                f" {record.object_index} of {record.video_name}, out of order; make it anew with `mamp data"
+                " index`"
             )
         ended = number + 1 == len(records) or records[number + 1].frame_index == 0
         if ended and record.frame_index != record.num_frames - 1:
             raise UserError(
-                f"{file}: object {record.object_index} of {record.video_name} ends at frame {record.frame_index} of {record.num_frames}; "
-                "make it anew with `mamp data index`"
+                f"{file}: object {record.object_index} of {record.video_name} ends at frame"
+                f" {record.frame_index} of {record.num_frames}; make it anew with `mamp data index`"
             )
     return records
 
@@ -147,7 +149,8 @@ def _record(value: Any, number: int, file: Path) -> Record:
     kinds = {name: str if kind == "str" else int for name, kind in Record.__annotations__.items()}
     if not isinstance(value, dict) or value.keys() != kinds.keys():
         raise UserError(
-            f"{file}: record {number} has not exactly the keys {', '.join(kinds)}; make it with `mamp data index`"
+            f"{file}: record {number} has not exactly the keys {', '.join(kinds)}; make it with `mamp data"
+            " index`"
         )
     for name, kind in kinds.items():
         if type(value[name]) is not kind or (kind is int and value[name] < 0):

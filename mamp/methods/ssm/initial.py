@@ -10,10 +10,10 @@ from mamp.methods.stm.initial import as_torchvision, read_state
 def initialise(model: Ssm, source: str) -> int:
     """Begin the trunk of `model` at `source`; how many of its entries were set.
 
-    source: `imagenet` has torchvision download its weights of the backbone; else a file: torchvision's state dict, or MAMP
-    weights of ours, whose stages have ResNet-18's block shapes; their stem, which sees Lab, is not taken.
-    The weights of the mask in the first convolution stay as drawn. Where a shape differs the entry stays random.
-    Raises UserError when the file cannot be read or nothing in it fits.
+    source: `imagenet` has torchvision download its weights of the backbone; else a file: torchvision's state
+    dict, or MAMP weights of ours, whose stages have ResNet-18's block shapes; their stem, which sees Lab, is
+    not taken. The weights of the mask in the first convolution stay as drawn. Where a shape differs the entry
+    stays random. Raises UserError when the file cannot be read or nothing in it fits.
     """
     state = as_torchvision(read_state(source, model), lab=False)
     own = model.encoder.state_dict()
@@ -24,7 +24,8 @@ def initialise(model: Ssm, source: str) -> int:
         fitting["conv1.weight"][:, :3] = stem
     if not any(name.endswith("weight") for name in fitting):
         raise UserError(
-            f"method.training.init={source} has no entry that fits this trunk; leave it out, or set method.network to fit"
+            f"method.training.init={source} has no entry that fits this trunk; leave it out, or set"
+            " method.network to fit"
         )
     model.encoder.load_state_dict(fitting, strict=False)
     return len(fitting)

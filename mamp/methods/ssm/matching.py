@@ -1,4 +1,6 @@
-"""Pixel matching and the separable structure: which reference cells a cell is like, and which cells make up the object."""
+"""Pixel matching and the separable structure: which reference cells a cell is like, and which cells make up
+the object.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Picked:
-    """background, object: the k largest similarities with reference cells of either, (B, k, n) in descending order.
+    """background, object: the k largest similarities with reference cells of either, (B, k, n) in descending
+    order.
     cells: int64 (B, k), the cells of the frame that are most like the object as a whole."""
 
     background: Tensor
@@ -22,8 +25,8 @@ class Picked:
 def similarities(reference: Tensor, current: Tensor, *, matching: str) -> Tensor:
     """Dot products of every current cell with every reference cell, (B, n, m).
 
-    reference: (B, C, h, w), m cells. current: (B, C, h', w'), n cells. matching: `conv` takes features as they are, `cosine`
-    makes them unit vectors first.
+    reference: (B, C, h, w), m cells. current: (B, C, h', w'), n cells. matching: `conv` takes features as
+    they are, `cosine` makes them unit vectors first.
     """
     if matching == "cosine":
         reference, current = F.normalize(reference, dim=1), F.normalize(current, dim=1)
@@ -33,8 +36,8 @@ def similarities(reference: Tensor, current: Tensor, *, matching: str) -> Tensor
 def pick(affinity: Tensor, own: Tensor, *, top_k: int) -> Picked:
     """The pixel branch, and the cells of the structure branch.
 
-    affinity: (B, n, m). own: bool (B, m), the reference cells of the object. Cells of the other kind count as 0, as
-    published, so that where fewer than k are positive zeros are among the largest.
+    affinity: (B, n, m). own: bool (B, m), the reference cells of the object. Cells of the other kind count as
+    0, as published, so that where fewer than k are positive zeros are among the largest.
     """
     inside = affinity * own[:, None]
     outside = affinity * ~own[:, None]
@@ -43,9 +46,11 @@ def pick(affinity: Tensor, own: Tensor, *, top_k: int) -> Picked:
 
 
 def structure_maps(features: Tensor, cells: Tensor, group: Tensor, whole: Tensor) -> Tensor:
-    """The separable structure: likeness to each of k cells gates one group of channels, their mean gates the whole.
+    """The separable structure: likeness to each of k cells gates one group of channels, their mean gates the
+    whole.
 
-    features: (B, C, h, w). cells: int64 (B, k), places on that grid. group: (B, C, h, w), k groups of channels.
+    features: (B, C, h, w). cells: int64 (B, k), places on that grid. group: (B, C, h, w), k groups of
+    channels.
     whole: (B, C/k, h, w). Returns (B, 2C/k, h, w).
     """
     shape, k = features.shape[-2:], cells.shape[1]

@@ -31,8 +31,8 @@ class Features:
 
 @dataclass(frozen=True)
 class Reference:
-    """What an object is compared with: features at 1/32 and 1/16, which cells are its own (B, h*w) bool, and what the
-    structure is made of where the reference gives it; (B, ...) each, or None."""
+    """What an object is compared with: features at 1/32 and 1/16, which cells are its own (B, h*w) bool,
+    and what the structure is made of where the reference gives it; (B, ...) each, or None."""
 
     deepest: Tensor
     cells: Tensor
@@ -60,7 +60,9 @@ class Reference:
 
 
 class Trunk(nn.Module):
-    """ResNet with a fourth input channel: (B, 4, H, W) -> features at 1/32, 1/16, 1/8, 1/4, sides rounded up."""
+    """ResNet with a fourth input channel: (B, 4, H, W) -> features at 1/32, 1/16, 1/8, 1/4, sides rounded
+    up.
+    """
 
     def __init__(self, backbone: str, *, width: float) -> None:
         super().__init__()
@@ -86,7 +88,9 @@ class Trunk(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """relu(x) + conv2(relu(conv1(relu(x)))); the sum sees relu(x) because the published relu works in place."""
+    """relu(x) + conv2(relu(conv1(relu(x)))); the sum sees relu(x) because the published relu works in
+    place.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -163,7 +167,8 @@ class Ssm(nn.Module):
         deepest, cells, eighth, quarter = self.encoder.channels
         if cells % knobs.top_k:
             raise UserError(
-                f"method.network.top_k={knobs.top_k} does not divide the {cells} channels at 1/16; choose one that does"
+                f"method.network.top_k={knobs.top_k} does not divide the {cells} channels at 1/16; choose one"
+                " that does"
             )
         self.structure = Structure(cells, top_k=knobs.top_k)
         maps = 2 * knobs.top_k + 2 * (cells // knobs.top_k)
@@ -175,7 +180,9 @@ class Ssm(nn.Module):
         self.predict = nn.Conv2d(knobs.decoder, 2, 3, padding=1)
 
     def refer(self, frames: Tensor, masks: Tensor) -> Reference:
-        """Normalised crops (B, 3, H, W) and their objects' masks (B, 1, H, W), encoded once for all frames to come."""
+        """Normalised crops (B, 3, H, W) and their objects' masks (B, 1, H, W), encoded once for all frames to
+        come.
+        """
         found = self.encoder(torch.cat((frames, masks), dim=1))
         own = resize(masks, found.cells.shape[-2:]).flatten(1) > 0.5
         group, whole = self.structure.prepare(found.cells) if self.by_reference else (None, None)
@@ -186,7 +193,9 @@ class Ssm(nn.Module):
         return self.encoder(torch.cat((frames, previous), dim=1))
 
     def forward(self, reference: Reference, seen: Features, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Logits (B, 2, *size), not the object and the object; and those of the structure maps alone, likewise."""
+        """Logits (B, 2, *size), not the object and the object; and those of the structure maps alone,
+        likewise.
+        """
         maps, told = self.compare(reference, seen)
         x = self.context(torch.cat((reference.deepest, seen.deepest), dim=1))
         x = self.refine1(x, seen.cells, maps)
@@ -197,7 +206,9 @@ class Ssm(nn.Module):
         return resize(logits.float(), size), resize(told.float(), size)
 
     def compare(self, reference: Reference, seen: Features) -> tuple[Tensor, Tensor]:
-        """What a cell is like: maps (B, 2k + 2C/k, h, w); and masks told from the structure alone (B, 2, h, w)."""
+        """What a cell is like: maps (B, 2k + 2C/k, h, w); and masks told from the structure alone (B, 2, h,
+        w).
+        """
         with torch.autocast(seen.cells.device.type, enabled=False):
             affinity = similarities(reference.cells.float(), seen.cells.float(), matching=self.matching)
         picked = pick(affinity, reference.own, top_k=self.structure.top_k)

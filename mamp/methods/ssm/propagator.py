@@ -1,4 +1,6 @@
-"""What happens per frame: cut every object out around where it was, compare it with its reference, merge the answers."""
+"""What happens per frame: cut every object out around where it was, compare it with its reference, merge the
+answers.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,9 @@ from mamp.methods.ssm.network import Reference
 from mamp.ops.sizes import size_of
 from mamp.propagation.labels import normalised
 
-# Pixels of crops that go through the network at once on the CPU. With more the work waits for new pages of memory: five
-# objects at 512x512 take 5 times the seconds of one if they go one by one, and 6 times if together (ResNet-50).
+# Pixels of crops that go through the network at once on the CPU. With more the work waits for new pages of
+# memory: five objects at 512x512 take 5 times the seconds of one if they go one by one, and 6 times if
+# together (ResNet-50).
 CPU_PIXELS = 512 * 512
 
 
@@ -71,10 +74,11 @@ class SsmPropagator(Propagator):
             return normalised(merge(pasted[:, 1], how=self.knobs.merge))
 
     def correct(self, masks: Tensor, objects: list[int]) -> None:
-        """`masks` (len(objects), H, W) in {0, 1} replace the pending frame's masks of these objects (0-based).
+        """`masks` (len(objects), H, W) in {0, 1} replace the pending frame's masks of these objects
+        (0-based).
 
-        With `method.propagation.reference` at last this frame is what they are compared with from now on; one that is hidden
-        here, whose mask is empty, keeps its reference.
+        With `method.propagation.reference` at last this frame is what they are compared with from now on; one
+        that is hidden here, whose mask is empty, keeps its reference.
         """
         with self._computing():
             assert self.reference is not None
@@ -89,7 +93,9 @@ class SsmPropagator(Propagator):
                 self.reference = joined[[now.index(k) for k in range(len(now))]]
 
     def add(self, masks: Tensor) -> None:
-        """New objects (N, H, W) in {0, 1} appear at the pending frame, which is their reference; the others do not change."""
+        """New objects (N, H, W) in {0, 1} appear at the pending frame, which is their reference; the others
+        do not change.
+        """
         with self._computing():
             assert self.reference is not None
             pending, given = self._pending(), self._as_masks(masks)

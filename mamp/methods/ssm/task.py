@@ -1,4 +1,6 @@
-"""What is learnt: an object in one frame, from another frame with its mask, and a vague idea of where it was before."""
+"""What is learnt: an object in one frame, from another frame with its mask, and a vague idea of where it was
+before.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,8 @@ REFERENCE, PREVIOUS, CURRENT = 0, 1, 2  # frames of a clip
 
 @dataclass(frozen=True)
 class Prepared:
-    """One object a clip, cut out. reference, frame: normalised (B, 3, H, W). reference_mask, previous: (B, 1, H, W) in [0, 1].
+    """One object a clip, cut out. reference, frame: normalised (B, 3, H, W). reference_mask, previous: (B, 1,
+    H, W) in [0, 1].
     target: int64 (B, H, W), 1 the object, 0 not it, 255 unlabelled."""
 
     reference: Tensor
@@ -36,7 +39,9 @@ class Prepared:
 
 
 class SsmTask(SupervisedTask):
-    """Single frames with the published losses. A clip is the reference, the frame before, and the frame to segment."""
+    """Single frames with the published losses. A clip is the reference, the frame before, and the frame to
+    segment.
+    """
 
     model: Ssm
     frames = 3
@@ -59,7 +64,9 @@ class SsmTask(SupervisedTask):
 
     @torch.no_grad()
     def prepare(self, batch: Batch, generator: torch.Generator) -> Prepared:
-        """An object of each clip; the reference, and the frame with the mask before it, moved each by itself; blobs."""
+        """An object of each clip; the reference, and the frame with the mask before it, moved each by itself;
+        blobs.
+        """
         assert batch.labels is not None
         parts = zip(batch.frames, batch.labels, batch.draw(NUMBERS, generator=generator), strict=True)
         found = [self._prepare_one(*part) for part in parts]
@@ -102,7 +109,9 @@ class SsmTask(SupervisedTask):
         return loss, {"loss": loss.detach(), "mask": mask.detach(), "structure": structure.detach()}
 
     def segment(self, prepared: Prepared) -> tuple[Tensor, Tensor]:
-        """Logits (B, 2, H, W), and those of the structure alone. Running statistics see references first, as published."""
+        """Logits (B, 2, H, W), and those of the structure alone. Running statistics see references first, as
+        published.
+        """
         reference = self.model.refer(prepared.reference, prepared.reference_mask)
         seen = self.model.look(prepared.frame, prepared.previous)
         height, width = prepared.target.shape[-2:]
@@ -110,7 +119,9 @@ class SsmTask(SupervisedTask):
 
     @torch.no_grad()
     def preview(self, prepared: Prepared) -> Tensor:
-        """First clip: the reference with its mask, the frame with what was before, the true mask and the one found; uint8."""
+        """First clip: the reference with its mask, the frame with what was before, the true mask and the one
+        found; uint8.
+        """
         first = Prepared(*(getattr(prepared, part.name)[:1] for part in fields(Prepared)))
         found = self.segment(first)[0].softmax(1)[0, 1]
         truth = (first.target[0] == 1).float()
@@ -123,7 +134,8 @@ class SsmTask(SupervisedTask):
 
 
 def choose_object(labels: Tensor, draw: float) -> int:
-    """One of the reference's objects in labels (3, H, W), of those that the other frames show if there are any.
+    """One of the reference's objects in labels (3, H, W), of those that the other frames show if there are
+    any.
 
     draw: in [0, 1). An id that nothing has where the reference shows none.
     """

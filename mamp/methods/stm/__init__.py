@@ -1,5 +1,5 @@
-"""STM: space-time memory networks (Oh, Lee, Xu and Kim, ICCV 2019), and STM-Cycle: cyclic training and gradient
-correction (Li, Xu, Peng, See and Lin, NeurIPS 2020).
+"""STM: space-time memory networks (Oh, Lee, Xu and Kim, ICCV 2019), and STM-Cycle: cyclic training and
+gradient correction (Li, Xu, Peng, See and Lin, NeurIPS 2020).
 
 The first files to open: `propagator.py` (what happens per frame) and `task.py` (what is learnt).
 """
@@ -11,7 +11,10 @@ from mamp.methods.stm.config import PRESETS, StmConfig
 
 METHOD = Method(
     name="stm",
-    description="space-time memory (Oh et al., ICCV 2019) with cyclic training and gradient correction (Li et al., NeurIPS 2020)",
+    description=(
+        "space-time memory (Oh et al., ICCV 2019) with cyclic training and gradient correction (Li et al.,"
+        " NeurIPS 2020)"
+    ),
     config=StmConfig,
     presets=PRESETS,
     build_propagator=later("mamp.methods.stm.propagator:StmPropagator"),

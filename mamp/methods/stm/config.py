@@ -15,7 +15,10 @@ class StmNetwork(MemoryNetwork):
 
     second: Literal["rest", "others"] = Field(
         "rest",
-        description="second mask the memory encoder sees: all but the object (STM-Cycle), or the other objects (the ICCV 2019 network)",
+        description=(
+            "second mask the memory encoder sees: all but the object (STM-Cycle), or the other objects (the"
+            " ICCV 2019 network)"
+        ),
     )
 
 
@@ -24,7 +27,10 @@ class StmPropagation(Section):
 
     fit: Literal["pad", "letterbox"] = Field(
         "pad",
-        description="how a frame meets the network: at its own shape, padded to a multiple of 16; or in a box of input_size, its first masks eroded by a pixel, as STM-Cycle's program does",
+        description=(
+            "how a frame meets the network: at its own shape, padded to a multiple of 16; or in a box of"
+            " input_size, its first masks eroded by a pixel, as STM-Cycle's program does"
+        ),
     )
     short_side: int | None = Field(
         240,
@@ -42,7 +48,10 @@ class StmPropagation(Section):
     max_frames: int | None = Field(
         20,
         ge=1,
-        description="most frames in memory besides the previous one: older ones are thinned, the first one stays; null: no bound, as published",
+        description=(
+            "most frames in memory besides the previous one: older ones are thinned, the first one stays;"
+            " null: no bound, as published"
+        ),
     )
     top_k: int | None = Field(
         None,
@@ -51,7 +60,10 @@ class StmPropagation(Section):
     )
     late: Literal["keep", "replace"] = Field(
         "keep",
-        description="a mask given later changes its own objects only, or empties all others, as published (they are remembered as absent)",
+        description=(
+            "a mask given later changes its own objects only, or empties all others, as published (they are"
+            " remembered as absent)"
+        ),
     )
     correction_loops: int = Field(
         0,
@@ -66,7 +78,10 @@ class StmPropagation(Section):
     )
     correction_written: bool = Field(
         False,
-        description="gradient correction: the corrected mask is also the result (the published demo), not just what is remembered",
+        description=(
+            "gradient correction: the corrected mask is also the result (the published demo), not just what"
+            " is remembered"
+        ),
     )
     max_mb: int = Field(
         64, ge=1, description="bound on the memory read's working memory, in MB; changes speed, not results"
@@ -87,7 +102,9 @@ class StmTraining(Section):
     cycle: float = Field(
         1.0,
         ge=0,
-        description="weight of the cycle term: the first frame found again from each later one; 0: STM without it",
+        description=(
+            "weight of the cycle term: the first frame found again from each later one; 0: STM without it"
+        ),
     )
     freeze_norm: bool = Field(
         True,
@@ -98,17 +115,24 @@ class StmTraining(Section):
     )
     init: str | None = Field(
         None,
-        description="where trunks begin: imagenet (torchvision downloads it), a file with torchvision's state dict, or weights of ours (stm, or the label-free mamp encoder where shapes allow); null: random",
+        description=(
+            "where trunks begin: imagenet (torchvision downloads it), a file with torchvision's state dict,"
+            " or weights of ours (stm, or the label-free mamp encoder where shapes allow); null: random"
+        ),
     )
 
 
 class StmConfig(MethodConfig):
-    """Space-time memory networks (Oh et al., ICCV 2019) with cyclic training and gradient correction (Li et al., NeurIPS 2020)."""
+    """Space-time memory networks (Oh et al., ICCV 2019) with cyclic training and gradient correction (Li et
+    al., NeurIPS 2020).
+    """
 
     name: Literal["stm"] = Field("stm", description="which method")
     preset: Literal["tuned", "published", "original"] = Field(
         "tuned",
-        description="where the propagation knobs start from: ours, STM-Cycle's program, or the ICCV 2019 program",
+        description=(
+            "where the propagation knobs start from: ours, STM-Cycle's program, or the ICCV 2019 program"
+        ),
     )
     network: StmNetwork = StmNetwork()
     propagation: StmPropagation = StmPropagation()
@@ -121,17 +145,31 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "published": {
         "": {
             "propagation": {
-                "fit": "letterbox", "input_size": [240, 427], "every": 5, "keep_given": False, "max_frames": None, "top_k": None,
-                "late": "replace", "correction_loops": 10, "correction_rate": 150.0, "correction_written": False,
+                "fit": "letterbox",
+                "input_size": [240, 427],
+                "every": 5,
+                "keep_given": False,
+                "max_frames": None,
+                "top_k": None,
+                "late": "replace",
+                "correction_loops": 10,
+                "correction_rate": 150.0,
+                "correction_written": False,
             },
         },
     },
     "original": {
         "": {
             "propagation": {
-                "fit": "pad", "short_side": None, "every": 5, "keep_given": False, "max_frames": None, "top_k": None,
-                "late": "replace", "correction_loops": 0,
+                "fit": "pad",
+                "short_side": None,
+                "every": 5,
+                "keep_given": False,
+                "max_frames": None,
+                "top_k": None,
+                "late": "replace",
+                "correction_loops": 0,
             },
         },
     },
-}  # fmt: skip
+}

@@ -1,4 +1,6 @@
-"""Gradient correction: a mask is moved until the reference frame can be found again from it (STM-Cycle, section 3.3)."""
+"""Gradient correction: a mask is moved until the reference frame can be found again from it (STM-Cycle,
+section 3.3).
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ from mamp.propagation.readout import memory_read
 
 @dataclass
 class Reference:
-    """A frame with given masks, normalised (1, 3, N): the objects given there (0-based), their labels (N+1, I), and its
-    encoding once there is one."""
+    """A frame with given masks, normalised (1, 3, N): the objects given there (0-based), their labels
+    (N+1, I), and its encoding once there is one."""
 
     frame: Tensor
     objects: list[int]
@@ -32,7 +34,9 @@ class Reference:
 
 
 def read_back(model: Stm, frame: Tensor, masks: Tensor, reference: Reference, fit: Fit) -> Tensor:
-    """Probabilities (N+1, I) of the reference frame, read from `frame` (1, 3, N) with its masks (N, I) alone."""
+    """Probabilities (N+1, I) of the reference frame, read from `frame` (1, 3, N) with its masks (N, I)
+    alone.
+    """
     owner = torch.zeros(len(masks), dtype=torch.int64, device=masks.device)
     keys, values = model.memorise(frame, fit.to_network(masks), owner)
     query = reference.look(model)
@@ -51,11 +55,12 @@ def corrected(
     rate: float,
     tell: Callable[[Tensor, Tensor], None] | None = None,
 ) -> Tensor:
-    """Labels (K+1, I) after `loops` steps against the gradient of the loss on the reference frames; may leave [0, 1].
+    """Labels (K+1, I) after `loops` steps against the gradient of the loss on the reference frames; may leave
+    [0, 1].
 
-    frame: normalised (1, 3, N), of which `labels` are. references: each object in one of them at most; one that is in none
-    stays. Each step memorises every object once and reads it once, in its own reference frame. tell: called with the
-    loss and the gradient of each step.
+    frame: normalised (1, 3, N), of which `labels` are. references: each object in one of them at most; one
+    that is in none stays. Each step memorises every object once and reads it once, in its own reference
+    frame. tell: called with the loss and the gradient of each step.
     """
     for reference in references:
         reference.look(model)

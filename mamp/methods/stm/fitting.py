@@ -1,4 +1,6 @@
-"""How a frame meets the network, and how masks come back: two fits, one for each published program and ours."""
+"""How a frame meets the network, and how masks come back: two fits, one for each published program and
+ours.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,17 @@ from mamp.ops.sizes import bilinear_neighbours, letterbox, resize, scaled, short
 
 
 class Fit(Protocol):
-    """Frames and masks of one size (H, W), to the grid that masks are kept on (I), to the network's (N), and back."""
+    """Frames and masks of one size (H, W), to the grid that masks are kept on (I), to the network's (N), and
+    back.
+    """
 
     def frame(self, frame: Tensor) -> Tensor:
         """(3, H, W) in [0, 1] -> (3, N), not normalised."""
 
     def masks(self, masks: Tensor) -> Tensor:
-        """Disjoint masks (K, H, W) in {0, 1} -> labels (K+1, I), background first; all 0 where there is no label."""
+        """Disjoint masks (K, H, W) in {0, 1} -> labels (K+1, I), background first; all 0 where there is no
+        label.
+        """
 
     def to_network(self, labels: Tensor) -> Tensor:
         """(K, I) -> (K, N)."""
@@ -36,8 +42,8 @@ class Fit(Protocol):
 class Letterbox:
     """A frame in the middle of a black box, as STM-Cycle's program fits it; I and N are the box.
 
-    Given masks are eroded: only box pixels that read labelled pixels alone keep their label. The published program
-    resized masks bilinearly and cut off the fraction.
+    Given masks are eroded: only box pixels that read labelled pixels alone keep their label. The published
+    program resized masks bilinearly and cut off the fraction.
     """
 
     def __init__(self, size: tuple[int, int], box: tuple[int, int]) -> None:
@@ -80,7 +86,8 @@ class Letterbox:
 
 
 class Padded:
-    """A frame at its own shape, scaled down to a short side at most; I is the scaled frame, N padded to a multiple of 16.
+    """A frame at its own shape, scaled down to a short side at most; I is the scaled frame, N padded to a
+    multiple of 16.
 
     The padding is half before and half after, as in the ICCV 2019 program; masks are 0 there.
     """

@@ -26,12 +26,13 @@ MAMP = (  # our label-free encoder's names -> torchvision's
 
 
 def initialise(model: nn.Module, source: str, *, colour: str) -> int:
-    """Begin `model`, which has trunks of ours and says its `backbone`, at `source`; how many of its entries were set.
+    """Begin `model`, which has trunks of ours and says its `backbone`, at `source`; how many of its entries
+    were set.
 
-    source: `imagenet` has torchvision download its weights of the backbone; else a file: torchvision's state dict, STM
-    or AFB-URR weights of ours (the whole network), or MAMP weights of ours, whose first three stages have ResNet-18's block shapes.
-    Where a shape differs the entry stays random; MAMP's stem is taken only with `colour` lab.
-    Raises UserError when the file cannot be read or nothing in it fits.
+    source: `imagenet` has torchvision download its weights of the backbone; else a file: torchvision's state
+    dict, STM or AFB-URR weights of ours (the whole network), or MAMP weights of ours, whose first three
+    stages have ResNet-18's block shapes. Where a shape differs the entry stays random; MAMP's stem is taken
+    only with `colour` lab. Raises UserError when the file cannot be read or nothing in it fits.
     """
     state = read_state(source, model)
     own = model.state_dict()
@@ -45,7 +46,8 @@ def initialise(model: nn.Module, source: str, *, colour: str) -> int:
     fitting = {name: v for name, v in named.items() if name in own and own[name].shape == v.shape}
     if not any(name.endswith("weight") for name in fitting):
         raise UserError(
-            f"method.training.init={source} has no entry that fits this network; leave it out, or set method.network to fit"
+            f"method.training.init={source} has no entry that fits this network; leave it out, or set"
+            " method.network to fit"
         )
     model.load_state_dict(fitting, strict=False)
     return len(fitting)
@@ -60,14 +62,17 @@ def _as_trunk(state: Mapping[str, Tensor], colour: str) -> dict[str, Tensor]:
 
 
 def as_torchvision(state: Mapping[str, Tensor], *, lab: bool) -> dict[str, Tensor]:
-    """Entries of MAMP's encoder under torchvision's names; torchvision's own as they are. lab: with MAMP's stem, which sees Lab."""
+    """Entries of MAMP's encoder under torchvision's names; torchvision's own as they are. lab: with MAMP's
+    stem, which sees Lab.
+    """
     if "stem.0.weight" not in state:
         return dict(state)
     return {renamed(n, MAMP): v for n, v in state.items() if lab or not n.startswith("stem.")}
 
 
 def read_state(source: str, model: nn.Module) -> Mapping[str, Tensor]:
-    """The state dict that `method.training.init` names: torchvision's of `model.backbone`, downloaded, or a file's.
+    """The state dict that `method.training.init` names: torchvision's of `model.backbone`, downloaded, or a
+    file's.
 
     Raises UserError when it cannot be had.
     """
@@ -97,6 +102,6 @@ def _download(backbone: str) -> Mapping[str, Tensor]:
         return torch.hub.load_state_dict_from_url(weights.url, map_location="cpu", check_hash=True)
     except (OSError, RuntimeError) as error:
         raise UserError(
-            f"ImageNet weights of {backbone} cannot be downloaded ({error}); fetch {weights.url} where there is a network, "
-            "and pass method.training.init=FILE"
+            f"ImageNet weights of {backbone} cannot be downloaded ({error}); fetch {weights.url} where there"
+            " is a network, and pass method.training.init=FILE"
         ) from None

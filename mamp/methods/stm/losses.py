@@ -16,7 +16,8 @@ def segmentation_loss(
 ) -> tuple[Tensor, Tensor]:
     """(cross entropy, IoU loss), scalars; the one that `kind` (both, ce, iou) leaves out is 0.
 
-    probabilities: (K+1, H, W), background first. target: one-hot (K+1, H, W), pixels without a label 0 in all of it.
+    probabilities: (K+1, H, W), background first. target: one-hot (K+1, H, W), pixels without a label 0 in all
+    of it.
     reference: one-hot (K+1, H, W); channels that are empty there do not count.
     """
     valid = None if reference is None else reference.flatten(1).sum(1) > 0  # (K+1,)

@@ -1,4 +1,6 @@
-"""What happens per frame: remember the last one with its masks, read the memory, decode; now and then correct."""
+"""What happens per frame: remember the last one with its masks, read the memory, decode; now and then
+correct.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ ERF_LOOPS = 10  # where no correction is asked for
 
 @dataclass
 class Pending:
-    """The frame just stepped: as the network sees it (1, 3, N), labels (K+1, I), and its encoding once there is one."""
+    """The frame just stepped: as the network sees it (1, 3, N), labels (K+1, I), and its encoding once there
+    is one.
+    """
 
     index: int
     frame: Tensor
@@ -38,8 +42,8 @@ class Pending:
 class StmPropagator(Propagator):
     """Carries K masks through one video by a space-time memory.
 
-    State: the memory, bounded by its rule; the pending frame; and, for gradient correction, the frames with given masks,
-    one encoding for each mask given at most. motion is not used.
+    State: the memory, bounded by its rule; the pending frame; and, for gradient correction, the frames with
+    given masks, one encoding for each mask given at most. motion is not used.
     """
 
     def __init__(self, model: nn.Module, method: StmConfig, **places: Any) -> None:
@@ -72,7 +76,9 @@ class StmPropagator(Propagator):
             return self._fit().to_frame(result)
 
     def correct(self, masks: Tensor, objects: list[int]) -> None:
-        """`masks` (len(objects), H, W) in {0, 1} replace the pending frame's masks of these objects (0-based)."""
+        """`masks` (len(objects), H, W) in {0, 1} replace the pending frame's masks of these objects
+        (0-based).
+        """
         with self._computing():
             pending = self._pending()
             given = self._fit().masks(self._here(masks))
@@ -214,7 +220,9 @@ class StmPropagator(Propagator):
 
 
 def normalised(labels: Tensor) -> Tensor:
-    """Corrected labels (K+1, ...) as probabilities: negatives cut, divided by the sum; background where nothing is left."""
+    """Corrected labels (K+1, ...) as probabilities: negatives cut, divided by the sum; background where
+    nothing is left.
+    """
     positive = labels.clamp(min=0)
     total = positive.sum(0, keepdim=True)
     background = torch.zeros_like(labels)

@@ -1,4 +1,6 @@
-"""What is learnt: to carry the masks of a clip's first frame on, and to find them again from the later frames (STM-Cycle)."""
+"""What is learnt: to carry the masks of a clip's first frame on, and to find them again from the later frames
+(STM-Cycle).
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ from mamp.propagation.readout import memory_read
 
 @dataclass(frozen=True)
 class Prepared:
-    """frames: normalised (B, T, 3, H, W). masks: for each clip one-hot (T, K+1, H, W), background first; 0 where unlabelled."""
+    """frames: normalised (B, T, 3, H, W). masks: for each clip one-hot (T, K+1, H, W), background first; 0
+    where unlabelled.
+    """
 
     frames: Tensor
     masks: list[Tensor]
@@ -77,7 +81,9 @@ class StmTask(SupervisedTask):
         return loss, {"loss": loss.detach(), **{name: part.detach() for name, part in parts.items()}}
 
     def carry(self, prepared: Prepared) -> Carried:
-        """Forward through the clips with soft masks, then back to the first frame from each later one alone."""
+        """Forward through the clips with soft masks, then back to the first frame from each later one
+        alone.
+        """
         frames, targets = prepared.frames, prepared.masks
         clips, length = frames.shape[:2]
         queries = self._look(frames)
@@ -133,7 +139,9 @@ class StmTask(SupervisedTask):
 
     @torch.no_grad()
     def preview(self, prepared: Prepared) -> Tensor:
-        """First clip: its frames with the true masks, below them with the predicted ones; uint8 (3, 2H, TW)."""
+        """First clip: its frames with the true masks, below them with the predicted ones; uint8 (3, 2H,
+        TW).
+        """
         first = Prepared(prepared.frames[:1], prepared.masks[:1])
         found = self.carry(first).probabilities
         truth = first.masks[0].argmax(1)  # (T, H, W)
@@ -144,9 +152,11 @@ class StmTask(SupervisedTask):
 def augmented(
     batch: Batch, affine: Affine, *, generator: torch.Generator, most: int, others: int = UNLABELLED
 ) -> tuple[Tensor, Tensor, list[int]]:
-    """Float frames (B, T, 3, H, W), labels uint8 (B, T, H, W) with `most` objects a clip, and how many each clip has, one at least.
+    """Float frames (B, T, 3, H, W), labels uint8 (B, T, H, W) with `most` objects a clip, and how many each
+    clip has, one at least.
 
-    others: see `choose_objects`. Objects are counted before the augmentation, which may push them out of the picture.
+    others: see `choose_objects`. Objects are counted before the augmentation, which may push them out of the
+    picture.
     """
     assert batch.labels is not None
     draw = batch.draw(DRAWS + 255, generator=generator)
@@ -158,9 +168,11 @@ def augmented(
 
 
 def choose_objects(labels: Tensor, most: int, draw: Tensor, *, others: int = UNLABELLED) -> Tensor:
-    """uint8 (T, H, W) with the first frame's objects numbered from 1 on, at most `most` of them, drawn at random.
+    """uint8 (T, H, W) with the first frame's objects numbered from 1 on, at most `most` of them, drawn at
+    random.
 
-    Others become `others`: unlabelled (255), in no channel, as STM-Cycle publishes it, or background. draw: (255,) random numbers.
+    Others become `others`: unlabelled (255), in no channel, as STM-Cycle publishes it, or background. draw:
+    (255,) random numbers.
     """
     ids = [int(i) for i in labels[0].unique() if i not in (0, UNLABELLED)]
     if len(ids) > most:

@@ -25,8 +25,8 @@ def build_motion(
 ) -> Source | Composed | None:
     """The motion source that `knobs` name, for one video; None for no motion.
 
-    features: the method's features (C, h, w) of the frame that is being shown. far: frames apart that RAFT takes for far. dtype: number format of RAFT's
-    networks (None is float32).
+    features: the method's features (C, h, w) of the frame that is being shown. far: frames apart that RAFT
+    takes for far. dtype: number format of RAFT's networks (None is float32).
 
     Raises UserError when what the source needs (OpenCV, a file of weights) is not there.
     """

@@ -16,7 +16,9 @@ CHUNK = 1 << 22  # scores held at once
 
 @dataclass(frozen=True)
 class Pooled:
-    """size: (h, w) of the feature grid. patches: (N, 9C), the 3x3 pooled cells around each of the N = rows * columns."""
+    """size: (h, w) of the feature grid. patches: (N, 9C), the 3x3 pooled cells around each of the N = rows *
+    columns.
+    """
 
     size: tuple[int, int]
     rows: int
@@ -25,9 +27,11 @@ class Pooled:
 
 
 class CoarseMatching(Source):
-    """Each block of pool x pool cells moves as one to where its pooled features, and its neighbours', match best.
+    """Each block of pool x pool cells moves as one to where its pooled features, and its neighbours', match
+    best.
 
-    The window of a query is placed by it; what is finer is the window's own business, so only far motion counts.
+    The window of a query is placed by it; what is finer is the window's own business, so only far motion
+    counts.
     """
 
     def __init__(
@@ -56,8 +60,8 @@ class CoarseMatching(Source):
 def displacements(query: Pooled, memory: Pooled, *, pull: float, temperature: float) -> Tensor:
     """(2, rows, columns) in pooled cells: the best match, refined by a soft-argmax over the 3x3 around it.
 
-    A match is the mean cosine of the nine pairs of pooled cells, less `pull` for each pooled cell of distance: where all
-    looks the same nothing moves.
+    A match is the mean cosine of the nine pairs of pooled cells, less `pull` for each pooled cell of
+    distance: where all looks the same nothing moves.
     """
     rows, columns = query.rows, query.columns
     y = torch.arange(rows, device=query.patches.device).repeat_interleave(columns)
@@ -74,7 +78,9 @@ def displacements(query: Pooled, memory: Pooled, *, pull: float, temperature: fl
 
 
 def _refined(scores: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Rows and columns (n,) of the best of (n, rows, columns), as the mean of the 3x3 around it by their softmax."""
+    """Rows and columns (n,) of the best of (n, rows, columns), as the mean of the 3x3 around it by their
+    softmax.
+    """
     rows, columns = scores.shape[-2:]
     best = scores.flatten(1).argmax(dim=1)
     y, x = best // columns, best % columns

@@ -14,7 +14,10 @@ class MotionConfig(Section):
 
     source: Literal["none", "coarse", "dis", "raft"] = Field(
         "none",
-        description="nothing; global matching of our own pooled features; OpenCV's DIS flow (extra opencv); RAFT, which was trained with labels",
+        description=(
+            "nothing; global matching of our own pooled features; OpenCV's DIS flow (extra opencv); RAFT,"
+            " which was trained with labels"
+        ),
     )
     compose: bool = Field(
         False, description="flow to far frames as a chain of flows between neighbours, one new flow a frame"
@@ -27,7 +30,10 @@ class MotionConfig(Section):
     )
     weights: str | None = Field(
         None,
-        description="raft: a file with the weights of torchvision's network, or torchvision to download them (large: C_T_SKHT_V1, as published)",
+        description=(
+            "raft: a file with the weights of torchvision's network, or torchvision to download them (large:"
+            " C_T_SKHT_V1, as published)"
+        ),
     )
     iterations: int | None = Field(
         None, ge=1, le=64, description="raft: iterations; null: 2, and 5 to far frames, as published"

@@ -25,7 +25,8 @@ class DisFlow(Source):
             import cv2
         except ImportError:
             raise UserError(
-                "method.motion.source=dis needs OpenCV; pip install opencv-python-headless, or use method.motion.source=coarse"
+                "method.motion.source=dis needs OpenCV; pip install opencv-python-headless, or use"
+                " method.motion.source=coarse"
             ) from None
         presets = {
             "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
@@ -50,6 +51,8 @@ class DisFlow(Source):
 
 
 def to_cells(flow: Tensor) -> Tensor:
-    """(2, H, W) in pixels -> (2, ceil(H/4), ceil(W/4)) in cells: the mean of the pixels around each cell's centre, 4 * i."""
+    """(2, H, W) in pixels -> (2, ceil(H/4), ceil(W/4)) in cells: the mean of the pixels around each cell's
+    centre, 4 * i.
+    """
     around = F.avg_pool2d(flow[None], STRIDE + 1, stride=STRIDE, padding=STRIDE // 2, count_include_pad=False)
     return around[0] / STRIDE

@@ -22,7 +22,9 @@ SMALLEST = 128  # pixels; below, its correlation pyramid has no fourth level
 
 @dataclass
 class Seen:
-    """A frame: as RAFT takes it (1, 3, H, W) in [-1, 1], its size before padding, its feature map (1, C, H/8, W/8)."""
+    """A frame: as RAFT takes it (1, 3, H, W) in [-1, 1], its size before padding, its feature map (1, C, H/8,
+    W/8).
+    """
 
     image: Tensor
     size: tuple[int, int]
@@ -31,9 +33,11 @@ class Seen:
 
 
 class RaftFlow(Source):
-    """RAFT's flow at 1/8, upsampled as MAMP does; features of a frame and context of a query are computed once.
+    """RAFT's flow at 1/8, upsampled as MAMP does; features of a frame and context of a query are computed
+    once.
 
-    iterations: of the recurrent unit, for every pair; None: FAR between frames more than `far` apart, else NEAR.
+    iterations: of the recurrent unit, for every pair; None: FAR between frames more than `far` apart, else
+    NEAR.
     """
 
     def __init__(
@@ -72,7 +76,9 @@ class RaftFlow(Source):
 
     @torch.inference_mode()
     def low_resolution(self, query: Seen, memory: Seen, *, iterations: int) -> Tensor:
-        """(1, 2, H/8, W/8) flow after `iterations`, in its own cells: the network's own forward without its upsampling."""
+        """(1, 2, H/8, W/8) flow after `iterations`, in its own cells: the network's own forward without its
+        upsampling.
+        """
         lookup, update = self.network.corr_block, self.network.update_block
         lookup.build_pyramid(query.features, memory.features)
         height, width = query.features.shape[-2:]
@@ -103,14 +109,17 @@ def published_iterations(apart: int, *, far: int) -> int:
 
 
 def as_raft_takes_it(frame: Tensor) -> Tensor:
-    """(3, H, W) in [0, 1] -> (1, 3, H', W') in [-1, 1], padded right and bottom with black to multiples of 8."""
+    """(3, H, W) in [0, 1] -> (1, 3, H', W') in [-1, 1], padded right and bottom with black to multiples
+    of 8.
+    """
     height, width = frame.shape[-2:]
     room = (0, max(0, SMALLEST - width), 0, max(0, SMALLEST - height))
     return 2 * pad_to_multiple(F.pad(frame[None], room), STRIDE) - 1
 
 
 def load_raft(kind: str, weights: str | None) -> nn.Module:
-    """torchvision's raft_`kind` with the weights in a file, or with its own: weights=torchvision, which downloads them.
+    """torchvision's raft_`kind` with the weights in a file, or with its own: weights=torchvision, which
+    downloads them.
 
     Raises UserError when there is no such file, it holds something else, or the download fails.
     """
@@ -119,7 +128,8 @@ def load_raft(kind: str, weights: str | None) -> nn.Module:
     build = {"large": optical_flow.raft_large, "small": optical_flow.raft_small}[kind]
     if weights is None:
         raise UserError(
-            "method.motion.source=raft needs weights; set method.motion.weights=FILE, or =torchvision to download them"
+            "method.motion.source=raft needs weights; set method.motion.weights=FILE, or =torchvision to"
+            " download them"
         )
     if weights == "torchvision":
         published = {
@@ -130,13 +140,15 @@ def load_raft(kind: str, weights: str | None) -> nn.Module:
             return build(weights=published[kind])
         except (OSError, RuntimeError) as error:
             raise UserError(
-                f"RAFT's weights {published[kind].url} cannot be downloaded ({error}); set method.motion.weights=FILE"
+                f"RAFT's weights {published[kind].url} cannot be downloaded ({error}); set"
+                " method.motion.weights=FILE"
             ) from None
     network, state = build(weights=None), read_pickle(Path(weights))
     try:
         network.load_state_dict(state)
     except (RuntimeError, TypeError):
         raise UserError(
-            f"{weights} does not hold the weights of torchvision's raft_{kind}; set method.motion.raft, or give another file"
+            f"{weights} does not hold the weights of torchvision's raft_{kind}; set method.motion.raft, or"
+            " give another file"
         ) from None
     return network

@@ -78,7 +78,9 @@ class Composed:
 
 
 def chain(first: Tensor, second: Tensor) -> Tensor:
-    """Flow (2, h, w) along `first`, then along `second` from where that leads; beyond the border as at the border."""
+    """Flow (2, h, w) along `first`, then along `second` from where that leads; beyond the border as at the
+    border.
+    """
     height, width = first.shape[-2:]
     rows = torch.arange(height, device=first.device, dtype=first.dtype).view(height, 1) + first[1]
     columns = torch.arange(width, device=first.device, dtype=first.dtype) + first[0]

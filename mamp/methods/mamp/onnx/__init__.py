@@ -1,4 +1,6 @@
-"""MAMP without torch: its encoder and one propagation step as ONNX graphs. The first file to open: `graphs.py`."""
+"""MAMP without torch: its encoder and one propagation step as ONNX graphs. The first file to open:
+`graphs.py`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ __all__ = ["export"]
 
 
 def export(model: nn.Module, method: MampConfig, *, metadata: dict[str, str]) -> Exported:
-    """Return graphs by name, and what a tool must know besides: the rule of the memory, sizes, settings. `metadata` goes into each.
+    """Return graphs by name, and what a tool must know besides: the rule of the memory, sizes, settings.
+    `metadata` goes into each.
 
     Raises UserError for settings that have no ONNX form.
     """
@@ -61,5 +64,6 @@ def _refuse(method: MampConfig) -> None:
         )
     if method.propagation.memory != "recent":
         raise UserError(
-            f"method.propagation.memory={method.propagation.memory} is not told to tools; set method.propagation.memory=recent"
+            f"method.propagation.memory={method.propagation.memory} is not told to tools; set"
+            " method.propagation.memory=recent"
         )

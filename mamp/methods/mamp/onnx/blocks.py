@@ -1,4 +1,6 @@
-"""The memory read by blocks as ONNX operators: what `block_readout` of `mamp/propagation/blocks.py` does, a tile of blocks at a time."""
+"""The memory read by blocks as ONNX operators: what `block_readout` of `mamp/propagation/blocks.py` does, a
+tile of blocks at a time.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,11 @@ def block_readout(
     blocks: int,
     tile: int,
 ) -> Value:
-    """Query (C, h, w), keys (M, C, h, w), values (M, V, h, w) -> (V, h, w); the other arguments are those of the original.
+    """Query (C, h, w), keys (M, C, h, w), values (M, V, h, w) -> (V, h, w); the other arguments are those of
+    the original.
 
-    One tile of t x t blocks of queries at a time meets the (t+2R) x (t+2R) blocks around it, R = ceil(radius / 2).
+    One tile of t x t blocks of queries at a time meets the (t+2R) x (t+2R) blocks around it, R = ceil(radius
+    / 2).
     """
     reach = -(-radius // SIDE)
     side, size = tile + 2 * reach, sides(g, query)
@@ -96,7 +100,9 @@ def _pooled(g: Graph, x: Value, there: Value) -> Value:
 
 
 def _rows(g: Graph, x: Value) -> Value:
-    """(M, C, h, w) -> (M, 4*C, Y, X): the channels of a block's four cells, one cell after the other; 0 outside the frame."""
+    """(M, C, h, w) -> (M, 4*C, Y, X): the channels of a block's four cells, one cell after the other; 0
+    outside the frame.
+    """
     even = filled(g, x, up_to(g, sides(g, x), SIDE))
     return g("SpaceToDepth", even, blocksize=SIDE)
 

@@ -33,7 +33,9 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Value:
-    """What an operator gives. Numbers beside it take its type, as `constant` makes them where none is told."""
+    """What an operator gives. Numbers beside it take its type, as `constant` makes them where none is
+    told.
+    """
 
     graph: Graph
     name: str
@@ -64,7 +66,8 @@ class Value:
 class Graph:
     """A graph as it grows, or the body of a loop in it, which may use the values around it.
 
-    State: its nodes, inputs and outputs; constants and the numbering of names are those of the outermost graph.
+    State: its nodes, inputs and outputs; constants and the numbering of names are those of the outermost
+    graph.
     """
 
     def __init__(self, name: str, *, outer: Graph | None = None) -> None:
@@ -107,7 +110,9 @@ class Graph:
     def several(
         self, op: str, *inputs: Any, dtypes: Sequence[str | None], **attributes: Any
     ) -> tuple[Value, ...]:
-        """As a call, for an operator with as many outputs as there are `dtypes`. None as an input leaves it out."""
+        """As a call, for an operator with as many outputs as there are `dtypes`. None as an input leaves it
+        out.
+        """
         values = [
             x if isinstance(x, Value) or x is None else self.constant(x) for x in inputs
         ]  # numbers and lists
@@ -124,7 +129,9 @@ class Graph:
         return self("Cast", value, dtype=dtype, to=TYPES[dtype])
 
     def repeat(self, times: Value, body: Callable[[Graph, Value], list[Value]]) -> tuple[Value, ...]:
-        """What `body(graph, number)` gives for the numbers 0 to times - 1, each output joined along a new first side."""
+        """What `body(graph, number)` gives for the numbers 0 to times - 1, each output joined along a new
+        first side.
+        """
         inner = Graph(self._fresh("body"), outer=self)
         number = inner.input(self._fresh("number"), "int64", [])
         going = inner.input(self._fresh("going"), "bool", [])

@@ -1,10 +1,12 @@
-"""The three graphs of a tool that carries masks without torch: a frame's features, a given mask's labels, one step.
+"""The three graphs of a tool that carries masks without torch: a frame's features, a given mask's labels, one
+step.
 
     encoder   image uint8 (H, W, 3) RGB                     -> features float32 (C, h, w)
     mask      mask int64 (H, W), objects 1 to K              -> labels float32 (K+1, h, w), background first
     step      image, features of the frame that is asked for
               keys float32 (M, C, h, w), values (M, K+1, h, w): features and labels of the memory frames
-                                                            -> labels to remember, mask int64 (H, W), probabilities (K+1, H, W)
+                                                            -> labels to remember, mask int64 (H, W),
+                                                            probabilities (K+1, H, W)
 
 They do what `MampPropagator` does, and keep its words; a tool keeps the memory.
 """

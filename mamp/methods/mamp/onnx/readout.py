@@ -1,4 +1,6 @@
-"""The memory read as ONNX operators: what `topk_readout` of `mamp/propagation/correlation.py` does, a tile at a time."""
+"""The memory read as ONNX operators: what `topk_readout` of `mamp/propagation/correlation.py` does, a tile at
+a time.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,11 @@ def topk_readout(
     outside: str,
     tile: int,
 ) -> Value:
-    """Query (C, h, w), keys (M, C, h, w), values (M, V, h, w) -> (V, h, w); the other arguments are those of the original.
+    """Query (C, h, w), keys (M, C, h, w), values (M, V, h, w) -> (V, h, w); the other arguments are those of
+    the original.
 
-    One tile of t x t queries at a time meets the block of (t+2r) x (t+2r) cells around it, so that M of (t*t, (t+2r)^2)
-    scores are held at most, whatever the frame's size.
+    One tile of t x t queries at a time meets the block of (t+2r) x (t+2r) cells around it, so that M of (t*t,
+    (t+2r)^2) scores are held at most, whatever the frame's size.
     """
     side, size = tile + 2 * radius, sides(g, query)
     tiled = up_to(g, size, tile)
@@ -70,9 +73,10 @@ def block(g: Graph, x: Value, corner: Value, side: int) -> Value:
 def best_cells(
     g: Graph, scores: Value, hidden: Value, *, top_k: int, groups: int
 ) -> tuple[Value, Value, Value]:
-    """Best k of scores (M, n, cells): scores (n, k), descending, and of each the memory and the cell (n, k, 1).
+    """Best k of scores (M, n, cells): scores (n, k), descending, and of each memory and cell (n, k, 1).
 
-    Cells at the same place in all memories are a group, known by its best; the best k cells lie in the best k groups.
+    Cells at the same place in all memories are a group, known by its best; the best k cells lie in the best k
+    groups.
     """
     least = g.constant(-np.inf)
     best = g("Where", hidden, least, g("ReduceMax", scores, [0], keepdims=0), dtype="float32")

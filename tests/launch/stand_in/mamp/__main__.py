@@ -1,6 +1,8 @@
-"""Stands in for mamp in jobs whose schedule matters and whose learning does not: `train CONFIG --run RUN`, without torch.
+"""Stands in for mamp in jobs whose schedule matters and whose learning does not: `train CONFIG --run RUN`,
+without torch.
 
-A step is a tenth of a second and leaves a checkpoint; signals save and end with 75. STAND_IN says what goes wrong.
+A step is a tenth of a second and leaves a checkpoint; signals save and end with 75. STAND_IN says what goes
+wrong.
 """
 
 import os
