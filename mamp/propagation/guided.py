@@ -47,7 +47,7 @@ def _shrunk(x: Tensor, step: int) -> Tensor:
 def _function(
     image: Tensor, plane: Tensor, *, mean: Tensor, triangle: list[list[Tensor]], radius: int
 ) -> Tensor:
-    """(4, H, W): the slopes and the offset of one map (1, H, W), averaged over the windows that hold a pixel."""
+    """(4, H, W): the slopes and the offset of one map (1, H, W), averaged over the windows around a pixel."""
     centre = _mean(plane, radius)
     covariance = _mean(image * plane, radius) - mean * centre
     slope = torch.stack(_solve(triangle, list(covariance)))  # (3, H, W)

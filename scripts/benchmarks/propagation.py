@@ -277,7 +277,7 @@ def with_motion(
 
 @torch.inference_mode()
 def shipped(size: str, *, runs: int, device: torch.device, amp: str) -> Figures:
-    """Seconds a frame and peak memory of each preset with the shipped weights, frames of `size`, one object."""
+    """Seconds a frame and peak memory of each preset with the shipped weights, frames of `size`."""
     dtype = amp_dtype(amp, device)
     jobs = {preset: shipped_step(preset, size, device=device, dtype=dtype) for preset in PRESETS}
     seconds, cpu = timed(jobs, runs=runs, device=device)

@@ -226,8 +226,8 @@ class MampConfig(MethodConfig):
             return "distilled" if self.encoder.distilled else "hidden"
         if views == "distilled" and not self.encoder.distilled:
             raise UserError(
-                "method.propagation.views=distilled needs weights with a distilled network, such as mamp-small;"
-                " set method.propagation.views=hidden"
+                "method.propagation.views=distilled needs weights with a distilled network, such as"
+                " mamp-small; set method.propagation.views=hidden"
             )
         return views
 

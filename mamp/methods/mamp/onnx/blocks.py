@@ -92,7 +92,7 @@ def _read(g: Graph, products: Value, labels: Value, top_k: int) -> Value:
 
 
 def _pooled(g: Graph, x: Value, there: Value) -> Value:
-    """(M, C, h, w) -> (M, C, Y, X), the mean of each block's cells inside the frame; there: ones (1, h, w)."""
+    """(M, C, h, w) -> (M, C, Y, X), means of the cells inside the frame; there: ones (1, h, w)."""
     even = up_to(g, sides(g, there), SIDE)
     mean = partial(g, "AveragePool", kernel_shape=[SIDE, SIDE], strides=[SIDE, SIDE])
     # the cells outside count as 0 in both

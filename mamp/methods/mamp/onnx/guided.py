@@ -9,7 +9,7 @@ from mamp.methods.mamp.onnx.parts import grown, planes, resized, sides
 def guided_filter(
     g: Graph, image: Value, maps: Value, *, radius: Value, eps: float, step: Value | None = None
 ) -> Value:
-    """Maps (N, H, W) -> (N, H, W), as `mamp.propagation.guided.guided_filter`; `radius` and `step` are int64."""
+    """Maps (N, H, W) -> (N, H, W), as `mamp.propagation.guided.guided_filter`; radius and step are int64."""
     image = image - g("ReduceMean", image, [1, 2])
     full = sides(g, image)
     size = None if step is None else (full + step - 1) / step
