@@ -39,11 +39,17 @@ from mamp.ops.colour import rgb_to_lab  # noqa: E402
 from mamp.ops.folding import fold_batch_norms  # noqa: E402
 
 RECIPE = [
-    "data.size=160", "data.load_size=240", "data.fit=crop", "data.sampling=random", "data.clips_per_video=8",
-    "data.intervals=[5,8,15,22]", "data.interval_chances=[0.25,0.25,0.25,0.25]", "data.interval_fps=30",
-    "data.augment.crop=[0.18,0.75]", "data.augment.flip=0.5", "train.batch=3",
+    "data.size=160",
+    "data.load_size=240",
+    "data.fit=crop",
+    "data.sampling=published",  # longer videos give more frames
+    "data.intervals=[2,5,8]",
+    "data.interval_fps=30",
+    "data.augment.crop=[0.18,0.75]",
+    "data.augment.flip=0.5",
+    "train.batch=6",
     "method.propagation.views=hidden",
-]  # fmt: skip
+]
 WARMUP, FIRST = 20, 16  # steps until the full rate; batches that the principal components are of
 
 
@@ -115,14 +121,13 @@ def begun(teacher: nn.Module, config: configs.Config) -> Encoder:
 
 
 def squares(config: configs.Config, seed: int) -> Iterator[Tensor]:
-    """Batches of frames (B, 3, S, S) in [0, 1], for ever: both frames of each clip."""
+    """Batches of frames (B, 3, S, S) in [0, 1], for ever."""
     videos, census = survey(config.data)
-    plan = ClipPlan(census, config.data, frames=2, batch=config.train.batch, seed=seed)
+    plan = ClipPlan(census, config.data, frames=1, batch=config.train.batch, seed=seed)
     print(f"{len(videos)} videos, {census.frames} frames, list {census.digest}", flush=True)
     generator = torch.Generator().manual_seed(seed)
     for frames, _, _ in ClipLoader(videos, plan, config.data).batches():
-        apart = frames.flatten(0, 1)[:, None]  # each frame is cut by itself
-        yield augment(apart, config.data.augment, size=config.data.size, generator=generator)[:, 0]
+        yield augment(frames, config.data.augment, size=config.data.size, generator=generator)[:, 0]
 
 
 @torch.no_grad()
