@@ -1,7 +1,7 @@
 """Weights with a distilled network beside the encoder: one lighter pass of the whole frame in place of two.
 
     python scripts/distil.py mamp-small OUT.safetensors data.root=VIDEOS [data.root=FRAMES ...]
-        [--steps N] [--lr R] [--seed S]
+        [--steps N] [--lr R] [--seed S] [--components N]
 
 The distilled network begins as the encoder's first block of each layer. It learns without labels: the
 features of the two views, joined, are brought from 2 C to C channels by the directions in which most of them
@@ -50,7 +50,7 @@ RECIPE = [
     "train.batch=6",
     "method.propagation.views=hidden",
 ]
-WARMUP, FIRST = 20, 16  # steps until the full rate; batches that the principal components are of
+WARMUP = 20  # steps until the full rate
 
 
 def main() -> None:
@@ -63,12 +63,18 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--components", type=int, default=24, help="batches that the directions are found on")
     args = parser.parse_args()
     found = stored.without_distilled(stored.read(args.weights))
     config = configs.load(None, [*RECIPE, *args.settings], base={"method": found.method})
     teacher = build_model(config.method)
     stored.fill(teacher, found, remedy="leave the network to the weights")
-    student = distilled(teacher, config, steps=args.steps, lr=args.lr, seed=args.seed)
+    torch.manual_seed(args.seed)
+    images = squares(config, args.seed)
+    folded = fold_batch_norms(teacher)
+    projection = components(folded, images, config.method, batches=args.components)
+    student = begun(teacher, config)
+    learn(student, folded, images, projection, config, steps=args.steps, lr=args.lr)
     state = dict(found.state)
     half = all(value.dtype == torch.float16 for value in state.values() if value.is_floating_point())
     for name, value in student.state_dict().items():
@@ -79,13 +85,19 @@ def main() -> None:
     print(f"{args.out}: {sum(v.numel() for v in state.values()):,} numbers")
 
 
-def distilled(teacher: nn.Module, config: configs.Config, *, steps: int, lr: float, seed: int) -> nn.Module:
-    """The distilled network, trained."""
-    torch.manual_seed(seed)
-    student = begun(teacher, config).to(memory_format=torch.channels_last).train()
-    teacher, dtype = fold_batch_norms(teacher), amp_dtype("auto", torch.device("cpu"))
-    method, images = config.method, squares(config, seed)
-    projection = components(teacher, images, method, config.method.encoder.features)
+def learn(
+    student: nn.Module,
+    teacher: nn.Module,
+    images: Iterator[Tensor],
+    projection: Tensor,
+    config: configs.Config,
+    *,
+    steps: int,
+    lr: float,
+) -> None:
+    """Train the distilled network."""
+    student.to(memory_format=torch.channels_last).train()
+    dtype = amp_dtype("auto", torch.device("cpu"))
     optimizer = torch.optim.AdamW(student.parameters(), lr=lr, weight_decay=1e-4)
     losses, since = [], time.perf_counter()
     for step in range(steps):
@@ -94,7 +106,7 @@ def distilled(teacher: nn.Module, config: configs.Config, *, steps: int, lr: flo
             group["lr"] = lr * rate
         lab = rgb_to_lab(next(images))
         with torch.autocast("cpu", dtype, enabled=dtype is not None):
-            target = joined(teacher, lab, method)  # (B, 2*C, h, w)
+            target = joined(teacher, lab, config.method)  # (B, 2*C, h, w)
             found = student(lab.contiguous(memory_format=torch.channels_last))
         target = F.normalize(torch.einsum("bchw,cd->bdhw", target, projection), dim=1)
         loss = 1 - F.cosine_similarity(found.float(), target, dim=1).mean()
@@ -105,7 +117,6 @@ def distilled(teacher: nn.Module, config: configs.Config, *, steps: int, lr: flo
         if (step + 1) % 50 == 0 or step + 1 == steps:
             mean = sum(losses[-50:]) / len(losses[-50:])
             print(f"step {step + 1}: loss {mean:.4f}, {time.perf_counter() - since:.0f} s", flush=True)
-    return student
 
 
 def begun(teacher: nn.Module, config: configs.Config) -> Encoder:
@@ -132,13 +143,11 @@ def squares(config: configs.Config, seed: int) -> Iterator[Tensor]:
 
 @torch.no_grad()
 def components(
-    teacher: nn.Module, images: Iterator[Tensor], method: configs.MampConfig, count: int
+    teacher: nn.Module, images: Iterator[Tensor], method: configs.MampConfig, *, batches: int
 ) -> Tensor:
-    """(2*C, count): the directions in which most of the joined features lie, not centred: dot products are to
-    be kept.
-    """
-    products = 0.0
-    for _ in range(FIRST):
+    """(2*C, C): the directions in which most of the joined features lie, not centred."""
+    products, count = torch.zeros(()), method.encoder.features
+    for _ in range(batches):
         features = joined(teacher, rgb_to_lab(next(images)), method).movedim(1, -1).flatten(0, -2)
         products = products + features.T @ features / len(features)
     values, vectors = torch.linalg.eigh(products)
