@@ -115,13 +115,6 @@ def test_the_demo_finds_its_recipe_in_a_checkout():
     assert recipe().is_file()
 
 
-def test_every_folder_of_code_is_named_as_a_package(repository: Path, metadata: configparser.ConfigParser):
-    files = [*(repository / "mamp").rglob("*.py"), *(repository / "launch").rglob("*.py")]
-    folders = {path.parent.relative_to(repository) for path in files}
-    named = set(metadata["options"]["packages"].split()) - {"mamp.configs"}
-    assert {folder.as_posix().replace("/", ".") for folder in folders} == named
-
-
 def test_the_licence_is_apache(repository: Path):
     text = (repository / "LICENSE").read_text()
     assert "Apache License" in text

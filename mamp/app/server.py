@@ -83,11 +83,11 @@ def build(studio: Studio, *, key: str, hosts: set[str]) -> Gate:
         ("POST", "/api/leave", routes.leave),
         ("PUT", "/api/video", routes.drop),
     ]
-    app = Starlette(routes=[Route(path, _told(do), methods=[method]) for method, path, do in table])
+    app = Starlette(routes=[Route(path, _answering(do), methods=[method]) for method, path, do in table])
     return Gate(app, hosts=hosts, key=key)
 
 
-def _told(do: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+def _answering(do: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
     """Mistakes as JSON with one sentence."""
 
     async def answer(request: Request) -> Response:

@@ -153,7 +153,7 @@ class Studio:
                 {"id": o.id, "name": o.name, "colour": PALETTE[o.id].tolist()} for o in project.objects
             ],
             "frames": [
-                _told(frame, made) for frame, made in zip(project.frames(), project.revisions, strict=True)
+                _row(frame, made) for frame, made in zip(project.frames(), project.revisions, strict=True)
             ],
             "run": engine.told(),
             "export": self.exporting,
@@ -245,7 +245,7 @@ class Studio:
         self._busy = what
 
 
-def _told(frame: Frame, made: int) -> list[Any]:
+def _row(frame: Frame, made: int) -> list[Any]:
     """[kind's letter, locked, stale, unsure, the mask's revision]: short, as there may be thousands."""
     unsure = None if frame.unsure is None else round(frame.unsure, 4)
     return [frame.kind[:1], int(frame.locked), int(frame.stale), unsure, made]

@@ -8,6 +8,7 @@ from typing import Any
 
 from mamp.commands.shared import common, overrides, weights
 from mamp.core.errors import UserError
+from mamp.methods import METHODS, needing_weights
 
 
 def add(commands: Any) -> None:
@@ -24,9 +25,7 @@ def add(commands: Any) -> None:
         metavar="PROJECT",
         help="folder of the masks, saved as you go (default runs/app/NAME)",
     )
-    app.add_argument(
-        "--method", help="mamp, stm, afb_urr, ssm or probe; all but mamp and probe need --weights"
-    )
+    app.add_argument("--method", help=f"{', '.join(METHODS)}; {needing_weights()} need --weights")
     app.add_argument("--port", type=int, help="port on this machine (default 7345, or any that is free)")
     app.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
     app.add_argument(

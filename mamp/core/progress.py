@@ -16,6 +16,10 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def stay_silent(line: str) -> None:
+    """Take a line and print nothing: `say` of a quiet command."""
+
+
 class Progress:
     """Shows how much is done, the speed and the time left; a context manager. State: the count and when it
     began.

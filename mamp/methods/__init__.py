@@ -51,6 +51,22 @@ def having(part: str) -> list[str]:
     return [name for name, method in METHODS.items() if vars(method)[part]]
 
 
+def needing_weights() -> str:
+    """List the methods that need a file of weights, since none ship with the package."""
+    return ", ".join(name for name, method in METHODS.items() if method.needs_weights and not method.shipped)
+
+
+def table() -> str:
+    """Return a Markdown table of the methods: name, what each is, what it learns from, its weights."""
+    rows = ["| `method.name` | what it is | learns from | weights |", "|---|---|---|---|"]
+    for name, method in METHODS.items():
+        learns = "masks" if method.learns_from_masks else "frames alone" if method.task else "nothing"
+        shipped = f"`{method.shipped}` ships" if method.shipped else "a file"
+        needs = shipped if method.needs_weights else "none"
+        rows.append(f"| `{name}` | {method.description} | {learns} | {needs} |")
+    return "\n".join(rows)
+
+
 def require(name: str, part: str) -> Any:
     """Return `part`, a field of `Method`, of the method called `name`; UserError that says what the method
     lacks.

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
+from mamp.config import Config
 from mamp.core.devices import peak_memory_mb, peak_process_mb
 from mamp.core.errors import UserError
 from mamp.core.files import write_json
@@ -107,7 +109,7 @@ def claim(out: Path, run_info: Mapping[str, Any]) -> None:
         write_json(path, wanted)
         return
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = _with_newer_settings(json.loads(path.read_text(encoding="utf-8")))
         differing = [key for key in wanted if found.get(key) != wanted[key]]
     except (ValueError, AttributeError):
         raise UserError(f"{path} cannot be read as a run's settings; choose another --out") from None
@@ -115,6 +117,18 @@ def claim(out: Path, run_info: Mapping[str, Any]) -> None:
         raise UserError(
             f"{path} is of a run with another {_where(found, wanted, differing[0])}; choose another --out"
         )
+
+
+def _with_newer_settings(found: Any) -> Any:
+    """What run.json says, with the defaults of settings that are newer than it."""
+    config = found.get("config")
+    if not isinstance(config, dict):
+        return found
+    try:
+        whole = Config.model_validate(config).model_dump(mode="json", include=set(config))
+    except ValidationError:  # it has settings that are no more
+        return found
+    return {**found, "config": whole}
 
 
 def _where(found: Any, wanted: Any, key: str) -> str:

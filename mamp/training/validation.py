@@ -34,6 +34,7 @@ from mamp.video.overlay import blend, contact_sheet
 SHOWN = 8  # frames of the picture of a carried mask
 SHOWN_FRAMES = 32  # of the clip that they are taken from
 SHOWN_SIZE = 320  # pixels of the longer side of a held-aside clip; a labelled one is segmented as it is
+VALIDATED = {"val_loss": "loss", "val_jf": "J&F", "val_j": "J", "val_f": "F"}  # as a line for people has them
 FIGURES = {"val_jf": "J&F-Mean", "val_j": "J-Mean", "val_f": "F-Mean"}
 
 

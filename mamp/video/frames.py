@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -26,11 +26,12 @@ from mamp.video.decoding import (
 from mamp.video.folders import IMAGE_SUFFIXES, image_files
 from mamp.video.packed import AGAIN, PackedReader, find_packed
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})
+Source = TypeVar("Source", bound="FrameSource")
 POLICIES = ("error", "skip", "repeat")
+
+
+_Source = TypeVar("_Source", bound="FrameSource")
 
 
 class BadFrame(UserError):
@@ -94,10 +95,8 @@ class FrameSource:
                     raise self._hopeless(error) from None
             yield index, good
 
-    def clone(self) -> Self:
-        """Return the same frames with a decoder of their own, as another thread needs them; no bad frame is
-        met yet.
-        """
+    def clone(self: Source) -> Source:
+        """Return the same frames with a decoder of their own, as another thread needs them."""
         other = copy.copy(self)
         other.bad = {}
         return other
@@ -221,10 +220,8 @@ class VideoFile(FrameSource):
             self._reader.close()
         self._reader = None
 
-    def clone(self) -> Self:
-        """Return the same frames with a decoder of their own, as another thread needs them; no bad frame is
-        met yet.
-        """
+    def clone(self) -> VideoFile:
+        """As `FrameSource.clone`."""
         other = super().clone()
         other._reader = None
         return other

@@ -39,7 +39,7 @@ from mamp.datasets.sequences import training_sequences  # noqa: E402
 from mamp.loading.census import take_census  # noqa: E402
 from mamp.loading.clips import ClipPlan  # noqa: E402
 from mamp.loading.loader import ClipLoader  # noqa: E402
-from mamp.methods.base import Batch  # noqa: E402
+from mamp.methods.task import Batch  # noqa: E402
 from mamp.tools.pack import pack  # noqa: E402
 from mamp.training import distributed  # noqa: E402
 from mamp.training.trainer import Trainer  # noqa: E402

@@ -145,7 +145,7 @@ def test_encoder_mask_and_step_agree_with_the_propagator(settings, size):
     network = build_model(method).eval()
     from mamp.methods.mamp.onnx import export
 
-    made, _ = export(network, method, metadata={})
+    made = export(network, method, metadata={}).graphs
     encoder, mask, step = (session(made[name]) for name in ("encoder", "mask", "step"))
     clip = render_clip(3, frames=3, size=size, objects=2)
     labels = clip.labels[0].copy()
@@ -268,7 +268,7 @@ def test_what_has_no_onnx_form_is_one_sentence(tmp_path, capsys, overrides, mess
 
 def test_a_method_without_an_onnx_form_is_named(tmp_path):
     stm = config.load(None, ["method.name=stm"]).method
-    with pytest.raises(UserError, match="method stm has no ONNX form; give weights of method mamp"):
+    with pytest.raises(UserError, match="method stm has no ONNX form; use one of mamp"):
         write(tmp_path / "out", torch.nn.Identity(), stm, weights={})
     assert not (tmp_path / "out").exists()
 

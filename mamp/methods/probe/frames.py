@@ -36,18 +36,6 @@ def whole_patches(size: tuple[int, int], patch: int) -> tuple[int, int]:
     return -(-size[0] // patch) * patch, -(-size[1] // patch) * patch
 
 
-def dino_label_grid(size: tuple[int, int], short: int, patch: int) -> tuple[int, int]:
-    """The grid (h, w) that DINO's script gives the first mask: transposed for a square frame, which it
-    garbles.
-    """
-    height, width = size
-    if width > height:
-        th, tw = short, int(short * width / height) // 64 * 64
-    else:
-        th, tw = int(short * height / width) // 64 * 64, short
-    return th // patch, tw // patch
-
-
 def prepare(frame: Tensor, size: tuple[int, int], knobs: ProbeInput) -> Tensor:
     """Float (3, H, W) RGB in [0, 1] resized to (H', W') as `knobs.resize` says; not normalised."""
     if tuple(frame.shape[-2:]) == size:

@@ -20,7 +20,7 @@ from mamp.propagation.labels import with_background, with_small_ones
 from mamp.propagation.memory import MemoryRule, PaddedRule, RecentRule, TwiceRule
 
 RULES: dict[str, Callable[[int], MemoryRule]] = {"none": RecentRule, "twice": TwiceRule, "padded": PaddedRule}
-_told: set[str] = set()
+_printed: set[str] = set()
 
 
 class ProbePropagator(LabelCarrier):
@@ -90,6 +90,6 @@ class ProbePropagator(LabelCarrier):
 
 
 def _tell_once(line: str) -> None:
-    if line not in _told:
-        _told.add(line)
+    if line not in _printed:
+        _printed.add(line)
         print(line, file=sys.stderr, flush=True)

@@ -20,7 +20,7 @@ from mamp.methods.stm.fitting import Fit, make_fit, normalise
 from mamp.methods.stm.memory import Memory, Remembered
 from mamp.methods.stm.network import Query, aggregate
 from mamp.ops.sizes import size_of
-from mamp.propagation.labels import append_empty, drop
+from mamp.propagation.labels import append_empty, drop, normalised
 from mamp.propagation.readout import memory_read
 
 ERF_LOOPS = 10  # where no correction is asked for
@@ -72,7 +72,7 @@ class StmPropagator(Propagator):
             loops, written = self.knobs.correction_loops, self.knobs.correction_written
             if loops and pending.index % self.knobs.every == 0:
                 pending.labels = self._correct(pending.labels, loops)
-                result = normalised(pending.labels) if written else result
+                result = normalised(pending.labels.clamp(min=0)) if written else result
             return self._fit().to_frame(result)
 
     def correct(self, masks: Tensor, objects: list[int]) -> None:
@@ -217,14 +217,3 @@ class StmPropagator(Propagator):
             labels[0] += reference.labels[gone].sum(0)
             reference.objects, reference.labels = [reference.objects[n] for n in held], labels
         self.references = [reference for reference in self.references if reference.objects]
-
-
-def normalised(labels: Tensor) -> Tensor:
-    """Corrected labels (K+1, ...) as probabilities: negatives cut, divided by the sum; background where
-    nothing is left.
-    """
-    positive = labels.clamp(min=0)
-    total = positive.sum(0, keepdim=True)
-    background = torch.zeros_like(labels)
-    background[0] = 1
-    return torch.where(total > 0, positive / total.clamp(min=1e-12), background)
