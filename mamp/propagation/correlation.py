@@ -275,7 +275,7 @@ def _best(
     """
     near = [m for m, count in enumerate(part.counts) if count]
     windows = partial(
-        _best_in_windows,
+        best_in_windows,
         query,
         part=part,
         k=k,
@@ -319,7 +319,7 @@ def _best_in_frame(
     return torch.cat([b.values for b in best]), places
 
 
-def _best_in_windows(
+def best_in_windows(
     query: Tensor,
     keys: Sequence[Tensor] | Tensor,
     *,

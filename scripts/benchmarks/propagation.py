@@ -41,7 +41,8 @@ from mamp import config  # noqa: E402
 from mamp.core.devices import amp_dtype, pick_device  # noqa: E402
 from mamp.core.errors import UserError  # noqa: E402
 from mamp.core.files import MB  # noqa: E402
-from mamp.methods.mamp.encoder import build_model
+from mamp.methods.mamp.config import MampConfig  # noqa: E402
+from mamp.methods.mamp.encoder import build_model  # noqa: E402
 from mamp.methods.mamp.propagator import MampPropagator as build_propagator  # noqa: E402
 from mamp.ops.colour import rgb_to_lab  # noqa: E402
 from mamp.ops.folding import fold_batch_norms  # noqa: E402
@@ -222,7 +223,7 @@ def squares(count: int, size: tuple[int, ...], device: torch.device) -> torch.Te
 def stepper(
     network: torch.nn.Module,
     frames: list[torch.Tensor],
-    method: config.MampConfig,
+    method: MampConfig,
     *,
     objects: int,
     dtype: torch.dtype | None,
@@ -237,7 +238,7 @@ def stepper(
     return lambda: propagator.step(next(upcoming))
 
 
-def method(knobs: list[str]) -> config.MampConfig:
+def method(knobs: list[str]) -> MampConfig:
     """MAMP's config with these settings."""
     return config.load(None, knobs).method
 
@@ -301,7 +302,7 @@ def shipped_step(
     model = models.load(SHIPPED, device=str(device), overrides=[f"method.preset={preset}"])
     width, height = map(int, size.split("x"))
     frames = clip(height, width, device)
-    assert isinstance(model.config.method, config.MampConfig)
+    assert isinstance(model.config.method, MampConfig)
     return stepper(model.network.to(device), frames, model.config.method, objects=1, dtype=dtype)
 
 

@@ -67,9 +67,16 @@ class MampPropagation(Section):
     search: Literal["blocks", "exact"] = Field(
         "blocks",
         description=(
-            "how the most similar cells are found: among all cells of the best blocks of 2 x 2, which are"
-            " found by mean features; or among all cells of the window. With outside=zero always exact"
+            "how the most similar cells are found: among the cells near by and those of the best blocks of"
+            " 2 x 2 cells, which are found by mean features; or among all cells of the window. With"
+            " outside=zero always exact"
         ),
+    )
+    search_near: int = Field(
+        6,
+        ge=0,
+        le=128,
+        description="search=blocks: half side of the window in which every cell is compared, in cells",
     )
     search_blocks: int = Field(
         16,
@@ -181,10 +188,6 @@ class MampPropagation(Section):
         """The search in force."""
         return "exact" if self.outside == "zero" else self.search
 
-    def blocks_read(self) -> int:
-        """How many blocks are compared: no fewer than the cells that are read."""
-        return max(self.search_blocks, self.top_k)
-
 
 class MampTraining(Section):
     """What is learnt from: reconstruction of one frame's colour from others."""
@@ -245,6 +248,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
                 "enlarge": 1,
                 "radius": 16,
                 "memory_length": 3,
+                "search_near": 4,
                 "search_blocks": 8,
             }
         }

@@ -113,9 +113,10 @@ class MampPropagator(LabelCarrier):
             keys,
             values,
             radius=self.reading.radius,
+            near=min(self.knobs.search_near, self.reading.radius),
             top_k=self.reading.top_k,
             temperature=self.reading.temperature,
-            blocks=self.knobs.blocks_read(),
+            blocks=self.knobs.search_blocks,
             tile=self.reading.tile,
             max_bytes=self.reading.max_bytes,
         )

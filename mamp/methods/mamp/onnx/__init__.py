@@ -38,6 +38,7 @@ def export(model: nn.Module, method: MampConfig, *, metadata: dict[str, str]) ->
                 "top_k",
                 "radius",
                 "search",
+                "search_near",
                 "search_blocks",
                 "outside",
                 "views",

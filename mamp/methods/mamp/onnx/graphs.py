@@ -125,7 +125,7 @@ def _read(g: Graph, query: Value, keys: Value, values: Value, method: MampConfig
     knobs = method.propagation
     read = partial(topk_readout, outside=knobs.outside)
     if knobs.resolved_search() == "blocks":
-        read = partial(block_readout, blocks=knobs.blocks_read())
+        read = partial(block_readout, near=min(knobs.search_near, knobs.radius), blocks=knobs.search_blocks)
     return read(
         g,
         query,
