@@ -34,7 +34,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'mamp' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return vars(importlib.import_module(_HOMES[name]))[name]
 
 
 def __dir__() -> list[str]:

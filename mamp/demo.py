@@ -60,8 +60,7 @@ def demo(
     Args:
         out: the folder for everything.
         video, mask: a video of the reader's own (a file or a folder of images) and the PNG of its first mask.
-        The
-            trained and the shipped network carry the mask through it, into OUT/own/ROW.
+            The trained and the shipped network carry the mask through it, into OUT/own/ROW.
         minutes: how long to train, above 0. The number of steps follows from the speed of the machine.
         device: auto, cpu, cuda or mps. quiet: nothing on standard error.
 

@@ -46,10 +46,12 @@ def _run(args: argparse.Namespace) -> None:
     if args.video is not None and "=" in str(args.video) and not args.video.exists():
         args.overrides, args.video = [str(args.video), *args.overrides], None
     try:
+        import pycocotools  # noqa: F401
+        import scipy  # noqa: F401
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
-    except ImportError:
-        raise UserError("mamp app needs starlette and uvicorn; pip install 'mamp[app]'") from None
+    except ImportError as error:
+        raise UserError(f"mamp app needs {error.name}; pip install 'mamp[app]'") from None
     from mamp.app.run import serve
     from mamp.segmentation import model as models
 

@@ -42,5 +42,5 @@ def weights(parser: argparse.ArgumentParser) -> None:
 def refuse_below_one(args: argparse.Namespace, *names: str) -> None:
     """UserError where one of these options was given as less than 1."""
     for name in names:
-        if (given := getattr(args, name)) is not None and given < 1:
+        if (given := vars(args)[name]) is not None and given < 1:
             raise UserError(f"--{name} is {given}; give 1 or more")

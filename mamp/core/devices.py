@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from collections.abc import Iterator
 
 import torch
@@ -46,6 +47,30 @@ def amp_dtype(amp: str, device: torch.device) -> torch.dtype | None:
         checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
         fast = any(getattr(torch.cpu, name, lambda: False)() for name in checks)
     return torch.bfloat16 if fast else None
+
+
+class _SinglePrecision(contextlib.ContextDecorator):
+    """See `single_precision`. State: how many threads are inside, and the dtype that was set before."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = threading.Lock(), 0, torch.float32
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = torch.get_default_dtype()
+                torch.set_default_dtype(torch.float32)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                torch.set_default_dtype(self._before)
+
+
+single_precision = _SinglePrecision()
+"""A context, and a decorator, in which new tensors are float32 whatever default dtype the process has set."""
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ FOLDERS = [
     "afb_urr",
     "ssm",
     "probe",
+    "flow",
 ]
 
 # what a method may lack -> how the sentence about it begins

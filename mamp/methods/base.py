@@ -110,6 +110,10 @@ class Motion(Protocol):
     def forget(self, index: int) -> None:
         """Drop what is kept for frame `index`; it is not asked for again."""
 
+    def twin(self) -> Motion | None:
+        """Return a copy that goes on from here by itself; None where that cannot be."""
+        return None
+
 
 class Propagator:
     """Carries the masks of K objects through one video; frames and masks at the video's original size.

@@ -74,7 +74,7 @@ class Record:
 
     def made(self) -> dict[str, Any]:
         """Everything but the times."""
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "timing"}
+        return {name: value for name, value in vars(self).items() if name != "timing"}
 
 
 def record_file(out: Path, name: str) -> Path:
@@ -110,13 +110,17 @@ def claim(out: Path, run_info: Mapping[str, Any]) -> None:
         return
     try:
         found = _with_newer_settings(json.loads(path.read_text(encoding="utf-8")))
-        differing = [key for key in wanted if found.get(key) != wanted[key]]
+        other = difference(found, wanted)
     except (ValueError, AttributeError):
         raise UserError(f"{path} cannot be read as a run's settings; choose another --out") from None
-    if differing:
-        raise UserError(
-            f"{path} is of a run with another {_where(found, wanted, differing[0])}; choose another --out"
-        )
+    if other:
+        raise UserError(f"{path} is of a run with another {other}; choose another --out")
+
+
+def difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Return the first setting in `wanted` that `found` has otherwise, in words; empty where none is."""
+    differing = [key for key in wanted if found.get(key) != wanted[key]]
+    return _where(found, wanted, differing[0]) if differing else ""
 
 
 def _with_newer_settings(found: Any) -> Any:
@@ -158,7 +162,7 @@ def write_run(
     together = sum((record.timing for record in records.values()), Timing())
     made = records.values()
     peaks = {
-        key: max((peak for record in made if (peak := getattr(record, key)) is not None), default=None)
+        key: max((peak for record in made if (peak := vars(record)[key]) is not None), default=None)
         for key in ("peak_memory_mb", "peak_device_memory_mb")
     }
     write_json(

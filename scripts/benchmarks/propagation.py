@@ -32,23 +32,20 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from common import peak, processor
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from machine import peak, processor  # noqa: E402
-
-from mamp import config  # noqa: E402
-from mamp.core.devices import amp_dtype, pick_device  # noqa: E402
-from mamp.core.errors import UserError  # noqa: E402
-from mamp.core.files import MB  # noqa: E402
-from mamp.methods.mamp.config import MampConfig  # noqa: E402
-from mamp.methods.mamp.encoder import build_model  # noqa: E402
-from mamp.methods.mamp.propagator import MampPropagator as build_propagator  # noqa: E402
-from mamp.ops.colour import rgb_to_lab  # noqa: E402
-from mamp.ops.folding import fold_batch_norms  # noqa: E402
-from mamp.ops.sizes import pad_to_multiple, resize  # noqa: E402
-from mamp.segmentation import model as models  # noqa: E402
-from mamp.video.synthetic import render_clip  # noqa: E402
+from mamp import config
+from mamp.core.devices import amp_dtype, pick_device
+from mamp.core.errors import UserError
+from mamp.core.files import MB
+from mamp.methods.mamp.config import MampConfig
+from mamp.methods.mamp.encoder import build_model
+from mamp.methods.mamp.propagator import MampPropagator as build_propagator
+from mamp.ops.colour import rgb_to_lab
+from mamp.ops.folding import fold_batch_norms
+from mamp.ops.sizes import pad_to_multiple, resize
+from mamp.segmentation import model as models
+from mamp.video.synthetic import render_clip
 
 MEMORIES, RADIUS, TOP_K, CLASSES = 5, 12, 36, 7
 FIVE_MEMORIES = [

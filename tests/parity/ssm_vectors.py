@@ -14,9 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from mamp import config, methods, weights
-from mamp.methods.ssm.augment import Move, blob, cut_moved, turn
+from mamp.loading.augmentation.cutouts import Move, blob, cut_moved, turn
 from mamp.methods.ssm.config import SsmConfig
-from mamp.methods.ssm.crops import cut, find_box, fit
 from mamp.methods.ssm.index import make_index
 from mamp.methods.ssm.matching import similarities
 from mamp.methods.ssm.network import Ssm
@@ -24,6 +23,7 @@ from mamp.methods.ssm.propagator import SsmPropagator
 from mamp.methods.ssm.published import our_name
 from mamp.methods.ssm.task import Prepared, SsmTask
 from mamp.ops.colour import imagenet
+from mamp.ops.crops import cut, find_box, fit
 from mamp.ops.sizes import resize
 from mamp.tools.merge import merge_folders, merge_scores
 from mamp.video.masks import read_mask, write_mask

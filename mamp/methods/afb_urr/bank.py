@@ -35,8 +35,8 @@ class Cells:
 
     def followed_by(self, other: Cells) -> Cells:
         """Both, the other's last."""
-        names = ("keys", "values", "born", "used")
-        return Cells(*(torch.cat((getattr(self, name), getattr(other, name)), dim=-1) for name in names))
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Cells(*(torch.cat(pair, dim=-1) for pair in pairs))
 
     @property
     def nbytes(self) -> int:
@@ -201,12 +201,14 @@ class FeatureBank:
         if not len(place):
             return
         counts = torch.bincount(place, minlength=len(cells))
-        for name in ("keys", "values"):
-            old, coming = getattr(cells, name), F.normalize(getattr(new, name), dim=0)
-            unit = F.normalize(old, dim=0)
+
+        def turned(old: Tensor, new: Tensor) -> Tensor:
+            unit, coming = F.normalize(old, dim=0), F.normalize(new, dim=0)
             mean = torch.zeros_like(old).index_add(1, place, coming) / counts.clamp(min=1)
-            turned = old.norm(dim=0) * ((1 - self.rate) * unit + self.rate * mean)
-            setattr(cells, name, torch.where(counts > 0, turned, old))
+            towards = old.norm(dim=0) * ((1 - self.rate) * unit + self.rate * mean)
+            return torch.where(counts > 0, towards, old)
+
+        cells.keys, cells.values = turned(cells.keys, new.keys), turned(cells.values, new.values)
 
     def _evict(self, cells: Cells, coming: int, index: int) -> Tensor:
         """Which cells stay so that `coming` more fit: indices, in order. Use is counted per frame of a cell's

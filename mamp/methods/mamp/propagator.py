@@ -54,14 +54,14 @@ class MampPropagator(LabelCarrier):
         )
         self.motion = self.motion or build_motion(
             method.motion,
-            features=lambda: self.features,
+            features=lambda _: self.features,
             far=FAR_FRAMES[knobs.memory == "youtube"],
             device=self.device,
             dtype=self.dtype,
         )
         self.method, self.knobs, self.encoder = method, knobs, method.encoder
         self.cell = STRIDE * knobs.subsample  # padded pixels a feature cell stands for
-        self.features = torch.empty(0)  # of the latest frame
+        self.features: Tensor = torch.empty(0)  # of the latest frame
 
     # -- one frame
 

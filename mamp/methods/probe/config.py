@@ -183,14 +183,10 @@ class ProbeConfig(MethodConfig):
 
     def label(self) -> str:
         """The encoder, the preset, and every knob that differs from it: what a result is called."""
-        start = type(self)(preset=self.preset, **PRESETS[self.preset].get("", {}))
-        groups = ("network", "input", "propagation")
+        start = type(self)(preset=self.preset, **PRESETS[self.preset].get("", {})).model_dump()
+        own, groups = self.model_dump(), ("network", "input", "propagation")
         changes = [
-            f"{key}={value}"
-            for group in groups
-            for key, value in _differing(
-                getattr(start, group).model_dump(), getattr(self, group).model_dump()
-            )
+            f"{key}={value}" for group in groups for key, value in _differing(start[group], own[group])
         ]
         return " ".join(["probe", self.encoder, self.preset, *changes])
 

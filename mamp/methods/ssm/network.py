@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -56,7 +56,7 @@ class Reference:
         return sum(x.nbytes for x in self._parts() if x is not None)
 
     def _parts(self) -> list[Any]:
-        return [getattr(self, field.name) for field in fields(self)]
+        return list(vars(self).values())
 
 
 class Trunk(nn.Module):

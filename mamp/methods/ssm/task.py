@@ -4,7 +4,7 @@ before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +12,9 @@ from torch import Tensor
 
 from mamp.config import Config
 from mamp.core.errors import UserError
+from mamp.loading.augmentation.batches import moved
+from mamp.loading.augmentation.cutouts import DRAWS, Move, blob, blob_draws, cut_moved
 from mamp.loading.labels import UNLABELLED
-from mamp.methods.ssm.augment import Move, blob, blob_draws, cut_moved
 from mamp.methods.ssm.config import SsmConfig, refuse_small
 from mamp.methods.ssm.initial import initialise
 from mamp.methods.ssm.network import Ssm
@@ -21,7 +22,6 @@ from mamp.methods.supervised import SupervisedTask
 from mamp.methods.task import Batch
 from mamp.ops.colour import imagenet
 
-NUMBERS = 32  # numbers drawn for each clip, more than are used: a new knob then changes no other draw
 REFERENCE, PREVIOUS, CURRENT = 0, 1, 2  # frames of a clip
 
 
@@ -51,7 +51,7 @@ class SsmTask(SupervisedTask):
         method = config.method
         assert isinstance(method, SsmConfig)
         self.knobs = method.training
-        self.size = config.data.size, config.data.size
+        self.data, self.size = config.data, (config.data.size, config.data.size)
         try:
             refuse_small("data.size", self.size, method.network)
         except ValueError as error:
@@ -67,13 +67,14 @@ class SsmTask(SupervisedTask):
         """An object of each clip; the reference, and the frame with the mask before it, moved each by itself;
         blobs.
         """
+        batch = moved(batch, self.data, generator)
         assert batch.labels is not None
-        parts = zip(batch.frames, batch.labels, batch.draw(NUMBERS, generator=generator), strict=True)
+        parts = zip(batch.frames, batch.labels, batch.draw(DRAWS, generator=generator), strict=True)
         found = [self._prepare_one(*part) for part in parts]
         return Prepared(*(torch.stack(x) for x in zip(*found, strict=True)))
 
     def _prepare_one(self, frames: Tensor, labels: Tensor, draw: Tensor) -> tuple[Tensor, ...]:
-        """uint8 frames (3, 3, H, W) and labels (3, H, W) -> a row of each of `Prepared`. draw: (NUMBERS,)."""
+        """uint8 frames (3, 3, H, W) and labels (3, H, W) -> a row of each of `Prepared`. draw: (DRAWS,)."""
         chosen = choose_object(labels, float(draw[0]))
         own = (labels == chosen).float()
         images = frames.float() / 255
@@ -122,7 +123,7 @@ class SsmTask(SupervisedTask):
         """First clip: the reference with its mask, the frame with what was before, the true mask and the one
         found; uint8.
         """
-        first = Prepared(*(getattr(prepared, part.name)[:1] for part in fields(Prepared)))
+        first = Prepared(*(part[:1] for part in vars(prepared).values()))
         found = self.segment(first)[0].softmax(1)[0, 1]
         truth = (first.target[0] == 1).float()
         pairs = (

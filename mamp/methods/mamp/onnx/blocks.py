@@ -167,7 +167,7 @@ class _Blocks:
         return g("And", *within, dtype="bool")
 
     def _by_rows(self, g: Graph, x: Value, last: int) -> Value:
-        """(t*t, 4, k) or, of labels, (t*t, 4*k, V) -> those of the tile's cells by rows: (n, k), (n, k, V)."""
+        """(t*t, 4, k) or, of labels, (t*t, 4*k, V) -> those of the cells by rows: (n, k), (n, k, V)."""
         depth = g("Shape", x, dtype="int64", start=2, end=3)
         tail = [depth] if last == 1 else [g.constant([-1]), depth]
         shape = [self.tile, self.tile, SIDE, SIDE]

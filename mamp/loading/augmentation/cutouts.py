@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamp.methods.ssm.crops import Box, crop, find_box, fit
+from mamp.ops.crops import Box, crop, find_box, fit
 from mamp.ops.sizes import resize
 
+DRAWS = 32  # numbers drawn for each clip, more than are used (see batches.py)
 LEAST_SPREAD = 5.0  # pixels
 SHIFT, STRETCH = 0.2, 1.4  # a blob moves by up to so many spreads, and grows or shrinks by up to this factor
 
@@ -87,6 +88,6 @@ def blob(mask: Tensor, draws: Tensor) -> Tensor:
 
 
 def blob_draws(uniform: Tensor) -> Tensor:
-    """(4,) uniform in [0, 1) -> what `blob` wants, in the published ranges."""
+    """(4,) uniform in [0, 1) -> what `blob` takes, in the published ranges."""
     least = 1 / STRETCH
     return torch.cat((SHIFT * (2 * uniform[:2] - 1), least + (STRETCH - least) * uniform[2:]))
