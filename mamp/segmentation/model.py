@@ -125,11 +125,13 @@ def _network(found: stored.Weights, config: configs.Config) -> torch.nn.Module:
 
 def _compiled(network: torch.nn.Module, config: configs.Config) -> torch.nn.Module:
     if config.evaluate.compile:  # in place
-        entries = getattr(network, "entries", ())
+        entries = vars(type(network)).get("entries", ())  # what is called in place of forward
         for name in entries:
-            setattr(network, name, torch.compile(getattr(network, name)))
+            setattr(network, name, torch.compile(vars(type(network))[name].__get__(network)))
         if not entries:
             network.compile()
+        if (distilled := dict(network.named_children()).get("distilled")) is not None:
+            distilled.compile()
     return network
 
 

@@ -223,7 +223,7 @@ class Segmenter:
     def _less_memory(self) -> str:
         """What takes less of the device's memory."""
         height, width = self._size or (0, 0)
-        there = vars(getattr(self._method, "propagation", self))
+        there = vars(vars(self._method).get("propagation", self))
         knobs = ", ".join(
             f"method.propagation.{name}={there[name]}" for name in FOR_MEMORY if there.get(name)
         )
