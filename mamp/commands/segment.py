@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mamp.commands.shared import common, overrides, weights
+from mamp.commands.shared import common, how_to_read, overrides, weights
 from mamp.core.errors import UserError
 
 
@@ -26,9 +26,15 @@ def add(commands: Any) -> None:
     segment.add_argument(
         "--mask",
         type=Path,
+        action="append",
         required=True,
-        help="PNG of one frame (the first, or the one at --at), or a folder of PNGs named like frames",
+        help=(
+            "mask of one frame (the first, or the one at --at): an image, or a labelme, COCO, YOLO or .npy file;"
+            " again for one file an object; or a folder of masks named like frames. `mamp mask` shows how it"
+            " is read"
+        ),
     )
+    how_to_read(segment)
     segment.add_argument("--out", type=Path, required=True, help="folder for one palette PNG a frame")
     _part(segment)
     _forms(segment)
@@ -119,18 +125,21 @@ def _run(args: argparse.Namespace) -> None:
     from mamp.segmentation import model as models
     from mamp.segmentation.segment import segment
     from mamp.video.export import wishes
+    from mamp.video.first_masks.reading import Reader
     from mamp.video.overlay import Look, read_colours
     from mamp.video.parts import Part
 
     palette = None if args.overlay_colours is None else read_colours(args.overlay_colours)
     look = Look(args.overlay_style or "blend", args.overlay_opacity, palette)
     save = wishes(args.save, args.out)
+    reader = Reader(args.invert, args.colours)
     model = models.load(args.weights, device=args.device, overrides=args.overrides)
     timing = segment(
         args.video,
         args.mask,
         args.out,
         model.segmenter,
+        reader=reader,
         part=Part(args.start, args.end, args.every, args.max_frames),
         at=args.at,
         direction=args.direction,

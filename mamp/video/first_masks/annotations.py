@@ -55,7 +55,9 @@ def parse(data: bytes, name: str) -> list[Annotated] | None:
     except UnicodeDecodeError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        raise UserError(f"mask {name} is not as labelme or COCO write it ({error}); export it again") from None
+        raise UserError(
+            f"mask {name} is not as labelme or COCO write it ({error}); export it again"
+        ) from None
     return [_yolo(text, name)] if text.strip() and _is_numbers(text) else None
 
 
@@ -248,7 +250,9 @@ def _yolo(text: str, name: str) -> Annotated:
                 f"mask {name} line {number} is a box, as YOLO has them for detection; export outlines"
                 " (YOLO segmentation)"
             )
-        points = np.array(values[1 : 1 + (len(values) - 1) // 2 * 2]).reshape(-1, 2)  # a confidence may follow
+        points = np.array(values[1 : 1 + (len(values) - 1) // 2 * 2]).reshape(
+            -1, 2
+        )  # a confidence may follow
         if len(points) < 3 or points.min() < -0.1 or points.max() > 1.1:
             raise UserError(
                 f"mask {name} line {number} is no outline in parts of the picture (class x y x y ..., from 0"

@@ -71,7 +71,7 @@ def _palette_holds(flat: Flat, counts: np.ndarray) -> bool:
     if not len(used):
         return True
     numbers, colours = flat.numbers[used], _rgb(flat.colours)[used]
-    if _davis_ids(colours) == numbers.tolist():
+    if (np.abs(colours - PALETTE[numbers]) <= 1).all() or _davis_ids(colours) == numbers.tolist():
         return True
     if len(np.unique(colours, axis=0)) < len(used):
         return True  # colours that are the same cannot say more than the numbers
@@ -197,7 +197,7 @@ def _numbered(flat: Flat, counts: np.ndarray, colours: Colours) -> Meaning:
     if len(notes) > 10:
         notes = [*notes[:10], f"and {len(notes) - 10} more"]
     found = Meaning(ids, [", ".join(notes)] if notes else [])
-    if ground is not None and ground != flat.clear and _ALIKE < rgb[ground].max():
+    if ground is not None and ground != flat.clear and rgb[ground].max() > _ALIKE:
         found.notes.append(f"{_hex(rgb[ground])} is background")
     return found
 
@@ -279,9 +279,7 @@ def _pairs(told: Mapping[str, Any]) -> dict[tuple[int, ...], int]:
     else:
         numbers = [int(k) if k.strip().isdigit() else None for k in told]
         plain = None in numbers
-        pairs = {
-            _colour(v): place if plain else int(k) for place, (k, v) in enumerate(told.items(), start=1)
-        }
+        pairs = {_colour(v): place if plain else int(k) for place, (k, v) in enumerate(told.items(), start=1)}
     wrong = [v for v in pairs.values() if not 0 <= v <= 65535]
     if wrong:
         raise ValueError(f"object {wrong[0]}; numbers go from 0 to 65535")

@@ -31,10 +31,14 @@ def warnings_of(labels: np.ndarray, *, inverted: bool = False) -> list[str]:
         if count > _LARGE * labels.size:
             odd.append(f"object {i} covers {_percent(count, labels.size)} of the frame, over 90 %")
         if corners == {i}:
-            remedy = "" if inverted else "; if background and object are exchanged, use --invert (invert=True)"
+            remedy = (
+                "" if inverted else "; if background and object are exchanged, use --invert (invert=True)"
+            )
             odd.append(f"object {i} touches all four corners{remedy}")
     if len(ids) > _MANY:
-        odd.append(f"it has {len(ids)} objects, over {_MANY}; if they are shades of one, paint it in one colour")
+        odd.append(
+            f"it has {len(ids)} objects, over {_MANY}; if they are shades of one, paint it in one colour"
+        )
     small = [i for i, count in zip(ids, counts, strict=True) if count < _SMALL]
     if small:
         named = ", ".join(map(str, small[:_SHOWN])) + (", ..." if len(small) > _SHOWN else "")

@@ -61,9 +61,7 @@ def _deblur(part: np.ndarray, line: Line, widths: np.ndarray) -> tuple[float, np
     return _best_width(part, mask, line, fine)[1], mask
 
 
-def _best_width(
-    part: np.ndarray, mask: np.ndarray, line: Line, widths: np.ndarray
-) -> tuple[float, float]:
+def _best_width(part: np.ndarray, mask: np.ndarray, line: Line, widths: np.ndarray) -> tuple[float, float]:
     """The width whose blur of the mask is nearest to the picture, and the root mean square between them."""
     blur = _Blur(part.shape, line, float(widths[-1]))
     hard, soft = (np.fft.rfft2(blur.pad(x)) for x in (mask.astype(np.float32), part))
