@@ -25,6 +25,7 @@ from mamp.commands import (
     evaluate,
     export,
     first,
+    mask,
     report,
     score,
     segment,
@@ -59,7 +60,21 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, help="versions of mamp and what it stands on")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    for module in (demo, train, first, segment, app, evaluate, score, report, export, data, weights, config):
+    for module in (
+        demo,
+        train,
+        first,
+        mask,
+        segment,
+        app,
+        evaluate,
+        score,
+        report,
+        export,
+        data,
+        weights,
+        config,
+    ):
         module.add(commands)
     return parser
 

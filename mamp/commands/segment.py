@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mamp.commands.shared import common, overrides, weights
+from mamp.commands.shared import common, how_to_read, overrides, weights
 from mamp.core.errors import UserError
 
 
@@ -28,9 +28,15 @@ def add(commands: Any) -> None:
     segment.add_argument(
         "--mask",
         type=Path,
+        action="append",
         required=True,
-        help="PNG of one frame (the first, or the one at --at), or a folder of PNGs named like frames",
+        help=(
+            "mask of one frame (the first, or the one at --at): an image, or a labelme, COCO, YOLO or .npy"
+            " file; again for one file an object; or a folder of masks named like frames. `mamp mask` shows"
+            " how it is read"
+        ),
     )
+    how_to_read(segment)
     segment.add_argument("--out", type=Path, required=True, help="folder for one palette PNG a frame")
     _part(segment)
     _forms(segment)
@@ -122,6 +128,7 @@ def _run(args: argparse.Namespace) -> None:
     from mamp.segmentation.segment import segment
     from mamp.video.camera import camera_number
     from mamp.video.export import wishes
+    from mamp.video.first_masks.reading import Reader
     from mamp.video.overlay import Look, read_colours
     from mamp.video.parts import Part
 
@@ -132,12 +139,14 @@ def _run(args: argparse.Namespace) -> None:
     palette = None if args.overlay_colours is None else read_colours(args.overlay_colours)
     look = Look(args.overlay_style or "blend", args.overlay_opacity, palette)
     save = wishes(args.save, args.out)
+    reader = Reader(args.invert, args.colours)
     model = models.load(args.weights, device=args.device, overrides=args.overrides)
     timing = segment(
         args.video,
         args.mask,
         args.out,
         model.segmenter,
+        reader=reader,
         part=Part(args.start, args.end, args.every, args.max_frames),
         at=args.at,
         direction=args.direction,
@@ -170,16 +179,20 @@ def _run_camera(args: argparse.Namespace, number: int) -> None:
     given = [name for name, usual in RECORDED.items() if vars(args)[name] != usual]
     if given:
         raise UserError(f"--{given[0].replace('_', '-')} needs a recorded video; leave it out for a camera")
+    if len(args.mask) > 1:
+        raise UserError("a camera takes one --mask, of its first frame; put the objects into one picture")
     from mamp.segmentation import model as models
     from mamp.segmentation.live import segment_camera
+    from mamp.video.first_masks.reading import Reader
 
     model = models.load(args.weights, device=args.device, overrides=args.overrides)
     timing = segment_camera(
         number,
-        args.mask,
+        args.mask[0],
         args.out,
         model.segmenter,
         max_frames=args.max_frames,
+        reader=Reader(args.invert, args.colours),
         overlay=args.overlay,
         quiet=args.quiet,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from mamp.core.errors import UserError
@@ -36,6 +37,21 @@ def weights(parser: argparse.ArgumentParser) -> None:
     """--weights."""
     parser.add_argument(
         "--weights", help="a .safetensors file, a training checkpoint, a run folder, or a shipped name"
+    )
+
+
+def how_to_read(parser: argparse.ArgumentParser) -> None:
+    """--invert and --colours, of a person's masks."""
+    parser.add_argument(
+        "--invert",
+        action="store_true",
+        help="the object is what is background in the mask, such as black on white",
+    )
+    parser.add_argument(
+        "--colours",
+        type=Path,
+        metavar="FILE.json",
+        help='which object a colour of the mask is: {"#ff0000": 1, "0,0,255": 2}; 0 is background',
     )
 
 

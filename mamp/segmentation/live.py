@@ -9,11 +9,12 @@ from pathlib import Path
 
 from mamp.core.errors import UserError
 from mamp.core.files import folder_for
-from mamp.core.progress import say
-from mamp.segmentation.segment import given_masks
+from mamp.core.progress import say, stay_silent
+from mamp.segmentation.given import Teller, given_masks
 from mamp.segmentation.stream import Steps, Timing, carry
 from mamp.video.camera import camera_frames
 from mamp.video.film import Film
+from mamp.video.first_masks.reading import Reader
 from mamp.video.masks import write_mask
 from mamp.video.overlay import blend
 
@@ -25,6 +26,7 @@ def segment_camera(
     make_segmenter: Callable[[], Steps],
     *,
     max_frames: int | None = None,
+    reader: Reader | None = None,
     overlay: Path | None = None,
     quiet: bool = False,
 ) -> Timing:
@@ -36,6 +38,7 @@ def segment_camera(
     Args:
         number: which camera. mask: the PNG of its first frame. out: the folder of the masks.
         make_segmenter: returns a new segmenter. max_frames: stop after so many.
+        reader: how the mask is read.
         overlay: a film of the masks over the frames.
 
     Raises:
@@ -43,7 +46,8 @@ def segment_camera(
     """
     if not mask.is_file():
         raise UserError(f"mask {mask} is no file; a camera takes the PNG of its first frame")
-    timing, given = Timing(), given_masks(mask, ())
+    timing, teller = Timing(), Teller(line=stay_silent if quiet else say, warning=say)
+    given = given_masks(mask, (), reader=reader, teller=teller)
     with ExitStack() as stack:
         frames = stack.enter_context(closing(camera_frames(number)))
         stack.enter_context(folder_for(out))

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,13 +21,14 @@ from mamp.core.errors import UserError
 from mamp.core.progress import say_once
 from mamp.ops.folding import fold_batch_norms
 from mamp.segmentation.baseline import CopySegmenter
+from mamp.segmentation.given import Teller, given_masks
 from mamp.segmentation.listed import Listed, is_listed, numbers_of, streamed
-from mamp.segmentation.segment import given_masks
 from mamp.segmentation.segmenter import Segmenter
 from mamp.segmentation.stream import Given, Timing, carry
 from mamp.segmentation.unfinished import Work
 from mamp.segmentation.ways import Carrier, Frames, Plan
 from mamp.video.camera import camera_frames, camera_number
+from mamp.video.first_masks.reading import Reader
 from mamp.video.frames import open_frames
 from mamp.video.parts import Part, Place, find
 
@@ -217,8 +217,10 @@ def segment_video(
         video: a folder of images or a video file (names are those of the frames); or anything that gives
             frames one by one, as `Segmenter.step` takes them: a list, an array (T, H, W, 3), a tensor
             (T, 3, H, W), a generator (the name is the frame's number in it). 0, or "camera:0", is a camera.
-        masks: a PNG or a label map for one frame; a folder of PNGs named like frames; or a mapping from frame
-            number, or frame name, to label map or PNG. Numbers count the frames that are used, from 0.
+        masks: a mask of one frame, as `mamp.read_mask` takes it: a file, a list of files with one object
+        each, a
+            label map, a picture; a folder of files named like frames; or a mapping from frame number, or
+            frame name, to mask. Numbers count the frames that are used, from 0.
         weights: as `load` takes, or what it returned.
         device, overrides: as `load` takes them.
         start, end: the first and the last frame to use, both included: a frame number; of a file or folder
@@ -282,17 +284,13 @@ def _carried(source: Frames, plan: Plan, model: Model) -> Iterator[tuple[int, np
 
 def _given(masks: Any, names: Sequence[str], *, index: int = 0) -> dict[int, Given]:
     """Frame index -> mask, from every form a caller may give."""
-    if isinstance(masks, (str, Path)):
-        return given_masks(Path(masks), names, index=index)
+    reader, teller = Reader(), Teller()
     if not isinstance(masks, Mapping):
-        return {index: Given("the mask", partial(_same, masks))}
+        return given_masks(masks, names, index=index, reader=reader, teller=teller)
     given: dict[int, Given] = {}
     for key, mask in masks.items():
         number = _frame_number(key, names)
-        if isinstance(mask, (str, Path)):
-            given[number] = given_masks(Path(mask), ())[0]
-        else:
-            given[number] = Given(f"the mask of frame {number}", partial(_same, mask))
+        given[number] = given_masks(mask, (), index=number, reader=reader, teller=teller)[number]
     return given
 
 
@@ -307,7 +305,3 @@ def _frame_number(key: Any, names: Sequence[str]) -> int:
         )
         raise UserError(f"no frame is called {key}{there}; give a frame's name or its number")
     return names.index(stem)
-
-
-def _same(mask: Any) -> Any:
-    return mask

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +15,14 @@ from mamp import __version__
 from mamp.core.devices import peak_process_mb
 from mamp.core.errors import UserError, plural
 from mamp.core.files import folder_for, remove_leftovers
-from mamp.core.progress import Progress
-from mamp.segmentation.stream import Given, Steps, Timing
+from mamp.core.progress import Progress, say
+from mamp.segmentation.given import Teller, given_masks
+from mamp.segmentation.stream import Steps, Timing
 from mamp.segmentation.unfinished import Work, open_work
 from mamp.segmentation.ways import Carrier, Made, Plan
 from mamp.video.export import Clip, Saver, Shot, Wish, open_saver
 from mamp.video.export.films import FilmSaver
-from mamp.video.folders import image_files
+from mamp.video.first_masks.reading import Reader
 from mamp.video.frames import FrameSource, open_frames
 from mamp.video.masks import read_mask, write_mask
 from mamp.video.overlay import OVERLAY_STYLES, STYLES, Look, heatmap
@@ -36,10 +35,11 @@ _OR_ELSE = "or pass --bad-frame skip or --bad-frame repeat"
 
 def segment(
     video: Path,
-    masks: Path,
+    masks: Path | Sequence[Path],
     out: Path,
     make_segmenter: Callable[[], Steps],
     *,
+    reader: Reader | None = None,
     part: Part | None = None,
     at: Place | None = None,
     direction: str | None = None,
@@ -60,10 +60,11 @@ def segment(
 
     Args:
         video: a folder of images or a video file.
-        masks: a PNG for one frame, or a folder of PNGs named like frames, for objects that come later and
-            for corrections.
+        masks: a mask of one frame, several with one object each, or a folder of masks named like frames, for
+            objects that come later and for corrections; see `mamp.segmentation.given.given_masks`.
         out: the folder of the masks.
         make_segmenter: returns a new segmenter.
+        reader: what reads the masks, with the user's own colours or inverted.
         part: which frames; all by default.
         at: the frame that a single PNG is of, as `mamp.video.parts.find` takes it; the first by default.
         direction: `forward`, `backward` or `both`; None is both where the first object is given after the
@@ -82,6 +83,7 @@ def segment(
             later frame is bad.
     """
     look = look or Look(overlay_style)
+    masks = [masks] if isinstance(masks, Path) else list(masks)
     _refuse_at_once(video, masks, out, overlay=overlay, save=save)
     timing = Timing()
     with ExitStack() as stack:
@@ -89,7 +91,9 @@ def segment(
         source = stack.enter_context((part or Part()).of(stack.enter_context(opened)))
         source.refuse_mixed_sizes()
         index = 0 if at is None else find(at, source, option="--at")
-        plan = Plan.of(given_masks(masks, source.names, index=index), direction)
+        teller = Teller(line=(lambda line: None) if quiet else say, warning=say)
+        given = given_masks(masks, source.names, index=index, reader=reader, teller=teller)
+        plan = Plan.of(given, direction)
         _refuse_strangers(out, source.names)
         _refuse_drawing(overlay, look.style, plan, make_segmenter)
         stack.enter_context(folder_for(out))
@@ -212,17 +216,22 @@ def _settings(
 
 
 def _refuse_at_once(
-    video: Path, masks: Path, out: Path, *, overlay: Path | None, save: Sequence[Wish]
+    video: Path, masks: Sequence[Path], out: Path, *, overlay: Path | None, save: Sequence[Wish]
 ) -> None:
     """UserError for what can be seen without looking at the video."""
-    for kind, place in (("the video", video), ("the masks", masks if masks.is_dir() else masks.parent)):
+    places = [("the masks", mask if mask.is_dir() else mask.parent) for mask in masks]
+    for kind, place in (("the video", video), *places):
         if out.resolve() == place.resolve():
             raise UserError(
                 f"--out {out} is or holds {kind}, whose files would be replaced; choose another --out"
             )
     films = [] if overlay is None else [("--overlay", overlay)]
     for option, path in (*films, *((f"--save {wish.kind}", wish.path) for wish in save)):
-        for kind, place in (("the video", video), ("the mask", masks), ("the masks' folder", out)):
+        for kind, place in (
+            ("the video", video),
+            *(("the mask", m) for m in masks),
+            ("the masks' folder", out),
+        ):
             if path.resolve() == place.resolve():
                 raise UserError(
                     f"{option} {path} is {kind} itself, which would be replaced; choose another file"
@@ -250,33 +259,3 @@ def _refuse_drawing(
     if style == "erf":
         segmenter: Any = make_segmenter()
         segmenter.refuse_receptive_field()
-
-
-def given_masks(masks: Path, names: Sequence[str], *, index: int = 0) -> dict[int, Given]:
-    """Frame index -> mask, from a PNG for frame `index` or a folder of images named like the frames `names`.
-
-    Raises UserError when there is none, or a name is no frame's.
-    """
-    if not masks.is_dir():
-        return {index: Given(f"mask {masks}", partial(read_mask, masks))}
-    files = image_files(masks)
-    if not files:
-        raise UserError(
-            f"{masks} has no mask; give a PNG for the first frame, or a folder of PNGs named like frames"
-        )
-    numbers = {name: i for i, name in enumerate(names)}
-    strangers = [name for name in files if name not in numbers]
-    if strangers:
-        if not names:
-            raise UserError(
-                f"{masks} is a folder, but these frames have no names; give {{frame number: mask}}"
-            )
-        near = difflib.get_close_matches(strangers[0], names, n=3, cutoff=0.0)
-        raise UserError(
-            f"mask {masks / files[strangers[0]]} has no frame of its name; frames are named {names[0]} to"
-            f" {names[-1]}, the nearest are {', '.join(near)}"
-        )
-    return {
-        numbers[name]: Given(f"mask {masks / file}", partial(read_mask, masks / file))
-        for name, file in files.items()
-    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from mamp.core.devices import out_of_memory, single_precision, whole_float32
 from mamp.core.errors import UserError, plural
 from mamp.methods.base import Motion, Propagator
 from mamp.ops.sizes import size_of
+from mamp.video.first_masks.reading import read_mask
 
 LARGEST_ID = 65535
 # settings of `propagation` that bound the device's memory, where a method has them
@@ -103,7 +105,7 @@ class Segmenter:
     def step(
         self,
         frame: np.ndarray | Tensor | Image.Image,
-        mask: np.ndarray | Tensor | None = None,
+        mask: Any = None,
         *,
         mode: MaskMode | str = MaskMode.OBJECTS,
         replace: bool | None = None,
@@ -117,8 +119,9 @@ class Segmenter:
             frame: uint8 (H, W, 3) RGB array, PIL image, or (3, H, W) tensor, uint8 or float in [0, 1]; one
             size
                 in a video.
-            mask: integer (H, W) label map for this frame, ids 1 to 65535. New ids are added, known ids
-            corrected.
+            mask: integer (H, W) label map for this frame, ids 1 to 65535 (0 and 255 alone are object 1), or a
+            PIL
+                image or path of one, as `mamp.read_mask` takes them. New ids are added, known ids corrected.
             mode: what the mask says of objects that are not in it; see `MaskMode`.
             replace: old name of `mode="replace"`. whole: old name of `mode="whole"`.
 
@@ -136,7 +139,7 @@ class Segmenter:
                 f"a frame is {_by(size)} pixels where the video began with {_by(self._size)}; resize it, or"
                 " call reset() before another video"
             )
-        given = None if mask is None else label_map(mask, size)
+        given = None if mask is None else self._as_labels(mask, size)
         image = _as_image(pixels, self.device)
         self._size = size
         self._notice_another_video(image, given)
@@ -232,6 +235,17 @@ class Segmenter:
             f"{lower}use --device cpu: frames are {width}x{height}, with {plural(len(self._ids), 'object')}"
         )
 
+    def _as_labels(self, mask: Any, size: tuple[int, int]) -> np.ndarray:
+        """The label map in a mask as a caller has it: a path or picture, or an array, where 0 and 255 are
+        object 1 unless 255 is an object already.
+        """
+        if isinstance(mask, (str, Path, Image.Image)):
+            return read_mask(mask, size=size)
+        labels = label_map(mask, size)
+        if isinstance(mask, LabelMap) or isinstance(labels, LabelMap):
+            return labels
+        return labels if 255 in self._ids else one_object(labels)
+
     def _notice_another_video(self, image: Tensor, given: np.ndarray | None) -> None:
         """Warn where a mask of known ids comes with a frame that has nothing in common with the last one."""
         before, self._seen = self._seen, F.adaptive_avg_pool2d(image, 16)
@@ -308,10 +322,16 @@ def frame_size(frame: np.ndarray | Tensor | Image.Image) -> tuple[int, int]:
     return size_of(_as_pixels(frame))
 
 
-def label_map(mask: np.ndarray | Tensor, size: tuple[int, int], *, name: str = "a mask") -> np.ndarray:
+class LabelMap(np.ndarray):
+    """A label map whose numbers are ids for sure: 255 alone is object 255."""
+
+
+def label_map(mask: Any, size: tuple[int, int], *, name: str = "a mask") -> np.ndarray:
     """The mask as a uint8 or uint16 label map (H, W); UserError, calling it `name`, when it is none of this
-    size.
+    size. mask: an array or tensor, or a person's mask, which is read `at` this size.
     """
+    if hasattr(mask, "at") and hasattr(mask, "teller"):
+        return np.asarray(mask.at(size)).view(LabelMap)
     labels = mask.detach().cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
     if labels.dtype == bool:
         labels = labels.astype(np.uint8)
@@ -329,6 +349,16 @@ def label_map(mask: np.ndarray | Tensor, size: tuple[int, int], *, name: str = "
     if labels.dtype in (np.uint8, np.uint16):
         return labels
     return labels.astype(np.uint8 if high < 256 else np.uint16)
+
+
+def one_object(labels: np.ndarray) -> np.ndarray:
+    """Object 1 where a label map has nothing but 0 and 255 (16-bit: 65535), as pictures of one object
+    have.
+    """
+    white = 255 if labels.dtype == np.uint8 else LARGEST_ID
+    if labels.max() != white or ((labels != 0) & (labels != white)).any():
+        return labels
+    return (labels == white).astype(np.uint8)
 
 
 def _as_pixels(frame: np.ndarray | Tensor | Image.Image) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from mamp.core.errors import UserError
-from mamp.segmentation.segmenter import frame_size, label_map
+from mamp.segmentation.segmenter import LabelMap, frame_size, label_map
 
 AHEAD = 4  # frames decoded before they are asked for: hides the decoder, holds little
 
@@ -94,8 +94,9 @@ def carry(
                 _check(masks, size)
         if waiting and index > waiting[0]:
             break
-        mask = masks[waiting.pop(0)].read() if waiting and index == waiting[0] else None
+        given = masks[waiting.pop(0)] if waiting and index == waiting[0] else None
         try:
+            mask = given and label_map(given.read(), size, name=given.name).view(LabelMap)
             labels = segmenter.step(frame, mask)
         except UserError as error:
             raise UserError(f"frame {names[index] if index < len(names) else index}: {error}") from None

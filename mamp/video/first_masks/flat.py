@@ -24,6 +24,7 @@ _SPECKLED = 0.05  # part of all pixels in colours without any place of their own
 _LONE = 0.01  # part of pixels unlike all their neighbours above which many colours are a photograph
 _FEW = 4  # colours below which speckles are no sign of a photograph
 _SHADES = 64  # greys of the DAVIS palette above which they may be those of a photograph
+_DARK_16 = 16384  # the same of 16-bit greys, above 255
 _DARK = 64  # greys all below it are object numbers, soft or not
 
 _BRIGHTNESS = np.array([0.299, 0.587, 0.114], np.float32)  # as JPEG has it
@@ -67,10 +68,11 @@ def flat_colours(picture: Picture, name: str) -> Flat:
         return _as_they_are(picture)
     habits = _habits(picture)
     rims = (habits.between >= 0.5 * habits.all) & (habits.solid <= 0.35 * habits.all)
-    soft = habits.all[rims].sum() >= _SOFT * habits.edges
+    soft = rims.any() and habits.all[rims].sum() >= _SOFT * habits.edges
+    soft = soft or _specked(picture, habits)
     speckled = (habits.solid < 0.1 * habits.all) & (habits.between < 0.5 * habits.all) & (habits.all >= 64)
     dithered = habits.all[speckled].sum() >= _SPECKLED * picture.rows.size
-    dark = picture.grey and int(picture.table.max()) < _DARK
+    dark = _is_dark(picture)
     if dark or not (soft or dithered):
         if not dark and colours > _FEW and habits.lone > _LONE * picture.rows.size and _spread_out(habits):
             raise _photograph(name, colours)
@@ -93,6 +95,24 @@ def _as_they_are(picture: Picture) -> Flat:
     return Flat(picture.rows, picture.table, picture.clear, picture.numbers, notes=list(picture.notes))
 
 
+def _is_dark(picture: Picture) -> bool:
+    """Whether all greys are so low that they are object numbers, soft edges or not."""
+    most = int(picture.table.max(initial=0))
+    return picture.grey and (most < _DARK or 255 < most < _DARK_16)
+
+
+def _specked(picture: Picture, habits: _Habits) -> bool:
+    """Whether most colours are scattered pixels near few colours that have places: a JPEG of high quality."""
+    solid = habits.solid > 0.35 * habits.all
+    loose = habits.solid <= 0.2 * habits.all
+    if not solid.any() or not loose.any() or loose.sum() < max(3, solid.sum()):
+        return False
+    table = picture.table.reshape(len(picture.table), -1).astype(np.int64)
+    scale = 257 if table.max() > 255 else 1
+    off = np.abs(table[loose][:, None] - table[solid][None]).max(-1).min(1) if loose.sum() < 4096 else [0]
+    return bool((np.asarray(off) <= 24 * scale).all())
+
+
 def _spread_out(habits: _Habits) -> bool:
     """Whether no small number of colours has most of the pixels, as in a mask with background."""
     return bool(np.sort(habits.all)[-_FEW:].sum() < 0.98 * habits.all.sum())
@@ -101,7 +121,7 @@ def _spread_out(habits: _Habits) -> bool:
 def _hard(picture: Picture, habits: _Habits, rims: np.ndarray) -> Flat:
     """Each colour a class, but those of single pixels that smooth a corner."""
     corner = (habits.between >= 0.9 * habits.all) & (habits.solid == 0)
-    if picture.grey and int(picture.table.max()) < _DARK:
+    if _is_dark(picture):
         corner = corner & bool(habits.all[rims].sum() >= _SOFT * habits.edges)  # numbers of objects, resized
     keep = ~corner
     if picture.clear is not None:
@@ -207,9 +227,8 @@ def _smoothed(values: np.ndarray) -> np.ndarray:
 def _habits(picture: Picture) -> _Habits:
     count = len(picture.table)
     habits = _Habits(*(np.zeros(count, np.int64) for _ in range(3)))
-    step = 1 if picture.grey and int(picture.table.max(initial=0)) < _DARK else 8
-    if picture.grey and int(picture.table.max(initial=0)) > 255:
-        step = 8 * 257
+    most = int(picture.table.max(initial=0))
+    step = 1 if _is_dark(picture) else 8 if most <= 255 else most // 32
     for padded in _padded_blocks(picture.rows):
         own = padded[1:-1, 1:-1]
         habits.all += np.bincount(own.ravel(), minlength=count)

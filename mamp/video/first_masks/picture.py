@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from mamp.core.errors import UserError
+from mamp.video.first_masks.unblur import unblurred
 from mamp.video.masks import LABEL_MAP
 
 _BLOCK = 2**21  # pixels worked on at a time, so that a very large picture takes no gigabytes
@@ -245,6 +246,10 @@ def _cut(alpha: Image.Image) -> np.ndarray | None:
     low, high = alpha.getextrema()
     if low == high:
         return None if high else np.ones(alpha.size[::-1], bool)
+    if alpha.width * alpha.height <= _LARGE and sum(count > 0 for count in alpha.histogram()) > 8:
+        sharper = unblurred(np.asarray(alpha) / np.float32(high))
+        if sharper is not None:
+            return ~sharper
     half = (int(high) + 1) // 2  # type: ignore[arg-type]
     return _or_none(np.concatenate([b < half for b in _blocks(alpha)]))
 

@@ -96,10 +96,10 @@ def local_nearest(values: np.ndarray, known: np.ndarray, plateaus: Plateaus) -> 
         chosen = near == mask
         some = loose[chosen]
         best = plateaus.nearest(some, classes)
-        own = plateaus.nearest(some)  # something thin, whose colour is nowhere flat
-        thin = _off(some, plateaus.colours[best]) > _APART + _off(some, plateaus.colours[own])
+        # something thin, whose colour is nowhere flat, is no mixture of the classes around
+        thin = _off_lines(some, plateaus.colours[classes]) > _APART
         place = np.flatnonzero(open_.ravel())[chosen]
-        labels.reshape(-1)[place] = np.where(thin, own, best)
+        labels.reshape(-1)[place] = np.where(thin, labels.reshape(-1)[place], best)
     return labels
 
 
@@ -189,15 +189,20 @@ def _add_extreme(found: list[np.ndarray], values: np.ndarray) -> None:
         found.append(start.astype(np.float32))
 
 
+def _off_lines(values: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """How far each of (N, C) values is from the nearest mixture of two of the colours."""
+    least = np.full(len(values), np.inf)
+    for i, first in enumerate(colours):
+        for second in colours[:i]:
+            way = second - first
+            part = np.clip(((values - first) @ way) / max(float(way @ way), 1e-9), 0, 1)
+            least = np.minimum(least, _off(values, first + part[..., None] * way))
+    return least
+
+
 def _on_a_line(colour: np.ndarray, found: list[np.ndarray], apart: float) -> bool:
     """Whether a colour is a mixture of two that were found, or near one."""
-    for i, first in enumerate(found):
-        for second in found[:i]:
-            way = second - first
-            part = np.clip(((colour - first) @ way) / max(float(way @ way), 1e-9), 0, 1)
-            if _off(colour, first + part * way) <= apart:
-                return True
-    return False
+    return len(found) > 1 and bool(_off_lines(colour[None], np.array(found))[0] <= apart)
 
 
 def _off(values: np.ndarray, colour: np.ndarray) -> np.ndarray:

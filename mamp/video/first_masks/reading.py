@@ -13,12 +13,13 @@ import numpy as np
 from PIL import Image
 
 from mamp.core.errors import UserError, plural
-from mamp.video.first_masks import annotations
+from mamp.video.first_masks.annotations import Annotated, drawn, laid_over, parse
 from mamp.video.first_masks.flat import flat_colours
 from mamp.video.first_masks.meaning import Colours, meaning, read_colours
 from mamp.video.first_masks.picture import Picture, from_array, from_image, open_picture, read_bytes
 from mamp.video.first_masks.telling import told, warnings_of
 
+_HELD = 4  # files whose label maps are kept
 _COARSE = 4  # times that a mask may be enlarged without a warning
 
 
@@ -41,7 +42,7 @@ class FirstMask:
 
 @dataclass
 class Reader:
-    """Reads the masks of one video. State: the objects of the colours that it met.
+    """Reads the masks of one video. State: the objects of the colours that it met, and the last few files.
 
     invert: what is background in a mask is object 1, and nothing else. colours: the objects of the user's own
     colours (see `read_colours`), or the path of the JSON file that says them.
@@ -50,6 +51,7 @@ class Reader:
     invert: bool = False
     colours: Colours | Path | str | None = None
     _known: Colours = field(default_factory=Colours)
+    _held: dict[tuple[str, str], _Found] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if isinstance(self.colours, Colours):
@@ -57,7 +59,14 @@ class Reader:
         elif self.colours is not None:
             self._known = read_colours(Path(self.colours))
 
-    def read(self, source: Any, *, size: tuple[int, int] | None = None, picture: str = "") -> FirstMask:
+    def read(
+        self,
+        source: Any,
+        *,
+        size: tuple[int, int] | None = None,
+        picture: str = "",
+        numbers: Sequence[int] = (),
+    ) -> FirstMask:
         """Return the label map in `source`, and what is to be said of it.
 
         Args:
@@ -66,14 +75,15 @@ class Reader:
                 array or a PIL image; or a sequence of paths, each with one object.
             size: (H, W) of the frame. A mask of another size and the same shape is resized.
             picture: of a COCO file with several pictures, the name of the one that is meant, without suffix.
+            numbers: of a sequence of paths, the numbers of their objects; from 1 on by default.
 
         Raises:
             UserError: a file that cannot be read, a photograph, a mask of another shape.
         """
         if isinstance(source, (list, tuple)):
-            return self._one_each([Path(path) for path in source], size)
+            return self._one_each([Path(path) for path in source], size, numbers or range(1, len(source) + 1))
         name = Path(source).name if isinstance(source, (str, Path)) else "the mask"
-        found = self._read(source, size, picture)
+        found = self._once(source, size, picture)
         notes = list(found.notes)
         labels = found.labels
         if self.invert:
@@ -88,16 +98,37 @@ class Reader:
         warnings += warnings_of(labels, inverted=self.invert)
         return FirstMask(labels, name, tuple(notes), tuple(warnings))
 
+    def needs_size(self, path: Path | str) -> bool:
+        """Whether a file is of outlines that do not say how large their picture is."""
+        told = parse(read_bytes(Path(path)), str(path))
+        return told is not None and any(one.size is None for one in told)
+
+    def _once(self, source: Any, size: tuple[int, int] | None, picture: str) -> _Found:
+        """`_read`, which a person's mask takes several times while a video begins."""
+        key = (str(source), picture)
+        if not isinstance(source, (str, Path)):
+            return self._read(source, size, picture)
+        if key not in self._held:
+            found = self._read(source, size, picture)
+            if found.sized:
+                return found
+            self._held[key] = found
+            while len(self._held) > _HELD:
+                self._held.pop(next(iter(self._held)))
+        return self._held[key]
+
     def _read(self, source: Any, size: tuple[int, int] | None, picture: str) -> _Found:
         if not isinstance(source, (str, Path)):
             return self._of_picture(_from_python(source), "the mask")
         name, data = str(source), read_bytes(Path(source))
         if data[:6] == b"\x93NUMPY" or (data[:2] == b"PK" and zipfile.is_zipfile(io.BytesIO(data))):
             return self._of_array(_load_array(data, name), name)
-        told = annotations.parse(data, name)
+        told = parse(data, name)
         if told is not None:
             return _of_annotations(told, name, size, picture)
-        return self._of_picture(open_picture(data, name, size=size), name)
+        found = self._of_picture(open_picture(data, name, size=size), name)
+        found.sized = found.labels.shape != found.size  # a very large picture is read smaller
+        return found
 
     def _of_picture(self, picture: Picture, name: str) -> _Found:
         if picture.exact:
@@ -116,14 +147,16 @@ class Reader:
             return self._of_picture(from_array(values, f"mask {name}"), name)
         layers = [self._of_picture(from_array(layer, f"mask {name}"), name).labels > 0 for layer in values]
         size = (int(values.shape[1]), int(values.shape[2]))
-        labels = annotations.laid_over(layers, list(range(1, len(layers) + 1)), size)
+        labels = laid_over(layers, list(range(1, len(layers) + 1)), size)
         return _Found(
             labels, size, [f"{plural(len(layers), 'layer')}, each an object"] if len(layers) > 1 else []
         )
 
-    def _one_each(self, paths: Sequence[Path], size: tuple[int, int] | None) -> FirstMask:
+    def _one_each(
+        self, paths: Sequence[Path], size: tuple[int, int] | None, numbers: Sequence[int]
+    ) -> FirstMask:
         """Objects 1, 2, ... of several files with one object each."""
-        read = [replace_lone(self.read(path, size=size)) for path in paths]
+        read = [_of_one(self.read(path, size=size)) for path in paths]
         shapes = {mask.labels.shape for mask in read}
         if len(shapes) > 1:
             a, b = sorted(shapes)[:2]
@@ -135,12 +168,13 @@ class Reader:
                 " object"
             )
         layers = [mask.labels > 0 for mask in read]
-        labels = annotations.laid_over(layers, list(range(1, len(read) + 1)), read[0].labels.shape)
-        notes = [f"{mask.name} is object {k}" for k, mask in enumerate(read, start=1)][:10]
+        labels = laid_over(layers, list(numbers), read[0].labels.shape)
+        notes = [f"{mask.name} is object {k}" for k, mask in zip(numbers, read, strict=True)][:10]
         odd = [f"{mask.name}: {words}" for mask in read for words in mask.warnings]
         name = f"{read[0].name} to {read[-1].name}" if len(read) > 1 else read[0].name
-        lost = [read[k].name for k in range(len(read)) if not (labels == k + 1).any()]
-        odd += [f"{name_} has no object of its own" for name_ in lost]
+        for k, mask in zip(numbers, read, strict=True):
+            if not (labels == k).any():
+                odd.append(f"{mask.name} has no object, or others cover it")
         return FirstMask(labels, name, (", ".join(notes),), tuple(odd))
 
 
@@ -150,10 +184,11 @@ class _Found:
     size: tuple[int, int]  # (H, W) in the file
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    sized: bool = False  # by the frame's size
 
 
-def replace_lone(mask: FirstMask) -> FirstMask:
-    """The mask without what belongs to one object only, whichever number it has."""
+def _of_one(mask: FirstMask) -> FirstMask:
+    """The mask without warnings of how many objects there are, and how small."""
     return replace(mask, warnings=tuple(w for w in mask.warnings if "four corners" in w or "90 %" in w))
 
 
@@ -253,9 +288,7 @@ def _load_array(data: bytes, name: str) -> np.ndarray:
         ) from None
 
 
-def _of_annotations(
-    told: list[annotations.Annotated], name: str, size: tuple[int, int] | None, picture: str
-) -> _Found:
+def _of_annotations(told: list[Annotated], name: str, size: tuple[int, int] | None, picture: str) -> _Found:
     chosen = [one for one in told if picture and one.picture == picture] or (told if len(told) == 1 else [])
     if not chosen:
         raise UserError(
@@ -263,7 +296,7 @@ def _of_annotations(
             f" {picture or 'a frame'}; keep the one of the first frame"
         )
     one = chosen[0]
-    labels = annotations.drawn(one, name, size)
+    labels = drawn(one, name, size)
     titles = ", ".join(f"{item.number} is {item.title}" for item in one.items[:10])
     notes = [f"{one.kind}: {titles}" if titles else one.kind, *one.notes]
-    return _Found(labels, (labels.shape[0], labels.shape[1]), notes)
+    return _Found(labels, (labels.shape[0], labels.shape[1]), notes, sized=one.size is None)
