@@ -7,6 +7,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from mamp.ops.constants import once
+
 
 def pillow_bicubic(frame: Tensor, size: tuple[int, int]) -> Tensor:
     """Float (3, H, W) in [0, 1] -> (3, H', W') as Pillow's BICUBIC of the uint8 picture."""
@@ -21,9 +23,14 @@ def nearest_places(before: int, after: int) -> Tensor:
     return torch.from_numpy(np.cumsum(np.r_[step * 0.5, np.full(after - 1, step)]).astype(np.int64))
 
 
+@once
+def _places_on(before: int, after: int, device: torch.device) -> Tensor:
+    return nearest_places(before, after).to(device)
+
+
 def pillow_nearest(x: Tensor, size: tuple[int, int]) -> Tensor:
     """(..., H, W) -> (..., H', W') as Pillow's NEAREST."""
     if tuple(x.shape[-2:]) == tuple(size):
         return x
-    rows, columns = (nearest_places(n, m).to(x.device) for n, m in zip(x.shape[-2:], size, strict=True))
+    rows, columns = (_places_on(n, m, x.device) for n, m in zip(x.shape[-2:], size, strict=True))
     return x[..., rows, :][..., columns]

@@ -17,8 +17,9 @@ import torch
 from mamp import config as configs
 from mamp import methods
 from mamp import weights as stored
-from mamp.core.devices import amp_dtype, pick_device, single_precision
+from mamp.core.devices import amp_dtype, pick_device, single_precision, slow_amp
 from mamp.core.errors import UserError
+from mamp.core.progress import say_once
 from mamp.ops.folding import fold_batch_norms
 from mamp.segmentation.baseline import CopySegmenter
 from mamp.segmentation.listed import Listed, is_listed, numbers_of, streamed
@@ -43,7 +44,10 @@ class Model:
 
     def segmenter(self) -> Segmenter:
         """A fresh segmenter for one video."""
-        dtype = amp_dtype(self.config.evaluate.amp, self.device)
+        amp = self.config.evaluate.amp
+        dtype = amp_dtype(amp, self.device)
+        if (warning := slow_amp("evaluate.amp", amp, self.device)) is not None:
+            say_once(warning)
         return Segmenter(self.network, self.config.method, device=self.device, dtype=dtype)
 
     def run_info(self) -> dict[str, Any]:
@@ -120,8 +124,14 @@ def _network(found: stored.Weights, config: configs.Config) -> torch.nn.Module:
 
 
 def _compiled(network: torch.nn.Module, config: configs.Config) -> torch.nn.Module:
-    if config.evaluate.compile:
-        network.compile()  # in place
+    if config.evaluate.compile:  # in place
+        entries = vars(type(network)).get("entries", ())  # what is called in place of forward
+        for name in entries:
+            setattr(network, name, torch.compile(vars(type(network))[name].__get__(network)))
+        if not entries:
+            network.compile()
+        if (distilled := dict(network.named_children()).get("distilled")) is not None:
+            distilled.compile()
     return network
 
 

@@ -19,6 +19,7 @@ from mamp.core.devices import peak_memory_mb, peak_process_mb
 from mamp.core.errors import UserError
 from mamp.core.files import write_json
 from mamp.core.provenance import describe_code, told_briefly
+from mamp.core.section import SPEED
 from mamp.datasets import sequences as datasets
 from mamp.segmentation.stream import Timing
 
@@ -110,7 +111,7 @@ def claim(out: Path, run_info: Mapping[str, Any]) -> None:
         return
     try:
         found = _with_newer_settings(json.loads(path.read_text(encoding="utf-8")))
-        other = difference(found, wanted)
+        other = difference(_without_speed(found), _without_speed(wanted))
     except (ValueError, AttributeError):
         raise UserError(f"{path} cannot be read as a run's settings; choose another --out") from None
     if other:
@@ -133,6 +134,16 @@ def _with_newer_settings(found: Any) -> Any:
     except ValidationError:  # it has settings that are no more
         return found
     return {**found, "config": whole}
+
+
+def _without_speed(info: Any) -> Any:
+    """What run.json says without the settings that change speed and memory alone."""
+    config = info.get("config")
+    method = config.get("method") if isinstance(config, dict) else None
+    if not isinstance(method, dict) or not isinstance(method.get("propagation"), dict):
+        return info
+    kept = {key: value for key, value in method["propagation"].items() if key not in SPEED}
+    return {**info, "config": {**config, "method": {**method, "propagation": kept}}}
 
 
 def _where(found: Any, wanted: Any, key: str) -> str:

@@ -13,12 +13,14 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from mamp import methods
-from mamp.core.devices import single_precision
-from mamp.core.errors import UserError
+from mamp.core.devices import out_of_memory, single_precision, whole_float32
+from mamp.core.errors import UserError, plural
 from mamp.methods.base import Motion, Propagator
 from mamp.ops.sizes import size_of
 
 LARGEST_ID = 65535
+# settings of `propagation` that bound the device's memory, where a method has them
+FOR_MEMORY = ("max_mb", "short_side", "memory_length", "max_frames", "context", "batch", "budget")
 # mean difference of colours in [0, 1] of 16x16 pictures; neighbours in DAVIS stay below 0.15
 OTHER_VIDEO = 0.2
 
@@ -140,9 +142,10 @@ class Segmenter:
         self._notice_another_video(image, given)
         if given is not None:
             self._dtype = np.promote_types(self._dtype, given.dtype)
-        labels = self._predict(image)
-        if given is not None:
-            labels = self._apply(image, labels, given, mode=mode)
+        with whole_float32(self.device), out_of_memory(self._less_memory):
+            labels = self._predict(image)
+            if given is not None:
+                labels = self._apply(image, labels, given, mode=mode)
         return labels
 
     def twin(self) -> Segmenter | None:
@@ -166,7 +169,7 @@ class Segmenter:
     def remembered(self) -> dict[str, Any]:
         """Everything that later frames depend on, by name; see `mamp.segmentation.state`."""
         names = ("_propagator", "_ids", "_size", "probabilities")
-        return {**{name: getattr(self, name) for name in names}, "_dtype": self._dtype.name}
+        return {**{name: vars(self)[name] for name in names}, "_dtype": self._dtype.name}
 
     def remember(self, state: dict[str, Any]) -> None:
         """Go on from what `remembered` gave."""
@@ -216,6 +219,18 @@ class Segmenter:
         self._ids = [i for i in self._ids if i not in ids]
         if not self._ids:
             self._propagator = None  # what is remembered shows no object; the next mask starts anew
+
+    def _less_memory(self) -> str:
+        """What takes less of the device's memory."""
+        height, width = self._size or (0, 0)
+        there = vars(vars(self._method).get("propagation", self))
+        knobs = ", ".join(
+            f"method.propagation.{name}={there[name]}" for name in FOR_MEMORY if there.get(name)
+        )
+        lower = f"lower one of {knobs}, or " if knobs else ""
+        return (
+            f"{lower}use --device cpu: frames are {width}x{height}, with {plural(len(self._ids), 'object')}"
+        )
 
     def _notice_another_video(self, image: Tensor, given: np.ndarray | None) -> None:
         """Warn where a mask of known ids comes with a frame that has nothing in common with the last one."""
@@ -272,7 +287,7 @@ class Segmenter:
         return self._label_map(others)
 
     def _masks(self, given: np.ndarray, ids: list[int]) -> Tensor:
-        masks = given[None] == np.array(ids, given.dtype)[:, None, None]  # (K, H, W)
+        masks = given[None] == np.array(ids)[:, None, None]  # (K, H, W)
         return torch.from_numpy(masks).to(self.device, torch.float32)
 
 

@@ -14,6 +14,7 @@ from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from mamp.core.errors import UserError
 from mamp.segmentation.stream import Given, Steps, Timing, carry, decode_ahead
@@ -90,7 +91,7 @@ class Plan:
 
 def _read(given: Given) -> Any:
     labels = given.read()
-    return labels.detach().cpu().numpy() if hasattr(labels, "detach") else labels
+    return labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else labels
 
 
 @dataclass

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mamp.core.errors import UserError
 from mamp.core.reading import read_pickle
+from mamp.ops.constants import once
 from mamp.ops.sizes import pad_to_multiple
 from mamp.propagation.motion.source import Source
 
@@ -92,8 +93,7 @@ class RaftFlow(Source):
         lookup, update = self.network.corr_block, self.network.update_block
         lookup.build_pyramid(query.features, memory.features)
         height, width = query.features.shape[-2:]
-        rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-        home = torch.stack((columns, rows)).float().to(self.device)[None]
+        home = _places(height, width, self.device)
         there = home
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
             hidden, context = self._context(query)
@@ -111,6 +111,13 @@ class RaftFlow(Source):
             hidden = self.network.update_block.hidden_state_size
             query.context = torch.tanh(both[:, :hidden]), F.relu(both[:, hidden:])
         return query.context
+
+
+@once
+def _places(height: int, width: int, device: torch.device) -> Tensor:
+    """(1, 2, H, W): x and y of each cell."""
+    rows, columns = (torch.arange(side, device=device, dtype=torch.float32) for side in (height, width))
+    return torch.stack((columns.expand(height, width), rows[:, None].expand(height, width)))[None]
 
 
 def convex(flow: Tensor, mask: Tensor) -> Tensor:
