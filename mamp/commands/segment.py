@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mamp.commands.shared import common, how_to_read, overrides, weights
+from mamp.commands.shared import DRAWN_STYLES, chosen_look, common, how_to_read, look, overrides, weights
 from mamp.core.errors import UserError
 
 
@@ -79,23 +79,7 @@ def _forms(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.mp4",
         help="a film of the masks over the frames, with the video's times and sound: .mp4, .mov, .mkv, .webm",
     )
-    group.add_argument(
-        "--overlay-style",
-        choices=("blend", "contour", "mask", "segmentation", "first", "rim", "heatmap", "erf"),
-        help=(
-            "how masks are drawn: blend (default) tints the objects, contour draws a line around them, mask"
-            " shows the objects' colours on black. segmentation and first (object 1 only) are as STM-Cycle"
-            " drew them, rim as AFB-URR did; heatmap and erf show what method stm goes by"
-        ),
-    )
-    group.add_argument(
-        "--overlay-opacity", type=float, metavar="SHARE", help="of the colours, from 0 to 1 (default 0.5)"
-    )
-    group.add_argument(
-        "--overlay-colours",
-        metavar="COLOURS",
-        help="for example 1=red,2=#00ff00, or a .json file with such pairs; others keep theirs",
-    )
+    look(group, styles=(*DRAWN_STYLES, "heatmap", "erf"))
 
 
 def _part(parser: argparse.ArgumentParser) -> None:
@@ -129,15 +113,13 @@ def _run(args: argparse.Namespace) -> None:
     from mamp.video.camera import camera_number
     from mamp.video.export import wishes
     from mamp.video.first_masks.reading import Reader
-    from mamp.video.overlay import Look, read_colours
     from mamp.video.parts import Part
 
     number = camera_number(args.video)
     if number is not None:
         _run_camera(args, number)
         return
-    palette = None if args.overlay_colours is None else read_colours(args.overlay_colours)
-    look = Look(args.overlay_style or "blend", args.overlay_opacity, palette)
+    drawn_as = chosen_look(args)
     save = wishes(args.save, args.out)
     reader = Reader(args.invert, args.colours)
     model = models.load(args.weights, device=args.device, overrides=args.overrides)
@@ -153,7 +135,7 @@ def _run(args: argparse.Namespace) -> None:
         redo=args.redo,
         run_info=model.run_info(),
         overlay=args.overlay,
-        look=look,
+        look=drawn_as,
         save=save,
         bad_frame=args.bad_frame or model.config.evaluate.bad_frame,
         stream=args.stream,

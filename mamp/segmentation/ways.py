@@ -156,7 +156,8 @@ class Carrier:
         with closing(decode_ahead(turned, self.timing)) as frames:
             fresh = (item for item in frames if item[0] > after)
             for step, _, labels in carry(fresh, given, segmenter, names=names, begun=after >= 0):
-                self.work.sureness(last - step, segmenter, labels, self.plan.shown.get(last - step, ()))
+                sure = self.work.sureness(segmenter, labels, self.plan.shown.get(last - step, ()))
+                self.work.note(last - step, sure)
                 self.work.shelve(last - step, labels)
                 self.stepped(segmenter)
                 self.work.keep(step, segmenter)
@@ -181,10 +182,11 @@ class Carrier:
             for index, frame, labels in carry(
                 waiting, given, segmenter, names=self.source.names, begun=begun
             ):
-                sure = self.work.sureness(index, segmenter, labels, plan.shown.get(index, ()))
+                sure = self.work.sureness(segmenter, labels, plan.shown.get(index, ()))
                 made = Made(index, frame, labels, sure)
                 if plan.backward(index) and (other := self.work.shelved(index)) is not None:
                     made.labels, made.sure = nearer(plan, index, (labels, sure), other)
+                self.work.note(index, made.sure)
                 self.stepped(segmenter)
                 yield made
                 self.work.keep(index, segmenter)
@@ -193,7 +195,9 @@ class Carrier:
         """Frames that the forward run says nothing of, or that it finished earlier: those up to `after`."""
         for index in indices:
             if index <= after:
-                yield Made(index, frame, None, self.work.surenesses.get(index, {}))
+                other = self.work.shelved(index) if index < self.plan.first else None
+                sure = other[1] if other is not None else self.work.surenesses.get(index, {})
+                yield Made(index, frame, None, sure)
             elif index > self.plan.last:  # of a backward run: there is nothing after the last mask
                 labels, _ = self.work.shelved(self.plan.last) or (np.zeros((1, 1), np.uint8), {})
                 yield Made(index, frame, np.zeros_like(labels))

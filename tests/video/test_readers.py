@@ -208,7 +208,9 @@ def test_messages_of_segment_name_its_own_option(tmp_path: Path, make_segmenter)
     write_mask(tmp_path / "mask.png", np.ones((H, W), np.uint8))
     with pytest.raises(BadFrame) as error:
         segment(folder, tmp_path / "mask.png", tmp_path / "out", make_segmenter, quiet=True)
-    assert str(error.value).endswith("re-extract it, or pass --bad-frame skip or --bad-frame repeat")
+    said = str(error.value)
+    assert said.endswith("or pass --bad-frame skip or repeat (the setting evaluate.bad_frame)")
+    assert "data.bad_frame" not in said
 
 
 def test_pictures_before_the_first_keyframe_of_a_transport_stream_are_left_out(tmp_path: Path) -> None:
