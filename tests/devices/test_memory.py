@@ -9,8 +9,8 @@ from pretend import pretend
 
 from mamp import config
 from mamp.core.devices import working_bytes
-from mamp.core.files import MB
 from mamp.core.errors import UserError
+from mamp.core.files import MB
 from mamp.ops import constants
 from mamp.segmentation.record import claim
 
