@@ -150,7 +150,8 @@ def _run(args: argparse.Namespace) -> None:
         stream=args.stream,
         quiet=args.quiet,
     )
-    print(f"{timing.frames} masks in {args.out}, {timing.frames / max(timing.seconds, 1e-9):.2f} frames/s")
+    count = len(list(args.out.glob("*.png")))
+    print(f"{count} masks in {args.out}, {timing.frames / max(timing.seconds, 1e-9):.2f} frames/s")
     if args.overlay:
         print(f"overlay: {args.overlay}")
     for wish in save:

@@ -127,7 +127,7 @@ def topk_readout(
         max_bytes=max_bytes,
     )
     weights, cut = _weights(scores, copies, top_k)
-    result = _weighted_sum(weights, index, values, radius=radius, max_bytes=max_bytes)
+    result = weighted_sum(weights, index, values, radius=radius, max_bytes=max_bytes)
     if ties == "kept" and len(rows := cut.nonzero()[:, 0]):  # asks the device once, not twice
         dense = _readout_rows(rows, query / temperature, keys, values, part, top_k=top_k, max_bytes=max_bytes)
         result.flatten(1)[:, rows] = dense.to(result.dtype)
@@ -207,7 +207,7 @@ def _weights(scores: Tensor, copies: Tensor | None, top_k: int) -> tuple[Tensor,
     return weights / weights.sum(dim=-1, keepdim=True), cut
 
 
-def _weighted_sum(
+def weighted_sum(
     weights: Tensor, index: Tensor, values: Sequence[Tensor] | Tensor, *, radius: int, max_bytes: int
 ) -> Tensor:
     """Weights and places (h*w, k) as of `topk_window` and values M of (V, h, w) -> (V, h, w)."""
@@ -285,7 +285,7 @@ def _best(
     """
     near = [m for m, count in enumerate(part.counts) if count]
     windows = partial(
-        _best_in_windows,
+        best_in_windows,
         query,
         part=part,
         k=k,
@@ -329,7 +329,7 @@ def _best_in_frame(
     return torch.cat([b.values for b in best]), places
 
 
-def _best_in_windows(
+def best_in_windows(
     query: Tensor,
     keys: Sequence[Tensor] | Tensor,
     *,

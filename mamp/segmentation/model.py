@@ -125,11 +125,13 @@ def _network(found: stored.Weights, config: configs.Config) -> torch.nn.Module:
 
 def _compiled(network: torch.nn.Module, config: configs.Config) -> torch.nn.Module:
     if config.evaluate.compile:  # in place
-        entries = getattr(network, "entries", ())
+        entries = vars(type(network)).get("entries", ())  # what is called in place of forward
         for name in entries:
-            setattr(network, name, torch.compile(getattr(network, name)))
+            setattr(network, name, torch.compile(vars(type(network))[name].__get__(network)))
         if not entries:
             network.compile()
+        if (distilled := dict(network.named_children()).get("distilled")) is not None:
+            distilled.compile()
     return network
 
 
@@ -189,6 +191,9 @@ def choose(
     return Model(_network(fresh, config), config, where, fresh)
 
 
+_OR_ELSE = 'or pass overrides=["evaluate.bad_frame=skip"] (or repeat)'
+
+
 def segment_video(
     video: Any,
     masks: Any,
@@ -202,6 +207,7 @@ def segment_video(
     max_frames: int | None = None,
     at: Place | None = None,
     direction: str | None = None,
+    stream: int | None = None,
 ) -> Iterator[tuple[str | int, np.ndarray]]:
     """Return an iterator of (name, label map (H, W)) of every frame, in order.
 
@@ -222,6 +228,7 @@ def segment_video(
         at: the frame that a single mask is of, as `start`; the first by default.
         direction: `forward`, `backward` or `both`. None is both where the first object is given after the
             first frame; a stream that can only be read forward is carried forward.
+        stream: which of a file's video streams, from 0; None is the one with the most pixels.
 
     Raises:
         UserError: weights, frames, masks or places that cannot be used.
@@ -231,7 +238,9 @@ def segment_video(
     if (number := camera_number(video)) is not None:
         video = camera_frames(number)
     if isinstance(video, (str, Path)):
-        source = part.of(open_frames(video, bad_frame=model.config.evaluate.bad_frame))
+        policy = model.config.evaluate.bad_frame
+        source = part.of(open_frames(video, bad_frame=policy, stream=stream, or_else=_OR_ELSE))
+        source.refuse_mixed_sizes()
         index = 0 if at is None else find(at, source, option="at")
         plan = Plan.of(_given(masks, source.names, index=index), direction)
         return ((source.names[i], labels) for i, labels in _carried(source, plan, model))

@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -107,10 +107,11 @@ def segment(
             savers.append(_Overlay(overlay, clip, watch))
         for saver in savers:
             stack.enter_context(saver)
-        carrier = Carrier(source, plan, make_segmenter, work, timing, bool(savers), watch.stepped)
+        calls = watch.stepped, watch.skipped
+        carrier = Carrier(source, plan, make_segmenter, work, timing, bool(savers), *calls)
         began = time.perf_counter()
         for made in stack.enter_context(closing(carrier.frames())):
-            with timing.writing():
+            with nullcontext() if made.labels is None else timing.writing():
                 _write(made, out, source.names[made.index], savers)
         timing.seconds = time.perf_counter() - began
         work.remove()
@@ -159,6 +160,12 @@ class _Watch:
     def __init__(self, progress: Progress, total: int, out: Path, *, name: str) -> None:
         self._progress, self._total, self._out, self._name = progress, total, out, name
         self.segmenter: Any = None
+
+    def skipped(self, count: int) -> None:
+        """So many frames of a direction were segmented by an earlier process."""
+        if count > 0:
+            self._progress.skip(count)
+            self._progress.tell(f"{self._name}: {plural(count, 'frame')} were finished before; goes on there")
 
     def stepped(self, segmenter: Any) -> None:
         """Another frame was segmented."""
@@ -218,7 +225,7 @@ def _refuse_at_once(
         for kind, place in (("the video", video), ("the mask", masks), ("the masks' folder", out)):
             if path.resolve() == place.resolve():
                 raise UserError(
-                    f"{option} {path} is {kind} itself, which would be replaced; choose another path"
+                    f"{option} {path} is {kind} itself, which would be replaced; choose another file"
                 )
 
 

@@ -169,7 +169,7 @@ class Segmenter:
     def remembered(self) -> dict[str, Any]:
         """Everything that later frames depend on, by name; see `mamp.segmentation.state`."""
         names = ("_propagator", "_ids", "_size", "probabilities")
-        return {**{name: getattr(self, name) for name in names}, "_dtype": self._dtype.name}
+        return {**{name: vars(self)[name] for name in names}, "_dtype": self._dtype.name}
 
     def remember(self, state: dict[str, Any]) -> None:
         """Go on from what `remembered` gave."""
@@ -223,7 +223,7 @@ class Segmenter:
     def _less_memory(self) -> str:
         """What takes less of the device's memory."""
         height, width = self._size or (0, 0)
-        there = vars(getattr(self._method, "propagation", self))
+        there = vars(vars(self._method).get("propagation", self))
         knobs = ", ".join(
             f"method.propagation.{name}={there[name]}" for name in FOR_MEMORY if there.get(name)
         )
@@ -287,7 +287,7 @@ class Segmenter:
         return self._label_map(others)
 
     def _masks(self, given: np.ndarray, ids: list[int]) -> Tensor:
-        masks = given[None] == np.array(ids, given.dtype)[:, None, None]  # (K, H, W)
+        masks = given[None] == np.array(ids)[:, None, None]  # (K, H, W)
         return torch.from_numpy(masks).to(self.device, torch.float32)
 
 

@@ -294,3 +294,12 @@ def test_an_unknown_mode_is_refused(make_segmenter):
 def test_a_segmenter_says_why_it_cannot_be_pickled(make_segmenter):
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(make_segmenter())
+
+
+@pytest.mark.parametrize("mode", ["whole", "replace", "objects"])
+def test_small_masks_after_large_ids(make_segmenter, mode):
+    segmenter = make_segmenter()
+    segmenter.step(*scene(0, ids=(1, 300)))
+    frame, truth = scene(1)
+    labels = segmenter.step(frame, (truth == 1).astype(np.uint8), mode=mode)
+    np.testing.assert_array_equal(labels == 1, truth == 1)

@@ -99,6 +99,19 @@ def test_both_ways_is_the_default_where_the_first_object_comes_later(first, dire
     assert Plan.of({0: empty, first: full}, direction).direction == chosen
 
 
+def test_a_continued_run_counts_what_was_finished(world, model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(unfinished, "EVERY", 0.0)
+    monkeypatch.setattr(unfinished, "_PART", 0)
+    video, masks = world / "JPEGImages" / "clip", masks_at(world, tmp_path / "given", {3: (1, 2)})
+    make, _ = stop_after(model, 6)
+    with pytest.raises(Stopped):
+        segment(video, masks, tmp_path / "out", make, quiet=True)
+    timing = segment(video, masks, tmp_path / "out", model.segmenter)
+    said = capsys.readouterr().err
+    assert "clip: 4 frames were finished before" in said and "clip: 2 frames were finished before" in said
+    assert "9 of 9 frames" in said and timing.frames == 3
+
+
 def test_an_unknown_direction_is_refused():
     with pytest.raises(UserError, match="direction up is not known; use one of both, forward, backward"):
         Plan.of({}, "up")
