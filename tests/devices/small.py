@@ -50,7 +50,7 @@ PROPAGATING = {  # how videos are carried; the first word is the method
     "afb_urr full": ("method.propagation.budget=300",),
     "afb_urr published": ("method.preset=published",),
     "afb_urr published full": ("method.preset=published", "method.propagation.budget=900"),
-    "afb_urr published tall": ("method.preset=published", "method.propagation.height=64"),
+    "afb_urr published tall": ("method.preset=published", "method.propagation.height=48"),
     "ssm tuned": (),
     "ssm published": ("method.preset=published",),
     **{
@@ -72,7 +72,7 @@ LEARNING = {  # how networks are trained; the first word is the method
 SHRUNK = {  # of a method that resizes frames by itself, for tests
     "stm": ("method.propagation.input_size=[64, 96]",),
     "ssm": ("method.propagation.input_size=[64, 96]",),
-    "probe": ("method.input.short=64", "method.input.size=[64, 96]"),
+    "probe": ("method.input.short=80", "method.input.size=[80, 96]"),  # never the frame's own size
 }
 
 
