@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mamp.core.errors import UserError
 from mamp.core.section import MethodConfig, Section
 from mamp.propagation.motion.config import MotionConfig
 
@@ -109,13 +108,18 @@ class MampPropagation(Section):
         "masked",
         description="window cells outside the frame: score 0 and no label, as published, or left out",
     )
-    views: Literal["auto", "distilled", "hidden", "full"] = Field(
-        "auto",
+    views: Literal["hidden", "full"] = Field(
+        "hidden",
         description=(
-            "what the network sees of a frame: hidden is as in training, once with each chroma channel"
-            " hidden, features joined; full is once in full, as published; distilled is once in full, by the"
-            " lighter network that some weights have; auto is distilled where the weights have it, else"
-            " hidden"
+            "what the network sees of a frame: as in training, once with each chroma channel hidden, features"
+            " joined; or once in full, as published"
+        ),
+    )
+    distilled: bool = Field(
+        True,
+        description=(
+            "views=hidden: weights that have a distilled network give in one pass of it what two passes of"
+            " the encoder give"
         ),
     )
     upsample: Literal["centred", "published"] = Field(
@@ -186,7 +190,8 @@ class MampPropagation(Section):
 
     def resolved_search(self) -> str:
         """The search in force."""
-        return "exact" if self.outside == "zero" else self.search
+        whole = self.search_near >= self.radius  # every cell of the window is near by
+        return "exact" if self.outside == "zero" or whole else self.search
 
 
 class MampTraining(Section):
@@ -222,17 +227,10 @@ class MampConfig(MethodConfig):
     motion: MotionConfig = MotionConfig()
     training: MampTraining = MampTraining()
 
-    def resolved_views(self) -> str:
-        """The views in force; UserError for a distilled network that the weights lack."""
-        views = self.propagation.views
-        if views == "auto":
-            return "distilled" if self.encoder.distilled else "hidden"
-        if views == "distilled" and not self.encoder.distilled:
-            raise UserError(
-                "method.propagation.views=distilled needs weights with a distilled network, such as"
-                " mamp-small; set method.propagation.views=hidden"
-            )
-        return views
+    def reads_distilled(self) -> bool:
+        """Whether frames are seen by the distilled network of the weights."""
+        knobs = self.propagation
+        return knobs.views == "hidden" and knobs.distilled and self.encoder.distilled
 
 
 YOUTUBE = {"propagation": {"memory": "youtube", "memory_length": 4, "pad": 16, "subsample": 2}}
@@ -240,7 +238,7 @@ YOUTUBE = {"propagation": {"memory": "youtube", "memory_length": 4, "pad": 16, "
 # What a preset sets, and what it sets besides for one data set; "" is every data set.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "tuned": {},
-    "exact": {"": {"propagation": {"search": "exact", "views": "hidden", "edge_fit": "exact"}}},
+    "exact": {"": {"propagation": {"search": "exact", "distilled": False, "edge_fit": "exact"}}},
     "fast": {
         "": {
             "propagation": {
