@@ -49,7 +49,6 @@ RECIPE = [
     "data.augment.crop=[0.18,0.75]",
     "data.augment.flip=0.5",
     "train.batch=6",
-    "method.propagation.views=hidden",
 ]
 WARMUP = 20  # steps until the full rate
 

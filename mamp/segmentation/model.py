@@ -115,6 +115,9 @@ def load(
     if (named := configs.named_method(overrides)) is not None:
         stored.expect_method(found, named)
     config = configs.load(None, overrides, dataset=dataset, base={"method": found.method})
+    if (plain := stored.without_distilled(found)) is not found and not config.method.reads_distilled():
+        # as if they had none: an evaluation that was begun with such weights goes on
+        found, config = plain, configs.load(None, overrides, dataset=dataset, base={"method": plain.method})
     return Model(_network(found, config), config, where, found)
 
 

@@ -123,7 +123,8 @@ def without_distilled(weights: Weights) -> Weights:
         return weights
     state = {name: value for name, value in weights.state.items() if not name.startswith("distilled.")}
     method = {**weights.method, "encoder": {k: v for k, v in encoder.items() if k != "distilled"}}
-    return replace(weights, state=state, method=method)
+    made = {key: value for key, value in weights.provenance.items() if key != "distilled"}
+    return replace(weights, state=state, method=method, provenance=made)
 
 
 def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:

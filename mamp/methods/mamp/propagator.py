@@ -17,7 +17,7 @@ from mamp.ops.colour import rgb_to_lab
 from mamp.ops.sizes import pad_to_multiple, resize, scaled, short_side_factor
 from mamp.propagation.blocks import block_readout
 from mamp.propagation.carrier import LabelCarrier, Reading
-from mamp.propagation.guided import FINE, guided_filter
+from mamp.propagation.guided import fast_step, guided_filter
 from mamp.propagation.labels import magnify, normalised, with_background, with_small_ones
 from mamp.propagation.memory import memory_rule
 from mamp.propagation.motion.build import build_motion
@@ -114,7 +114,7 @@ class MampPropagator(LabelCarrier):
             keys,
             values,
             radius=self.reading.radius,
-            near=min(self.knobs.search_near, self.reading.radius),
+            near=self.knobs.search_near,
             top_k=self.reading.top_k,
             temperature=self.reading.temperature,
             blocks=self.knobs.search_blocks,
@@ -162,6 +162,6 @@ class MampPropagator(LabelCarrier):
             return probabilities
         cell = self.cell / self._factor(frame.shape[-2:])  # in pixels of the video
         radius = max(1, round(self.knobs.edge_radius * cell))
-        step = max(1, radius // FINE) if self.knobs.edge_fit == "fast" else 1
+        step = fast_step(radius, frame.shape[-2:]) if self.knobs.edge_fit == "fast" else 1
         fitted = guided_filter(frame, probabilities, radius=radius, eps=self.knobs.edge_eps, step=step)
         return normalised(fitted.clamp(0, 1))

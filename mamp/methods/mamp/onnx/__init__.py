@@ -42,6 +42,7 @@ def export(model: nn.Module, method: MampConfig, *, metadata: dict[str, str]) ->
                 "search_blocks",
                 "outside",
                 "views",
+                "distilled",
                 "upsample",
                 "edge_radius",
                 "edge_eps",
