@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -322,6 +322,14 @@ def frame_size(frame: np.ndarray | Tensor | Image.Image) -> tuple[int, int]:
     return size_of(_as_pixels(frame))
 
 
+@runtime_checkable
+class SizedMask(Protocol):
+    """A person's mask, which becomes a label map once the size of the frames is known."""
+
+    def at(self, size: tuple[int, int]) -> np.ndarray:
+        """Return the label map (H, W)."""
+
+
 class LabelMap(np.ndarray):
     """A label map whose numbers are ids for sure: 255 alone is object 255."""
 
@@ -330,7 +338,7 @@ def label_map(mask: Any, size: tuple[int, int], *, name: str = "a mask") -> np.n
     """The mask as a uint8 or uint16 label map (H, W); UserError, calling it `name`, when it is none of this
     size. mask: an array or tensor, or a person's mask, which is read `at` this size.
     """
-    if hasattr(mask, "at") and hasattr(mask, "teller"):
+    if isinstance(mask, SizedMask):
         return np.asarray(mask.at(size)).view(LabelMap)
     labels = mask.detach().cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
     if labels.dtype == bool:
