@@ -30,6 +30,7 @@ NETWORKS = {  # a small network of each method
         *("method.network.decoder=16", "method.network.context=centred"),
     ),
     "probe": ("method.encoder=torchvision:resnet18",),
+    "flow": (),  # it has none
 }
 RAFT = "method.motion.raft=small"
 PROPAGATING = {  # how videos are carried; the first word is the method
@@ -53,6 +54,10 @@ PROPAGATING = {  # how videos are carried; the first word is the method
     "afb_urr published tall": ("method.preset=published", "method.propagation.height=48"),
     "ssm tuned": (),
     "ssm published": ("method.preset=published",),
+    "flow dis": (),
+    "flow splat": ("method.propagation.direction=splat",),
+    "flow chain": ("method.propagation.chain=true",),
+    "flow coarse": ("method.propagation.source=coarse",),
     **{
         f"probe {preset}": (f"method.preset={preset}",)
         for preset in ("dino", "dinov3", "crw", "vfs", "dul", "rsp", "cropmae", "mamp")

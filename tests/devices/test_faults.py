@@ -269,5 +269,5 @@ def test_bf16_without_arithmetic_for_it_is_warned_of(monkeypatch, kind, fast):
 
 
 def test_every_method_has_its_row():
-    assert {label.split()[0] for label in ONE_EACH} == set(methods.METHODS)
+    assert {label.split()[0] for label in ONE_EACH} == set(methods.METHODS) - {"flow"}  # it has no network
     assert set(TRAINED) == set(methods.having("task"))

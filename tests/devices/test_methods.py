@@ -13,7 +13,7 @@ SIZE = (64, 96)
 # at most this many in a steady frame, with the copy of the label map that every frame ends with
 STALLS = 2
 # operations in a steady frame of this size and in a training step, a tenth above what was counted
-OPERATIONS = {"mamp": 1200, "stm": 250, "afb_urr": 500, "ssm": 280, "probe": 400}
+OPERATIONS = {"mamp": 1400, "stm": 250, "afb_urr": 500, "ssm": 280, "probe": 400, "flow": 300}
 STEP_STALLS = 2
 STEP_OPERATIONS = {"mamp": 1100, "stm": 3400, "afb_urr": 2600, "ssm": 2100}
 UPLOADS = 10

@@ -160,8 +160,9 @@ def splat(labels: Tensor, flow: Tensor) -> Tensor:
     for column, row in ((left, top), (left + 1, top), (left, top + 1), (left + 1, top + 1)):
         share = (1 - (x - column).abs()) * (1 - (y - row).abs())
         inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        place = (row * width + column).long()[inside]
-        landed.index_add_(1, place, (labels * share)[:, inside])
+        # what lands outside adds nothing to the first pixel: to leave it out would wait for the device
+        place = torch.where(inside, row * width + column, 0).long().flatten()
+        landed.index_add_(1, place, (labels * torch.where(inside, share, 0)).flatten(1))
     return filled(landed.unflatten(1, (height, width)))
 
 
