@@ -83,8 +83,9 @@ class Browser:
         before, self._session = self._session, None
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
+        for domain in ("Page", "Runtime", "Log"):
             self.call(f"{domain}.enable")
+        self.call("Network.enable", maxPostDataSize=0)  # megabytes of masks would come along
         return before
 
     def switch(self, tab: str | None) -> str | None:
