@@ -1,11 +1,10 @@
-"""The whole job in a few minutes: render clips, train on their frames alone, carry masks through clips not
-seen.
-"""
+"""The whole job in a few minutes: a first look with the shipped weights, then training and scores."""
 
 from __future__ import annotations
 
 import json
 import math
+import time
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from mamp.segmentation.evaluate import evaluate
 from mamp.segmentation.model import Copy, Model, choose, load
 from mamp.segmentation.segment import segment
 from mamp.training.engine import train
+from mamp.video.first_masks.reading import read
 from mamp.video.frames import open_frames
 from mamp.video.masks import read_mask
 from mamp.video.overlay import Film, blend, contact_sheet, write_picture
@@ -30,6 +30,10 @@ from mamp.video.synthetic import write_dataset
 SIZE = (128, 192)  # H, W of the rendered clips
 TRAINING: dict[str, Any] = {"clips": 48, "frames": 16, "seed": 1}
 UNSEEN: dict[str, Any] = {"clips": 6, "frames": 25, "seed": 2}
+WATCHED: dict[str, Any] = {"clips": 1, "frames": 10, "seed": 3}  # carried now and then while training
+PACE_STEPS = 8  # steps that are timed before the training
+STEPS = (20, 2000)  # fewest and most that training takes
+CHECKS = 4  # times that the watched clip is carried while training
 ROWS = {
     "copy": "first mask copied",
     "untrained": "untrained network",
@@ -44,32 +48,52 @@ def demo(
     *,
     video: Path | None = None,
     mask: Path | None = None,
+    minutes: float = 3.0,
     device: str = "auto",
     quiet: bool = False,
 ) -> dict[str, dict[str, float | None]]:
-    """Train by configs/mamp_demo.yaml on rendered clips and score on others; what OUT/summary.json holds.
+    """Carry a mask through a rendered clip, train on others, and score four rows on unseen clips.
 
-    That is {"copy", "untrained", "trained", "shipped"} -> {"J&F-Mean", "J-Mean", ..}, printed as a table with
-    where to look: OUT/overlay.mp4, OUT/sheet.png, and masks and scores in OUT/scored/ROW. video, mask: a
-    video of the reader's own (a file or a folder of images) and the PNG of its first mask; the network just
-    trained and the one that comes with mamp carry the mask through it, into OUT/own/ROW. device: auto, cpu,
-    cuda or mps. A demo that was stopped goes on from where it was.
+    The first picture, OUT/first.png, is there within a minute: the shipped weights on one clip. Then the
+    network trains on rendered clips for about `minutes`. A table and its pictures follow: OUT/overlay.mp4,
+    OUT/sheet.png, masks and scores in OUT/scored/ROW. A demo that was stopped goes on from where it was.
 
-    Raises UserError when OUT cannot be written or video and mask do not fit, before anything is trained.
+    Args:
+        out: the folder for everything.
+        video, mask: a video of the reader's own (a file or a folder of images) and the PNG of its first mask.
+            The trained and the shipped network carry the mask through it, into OUT/own/ROW.
+        minutes: how long to train, above 0. The number of steps follows from the speed of the machine.
+        device: auto, cpu, cuda or mps. quiet: nothing on standard error.
+
+    Returns:
+        What OUT/summary.json holds: {"copy", "untrained", "trained", "shipped"} -> {"J&F-Mean", ..}.
+
+    Raises:
+        UserError: OUT cannot be written, or video and mask do not fit; nothing has been trained then.
     """
+    if not 0 < minutes < math.inf:
+        raise UserError(f"--minutes {minutes:g} is not a time to train; give a number above 0, such as 3")
+    began = time.monotonic()
     _check_own(video, mask)
     make_folder(out)
     clips = out / "clips"
+    write_dataset(clips, **UNSEEN, size=SIZE, split="val")
+    shipped = load(None, device=device)
+    _look_first(shipped, open_dataset("davis2017", clips, "val")[0], out / "first.png")
+    print(
+        f"first masks, by the shipped weights, after {time.monotonic() - began:.0f} s: {out / 'first.png'}",
+        flush=True,
+    )
+    _tell(f"rendering {TRAINING['clips']} clips to learn from", quiet=quiet)
+    write_dataset(clips, **TRAINING, size=SIZE, split="train", masks="none")
+    write_dataset(out / "watched", **WATCHED, size=SIZE, split="val")
+    config = _paced(clips, out, minutes=minutes, device=device, quiet=quiet)
     _tell(
-        f"rendering {TRAINING['clips']} clips to learn from and {UNSEEN['clips']} others to be scored on",
+        f"training {config.train.steps} steps on frames alone, with no masks; now and then it carries a mask"
+        " through a clip to show what it has learnt",
         quiet=quiet,
     )
-    write_dataset(clips, **TRAINING, size=SIZE, split="train", masks="none")
-    write_dataset(clips, **UNSEEN, size=SIZE, split="val")
-    config = configs.load(recipe(), base={"data": {"root": [{"path": str(clips)}]}})
-    _tell("training on frames alone: there are no masks to see", quiet=quiet)
     trained = load(train(config, out / "run", device=device, quiet=quiet), device=device)
-    shipped = load(None, device=device)
     models = {
         "copy": choose(None, "copy"),
         "untrained": _untrained(config, device),
@@ -92,6 +116,40 @@ def demo(
     return summary
 
 
+def _look_first(model: Model, sequence: Sequence, path: Path) -> None:
+    """Write a strip: the first frame with its mask, then frames with the masks that `model` carries."""
+    segmenter = model.segmenter()
+    panels = []
+    with sequence.open() as source:
+        shown = {
+            0: "first mask",
+            **{round(part * (len(source) - 1)): "carried" for part in (1 / 3, 2 / 3, 1)},
+        }
+        for index, frame in source.stream():
+            labels = segmenter.step(frame, sequence.read_given(0) if index == 0 else None)
+            if index in shown:
+                panels.append(_panel(frame, labels, f"frame {index}: {shown[index]}"))
+    write_picture(path, contact_sheet(panels, columns=len(panels), width=SIZE[1]))
+
+
+def _paced(clips: Path, out: Path, *, minutes: float, device: str, quiet: bool) -> configs.Config:
+    """The config of a run of about `minutes`: the one in OUT/run if it was begun, else with timed steps."""
+    base = {"data": {"root": [{"path": str(clips)}]}}
+    begun = out / "run" / "config.yaml"
+    if begun.is_file():
+        return configs.load(begun)
+    _tell(f"timing {PACE_STEPS} steps", quiet=quiet)
+    timed = [f"train.steps={PACE_STEPS}", f"train.log_every={PACE_STEPS // 2}"]
+    train(configs.load(recipe(), timed, base=base), out / "pace", device=device, quiet=True)
+    last = json.loads((out / "pace" / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    config = configs.load(recipe(), base=base)
+    steps = int(60 * minutes * last["clips_per_s"] / config.train.batch)
+    steps = min(max(steps, STEPS[0]), STEPS[1])
+    watch = ["validation.dataset=davis2017", f"validation.root={json.dumps(str(out / 'watched'))}"]
+    watch += [f"validation.every={max(1, steps // CHECKS)}", f"train.steps={steps}"]
+    return configs.load(recipe(), watch, base=base)
+
+
 def _tell(line: str, *, quiet: bool) -> None:
     if not quiet:
         say(line)
@@ -112,7 +170,7 @@ def _check_own(video: Path | None, mask: Path | None) -> None:
         return
     with open_frames(video) as source:
         size = source[0].shape[:2]
-    if not mask.is_dir() and not read_mask(mask, size=(size[0], size[1])).any():
+    if not mask.is_dir() and not read(mask, size=(size[0], size[1])).labels.any():
         raise UserError(f"mask {mask} has no object; paint each object with a number of its own, from 1")
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A few minutes of training without labels, then masks, scores and an overlay of clips the network has not seen.
-#   bash scripts/demo.sh [--out DIR] [--video VIDEO --mask PNG]
+# First masks within a minute, then training without labels and scores on unseen clips: about six minutes in all.
+#   bash scripts/demo.sh [--out DIR] [--minutes M] [--video VIDEO --mask PNG]
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"
 prepare

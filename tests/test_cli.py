@@ -337,3 +337,16 @@ def test_an_evaluation_is_not_continued_with_other_videos(tmp_path, capsys):
     assert main(["evaluate", "folder", str(tmp_path / "one"), *command]) == 0
     assert main(["evaluate", "folder", str(tmp_path / "two"), *command]) == 2
     refused(capsys, "run.json", "videos")
+
+
+@pytest.mark.parametrize("missing", ["pycocotools", "scipy", "starlette", "uvicorn"])
+def test_the_page_names_the_package_that_it_lacks(monkeypatch, capsys, missing: str):
+    monkeypatch.setitem(sys.modules, missing, None)
+    assert main(["app", "--no-browser"]) != 0
+    told = capsys.readouterr().err
+    assert f"mamp app needs {missing}" in told and "pip install 'mamp[app]'" in told
+
+
+def test_config_shows_what_a_preset_sets(capsys):
+    assert main(["config", "mamp", "method.preset=published"]) == 0
+    assert "method.propagation.top_k = 36\n" in capsys.readouterr().out

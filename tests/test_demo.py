@@ -30,6 +30,9 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(demos, "SIZE", (48, 64))
     monkeypatch.setattr(demos, "TRAINING", {"clips": 2, "frames": 3, "seed": 1})
     monkeypatch.setattr(demos, "UNSEEN", {"clips": 2, "frames": 4, "seed": 2})
+    monkeypatch.setattr(demos, "WATCHED", {"clips": 1, "frames": 3, "seed": 3})
+    monkeypatch.setattr(demos, "PACE_STEPS", 2)
+    monkeypatch.setattr(demos, "STEPS", (2, 2))
 
 
 @pytest.fixture
@@ -105,3 +108,41 @@ def test_an_empty_mask_is_refused_before_training(small, tmp_path, own_video):
 def test_a_video_that_is_not_there_is_refused(small, tmp_path, own_video):
     with pytest.raises(UserError, match="nothing.mp4"):
         demos.demo(tmp_path / "out", video=tmp_path / "nothing.mp4", mask=own_video[1])
+
+
+def test_the_first_picture_is_there_before_anything_is_trained(small, tmp_path, monkeypatch, capsys):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demos, "train", stop)
+    with pytest.raises(KeyboardInterrupt):
+        demos.demo(tmp_path / "out", device="cpu", quiet=True)
+    picture = tmp_path / "out" / "first.png"
+    assert str(picture) in capsys.readouterr().out
+    assert Image.open(picture).width >= 4 * 64
+
+
+def test_steps_follow_the_speed_of_the_machine(small, tmp_path, monkeypatch):
+    made = []
+
+    def timed(config, run, **_):
+        made.append(config)
+        run.mkdir(parents=True)
+        (run / "log.jsonl").write_text('{"step": 2, "clips_per_s": 4.0}\n')
+
+    monkeypatch.setattr(demos, "train", timed)
+    monkeypatch.setattr(demos, "STEPS", (20, 2000))
+    config = demos._paced(tmp_path, tmp_path / "out", minutes=2, device="cpu", quiet=True)
+    assert made[0].train.steps == 2 and config.train.steps == 240  # 120 s, 4 clips a second, 2 in a step
+
+
+def test_while_it_trains_it_says_how_well_a_mask_is_carried(small, tmp_path, capsys):
+    demos.demo(tmp_path / "out", device="cpu")
+    assert "validation after step 2: J&F 0." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf")])
+def test_no_time_to_train_is_refused(tmp_path, minutes):
+    with pytest.raises(UserError, match="--minutes"):
+        demos.demo(tmp_path / "out", minutes=minutes)
+    assert not (tmp_path / "out").exists()

@@ -207,3 +207,7 @@ def test_the_citation_names_five_papers():
 def test_a_wrong_command_is_found(text: str, wrong: str | None):
     (words,) = commands(text)
     assert problem(words) == wrong
+
+
+def test_the_table_of_methods_is_the_registrys(repository: Path):
+    assert methods.table() in (repository / "docs" / "methods.md").read_text(encoding="utf-8")

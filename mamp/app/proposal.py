@@ -5,7 +5,6 @@ Nothing is learnt from masks: cells are compared by the features that carry labe
 
 from __future__ import annotations
 
-import heapq
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mamp import methods
+from mamp.core.devices import out_of_memory
 from mamp.core.errors import UserError
 from mamp.methods.trunk import MethodTrunk
 from mamp.ops.colour import imagenet, rgb_to_lab
@@ -55,6 +55,7 @@ class Proposer:
             self._trunk.to(device).eval()
         self._seen: tuple[int, Tensor, Tensor] | None = None
 
+    @out_of_memory(lambda: "start the page with --device cpu, or give it smaller frames")
     @torch.inference_mode()
     def mask(self, index: int, frame: np.ndarray, wish: Wish) -> np.ndarray:
         """bool (H, W): what `wish` says of `frame`, uint8 (H, W, 3), which is number `index` of its video.
@@ -127,6 +128,8 @@ def seeds(
     """Cells that are surely on the object and surely beside it, bool (h, w) each. UserError when none is on
     it.
     """
+    from scipy import ndimage
+
     on, off = np.zeros(grid, bool), np.zeros(grid, bool)
     scale = grid[0] / size[0], grid[1] / size[1]
     if wish.box is not None:
@@ -147,7 +150,7 @@ def seeds(
     if wish.box is None:  # an object that was clicked on seldom reaches the frame's border all around
         border = np.zeros(grid, bool)
         border[[0, -1]] = border[:, [0, -1]] = True
-        far = _distance_to(on) > min(grid) / 4
+        far = ndimage.distance_transform_edt(~on) > min(grid) / 4
         off |= border & far
     return on, off
 
@@ -183,8 +186,8 @@ def grow(features: Tensor, picture: Tensor, on: np.ndarray, off: np.ndarray) -> 
 
     features: (C, h, w). picture: float (3, h, w) in [0, 1]. on, off: bool (h, w).
     """
-    ways = _steps(features.cpu().numpy())
-    path_on, path_off = (torch.from_numpy(_geodesic(ways, cells)).to(features) for cells in (on, off))
+    paths = _paths(features.cpu().numpy())
+    path_on, path_off = (torch.from_numpy(_geodesic(paths, cells)).to(features) for cells in (on, off))
     seeds_on, seeds_off = (torch.from_numpy(cells).to(features.device) for cells in (on, off))
     like = _nearest(features, seeds_off) - _nearest(features, seeds_on)
     belief = torch.sigmoid(_PATH * (path_off - path_on) + _LIKE * like)
@@ -243,7 +246,10 @@ def _around(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _means(points: Tensor, count: int) -> Tensor:
-    """(n, C) -> (count or fewer, C): k-means, begun at points far from one another."""
+    """(n, C) -> (count or fewer, C): k-means, begun at points far from one another.
+
+    scipy's kmeans2 does not serve: it warns about equal points, which a plain picture has, and needs the CPU.
+    """
     first = torch.cdist(points, points.mean(0, keepdim=True))[:, 0].argmin()
     means = points[first][None]
     for _ in range(min(count, len(points)) - 1):
@@ -269,82 +275,35 @@ def _nearest(features: Tensor, chosen: Tensor) -> Tensor:
     return distances.reshape(features.shape[1:]).clamp(max=1.0)
 
 
-def _steps(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What a step to the cell below, and to the one on the right, costs: (h-1, w) and (h, w-1)."""
+def _paths(features: np.ndarray) -> Any:
+    """Sparse (h*w, h*w): what a step between neighbouring cells costs, from features (C, h, w)."""
+    from scipy.sparse import coo_array
+
+    cells = np.arange(features[0].size).reshape(features.shape[1:])
     down = np.linalg.norm(features[:, 1:] - features[:, :-1], axis=0)
     right = np.linalg.norm(features[:, :, 1:] - features[:, :, :-1], axis=0)
-    return down + _STEP, right + _STEP
+    costs = np.concatenate((down.ravel(), right.ravel())).astype(np.float64) + _STEP
+    one = np.concatenate((cells[:-1].ravel(), cells[:, :-1].ravel()))
+    other = np.concatenate((cells[1:].ravel(), cells[:, 1:].ravel()))
+    return coo_array((costs, (one, other)), shape=(cells.size, cells.size)).tocsr()
 
 
-def _geodesic(ways: tuple[np.ndarray, np.ndarray], start: np.ndarray) -> np.ndarray:
-    """float32 (h, w): the cheapest way from any of the cells `start` (Dijkstra); at most `_FAR`."""
-    down, right = (way.tolist() for way in ways)
-    height, width = start.shape
-    cost = [[_FAR] * width for _ in range(height)]
-    queue: list[tuple[float, int, int]] = []
-    for y, x in zip(*(axis.tolist() for axis in np.nonzero(start)), strict=True):
-        cost[y][x] = 0.0
-        queue.append((0.0, y, x))
-    while queue:
-        so_far, y, x = heapq.heappop(queue)
-        if so_far > cost[y][x]:
-            continue
-        around = []
-        if y:
-            around.append((so_far + down[y - 1][x], y - 1, x))
-        if y + 1 < height:
-            around.append((so_far + down[y][x], y + 1, x))
-        if x:
-            around.append((so_far + right[y][x - 1], y, x - 1))
-        if x + 1 < width:
-            around.append((so_far + right[y][x], y, x + 1))
-        for entry in around:
-            if entry[0] < cost[entry[1]][entry[2]]:
-                cost[entry[1]][entry[2]] = entry[0]
-                heapq.heappush(queue, entry)
-    return np.array(cost, np.float32)
+def _geodesic(paths: Any, start: np.ndarray) -> np.ndarray:
+    """float32 (h, w): the cheapest way from any of the cells `start`; at most `_FAR`."""
+    from scipy.sparse.csgraph import dijkstra
 
-
-def _distance_to(cells: np.ndarray) -> np.ndarray:
-    """float (h, w): the distance to the nearest of the cells, in cells."""
-    y, x = np.nonzero(cells)
-    rows, columns = np.indices(cells.shape)
-    nearest = np.full(cells.shape, np.inf)
-    for row, column in zip(y, x, strict=True):
-        nearest = np.minimum(nearest, np.hypot(rows - row, columns - column))
-    return nearest
+    if not start.any():
+        return np.full(start.shape, _FAR, np.float32)
+    cost = dijkstra(paths, directed=False, indices=np.flatnonzero(start), min_only=True)
+    return cost.clip(max=_FAR).reshape(start.shape).astype(np.float32)
 
 
 def connected(mask: np.ndarray, touched: np.ndarray) -> np.ndarray:
-    """bool (H, W): the parts of `mask` that hang together with a pixel of `touched`; rows are joined as
-    runs.
-    """
-    parents: list[int] = []
-    runs: list[list[tuple[int, int, int]]] = []
+    """bool (H, W): the parts of `mask` that hang together with a pixel of `touched`, by their sides."""
+    from scipy import ndimage
 
-    def root(i: int) -> int:
-        while parents[i] != i:
-            parents[i] = parents[parents[i]]
-            i = parents[i]
-        return i
-
-    for row in mask:
-        edges = np.flatnonzero(np.diff(np.concatenate(([0], row.view(np.int8), [0])))).reshape(-1, 2).tolist()
-        here = []
-        for left, right in edges:
-            parents.append(number := len(parents))
-            here.append((left, right, number))
-            for above_left, above_right, above in runs[-1] if runs else ():
-                if above_left < right and left < above_right:
-                    parents[root(number)] = root(above)
-        runs.append(here)
-    kept = {root(n) for y, row in enumerate(runs) for left, right, n in row if touched[y, left:right].any()}
-    result = np.zeros_like(mask)
-    for y, here in enumerate(runs):
-        for left, right, number in here:
-            if root(number) in kept:
-                result[y, left:right] = True
-    return result
+    parts, _ = ndimage.label(mask)
+    return np.isin(parts, parts[mask & touched]) & mask
 
 
 _COLOUR = 0.5  # weight of Lab beside features of unit length

@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from mamp.app.export import KINDS, sequence_name
+from mamp.app.export import KINDS, exported
 from mamp.app.gate import Gate, TooLarge, body
 from mamp.app.project import Project
 from mamp.app.proposal import MOST, Wish
@@ -77,11 +77,11 @@ def build(studio: Studio, *, key: str, hosts: set[str]) -> Gate:
         ("POST", "/api/leave", routes.leave),
         ("PUT", "/api/video", routes.drop),
     ]
-    app = Starlette(routes=[Route(path, _told(do), methods=[method]) for method, path, do in table])
+    app = Starlette(routes=[Route(path, _answering(do), methods=[method]) for method, path, do in table])
     return Gate(app, hosts=hosts, key=key)
 
 
-def _told(do: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+def _answering(do: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
     """Mistakes as JSON with one sentence."""
 
     async def answer(request: Request) -> Response:
@@ -232,11 +232,12 @@ class Routes:
         return self._done()
 
     async def download(self, request: Request) -> Response:
-        """A film or a JSON that was exported."""
-        suffix = {"film": ".mp4", "coco": ".json"}.get(request.path_params["kind"])
-        file = self._project.folder / "export" / f"{sequence_name(self._project)}{suffix}"
-        if suffix is None or not file.is_file():
-            raise Refused(404, "it is not exported yet")
+        """A file that was exported."""
+        assert self._project is not None
+        kind = request.path_params["kind"]
+        file = exported(kind, self._project) if kind in KINDS else None
+        if file is None or not file.is_file():
+            raise Refused(404, "it is not exported yet, or a folder")
         return FileResponse(file, filename=file.name)
 
     async def take(self, request: Request) -> Response:

@@ -172,7 +172,7 @@ class Studio:
                 {"id": o.id, "name": o.name, "colour": PALETTE[o.id].tolist()} for o in project.objects
             ],
             "frames": [
-                _told(*known)
+                _row(*known)
                 for known in zip(project.frames(), project.revisions, project.present(), strict=True)
             ],
             "run": engine.told(),
@@ -282,7 +282,7 @@ def file_name(name: str) -> str:
     return f"{stem or 'video'}{suffix}"
 
 
-def _told(frame: Frame, made: int, ids: tuple[int, ...] | None) -> list[Any]:
+def _row(frame: Frame, made: int, ids: tuple[int, ...] | None) -> list[Any]:
     """[kind's letter, locked, stale, unsure, the mask's revision, ids]: short, as there may be thousands."""
     unsure = None if frame.unsure is None else round(frame.unsure, 4)
     return [frame.kind[:1], int(frame.locked), int(frame.stale), unsure, made, ids or 0]

@@ -8,6 +8,7 @@ from typing import Any
 
 from mamp.commands.shared import common, overrides, weights
 from mamp.core.errors import UserError
+from mamp.methods import METHODS, needing_weights
 
 
 def add(commands: Any) -> None:
@@ -24,9 +25,7 @@ def add(commands: Any) -> None:
         metavar="PROJECT",
         help="folder of the masks, saved as you go (default runs/app/NAME)",
     )
-    app.add_argument(
-        "--method", help="mamp, stm, afb_urr, ssm or probe; all but mamp and probe need --weights"
-    )
+    app.add_argument("--method", help=f"{', '.join(METHODS)}; {needing_weights()} need --weights")
     app.add_argument("--port", type=int, help="port on this machine (default 7345, or any that is free)")
     app.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
     app.add_argument(
@@ -47,10 +46,12 @@ def _run(args: argparse.Namespace) -> None:
     if args.video is not None and "=" in str(args.video) and not args.video.exists():
         args.overrides, args.video = [str(args.video), *args.overrides], None
     try:
+        import pycocotools  # noqa: F401
+        import scipy  # noqa: F401
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
-    except ImportError:
-        raise UserError("mamp app needs starlette and uvicorn; pip install 'mamp[app]'") from None
+    except ImportError as error:
+        raise UserError(f"mamp app needs {error.name}; pip install 'mamp[app]'") from None
     from mamp.app.run import serve
     from mamp.segmentation import model as models
 

@@ -13,10 +13,14 @@ from mamp.core.errors import UserError
 def add(commands: Any) -> None:
     """Put the command into the parser."""
     demo = commands.add_parser(
-        "demo", help="train for a few minutes without labels, then carry masks through unseen clips"
+        "demo",
+        help="first masks within a minute, then training without labels and scores: about six minutes in all",
     )
     demo.add_argument(
         "--out", type=Path, default=Path("runs/demo"), help="where results go (default %(default)s)"
+    )
+    demo.add_argument(
+        "--minutes", type=float, default=3.0, help="how long to train, about (default %(default)g)"
     )
     demo.add_argument("--video", type=Path, help="your own video too: a file or a folder of images")
     demo.add_argument("--mask", type=Path, help="the mask of its first frame (PNG)")
@@ -28,4 +32,11 @@ def _run(args: argparse.Namespace) -> None:
 
     if (args.video is None) != (args.mask is None):
         raise UserError("--video and --mask go together; give both, or neither")
-    demo(args.out, video=args.video, mask=args.mask, device=args.device, quiet=args.quiet)
+    demo(
+        args.out,
+        video=args.video,
+        mask=args.mask,
+        minutes=args.minutes,
+        device=args.device,
+        quiet=args.quiet,
+    )

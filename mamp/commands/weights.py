@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mamp.commands.shared import overrides
+from mamp.methods import having
 
 WIDTH = 72  # letters after which what is told goes on below
 
@@ -26,7 +27,11 @@ def add(commands: Any) -> None:
     convert = kinds.add_parser("convert", help="read a published checkpoint and write a file of ours")
     convert.add_argument("source", type=Path, metavar="CHECKPOINT", help="for example the published mamp.pt")
     convert.add_argument("target", type=Path, metavar="OUT.safetensors")
-    convert.add_argument("--method", default="mamp", help="whose checkpoint it is (default %(default)s)")
+    convert.add_argument(
+        "--method",
+        default="mamp",
+        help=f"whose checkpoint it is: {', '.join(having('from_published'))} (default mamp)",
+    )
     convert.set_defaults(function=_weights_convert)
     copy = kinds.add_parser("copy", help="a run's weights, or a checkpoint's, as a file of their own")
     copy.add_argument(
@@ -36,8 +41,14 @@ def add(commands: Any) -> None:
     copy.add_argument("--half", action="store_true", help="in half precision, half the size")
     copy.add_argument("--licence", help="what is kept inside with them")
     copy.set_defaults(function=_weights_copy)
+    _add_makers(kinds)
+
+
+def _add_makers(kinds: Any) -> None:
+    """The kinds that make something else of weights."""
     widen = kinds.add_parser(
-        "widen", help="weights of MAMP for a network of more channels, to train on from (train.init)"
+        "widen",
+        help=f"weights of {', '.join(having('widen'))} for a network of more channels, to train on from",
     )
     widen.add_argument(
         "source", metavar="WEIGHTS", help="a file, a checkpoint, a run folder, or a shipped name"

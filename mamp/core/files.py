@@ -95,6 +95,9 @@ class Locks:
     A lock is its process's own until it is dropped or the process ends, however it ends. Record locks: forked
     processes do not inherit them, and network file systems know them. Where the system has none (Windows),
     every lock is free. Raises UserError where the file cannot be written.
+
+    filelock does not serve: it has one lock a file, where an evaluation needs one a sequence, and it takes it
+    by flock, which forked loader processes inherit and go on holding after their parent was killed.
     """
 
     def __init__(self, path: Path):

@@ -343,9 +343,7 @@ def masks_beside(source: Path) -> Path:
 
 
 def video_sources(root: Path) -> list[Path]:
-    """The videos of a folder: JPEGImages/NAME, or frame folders and video files, or itself if images
-    prevail.
-    """
+    """The videos of a folder: JPEGImages/NAME, or frame folders and files, or itself if images prevail."""
     if root.is_file():
         return [root]
     if (root / "JPEGImages").is_dir():

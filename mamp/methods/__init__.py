@@ -16,6 +16,7 @@ FOLDERS = [
     "afb_urr",
     "ssm",
     "probe",
+    "flow",
 ]
 
 # what a method may lack -> how the sentence about it begins
@@ -33,7 +34,13 @@ LACKS = {
 
 def load_registry() -> dict[str, Method]:
     """Import every folder's `METHOD`, in the registry's order; this imports no torch."""
-    return {name: importlib.import_module(f"mamp.methods.{name}").METHOD for name in FOLDERS}
+    found = {}
+    for name in FOLDERS:
+        held = vars(importlib.import_module(f"mamp.methods.{name}"))
+        if "METHOD" not in held:
+            raise ImportError(f"mamp/methods/{name}/__init__.py has no METHOD, and FOLDERS names it")
+        found[name] = held["METHOD"]
+    return found
 
 
 METHODS: dict[str, Method] = load_registry()
@@ -49,6 +56,22 @@ def get(name: str) -> Method:
 def having(part: str) -> list[str]:
     """List the names of the methods that have `part`, a field of `Method`."""
     return [name for name, method in METHODS.items() if vars(method)[part]]
+
+
+def needing_weights() -> str:
+    """List the methods that need a file of weights, since none ship with the package."""
+    return ", ".join(name for name, method in METHODS.items() if method.needs_weights and not method.shipped)
+
+
+def table() -> str:
+    """Return a Markdown table of the methods: name, what each is, what it learns from, its weights."""
+    rows = ["| `method.name` | what it is | learns from | weights |", "|---|---|---|---|"]
+    for name, method in METHODS.items():
+        learns = "masks" if method.learns_from_masks else "frames alone" if method.task else "nothing"
+        shipped = f"`{method.shipped}` ships" if method.shipped else "a file"
+        needs = shipped if method.needs_weights else "none"
+        rows.append(f"| `{name}` | {method.description} | {learns} | {needs} |")
+    return "\n".join(rows)
 
 
 def require(name: str, part: str) -> Any:

@@ -28,7 +28,10 @@ def later(place: str) -> Callable[..., Any]:
 
     def call(*args: Any, **kwargs: Any) -> Any:
         module, _, name = place.partition(":")
-        return vars(importlib.import_module(module))[name](*args, **kwargs)
+        found = vars(importlib.import_module(module))
+        if name not in found:
+            raise AttributeError(f"{module} has no {name}, which a METHOD names as {place}")
+        return found[name](*args, **kwargs)
 
     call.__name__ = place
     return call
@@ -110,6 +113,10 @@ class Motion(Protocol):
     def forget(self, index: int) -> None:
         """Drop what is kept for frame `index`; it is not asked for again."""
 
+    def twin(self) -> Motion | None:
+        """Return a copy that goes on from here by itself; None where that cannot be."""
+        return None
+
 
 class Propagator:
     """Carries the masks of K objects through one video; frames and masks at the video's original size.
@@ -118,6 +125,8 @@ class Propagator:
     and `remove` change what is pending, and the next `step` commits it to memory.
 
     A method gives `start`, `step`, `correct`, `add`, `remove` and `memory_bytes`. The rest has defaults.
+    Masks of different objects never overlap. The order of the objects does not matter, and one that was
+    removed leaves no trace. What is held of frames is never changed in place, since a twin shares it.
 
     Args:
         model: the network, on `device`, in evaluation.
@@ -170,7 +179,9 @@ class Propagator:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes held for memory frames."""
+        """Bytes held for memory frames and the pending frame, no more than `tensors` yields where it
+        yields any.
+        """
         raise NotImplementedError
 
     # -- what a method may have besides

@@ -1,50 +1,15 @@
-"""The contract of learning: batches as the loader makes them, and what a method does with them."""
+"""The contract of learning: what a method does with a batch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mamp.loading.batch import Batch
 
-@dataclass(frozen=True)
-class Batch:
-    """One batch as the loader makes it, on the device once the engine has moved it.
-
-    frames: uint8 (B, T, 3, H, W) RGB. labels: uint8 (B, T, H, W) or None.
-    clips: per sample, what it is made of (sequence name and frame numbers).
-    first, total: its clips are number first, first + 1, .. of `total` that the step has on all ranks (None:
-    of these).
-    """
-
-    frames: Tensor
-    labels: Tensor | None
-    clips: tuple[dict[str, Any], ...]
-    first: int = 0
-    total: int | None = None
-
-    def to(self, device: torch.device | str) -> Batch:
-        """The same batch on `device`."""
-        labels = None if self.labels is None else self.labels.to(device, non_blocking=True)
-        return replace(self, frames=self.frames.to(device, non_blocking=True), labels=labels)
-
-    def draw(self, *counts: int, generator: torch.Generator) -> Tensor:
-        """(B, *counts) random numbers in [0, 1), on the CPU: those of the clips' places among all that the
-        step has.
-        """
-        end = self.first + len(self.frames)
-        return torch.rand(self.total or end, *counts, generator=generator)[self.first : end]
-
-    def split(self, parts: int) -> Iterator[Batch]:
-        """`parts` batches of equal size, in order, that know their place."""
-        size, total = len(self.frames) // parts, self.total or len(self.frames)
-        for start in range(0, parts * size, size):
-            place = slice(start, start + size)
-            labels = None if self.labels is None else self.labels[place]
-            yield Batch(self.frames[place], labels, self.clips[place], self.first + start, total)
+__all__ = ["Batch", "TrainingTask"]
 
 
 class TrainingTask(nn.Module):
@@ -67,7 +32,10 @@ class TrainingTask(nn.Module):
         return None
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Any:
-        """Augmentation and colour on the device; all randomness comes from `generator` (a CPU generator).
+        """Augment the batch, and bring it to the network's colours, on the device.
+
+        Call one function of `mamp/loading/augmentation/batches.py`, once: it does what `config.data` says.
+        All randomness comes from `generator`, which is on the CPU.
 
         `generator` is in the same state for every part of a step's batch, on whatever rank: what is drawn for
         a clip depends on its place in the whole (`batch.first`, `batch.total`), what is drawn once is the

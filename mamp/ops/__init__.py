@@ -1,1 +1,1 @@
-"""Stateless functions of tensors: colour, padding, warping, local correlation."""
+"""Stateless functions of tensors: colour, sizes, crops, folding of batch norms, Pillow's resizing."""

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from enum import Enum
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from mamp import methods
-from mamp.core.errors import UserError
+from mamp.core.devices import out_of_memory, single_precision, whole_float32
+from mamp.core.errors import UserError, plural
 from mamp.methods.base import Motion, Propagator
 from mamp.ops.sizes import size_of
+from mamp.video.first_masks.reading import read_mask
 
 LARGEST_ID = 65535
+# settings of `propagation` that bound the device's memory, where a method has them
+FOR_MEMORY = ("max_mb", "short_side", "memory_length", "max_frames", "context", "batch", "budget")
+# mean difference of colours in [0, 1] of 16x16 pictures; neighbours in DAVIS stay below 0.15
+OTHER_VIDEO = 0.2
 
 
 class MaskMode(str, Enum):
@@ -59,7 +67,7 @@ class Segmenter:
         self.probabilities: Tensor | None = None
         """(K+1, H, W) of the last frame as predicted, before a mask given for it; background first, then
         the ids held when it was predicted. None where nothing was predicted."""
-        model.to(self.device).eval()
+        self.network = model.to(self.device).eval()
         self._method = method
         self._build = lambda: methods.get(method.name).build_propagator(
             model, method, motion=motion, device=self.device, dtype=dtype
@@ -67,7 +75,20 @@ class Segmenter:
         self._propagator: Propagator | None = None
         self._ids: list[int] = []  # object k of the propagator has id _ids[k]
         self._size: tuple[int, int] | None = None
+        self._seen: Tensor | None = None  # the last frame, 16x16, to notice another video
         self._dtype = np.dtype(np.uint8)
+
+    def reset(self) -> None:
+        """Forget the video: ids, size and memory. The next frame begins another one."""
+        self._propagator, self.probabilities = None, None
+        self._ids, self._size, self._seen = [], None, None
+        self._dtype = np.dtype(np.uint8)
+
+    def __getstate__(self) -> dict[str, Any]:
+        raise TypeError(
+            "a Segmenter cannot be pickled, since it holds the network and the memory of a video; make one in"
+            " each process with mamp.load(...).segmenter(), or copy one with twin()"
+        )
 
     @property
     def ids(self) -> list[int]:
@@ -79,11 +100,12 @@ class Segmenter:
         """Bytes the propagator holds for memory frames."""
         return self._propagator.memory_bytes if self._propagator else 0
 
+    @single_precision
     @torch.inference_mode()
     def step(
         self,
-        frame: np.ndarray | Tensor,
-        mask: np.ndarray | Tensor | None = None,
+        frame: np.ndarray | Tensor | Image.Image,
+        mask: Any = None,
         *,
         mode: MaskMode | str = MaskMode.OBJECTS,
         replace: bool | None = None,
@@ -94,10 +116,12 @@ class Segmenter:
         Before the first mask with an object every frame is background, and the method does not see it.
 
         Args:
-            frame: uint8 (H, W, 3) RGB array, or (3, H, W) tensor, uint8 or float in [0, 1]; one size in a
-            video.
-            mask: integer (H, W) label map for this frame, ids 1 to 65535. New ids are added, known ids
-            corrected.
+            frame: uint8 (H, W, 3) RGB array, PIL image, or (3, H, W) tensor, uint8 or float in [0, 1]; one
+            size
+                in a video.
+            mask: integer (H, W) label map for this frame, ids 1 to 65535 (0 and 255 alone are object 1), or a
+            PIL
+                image or path of one, as `mamp.read_mask` takes them. New ids are added, known ids corrected.
             mode: what the mask says of objects that are not in it; see `MaskMode`.
             replace: old name of `mode="replace"`. whole: old name of `mode="whole"`.
 
@@ -112,29 +136,47 @@ class Segmenter:
         size = frame_size(frame)
         if self._size not in (None, size):
             raise UserError(
-                f"a frame is {_by(size)} pixels where the video began with {_by(self._size)}; resize it"
+                f"a frame is {_by(size)} pixels where the video began with {_by(self._size)}; resize it, or"
+                " call reset() before another video"
             )
-        given = None if mask is None else label_map(mask, size)
+        given = None if mask is None else self._as_labels(mask, size)
         image = _as_image(pixels, self.device)
         self._size = size
+        self._notice_another_video(image, given)
         if given is not None:
             self._dtype = np.promote_types(self._dtype, given.dtype)
-        labels = self._predict(image)
-        if given is not None:
-            labels = self._apply(image, labels, given, mode=mode)
+        with whole_float32(self.device), out_of_memory(self._less_memory):
+            labels = self._predict(image)
+            if given is not None:
+                labels = self._apply(image, labels, given, mode=mode)
         return labels
 
     def twin(self) -> Segmenter | None:
         """Another one that goes on from this frame by itself, sharing what is remembered; None where the
         method has no twins.
         """
-        other = copy.copy(self)
+        other = type(self).__new__(type(self))
+        vars(other).update(vars(self))
         other._ids = list(self._ids)
         if self._propagator is not None:
             other._propagator = self._propagator.twin()
             if other._propagator is None:
                 return None
         return other
+
+    @property
+    def package(self) -> str:
+        """The top-level package of the method's propagators."""
+        return type(self._propagator or self._build()).__module__.split(".")[0]
+
+    def remembered(self) -> dict[str, Any]:
+        """Everything that later frames depend on, by name; see `mamp.segmentation.state`."""
+        names = ("_propagator", "_ids", "_size", "probabilities")
+        return {**{name: vars(self)[name] for name in names}, "_dtype": self._dtype.name}
+
+    def remember(self, state: dict[str, Any]) -> None:
+        """Go on from what `remembered` gave."""
+        vars(self).update({**state, "_dtype": np.dtype(state["_dtype"])})
 
     def tensors(self) -> list[Tensor]:
         """What is held of frames; twins have most of it in common. Empty for a method without twins."""
@@ -165,6 +207,7 @@ class Segmenter:
         """UserError for a method without gradient correction."""
         methods.require(self._method.name, "receptive_field")
 
+    @single_precision
     @torch.inference_mode()
     def remove(self, ids: list[int]) -> None:
         """Stop following `ids` from the frame after the last one on; UserError for an id that is not
@@ -179,6 +222,41 @@ class Segmenter:
         self._ids = [i for i in self._ids if i not in ids]
         if not self._ids:
             self._propagator = None  # what is remembered shows no object; the next mask starts anew
+
+    def _less_memory(self) -> str:
+        """What takes less of the device's memory."""
+        height, width = self._size or (0, 0)
+        there = vars(vars(self._method).get("propagation", self))
+        knobs = ", ".join(
+            f"method.propagation.{name}={there[name]}" for name in FOR_MEMORY if there.get(name)
+        )
+        lower = f"lower one of {knobs}, or " if knobs else ""
+        return (
+            f"{lower}use --device cpu: frames are {width}x{height}, with {plural(len(self._ids), 'object')}"
+        )
+
+    def _as_labels(self, mask: Any, size: tuple[int, int]) -> np.ndarray:
+        """The label map in a mask as a caller has it: a path or picture, or an array, where 0 and 255 are
+        object 1 unless 255 is an object already.
+        """
+        if isinstance(mask, (str, Path, Image.Image)):
+            return read_mask(mask, size=size)
+        labels = label_map(mask, size)
+        if isinstance(mask, LabelMap) or isinstance(labels, LabelMap):
+            return labels
+        return labels if 255 in self._ids else one_object(labels)
+
+    def _notice_another_video(self, image: Tensor, given: np.ndarray | None) -> None:
+        """Warn where a mask of known ids comes with a frame that has nothing in common with the last one."""
+        before, self._seen = self._seen, F.adaptive_avg_pool2d(image, 16)
+        if before is None or given is None or not np.isin(self._ids, given).any():
+            return
+        if (self._seen - before).abs().mean() > OTHER_VIDEO:
+            warnings.warn(
+                "this frame looks unlike the last one, and its mask has ids that are followed already: call"
+                " reset() before another video",
+                stacklevel=3,
+            )
 
     def _predict(self, image: Tensor) -> np.ndarray:
         if self._propagator is None:
@@ -223,7 +301,7 @@ class Segmenter:
         return self._label_map(others)
 
     def _masks(self, given: np.ndarray, ids: list[int]) -> Tensor:
-        masks = given[None] == np.array(ids, given.dtype)[:, None, None]  # (K, H, W)
+        masks = given[None] == np.array(ids)[:, None, None]  # (K, H, W)
         return torch.from_numpy(masks).to(self.device, torch.float32)
 
 
@@ -239,15 +317,29 @@ def _mode(mode: MaskMode | str, *, replace: bool | None, whole: bool | None) -> 
         raise UserError(f"mode={mode} is not known; use one of {', '.join(MaskMode)}") from None
 
 
-def frame_size(frame: np.ndarray | Tensor) -> tuple[int, int]:
+def frame_size(frame: np.ndarray | Tensor | Image.Image) -> tuple[int, int]:
     """(H, W) of a frame in either form; UserError when it is none."""
     return size_of(_as_pixels(frame))
 
 
-def label_map(mask: np.ndarray | Tensor, size: tuple[int, int], *, name: str = "a mask") -> np.ndarray:
+@runtime_checkable
+class SizedMask(Protocol):
+    """A person's mask, which becomes a label map once the size of the frames is known."""
+
+    def at(self, size: tuple[int, int]) -> np.ndarray:
+        """Return the label map (H, W)."""
+
+
+class LabelMap(np.ndarray):
+    """A label map whose numbers are ids for sure: 255 alone is object 255."""
+
+
+def label_map(mask: Any, size: tuple[int, int], *, name: str = "a mask") -> np.ndarray:
     """The mask as a uint8 or uint16 label map (H, W); UserError, calling it `name`, when it is none of this
-    size.
+    size. mask: an array or tensor, or a person's mask, which is read `at` this size.
     """
+    if isinstance(mask, SizedMask):
+        return np.asarray(mask.at(size)).view(LabelMap)
     labels = mask.detach().cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
     if labels.dtype == bool:
         labels = labels.astype(np.uint8)
@@ -267,8 +359,20 @@ def label_map(mask: np.ndarray | Tensor, size: tuple[int, int], *, name: str = "
     return labels.astype(np.uint8 if high < 256 else np.uint16)
 
 
-def _as_pixels(frame: np.ndarray | Tensor) -> Tensor:
+def one_object(labels: np.ndarray) -> np.ndarray:
+    """Object 1 where a label map has nothing but 0 and 255 (16-bit: 65535), as pictures of one object
+    have.
+    """
+    white = 255 if labels.dtype == np.uint8 else LARGEST_ID
+    if labels.max() != white or ((labels != 0) & (labels != white)).any():
+        return labels
+    return (labels == white).astype(np.uint8)
+
+
+def _as_pixels(frame: np.ndarray | Tensor | Image.Image) -> Tensor:
     """(3, H, W) uint8, or float in [0, 1], wherever it lies."""
+    if isinstance(frame, Image.Image):
+        frame = np.array(ImageOps.exif_transpose(frame).convert("RGB"))
     if isinstance(frame, np.ndarray):
         if frame.ndim != 3 or frame.shape[2] != 3 or frame.size == 0 or frame.dtype != np.uint8:
             raise UserError(
@@ -286,7 +390,8 @@ def _as_pixels(frame: np.ndarray | Tensor) -> Tensor:
             )
         return frame.detach()
     raise UserError(
-        f"a frame is a {type(frame).__name__}; give a uint8 (height, width, 3) array or a (3, H, W) tensor"
+        f"a frame is a {type(frame).__name__}; give a uint8 (height, width, 3) array, a PIL image or a"
+        " (3, H, W) tensor"
     )
 
 

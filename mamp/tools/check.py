@@ -61,7 +61,7 @@ def check(
     problems: dict[str, list[str]] = {kind: [] for kind in KINDS}
     for part in parts:
         findings = [next(found) for _ in part.jobs]
-        lines += _told(part, findings)
+        lines += _described(part, findings)
         for kind, text in [
             *part.problems,
             *_variant(part, findings),
@@ -105,7 +105,7 @@ def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _told(part: Part, findings: Sequence[Finding]) -> list[str]:
+def _described(part: Part, findings: Sequence[Finding]) -> list[str]:
     """What a part is and has, in two lines, and what else there is to say."""
     sizes = Counter(finding.size for finding in findings if finding.size is not None)
     step = _usual_step(findings)

@@ -167,9 +167,9 @@ def _sizes(
     if sizes:
         counts = Counter(sizes.values())
         found.size = max(counts, key=lambda size: counts[size])
-        others = [f"{files[stem]} is {_told(size)}" for stem, size in sizes.items() if size != found.size]
+        others = [f"{files[stem]} is {_by(size)}" for stem, size in sizes.items() if size != found.size]
         if others:
-            found.add("size", f"{folder}: {_some(others)}, and the others {_told(found.size)}")
+            found.add("size", f"{folder}: {_some(others)}, and the others {_by(found.size)}")
     return sizes
 
 
@@ -298,7 +298,7 @@ def _mask(
         return
     shape = (labels.shape[1], labels.shape[0])
     if size is not None and shape != size:
-        found.add("mask size", f"{path} is {_told(shape)}, its frame {_told(size)}")
+        found.add("mask size", f"{path} is {_by(shape)}, its frame {_by(size)}")
     there = set(np.flatnonzero(np.bincount(labels.reshape(-1))).tolist()) - {0}
     if ids is not None and there - ids:
         found.add("ids", f"{path} shows {_some(map(str, sorted(there - ids)))}, not in meta.json")
@@ -316,7 +316,7 @@ def _some(names: Iterable[str]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-def _told(size: tuple[int, int]) -> str:
+def _by(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mamp.core.errors import UserError, plural
 from mamp.core.files import Locks, make_folder, sha256_of
-from mamp.core.progress import say
+from mamp.core.progress import say, stay_silent
 from mamp.datasets.sequences import open_dataset
 from mamp.tools.download import download
 from mamp.tools.unpack import BadArchive, unpack
@@ -87,7 +87,7 @@ def fetch(
         raise UserError(_YOUTUBE.format(root=out or "data/YouTubeVOS"))
     archive = ARCHIVES[name]
     root = Path("data") / archive.folder if out is None else out
-    tell = _silent if quiet else say
+    tell = stay_silent if quiet else say
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         _look_through(root, archive, strict=url is None, hint=f"choose another --out, or remove {root}")
         tell(f"{root} is there already and complete; nothing was fetched")
@@ -128,7 +128,7 @@ def _working_folder(root: Path) -> Iterator[Path]:
                 yield work
                 finished = True
             finally:
-                if finished or not _came(work):
+                if finished or not _has_content(work):
                     shutil.rmtree(work, ignore_errors=True)  # before the lock is free for another
     finally:
         if not beside:
@@ -136,7 +136,7 @@ def _working_folder(root: Path) -> Iterator[Path]:
                 work.parent.rmdir()
 
 
-def _came(work: Path) -> bool:
+def _has_content(work: Path) -> bool:
     """Whether anything of an archive has come; the lock is empty, and a note about nothing does not count."""
     files = [file for file in work.iterdir() if not file.name.endswith(".part.json")]
     return any(file.stat().st_size for file in files if file.is_file())
@@ -205,7 +205,3 @@ def _look_through(root: Path, archive: Archive, *, strict: bool, hint: str) -> N
             )
         if found != count:
             say(f"note: {split} has {plural(found, 'sequence')} here, {count} in the official archive")
-
-
-def _silent(line: str) -> None:
-    """Where lines go with `quiet`."""

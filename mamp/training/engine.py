@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mamp import methods
 from mamp.config import Config
-from mamp.core.devices import peak_memory_mb
+from mamp.core.devices import out_of_memory, peak_memory_mb, slow_amp, whole_float32
 from mamp.core.errors import UserError, plural
-from mamp.core.progress import Progress, say
+from mamp.core.progress import Progress, say, stay_silent
 from mamp.core.provenance import describe_code
+from mamp.datasets.sequences import Sequence
 from mamp.loading.census import Census, survey
 from mamp.loading.clips import ClipPlan
 from mamp.loading.loader import ClipLoader
@@ -29,7 +31,7 @@ from mamp.training.resume import is_finished, refuse_other_config, refuse_other_
 from mamp.training.signals import Signals
 from mamp.training.tracking import Tracker
 from mamp.training.trainer import Trainer
-from mamp.training.validation import Validator, best_figure, hold_aside, labelled_videos
+from mamp.training.validation import VALIDATED, Validator, best_figure, hold_aside, labelled_videos
 
 
 def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = False) -> Path:
@@ -49,10 +51,13 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
         Signals() as stop,
         distributed.join(device, timeout=knobs.rank_timeout) as ranks,
         RunFolder(run, writes=ranks.first) as folder,
-        reproducible(knobs.seed),
+        reproducible(knobs.seed, deterministic=knobs.deterministic),
+        whole_float32(ranks.device),
+        out_of_memory(partial(_less_memory, config)),
     ):
-        tell = say if ranks.first and not quiet else _silent
+        tell = say if ranks.first and not quiet else stay_silent
         _refuse_at_once(config, ranks)
+        _warn([line] if (line := slow_amp("train.amp", knobs.amp, ranks.device)) else [], ranks)
         saved = ranks.from_first(lambda: checkpoints.load_last(folder.checkpoints))
         if saved is not None:
             refuse_other_config(saved["config"], config, run)
@@ -62,9 +67,7 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
         labelled = labelled_videos(config)  # before all video is counted, which takes minutes
         task = methods.require(config.method.name, "task")(config)
         init = _begin(task, config, tell) if saved is None else saved["provenance"].get("init")
-        found, counted = survey(config.data, masks=methods.get(config.method.name).learns_from_masks)
-        videos, aside = hold_aside(found, config.validation.share)
-        census = counted.of(videos, among=found)
+        videos, aside, census, aside_census = _find_videos(config)
         plan = ClipPlan(census, config.data, frames=task.frames, batch=knobs.batch, seed=knobs.seed)
         steps = _count_steps(plan, config)
         _tell_census(census, plan, config, tell)
@@ -81,18 +84,23 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
         if saved is not None:
             trainer.load(saved)
             tell(f"going on after step {trainer.step} of {steps}")
-        validator = Validator(
-            config, aside, labelled, census=counted.of(aside, among=found), device=ranks.device
-        )
+        validator = Validator(config, aside, labelled, census=aside_census, device=ranks.device)
         code |= {"precision": trainer.precision, "ranks": ranks.count, "step": trainer.step}
         folder.begin(config, code, step=trainer.step)
         share = ranks.rank, ranks.count
         loader = ClipLoader(videos, plan, config.data, pin=ranks.device.type == "cuda", share=share)
         with Tracker(folder, config, code, step=trainer.step, first=ranks.first, quiet=quiet) as tracker:
             if saved is not None and saved.get("owes_validation"):
-                _make_up(trainer, validator, tracker)
+                _make_up(trainer, validator, tracker, tell)
             _loop(trainer, loader, tracker, validator, stop, tell)
         return folder.write_weights(trainer.state())
+
+
+def _find_videos(config: Config) -> tuple[list[Sequence], list[Sequence], Census, Census]:
+    """The videos to train on, those held aside for validation, and the census of each."""
+    found, counted = survey(config.data, masks=methods.get(config.method.name).learns_from_masks)
+    videos, aside = hold_aside(found, config.validation.share)
+    return videos, aside, counted.of(videos, among=found), counted.of(aside, among=found)
 
 
 def _loop(
@@ -110,7 +118,7 @@ def _loop(
     stop.hold()
     with (
         contextlib.closing(loader.batches(trainer.step)) as batches,
-        Progress(trainer.steps, unit="steps", done=trainer.step, quiet=tell is _silent) as progress,
+        Progress(trainer.steps, unit="steps", done=trainer.step, quiet=tell is stay_silent) as progress,
     ):
         progress.begin("training")
         while trainer.step < trainer.steps:
@@ -129,16 +137,12 @@ def _loop(
                 _warn(trainer.settle(), ranks)
             if logs:
                 seconds = time.perf_counter() - since
-                means = trainer.summarise()
                 speed = {"clips_per_s": steps * knobs.batch / seconds, "wait": waited / seconds}
-                state = {"skipped": trainer.skipped, "memory": peak_memory_mb(trainer.device)}
-                tracker.log({"step": step, "lr": trainer.lr, **means, **speed, **state})
-                progress.note(f"loss {means['loss'] or 0.0:.4f}, {speed['clips_per_s']:.1f} clips/s")
-                _compare(trainer, means["loss"], tell)
+                progress.note(_log(trainer, tracker, speed, tell))
                 since, waited, steps = time.perf_counter(), 0.0, 0
             progress.advance()
             paused = time.perf_counter()
-            score = _measure(trainer, validator, tracker) if measures and ranks.first else None
+            score = _measure(trainer, validator, tracker, progress.tell) if measures and ranks.first else None
             if saves or signal or (measures and knobs.keep_best):
                 _save(trainer, tracker, score=score, owes=due and not measures)
             if (last or step % pictures_every == 0) and ranks.first and not signal:
@@ -148,6 +152,15 @@ def _loop(
                 _stop(signal, step, ranks)
 
 
+def _log(trainer: Trainer, tracker: Tracker, speed: dict[str, float], tell: Callable[[str], None]) -> str:
+    """Write a line of the log and compare its loss with the recipe's; a note for the progress bar."""
+    means = trainer.summarise()
+    state = {"skipped": trainer.skipped, "memory": peak_memory_mb(trainer.device)}
+    tracker.log({"step": trainer.step, "lr": trainer.lr, **means, **speed, **state})
+    _compare(trainer, means["loss"], tell)
+    return f"loss {means['loss'] or 0.0:.4f}, {speed['clips_per_s']:.1f} clips/s"
+
+
 def _begin(task: TrainingTask, config: Config, tell: Callable[[str], None]) -> dict[str, Any] | None:
     """Fill the network of a new run; what is told of train.init later."""
     if told := task.begin():
@@ -155,10 +168,10 @@ def _begin(task: TrainingTask, config: Config, tell: Callable[[str], None]) -> d
     return begin_with(task.model, config)
 
 
-def _make_up(trainer: Trainer, validator: Validator, tracker: Tracker) -> None:
+def _make_up(trainer: Trainer, validator: Validator, tracker: Tracker, tell: Callable[[str], None]) -> None:
     """Measure what a signal left no time for, as if there had been no signal."""
     if validator.due(trainer.step, last=True):
-        score = _measure(trainer, validator, tracker) if trainer.ranks.first else None
+        score = _measure(trainer, validator, tracker, tell) if trainer.ranks.first else None
         _save(trainer, tracker, score=score, owes=False)
 
 
@@ -170,10 +183,16 @@ def _save(trainer: Trainer, tracker: Tracker, *, score: float | None, owes: bool
     tracker.folder.save(state, step=trainer.step, knobs=trainer.config.train, score=score)
 
 
-def _measure(trainer: Trainer, validator: Validator, tracker: Tracker) -> float | None:
-    """Log what is measured beside the training; what checkpoints are compared by."""
+def _measure(
+    trainer: Trainer, validator: Validator, tracker: Tracker, tell: Callable[[str], None]
+) -> float | None:
+    """Log and print what is measured beside the training; what checkpoints are compared by."""
     figures = validator.measure(trainer)
     tracker.log({"step": trainer.step, **figures})
+    shown = ", ".join(
+        f"{VALIDATED.get(name, name)} {value:.3f}" for name, value in figures.items() if value is not None
+    )
+    tell(f"validation after step {trainer.step}: {shown or 'no figure is finite'}")
     return best_figure(figures)
 
 
@@ -189,6 +208,15 @@ def _compare(trainer: Trainer, loss: float | None, tell: Callable[[str], None]) 
     for line in compare_loss(trainer.config.train, loss, step=trainer.step, steps=trainer.steps):
         warned = line.startswith("warning") and trainer.ranks.first
         (say if warned else tell)(line)
+
+
+def _less_memory(config: Config) -> str:
+    """What takes less of the device's memory."""
+    knobs = config.train
+    return (
+        f"raise train.accumulate={knobs.accumulate}, which takes a step's clips in more parts, or lower"
+        f" train.batch={knobs.batch} or data.size={config.data.size}, or begin with train.amp=auto"
+    )
 
 
 def _warn(lines: list[str], ranks: Ranks) -> None:
@@ -209,6 +237,7 @@ def _stop(signal: int, step: int, ranks: Ranks) -> None:
 
 def _refuse_at_once(config: Config, ranks: Ranks) -> None:
     """UserError for what can be seen without looking at the video."""
+    methods.require(config.method.name, "task")
     if not config.data.root:
         raise UserError(
             "there is no training video: data.root is empty; pass data.root=PATH, once for each place"
@@ -246,7 +275,3 @@ def _tell_census(census: Census, plan: ClipPlan, config: Config, tell: Callable[
     if unknown and config.data.interval_fps is not None and config.data.sampling in ("published", "random"):
         count = plural(unknown, "video does not say its rate", "videos do not say their rate")
         tell(f"{count}: intervals are counted in stored frames; data.root=PATH@FPS tells it")
-
-
-def _silent(line: str) -> None:
-    """Where lines go with `quiet`."""

@@ -61,10 +61,10 @@ def refuse_other_config(begun: Mapping[str, Any], config: Config, run: Path) -> 
             why = (
                 " (its schedule of rates ends there)" if key in LENGTH and before.get(key) is not None else ""
             )
+            begun_with = f"{key}={_written(before.get(key))}"
             raise UserError(
-                f"run {run} was begun with {key}={_told(before.get(key))}{why}, and this config says"
-                f" {_told(now.get(key))}; pass {key}={_told(before.get(key))} to go on, or another --run to"
-                " begin anew"
+                f"run {run} was begun with {begun_with}{why}, and this config says {_written(now.get(key))};"
+                f" pass {begun_with} to go on, or another --run to begin anew"
             )
 
 
@@ -80,7 +80,8 @@ def refuse_other_videos(begun: Mapping[str, Any], census: Census, run: Path) -> 
 
 def is_finished(saved: Mapping[str, Any], config: Config) -> bool:
     """Whether the checkpoint is the last of its run, and `config` does not ask for more."""
-    same = all(saved["config"]["train"][key] == getattr(config.train, key) for key in ("steps", "epochs"))
+    then, now = saved["config"]["train"], config.train
+    same = (then["steps"], then["epochs"]) == (now.steps, now.epochs)
     return saved["step"] >= saved["steps"] and same
 
 
@@ -92,5 +93,5 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{name}", value
 
 
-def _told(value: Any) -> str:
+def _written(value: Any) -> str:
     return "null" if value is None else str(value).replace(" ", "")

@@ -5,18 +5,15 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mamp.config import Config, DataConfig, TrainConfig
+from mamp.config import Config, TrainConfig
 from mamp.core.devices import amp_dtype, backward_on
 from mamp.core.errors import UserError
-from mamp.loading.augmentation.moves import FRAME_DRAWS, move_frames, trained_size
 from mamp.methods.task import Batch, TrainingTask
-from mamp.ops.sizes import size_of
 from mamp.training.averaging import WeightAverage
 from mamp.training.distributed import Ranks
 from mamp.training.randomness import random_state, set_random_state, step_generator
@@ -94,7 +91,7 @@ class Trainer:
     def _add_gradient(self, part: Batch, share: float) -> dict[str, Tensor]:
         """Forward and backward of a part of the step's clips; its scalars."""
         generator = step_generator(self.config.train.seed, self.step)
-        self._prepared = self.task.prepare(moved(part, self.config.data, generator), generator)
+        self._prepared = self.task.prepare(part, generator)
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None):
             loss, scalars = self.wrapped(self._prepared)
         value = loss.detach()
@@ -134,7 +131,7 @@ class Trainer:
             return warnings
         names = list(self._untold[0])
         table = torch.stack([torch.stack([s[name].float() for name in names]) for s in self._untold])
-        rows = self.ranks.mean(table.double().cpu()).tolist()
+        rows = self.ranks.mean(table.cpu().double()).tolist()  # MPS has no doubles
         # with fp16 the scaler leaves out a step whose gradient is not finite, and tries a smaller scale
         judged = ("loss",) if self.scaler.is_enabled() else ("loss", "grad_norm")
         for step, row in enumerate(rows, start=self.step - len(rows) + 1):
@@ -169,12 +166,14 @@ class Trainer:
         """Means of the scalars since the last call, loss and grad_norm first; None where a mean is not
         finite.
 
-        Steps that were left out are not in them; `settle` comes first.
+        Steps that were left out are not in them; `settle` comes first. With fp16 the scaler leaves out steps
+        by itself, whose gradient is not finite: grad_norm is the mean of the others.
         """
         seen = self.told[-1] if self.told else {"loss": 0.0, "grad_norm": 0.0}
         names = sorted(seen, key=lambda name: (name != "loss", name != "grad_norm", name))
-        count = len(self.told) or math.nan
-        means = {name: sum(values[name] for values in self.told) / count for name in names}
+        columns = {name: [values[name] for values in self.told] for name in names}
+        columns["grad_norm"] = [norm for norm in columns["grad_norm"] if math.isfinite(norm)]
+        means = {name: sum(column) / (len(column) or math.nan) for name, column in columns.items()}
         self.told.clear()
         return {name: mean if math.isfinite(mean) else None for name, mean in means.items()}
 
@@ -233,18 +232,6 @@ class Trainer:
         states = [state["rng"], *state.get("rng_of_other_ranks", ())]
         if self.ranks.rank < len(states):
             set_random_state(states[self.ranks.rank])
-
-
-def moved(part: Batch, data: DataConfig, generator: torch.Generator) -> Batch:
-    """The clips with `data.moves`; the numbers for all clips of the step are drawn, so that each gets its own
-    on any rank.
-    """
-    if not data.moves.on:
-        return part
-    draw = part.draw(part.frames.shape[1], FRAME_DRAWS, generator=generator)
-    size = trained_size(data, size_of(part.frames))
-    frames, labels = move_frames(part.frames, part.labels, data.moves, size=size, draw=draw)
-    return replace(part, frames=frames, labels=labels)
 
 
 def _optimizer(task: TrainingTask, train: TrainConfig, *, fused: bool) -> torch.optim.Optimizer:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from mamp import methods
-from mamp.config import Affine, Augment, Config
+from mamp.config import Affine, Augment, Config, Moves
 from mamp.core.errors import UserError, plural
 from mamp.datasets import sequences as datasets
 from mamp.datasets.sequences import Sequence as Video
@@ -28,12 +28,13 @@ from mamp.segmentation.model import Model
 from mamp.segmentation.scored import score_sequences, segmented
 from mamp.segmentation.segmenter import Segmenter
 from mamp.training.randomness import random_state, set_random_state, step_generator
-from mamp.training.trainer import Trainer, moved
+from mamp.training.trainer import Trainer
 from mamp.video.overlay import blend, contact_sheet
 
 SHOWN = 8  # frames of the picture of a carried mask
 SHOWN_FRAMES = 32  # of the clip that they are taken from
 SHOWN_SIZE = 320  # pixels of the longer side of a held-aside clip; a labelled one is segmented as it is
+VALIDATED = {"val_loss": "loss", "val_jf": "J&F", "val_j": "J", "val_f": "F"}  # as a line for people has them
 FIGURES = {"val_jf": "J&F-Mean", "val_j": "J-Mean", "val_f": "F-Mean"}
 
 
@@ -142,10 +143,7 @@ class Validator:
         total, clips = 0.0, 0
         for number, batch in enumerate(self._clips()):
             generator = step_generator(0, number)
-            batch = batch.to(self.device)
-            if self.config.data.sampling == "stills":  # videos by their moves alone, the same each time
-                batch = moved(batch, self.config.data, generator)
-            prepared = self._plain.prepare(batch, generator)
+            prepared = self._plain.prepare(batch.to(self.device), generator)
             with torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
                 loss, _ = task(prepared)
             total, clips = total + float(loss) * len(batch.frames), clips + len(batch.frames)
@@ -210,6 +208,8 @@ def labelled_videos(config: Config) -> list[Video]:
 
 def _without_augmentation(config: Config) -> Config:
     plain = {"augment": Augment(), "affine": Affine()}
+    if config.data.sampling != "stills":  # those are videos by their moves alone, the same each time
+        plain["moves"] = Moves()
     return config.model_copy(update={"data": config.data.model_copy(update=plain)})
 
 

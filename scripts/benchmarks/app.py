@@ -14,35 +14,29 @@ import argparse
 import http.client
 import json
 import statistics
-import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
+import kornia.color  # noqa: F401
 import numpy as np
 import torch
+import uvicorn  # noqa: F401
+from common import options, processor, write
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-import kornia.color  # noqa: E402, F401
-import uvicorn  # noqa: E402, F401
-from machine import processor  # noqa: E402
-
-from mamp.app import server  # noqa: E402
-from mamp.app.run import prepare  # noqa: E402
-from mamp.app.studio import Studio  # noqa: E402
-from mamp.segmentation.model import Model, load  # noqa: E402
-from mamp.video.frames import open_frames  # noqa: E402
-from mamp.video.synthetic import render_clip  # noqa: E402
+from mamp.app import server
+from mamp.app.run import prepare
+from mamp.app.studio import Studio
+from mamp.segmentation.model import Model, load
+from mamp.video.frames import open_frames
+from mamp.video.synthetic import render_clip
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--video", type=Path, help="by default a rendered clip of 854x480")
     parser.add_argument(
         "--frames", type=int, default=8, help="of the rendered clip, and stepped for the comparison"
@@ -50,7 +44,6 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a small clip: only to see that it runs")
     parser.add_argument("--weights", help="as `mamp segment` takes them")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--json", type=Path, help="where the figures go")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         video = args.video or rendered(
@@ -63,8 +56,7 @@ def main() -> None:
         f" {figures['first_mask_seconds']:.2f} s, {figures['first_mask_over_step']:.2f} of a step of"
         f" {figures['step_seconds']:.2f} s"
     )
-    if args.json:
-        args.json.write_text(json.dumps(figures, indent=2))
+    write(figures, args.json)
 
 
 def rendered(folder: Path, frames: int, size: tuple[int, int]) -> Path:

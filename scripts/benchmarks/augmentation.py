@@ -3,31 +3,26 @@
     python scripts/benchmarks/augmentation.py [--quick] [--eager] [--runs N] [--device D] [--json FILE]
 
 Random frames, the batch that a step of training has: 4 clips of 2 frames, 320 px cropped to 256. A step is
-`transform` with one knob on; what `nothing` takes (bytes to floats) is in each. `Lab` is the colour
+`augment` with one knob on; what `nothing` takes (bytes to floats) is in each. `Lab` is the colour
 conversion alone. Figures are medians of the runs, which take turns, so that a busy machine is fair to all;
 compiling itself is not counted.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
+from common import options, write
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from mamp.config import Augment  # noqa: E402
-from mamp.core.devices import pick_device  # noqa: E402
-from mamp.loading.augmentation.unlabelled import COLUMNS, transform  # noqa: E402
-from mamp.ops.colour import rgb_to_lab  # noqa: E402
+from mamp.config import Augment
+from mamp.core.devices import pick_device
+from mamp.loading.augmentation.unlabelled import DRAWS, augment
+from mamp.ops.colour import rgb_to_lab
 
 KNOBS: dict[str, dict[str, Any]] = {
     "nothing": {},
@@ -43,14 +38,11 @@ Job = Callable[[], object]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--quick", action="store_true", help="tiny frames: only to see that it runs")
     parser.add_argument("--eager", action="store_true", help="do not compile")
     parser.add_argument("--runs", type=int, default=9, help="runs of each that the medians are of")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps")
-    parser.add_argument("--json", type=Path, help="where the figures go")
     args = parser.parse_args()
     device = pick_device(args.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
@@ -69,9 +61,8 @@ def main() -> None:
     for step, seconds in eager.items():
         other = f"{1000 * compiled[step] / clips:10.2f}" if step in compiled else f"{'-':>10}"
         print(f"{step:24}{1000 * seconds / clips:10.2f}{other}")
-    if args.json:
-        figures = {"device": name, "clips": clips, "size": size, "eager": eager, "compiled": compiled}
-        args.json.write_text(json.dumps(figures, indent=2) + "\n")
+    figures = {"device": name, "clips": clips, "size": size, "eager": eager, "compiled": compiled}
+    write(figures, args.json)
 
 
 def jobs(clips: int, size: int, device: torch.device, *, wrap: Callable[[Any], Any]) -> dict[str, Job]:
@@ -79,14 +70,14 @@ def jobs(clips: int, size: int, device: torch.device, *, wrap: Callable[[Any], A
     torch.manual_seed(0)
     same = torch.randint(0, 256, (clips, 2, 3, size, size), dtype=torch.uint8).to(device)
     larger = torch.randint(0, 256, (clips, 2, 3, size * 5 // 4, size * 5 // 4), dtype=torch.uint8).to(device)
-    draw = torch.rand(clips, COLUMNS).to(device)
+    draw = torch.rand(clips, DRAWS).to(device)
     rgb = same.float() / 255
-    plain = partial(transform, size=size)
+    plain = partial(augment, size=size)
     steps = {
-        name: partial(wrap(partial(plain, knobs=Augment(**knobs))), same, draw)
+        name: partial(wrap(partial(plain, knobs=Augment(**knobs))), same, draw=draw)
         for name, knobs in KNOBS.items()
     }
-    steps["crop"] = partial(wrap(partial(plain, knobs=Augment(**CROP))), larger, draw)
+    steps["crop"] = partial(wrap(partial(plain, knobs=Augment(**CROP))), larger, draw=draw)
     steps["Lab"] = partial(wrap(rgb_to_lab), rgb)
     for name, knobs in (
         ("published recipe", {}),
@@ -100,7 +91,7 @@ def jobs(clips: int, size: int, device: torch.device, *, wrap: Callable[[Any], A
 
 def whole(frames: torch.Tensor, draw: torch.Tensor, *, knobs: Augment, size: int) -> torch.Tensor:
     """What the device does to a batch before the network."""
-    return rgb_to_lab(transform(frames, draw, knobs, size=size))
+    return rgb_to_lab(augment(frames, knobs, size=size, draw=draw))
 
 
 def timed(steps: dict[str, Job], *, runs: int, device: torch.device) -> dict[str, float]:

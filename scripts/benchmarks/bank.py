@@ -11,41 +11,30 @@ changes little.
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from common import options, processor, told, write
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+from mamp import config
+from mamp.core.files import MB
+from mamp.methods.afb_urr.network import build_model
+from mamp.segmentation.segmenter import Segmenter
 
-from machine import processor, told  # noqa: E402
-from stream import SIZE, first_mask  # noqa: E402
-
-from mamp import config  # noqa: E402
-from mamp.core.files import MB  # noqa: E402
-from mamp.methods.afb_urr.network import build_model  # noqa: E402
-from mamp.segmentation.segmenter import Segmenter  # noqa: E402
-
+SIZE = (48, 64)  # height, width
 NETWORK = "{backbone: resnet18, width: 0.125, key: 16, value: 16, decoder: 16, local: 8}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--frames", type=int, default=5000)
     parser.add_argument("--budget", type=int, default=400, help="method.propagation.budget")
     parser.add_argument("--objects", type=int, default=2, help="objects that are followed")
     parser.add_argument("--quick", action="store_true", help="200 frames: only to see that it runs")
-    parser.add_argument("--json", type=Path, help="where the figures go")
     args = parser.parse_args()
     frames = 200 if args.quick else args.frames
     figures = {
@@ -61,8 +50,7 @@ def main() -> None:
         f" {figures['speed_ratio']:.3f}"
     )
     print(f"at most {figures['most_cells']} cells of {args.budget}; {figures['report']}")
-    if args.json:
-        args.json.write_text(json.dumps(figures, indent=2))
+    write(figures, args.json)
 
 
 def follow(frames: int, *, budget: int, objects: int) -> dict[str, Any]:
@@ -107,6 +95,12 @@ def drifting() -> Iterator[np.ndarray]:
         yield frame
         frame = np.roll(frame, -2, axis=1)
         frame[:, -2:] = rng.integers(256, size=(SIZE[0], 2, 3), dtype=np.uint8)
+
+
+def first_mask(objects: int) -> np.ndarray:
+    """uint8 (H, W): bars side by side."""
+    columns = np.arange(SIZE[1]) * (objects + 1) // SIZE[1]
+    return np.broadcast_to(columns.astype(np.uint8), SIZE).copy()
 
 
 if __name__ == "__main__":

@@ -13,40 +13,31 @@ after it before and after, and frames stepped for it.
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import options, processor, write
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from machine import processor  # noqa: E402
-
-from mamp.app.engine import Engine  # noqa: E402
-from mamp.app.project import Project  # noqa: E402
-from mamp.datasets.sequences import Sequence, open_dataset  # noqa: E402
-from mamp.scoring import score_frame  # noqa: E402
-from mamp.segmentation.model import Model, load  # noqa: E402
-from mamp.video.frames import FrameFolder, open_frames  # noqa: E402
+from mamp.app.engine import Engine
+from mamp.app.project import Project
+from mamp.datasets.sequences import Sequence, open_dataset
+from mamp.scoring import score_frame
+from mamp.segmentation.model import Model, load
+from mamp.video.frames import FrameFolder, open_frames
 
 MOST = 3  # corrected frames
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("root", type=Path, help="DAVIS-2016")
     parser.add_argument("--split", default="tune")
     parser.add_argument("--sequences", nargs="*", help="only these")
     parser.add_argument("--frames", type=int, help="only so many frames of each")
     parser.add_argument("--weights", help="as `mamp segment` takes them")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--json", type=Path, help="where the figures go")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     args = parser.parse_intermixed_args()
     model = load(args.weights, device=args.device, overrides=args.overrides)
@@ -58,8 +49,7 @@ def main() -> None:
             print(f"{sequence.name}: {told(found[sequence.name])}", flush=True)
     figures = {"processor": processor(), "sequences": found, "mean": mean(found)}
     print(f"mean: {told(figures['mean'])}")
-    if args.json:
-        args.json.write_text(json.dumps(figures, indent=2))
+    write(figures, args.json)
 
 
 class Work:

@@ -18,19 +18,15 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
+from common import options, peak, processor, write
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from machine import peak, processor  # noqa: E402
-
-from mamp.core.devices import amp_dtype, pick_device  # noqa: E402
-from mamp.core.files import MB  # noqa: E402
-from mamp.segmentation import model as models  # noqa: E402
-from mamp.video.synthetic import render_clip  # noqa: E402
+from mamp.core.devices import amp_dtype, pick_device
+from mamp.core.files import MB
+from mamp.segmentation import model as models
+from mamp.video.synthetic import render_clip
 
 BACKBONE = "method.network.backbone"
 ROWS = {  # method, settings beside the defaults
@@ -44,21 +40,19 @@ ROWS = {  # method, settings beside the defaults
     "afb_urr, native": ("afb_urr", ["method.propagation.short_side=null"]),
     "ssm": ("ssm", []),
     "probe, ResNet-18": ("probe", ["method.encoder=torchvision:resnet18"]),
+    "flow": ("flow", []),
 }
 WARMING = 6  # frames
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--size", type=int, nargs=2, default=(480, 854), metavar=("H", "W"))
     parser.add_argument("--frames", type=int, default=8, help="timed ones (default %(default)s)")
     parser.add_argument("--objects", type=int, default=1)
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps")
     parser.add_argument("--only", nargs="+", choices=ROWS, metavar="ROW", help=f"of {'; '.join(ROWS)}")
     parser.add_argument("--quick", action="store_true", help="small frames: only to see that it runs")
-    parser.add_argument("--json", type=Path, help="where the figures go")
     parser.add_argument("--row", choices=ROWS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.quick:
@@ -85,9 +79,8 @@ def main() -> None:
             f"{found['peak_mb']:6.0f} MB  memory frames {found['memory_mb']:.0f} MB  {found['dtype']}",
             flush=True,
         )
-    if args.json:
-        figures = {"hardware": name, "threads": torch.get_num_threads(), "size": args.size, "rows": rows}
-        args.json.write_text(json.dumps(figures, indent=2) + "\n")
+    figures = {"hardware": name, "threads": torch.get_num_threads(), "size": args.size, "rows": rows}
+    write(figures, args.json)
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:

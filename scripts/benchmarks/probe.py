@@ -34,15 +34,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from common import options, told, write
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from machine import told  # noqa: E402
-
-from mamp import config  # noqa: E402
-from mamp.core.devices import pick_device  # noqa: E402
-from mamp.methods.probe.grids import to_frame, to_grid  # noqa: E402
-from mamp.methods.probe.propagator import ProbePropagator  # noqa: E402
+from mamp import config
+from mamp.core.devices import pick_device
+from mamp.methods.probe.grids import to_frame, to_grid
+from mamp.methods.probe.propagator import ProbePropagator
 
 SIZE, CHANNELS, OBJECTS, FRAMES = (480, 832), 384, 3, 80
 CASES = {"s16": 16, "s8": 8}  # pixels to a cell
@@ -52,14 +49,11 @@ EXACT = {"MALLOC_MMAP_THRESHOLD_": "65536"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--quick", action="store_true", help="tiny frames: only to see that it runs")
     parser.add_argument("--frames", type=int, default=FRAMES, help="of the sequence (default %(default)s)")
     parser.add_argument("--only", choices=CASES, help="one of the two sizes")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps")
-    parser.add_argument("--json", type=Path, help="where the figures go")
     parser.add_argument("--way", nargs=2, metavar=("CASE", "FILE"), help=argparse.SUPPRESS)
     parser.add_argument("--published", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -76,8 +70,7 @@ def main() -> None:
     for case in [args.only] if args.only else CASES:
         figures[case] = compare(args, case)
         print_table(case, figures[case])
-    if args.json:
-        args.json.write_text(json.dumps(figures, indent=2) + "\n")
+    write(figures, args.json)
 
 
 def compare(args: argparse.Namespace, case: str) -> dict[str, Any]:

@@ -11,15 +11,12 @@ others of seconds by the clock, from files.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
 import math
 import os
 import platform
 import resource
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,14 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import options, processor, write
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from machine import processor  # noqa: E402
-
-from mamp.core.files import MB  # noqa: E402
-from mamp.scoring import Scores, score, score_sequence  # noqa: E402
-from mamp.video.masks import read_mask, write_mask  # noqa: E402
+from mamp.core.files import MB
+from mamp.scoring import Scores, score, score_sequence
+from mamp.video.masks import read_mask, write_mask
 
 SIZE = (480, 854)
 Clip = tuple[np.ndarray, np.ndarray]  # truth and result, (T, H, W)
@@ -43,21 +37,17 @@ vos_benchmark: Any = None
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument(
         "--full", action="store_true", help="as many sequences, objects and frames as DAVIS-2017 val"
     )
     parser.add_argument("--masks", type=Path, help="folder with osvos_dev_truth and osvos_dev")
     parser.add_argument("--runs", type=int, default=3, help="runs of each that the medians are of")
-    parser.add_argument("--json", type=Path, help="where the figures go")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(Path(folder), full=args.full, masks=args.masks, runs=args.runs)
     print("\n".join(f"{key}: {value}" for key, value in figures.items()))
-    if args.json:
-        args.json.write_text(json.dumps(figures, indent=2) + "\n")
+    write(figures, args.json)
 
 
 def measure(folder: Path, *, full: bool, masks: Path | None, runs: int) -> dict[str, object]:

@@ -9,37 +9,31 @@ process and of its workers. Nothing is trained.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from common import options, write
 
-from mamp.config import DataConfig, Root  # noqa: E402
-from mamp.config.pack import PackConfig  # noqa: E402
-from mamp.datasets.sequences import training_sequences  # noqa: E402
-from mamp.loading.census import take_census  # noqa: E402
-from mamp.loading.clips import ClipPlan  # noqa: E402
-from mamp.loading.loader import ClipLoader  # noqa: E402
-from mamp.tools.pack import pack  # noqa: E402
-from mamp.video.synthetic import write_dataset  # noqa: E402
+from mamp.config import DataConfig, Root
+from mamp.config.pack import PackConfig
+from mamp.datasets.sequences import training_sequences
+from mamp.loading.census import take_census
+from mamp.loading.clips import ClipPlan
+from mamp.loading.loader import ClipLoader
+from mamp.tools.pack import pack
+from mamp.video.synthetic import write_dataset
 
 VIDEOS, FRAMES, SIZE = 12, 12, (48, 64)  # more videos than a worker keeps open
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--soak", type=int, default=10_000, metavar="STEPS", help="steps on each kind")
     parser.add_argument("--workers", type=int, default=2, help="loader processes")
-    parser.add_argument("--json", type=Path, help="where the figures go")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         clips, packed, video = (Path(folder) / name for name in ("clips", "packed", "video"))
@@ -50,8 +44,7 @@ def main() -> None:
         (video / "pack.json").unlink()  # without its index it is a folder of any video files
         kinds = {"frames": frames, "packed": packed, "video files": video}
         figures = {kind: soak(kind, root, args.soak, args.workers) for kind, root in kinds.items()}
-    if args.json:
-        args.json.write_text(json.dumps(figures, indent=2) + "\n")
+    write(figures, args.json)
 
 
 def soak(kind: str, root: Path, steps: int, workers: int) -> dict[str, Any]:

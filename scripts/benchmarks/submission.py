@@ -15,9 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+import common  # noqa: F401
 
-from launch import journal  # noqa: E402
+from launch import journal
 
 
 def main() -> int:

@@ -15,10 +15,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -28,24 +26,23 @@ from typing import Any
 
 import numpy as np
 import torch
+from common import options, write
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from mamp import config, methods  # noqa: E402
-from mamp.config import Config, Root  # noqa: E402
-from mamp.config.pack import PackConfig  # noqa: E402
-from mamp.datasets.sequences import training_sequences  # noqa: E402
-from mamp.loading.census import take_census  # noqa: E402
-from mamp.loading.clips import ClipPlan  # noqa: E402
-from mamp.loading.loader import ClipLoader  # noqa: E402
-from mamp.methods.base import Batch  # noqa: E402
-from mamp.tools.pack import pack  # noqa: E402
-from mamp.training import distributed  # noqa: E402
-from mamp.training.trainer import Trainer  # noqa: E402
-from mamp.video.decoding import PyavReader, index_video  # noqa: E402
-from mamp.video.frames import open_frames, read_image, read_scaled  # noqa: E402
-from mamp.video.synthetic import render_clip  # noqa: E402
+from mamp import config, methods
+from mamp.config import Config, Root
+from mamp.config.pack import PackConfig
+from mamp.datasets.sequences import training_sequences
+from mamp.loading.census import take_census
+from mamp.loading.clips import ClipPlan
+from mamp.loading.loader import ClipLoader
+from mamp.methods.task import Batch
+from mamp.tools.pack import pack
+from mamp.training import distributed
+from mamp.training.trainer import Trainer
+from mamp.video.decoding import PyavReader, index_video
+from mamp.video.frames import open_frames, read_image, read_scaled
+from mamp.video.synthetic import render_clip
 
 KEYFRAMES = (1, 4, 12)
 PACKED = "packed"  # with the default interval
@@ -106,14 +103,11 @@ def main() -> None:
     }
     ratios = ", ".join(f"{kind} {ratio:.3f}" for kind, ratio in figures["step_over_compute"].items())
     print(f"step over compute: {ratios}; packed over plain JPEG: {figures['packed_over_jpeg']:.1f}")
-    if args.json:
-        args.json.write_text(json.dumps(figures, indent=2) + "\n")
+    write(figures, args.json)
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     parser.add_argument("--source", type=Path, help="videos to enlarge (default: rendered clips)")
     parser.add_argument("--seconds", type=float, default=5, help="for each reader and each loader")
     parser.add_argument("--steps", type=int, default=8, help="steps of a block")
@@ -121,7 +115,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--workers", default="0,1,2", help="numbers of loader processes")
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps")
     parser.add_argument("--quick", action="store_true", help="tiny frames: only to see that it runs")
-    parser.add_argument("--json", type=Path, help="where the figures go")
     return parser.parse_args()
 
 

@@ -7,50 +7,26 @@ import json
 import av
 import numpy as np
 import pytest
-from app_world import FRAMES, SIZE
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
+from app_world import FRAMES
 
-from mamp.app.export import annotation, export, run_lengths
+from mamp.app.export import annotation, export
 from mamp.core.errors import UserError
 from mamp.datasets.sequences import open_dataset
 from mamp.video.frames import open_frames
 from mamp.video.masks import read_palette_mask
 
-
-def decoded(counts: str, size: tuple[int, int]) -> np.ndarray:
-    """COCO's compressed run lengths -> bool (H, W), by the format's description."""
-    runs: list[int] = []
-    value = shift = 0
-    for letter in counts:
-        code = ord(letter) - 48
-        value |= (code & 31) << shift
-        shift += 5
-        if not code & 32:
-            value -= (1 << shift) if code & 16 else 0
-            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-            value = shift = 0
-    flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    return flat.reshape(size[::-1]).T
+coco = pytest.importorskip("pycocotools.mask", reason="needs pycocotools, of the extra app")
 
 
 def test_run_lengths_of_a_mask_worked_by_hand():
     mask = np.zeros((3, 3), bool)
     mask[1, 0] = mask[:, 2] = True
     # down the columns: one 0, one 1, four 0s, three 1s; the fourth is told as 3 - 1
-    assert run_lengths(mask) == "1142"
     assert annotation(mask) == {
         "segmentation": {"size": [3, 3], "counts": "1142"},
         "area": 4,
         "bbox": [0, 0, 3, 3],
     }
-
-
-@settings(max_examples=60)
-@given(arrays(bool, st.tuples(st.integers(1, 60), st.integers(1, 60))))
-def test_run_lengths_are_read_back(mask):
-    np.testing.assert_array_equal(decoded(run_lengths(mask), mask.shape), mask)
 
 
 def test_pngs_are_laid_out_as_davis_does(project, video, drawn):
@@ -85,19 +61,24 @@ def test_coco_names_images_objects_and_masks(project, video, drawn):
     ]
     for one in whole["annotations"]:
         assert one["image_id"] == 3
-        found = decoded(one["segmentation"]["counts"], SIZE)
+        found = coco.decode(one["segmentation"])
         np.testing.assert_array_equal(found, drawn == one["category_id"])
         assert one["area"] == found.sum()
     assert whole["annotations"][0]["bbox"] == [5, 5, 20, 15]
-
-
-def test_pycocotools_reads_it(drawn):
-    mask = pytest.importorskip("pycocotools.mask", reason="needs pycocotools, of the extra coco")
-    found = annotation(drawn == 2)["segmentation"]
-    np.testing.assert_array_equal(mask.decode(found), drawn == 2)
 
 
 def test_without_masks_there_is_nothing_to_export(project, video):
     with pytest.raises(UserError, match="no frame has a mask"):
         export("davis", project, open_frames(video))
     assert not (project.folder / "export").exists()
+
+
+def test_every_form_of_segment_is_written_with_the_projects_names(project, video, drawn):
+    from mamp.app.export import KINDS, exported
+
+    project.draw(0, drawn)
+    for kind in KINDS:
+        made = export(kind, project, open_frames(video))
+        assert made == exported(kind, project) and made.exists()
+    assert "left" in exported("csv", project).read_text()
+    assert '"left"' in (exported("yolo", project) / "data.yaml").read_text()

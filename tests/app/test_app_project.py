@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -110,8 +112,10 @@ def test_names_are_one_short_line(project):
         project.rename(1, " \n ")
 
 
-def test_in_a_long_video_what_is_known_of_frames_is_not_written_for_each(project, drawn, video):
-    project._took, project._saved = 1e6, time.monotonic()  # as if that took long
+def test_in_a_long_video_what_is_known_of_frames_is_not_written_for_each(project, drawn, video, monkeypatch):
+    clock = itertools.count(0, 1000).__next__  # whatever is done takes long
+    monkeypatch.setattr("mamp.app.project.time", SimpleNamespace(monotonic=clock))
+    project.save()
     project.write(1, drawn, kind="forward", unsure=0.5)
     assert "00001" not in (project.folder / "project.json").read_text()
     project.save()

@@ -13,6 +13,8 @@ from mamp.app.proposal import Proposer, Wish, connected
 from mamp.core.errors import UserError
 from mamp.segmentation.model import load
 
+pytest.importorskip("scipy", reason="needs scipy, of the extra app")
+
 
 @pytest.fixture(scope="module")
 def proposer() -> Proposer:

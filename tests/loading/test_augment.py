@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mamp.config import Augment
-from mamp.loading.augmentation.unlabelled import augment
+from mamp.config import Augment, DataConfig
+from mamp.loading.augmentation.batches import augmented
+from mamp.loading.augmentation.unlabelled import DRAWS, augment
+from mamp.loading.batch import Batch
 
 
 def clips(b=3, t=2, h=24, w=24):
@@ -14,7 +16,16 @@ def clips(b=3, t=2, h=24, w=24):
 
 
 def run(frames, size=24, seed=0, **knobs):
-    return augment(frames, Augment(**knobs), size=size, generator=torch.Generator().manual_seed(seed))
+    draw = torch.rand(len(frames), DRAWS, generator=torch.Generator().manual_seed(seed))
+    return augment(frames, Augment(**knobs), size=size, draw=draw)
+
+
+def step(frames, *, seed=0, first=0, total=None, **knobs):
+    """What these clips of a step become, and the number that is drawn next."""
+    generator = torch.Generator().manual_seed(seed)
+    batch = Batch(frames, None, ({},) * len(frames), first, total)
+    found = augmented(batch, DataConfig(size=32, augment=Augment(**knobs)), generator)
+    return found, float(torch.rand((), generator=generator))
 
 
 def test_with_everything_off_frames_are_only_divided_by_255():
@@ -87,20 +98,16 @@ KNOBS = {
 @pytest.mark.parametrize("seed", range(3))
 def test_shares_of_a_batch_get_what_they_get_in_the_whole(seed):
     """Two processes, or two parts of a step, draw what one draws; and the numbers drawn next are the same."""
-    frames, knobs, generators = (
-        clips(b=6),
-        Augment(**KNOBS),
-        [torch.Generator().manual_seed(seed) for _ in range(3)],
-    )
-    whole = augment(frames, knobs, size=24, generator=generators[0])
-    left = augment(frames[:2], knobs, size=24, generator=generators[1], total=6)
-    right = augment(frames[2:], knobs, size=24, generator=generators[2], first=2, total=6)
+    frames = clips(b=6)
+    whole, *ends = step(frames, seed=seed, **KNOBS)
+    left, end = step(frames[:2], seed=seed, total=6, **KNOBS)
+    right, other_end = step(frames[2:], seed=seed, first=2, total=6, **KNOBS)
     assert torch.allclose(torch.cat((left, right)), whole, atol=1e-5)
-    assert len({float(torch.rand((), generator=g)) for g in generators}) == 1
+    assert ends == [end] == [other_end]
 
 
 def test_one_of_the_scales_is_drawn_for_each_step():
-    sides = [run(clips(), seed=seed, scales=(32, 64)).shape[-2:] for seed in range(20)]
+    sides = [step(clips(), seed=seed, scales=(32, 64))[0].shape[-2:] for seed in range(20)]
     assert set(sides) == {(32, 32), (64, 64)}
 
 

@@ -7,12 +7,12 @@ from PIL import Image
 
 from mamp.config import DataConfig, Moves, Root
 from mamp.datasets.sequences import training_sequences
-from mamp.loading.augmentation.moves import FRAME_DRAWS, move_frames
+from mamp.loading.augmentation.batches import moved
+from mamp.loading.augmentation.moves import DRAWS, move_frames
+from mamp.loading.batch import Batch
 from mamp.loading.census import Census, take_census
 from mamp.loading.clips import ClipPlan
 from mamp.loading.loader import ClipLoader
-from mamp.methods.task import Batch
-from mamp.training.trainer import moved
 from mamp.video.masks import write_mask
 
 SIZE = (40, 56)
@@ -41,7 +41,7 @@ def still(clips=2, length=3, *, seed=0):
 
 
 def draw(clips=2, length=3, *, seed=0):
-    return torch.rand(clips, length, FRAME_DRAWS, generator=torch.Generator().manual_seed(seed))
+    return torch.rand(clips, length, DRAWS, generator=torch.Generator().manual_seed(seed))
 
 
 def move(knobs, *, size=SIZE, seed=0):
@@ -94,7 +94,7 @@ def test_a_crop_shows_its_part_of_the_frame():
 
 
 def test_a_turn_is_by_so_many_degrees():
-    numbers = torch.full((1, 2, FRAME_DRAWS), 0.5)
+    numbers = torch.full((1, 2, DRAWS), 0.5)
     numbers[0, 1, 4] = 1  # as far as it goes
     labels = torch.zeros(1, 2, 41, 41, dtype=torch.uint8)
     labels[..., 20, 30] = 1

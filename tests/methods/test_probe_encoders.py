@@ -373,7 +373,7 @@ def test_a_wrong_layer_of_our_trunk_lists_the_right_ones():
 
 
 def test_a_method_without_a_trunk_names_those_that_have_one():
-    with pytest.raises(UserError, match="method probe has no trunk to probe; use one of mamp, stm"):
+    with pytest.raises(UserError, match="method probe has no encoder that can be read; use one of mamp, stm"):
         on_trunk(nn.Identity(), method("torchvision:resnet18"), method("mamp"))
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mamp import config
 from mamp.methods.probe.config import ProbeConfig
-from mamp.methods.probe.frames import dino_label_grid, input_size, normalise, prepare
+from mamp.methods.probe.frames import input_size, normalise, prepare
 from mamp.methods.probe.grids import to_grid
 from mamp.methods.probe.propagator import ProbePropagator
 from mamp.video.masks import PALETTE
@@ -168,3 +168,15 @@ def _first_labels(inputs: Arrays) -> dict[str, np.ndarray]:
     found[:, : max(ids) + 1] = _channels(soft, ids, "dul")
     out["out.c_dul"] = found[0, :4]
     return out
+
+
+def dino_label_grid(size: tuple[int, int], short: int, patch: int) -> tuple[int, int]:
+    """The grid (h, w) that DINO's script gives the first mask: transposed for a square frame, which it
+    garbles.
+    """
+    height, width = size
+    if width > height:
+        th, tw = short, int(short * width / height) // 64 * 64
+    else:
+        th, tw = int(short * height / width) // 64 * 64, short
+    return th // patch, tw // patch

@@ -14,9 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from mamp import config, methods, weights
-from mamp.methods.ssm.augment import Move, blob, cut_moved, turn
+from mamp.loading.augmentation.cutouts import Move, blob, cut_moved, turn
 from mamp.methods.ssm.config import SsmConfig
-from mamp.methods.ssm.crops import cut, find_box, fit
 from mamp.methods.ssm.index import make_index
 from mamp.methods.ssm.matching import similarities
 from mamp.methods.ssm.network import Ssm
@@ -24,6 +23,7 @@ from mamp.methods.ssm.propagator import SsmPropagator
 from mamp.methods.ssm.published import our_name
 from mamp.methods.ssm.task import Prepared, SsmTask
 from mamp.ops.colour import imagenet
+from mamp.ops.crops import cut, find_box, fit
 from mamp.ops.sizes import resize
 from mamp.tools.merge import merge_folders, merge_scores
 from mamp.video.masks import read_mask, write_mask
@@ -173,7 +173,7 @@ def _carried(case: Case) -> dict[str, object]:
             masks = {i: case.mask(t, i) for i in FIRST}
             if t:
                 for i, mask in zip(ids, propagator.pending.masks, strict=True):
-                    boxes[i].append(propagator._box(mask))
+                    boxes[i].append(propagator._boxes(mask[None])[0])
                 propagator.step(frame)
                 for i, s in zip(ids, scores[-1], strict=True):
                     greys[i].append(_grey(s))
@@ -181,7 +181,7 @@ def _carried(case: Case) -> dict[str, object]:
                 given = masks[i][None].float()
                 propagator.add(given) if ids else propagator.start(frame, given)
                 ids.append(i)
-                boxes[i].append(propagator._box(masks[i]))
+                boxes[i].append(propagator._boxes(masks[i][None])[0])
                 greys[i].append(np.where(masks[i].numpy(), 255, 0).astype(np.uint8))
             now = np.stack([greys[i][-1] for i in ids])
             soft.append(merge_scores(now, ids, how="soft"))

@@ -11,6 +11,7 @@ from scenes import scene, write_video
 import mamp
 from mamp import config, methods, weights
 from mamp.core.errors import UserError
+from mamp.methods.mamp import propagator as propagator_module
 from mamp.methods.mamp.config import MampPropagation
 from mamp.segmentation.baseline import CopySegmenter
 from mamp.segmentation.model import Model, checksum, choose
@@ -178,13 +179,17 @@ def test_a_camera_that_never_ends_is_served_frame_by_frame_without_growth(stored
     assert sizes[0] == sizes[1]
 
 
-def test_each_video_has_a_motion_source_of_its_own(stored):
+def test_each_video_has_a_motion_source_of_its_own(stored, monkeypatch):
+    made, build = [], propagator_module.build_motion
+    monkeypatch.setattr(
+        propagator_module, "build_motion", lambda *a, **k: made.append(build(*a, **k)) or made[-1]
+    )
     model = mamp.load(stored, device="cpu", overrides=["method.motion.source=coarse"])
     segmenters = [model.segmenter(), model.segmenter()]
     for segmenter in segmenters:
         segmenter.step(*scene(0))
         assert segmenter.step(scene(1)[0]).shape == (24, 32)
-    first, second = (segmenter._propagator.motion for segmenter in segmenters)
+    first, second = made
     assert first is not second and sorted(first.kept) == [0, 1]
 
 
@@ -212,3 +217,21 @@ def test_a_compiled_network_gives_the_same_masks(stored):
 def test_weights_of_another_method_than_is_named_are_refused(stored):
     with pytest.raises(UserError, match=r"holds weights of method mamp, not stm; set method\.name=mamp"):
         mamp.load(stored, device="cpu", overrides=["method=stm"])
+
+
+def test_another_default_dtype_in_the_process_changes_nothing(stored):
+    frames, truth = [scene(t)[0] for t in range(3)], scene(0)[1]
+
+    def masks():
+        model = mamp.load(stored, device="cpu", overrides=["method.propagation.short_side=null"])
+        return [labels for _, labels in mamp.segment_video(frames, truth, weights=model)]
+
+    usual = masks()
+    torch.set_default_dtype(torch.float64)
+    try:
+        doubled = masks()
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for one, other in zip(usual, doubled, strict=True):
+        np.testing.assert_array_equal(one, other)

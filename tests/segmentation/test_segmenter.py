@@ -1,12 +1,19 @@
+import pickle
+from dataclasses import replace
+from types import SimpleNamespace
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scenes import scene
+from PIL import Image
+from scenes import COLOUR, ColourPropagator, scene
 
+from mamp import methods
 from mamp.core.errors import UserError
-from mamp.segmentation.segmenter import Segmenter
+from mamp.segmentation.segmenter import MaskMode, Segmenter
 
 
 def test_the_users_ids_come_back_in_every_frame(make_segmenter):
@@ -126,7 +133,7 @@ def test_of_equal_scores_background_wins_then_the_first_id(make_segmenter, monke
     tied = torch.zeros(3, 24, 32)
     tied[:, :12] = 1 / 3
     tied[1:, 12:] = 0.5
-    monkeypatch.setattr(segmenter._propagator, "step", lambda frame: tied)
+    monkeypatch.setattr(ColourPropagator, "step", lambda self, frame: tied)
     labels = segmenter.step(scene(1)[0])
     assert (labels[:12] == 0).all() and (labels[12:] == 1).all()
 
@@ -203,13 +210,15 @@ def test_whatever_is_given_holds_and_everything_else_is_the_best_of_the_rest(see
     replacing.
     """
     rng = np.random.default_rng(seed)
-    segmenter = Segmenter(torch.nn.Identity(), None)
-    segmenter._build = lambda: NoisePropagator(int(rng.integers(1000)))
+    noise = replace(COLOUR, build_propagator=lambda *_, **__: NoisePropagator(int(rng.integers(1000))))
+    segmenter = Segmenter(torch.nn.Identity(), SimpleNamespace(name="noise"))
     followed: list[int] = []
     for _ in range(6):
         mask = rng.choice([0, 0, 3, 9, 260], (4, 5)).astype(np.uint16) if rng.random() < 0.6 else None
-        replace = bool(rng.random() < 0.4)
-        labels = segmenter.step(np.zeros((4, 5, 3), np.uint8), mask, replace=replace)
+        whole = bool(rng.random() < 0.4)
+        mode = MaskMode.REPLACE if whole else MaskMode.OBJECTS
+        with patch.dict(methods.METHODS, noise=noise):
+            labels = segmenter.step(np.zeros((4, 5, 3), np.uint8), mask, mode=mode)
         scores, shown = segmenter.probabilities, [] if mask is None else sorted(set(mask.flat) - {0})
         for y in range(4):
             for x in range(5):
@@ -220,10 +229,77 @@ def test_whatever_is_given_holds_and_everything_else_is_the_best_of_the_rest(see
                     else (0, 0)
                 )
                 wanted = rest[-best[1]]
-                if mask is not None and (replace or mask[y, x]):
+                if mask is not None and (whole or mask[y, x]):
                     wanted = mask[y, x]
                 assert labels[y, x] == wanted
         if mask is not None:
-            kept = [i for i in followed if i in shown] if replace else followed
+            kept = [i for i in followed if i in shown] if whole else followed
             followed = kept + [i for i in shown if i not in kept]
         assert segmenter.ids == followed
+
+
+def test_pil_images_are_frames(make_segmenter):
+    one, other = make_segmenter(), make_segmenter()
+    for t in range(3):
+        frame, truth = scene(t)
+        mask = truth if t == 0 else None
+        np.testing.assert_array_equal(one.step(Image.fromarray(frame), mask), other.step(frame, mask))
+
+
+def test_a_reset_segmenter_is_as_new(make_segmenter, calls):
+    segmenter = make_segmenter()
+    segmenter.step(*scene(0, ids=(1, 300)))
+    segmenter.reset()
+    assert segmenter.ids == [] and segmenter.memory_bytes == 0
+    frame, truth = scene(2, size=(30, 40))
+    assert segmenter.step(frame, truth).dtype == np.uint8
+    assert calls == ["build", "start", "build", "start"]
+
+
+def test_another_video_on_an_old_segmenter_is_warned_of(make_segmenter):
+    segmenter = make_segmenter()
+    frame, truth = scene(0)
+    segmenter.step(frame, truth)
+    with pytest.warns(UserWarning, match=r"call reset\(\)"):
+        segmenter.step((255 * (frame < 128)).astype(np.uint8), truth)
+
+
+def test_corrections_and_late_objects_are_not_taken_for_another_video(make_segmenter, recwarn):
+    segmenter = make_segmenter()
+    for t in range(4):
+        frame, truth = scene(t)
+        segmenter.step(frame, truth)
+    segmenter.step((255 * (frame < 128)).astype(np.uint8), np.where(truth == 1, 7, 0).astype(np.uint8))
+    assert not [warning for warning in recwarn if "reset" in str(warning.message)]
+
+
+def test_old_names_of_the_mode_go_on_with_a_warning(make_segmenter):
+    for name in ("replace", "whole"):
+        old, new = make_segmenter(), make_segmenter()
+        for segmenter in (old, new):
+            segmenter.step(*scene(0))
+        frame, truth = scene(1)
+        mask = np.where(truth == 1, 0, truth)
+        with pytest.warns(DeprecationWarning, match=f'mode="{name}"'):
+            labels = old.step(frame, mask, **{name: True})
+        np.testing.assert_array_equal(labels, new.step(frame, mask, mode=name))
+        assert old.ids == new.ids
+
+
+def test_an_unknown_mode_is_refused(make_segmenter):
+    with pytest.raises(UserError, match="mode=some is not known"):
+        make_segmenter().step(*scene(0), mode="some")
+
+
+def test_a_segmenter_says_why_it_cannot_be_pickled(make_segmenter):
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(make_segmenter())
+
+
+@pytest.mark.parametrize("mode", ["whole", "replace", "objects"])
+def test_small_masks_after_large_ids(make_segmenter, mode):
+    segmenter = make_segmenter()
+    segmenter.step(*scene(0, ids=(1, 300)))
+    frame, truth = scene(1)
+    labels = segmenter.step(frame, (truth == 1).astype(np.uint8), mode=mode)
+    np.testing.assert_array_equal(labels == 1, truth == 1)

@@ -47,7 +47,7 @@ def test_an_erf_of_another_method_is_refused_in_one_sentence(world, tmp_path, ca
     save_weights(other, {"name": "mamp", "encoder": {"width": 0.125, "features": 8}})
     overlay = ["--overlay", tmp_path / "film.mp4", "--overlay-style", "erf"]
     assert segment(world, tmp_path / "masks", *overlay, "--quiet", with_weights=other) == 2
-    assert "use weights of method stm" in capsys.readouterr().err
+    assert "use one of stm" in capsys.readouterr().err
     assert not (tmp_path / "film.mp4").exists()
 
 

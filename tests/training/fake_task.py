@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from mamp import methods
-from mamp.loading.augmentation.unlabelled import augment
+from mamp.loading.augmentation.batches import augmented
 from mamp.methods.base import Propagator
 from mamp.methods.task import TrainingTask
 
@@ -29,11 +29,10 @@ class FakeTask(TrainingTask):
         self.bias = nn.Parameter(torch.zeros(3))
         self.frames = 2
         self.steps = 0
-        self.knobs = config.data.augment
+        self.data = config.data.model_copy(update={"size": 32})
 
     def prepare(self, batch, generator):
-        place = {"first": batch.first, "total": batch.total}
-        frames = augment(batch.frames, self.knobs, size=32, generator=generator, **place)
+        frames = augmented(batch, self.data, generator)
         if folder := os.environ.get("FAKE_DRAWS"):  # a step is known by its generator
             torch.save(frames, Path(folder) / f"{generator.initial_seed()}-{batch.first}.pt")
         return frames

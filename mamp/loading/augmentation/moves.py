@@ -13,8 +13,8 @@ from torch import Tensor
 from mamp.config.data import DataConfig, Moves
 
 GRID = 4  # control points of a warp along each side
-# numbers drawn for each frame, more than are used: a new knob then changes no other draw
-FRAME_DRAWS = 16 + 2 * GRID * GRID
+# numbers drawn for each frame, more than are used (see batches.py)
+DRAWS = 16 + 2 * GRID * GRID
 _UNMOVED = slice(4, 9)  # of those: angle, shift right and down, scale, shear
 _FLIP = 9
 _COLOURS = slice(10, 14)
@@ -34,7 +34,7 @@ def move_frames(
     The first frame of each clip is only cropped, as published (AFB-URR): the others are flipped, recoloured,
     warped, moved about their middle, and cropped. Frames are read bilinearly, labels from the nearest pixel;
     outside is black background.
-    draw: (B, T, FRAME_DRAWS) random numbers in [0, 1), on the CPU.
+    draw: (B, T, DRAWS) random numbers in [0, 1), on the CPU.
     """
     clips, length = frames.shape[:2]
     draw = _first_only_cropped(draw).flatten(0, 1).to(frames.device)

@@ -9,41 +9,21 @@ from torch import Tensor
 
 from mamp.config import Augment
 
-COLUMNS = 12  # numbers drawn for each clip; the last two are for knobs to come
+DRAWS = 12  # numbers drawn for each clip; the last two are not used, but go on being drawn (see batches.py)
 
 
 @torch.no_grad()
-def augment(
-    frames: Tensor,
-    knobs: Augment,
-    *,
-    size: int,
-    generator: torch.Generator,
-    first: int = 0,
-    total: int | None = None,
-) -> Tensor:
-    """uint8 (B, T, 3, H, W) -> float (B, T, 3, S, S) in [0, 1]; S is `size`, or one of knobs.scales.
+def augment(frames: Tensor, knobs: Augment, *, size: int, draw: Tensor) -> Tensor:
+    """uint8 (B, T, 3, H, W) -> float (B, T, 3, S, S) in [0, 1], S = size.
 
-    generator: a CPU generator, from which one side and one row of numbers for each clip of the global batch
-    are drawn,
-    whatever is switched on. first, total: these are the clips first .. first+B of a global batch of `total`
-    clips
-    (None: it ends with them), which get the rows they would get in one process; all shares have the same
-    side.
+    draw: (B, DRAWS) random numbers in [0, 1), a row for each clip.
     knobs.crop: a random box of that part of the area and of aspect 3/4 to 4/3, stretched to the square.
     knobs.brightness: s; the clip is multiplied by 1-s..1+s, then shifted by -s..s, and cut to [0, 1].
     knobs.saturation: s; each pixel's distance from its grey is multiplied by 1-s..1+s, and cut to [0, 1].
     knobs.hue: s; hues are turned by -s..s of the whole circle.
     With everything off and H = W = size the result is exactly frames / 255.
     """
-    clips = len(frames)
-    side, rows = _draw(first + clips if total is None else total, generator)
-    size = knobs.scales[int(side * len(knobs.scales))] if knobs.scales else size
-    return transform(frames, rows[first : first + clips].to(frames.device), knobs, size=size)
-
-
-def transform(frames: Tensor, draw: Tensor, knobs: Augment, *, size: int) -> Tensor:
-    """`augment` with the numbers drawn already: draw (B, COLUMNS) in [0, 1), on the device of the frames."""
+    draw = draw.to(frames.device)
     length, _, height, width = frames.shape[1:]
     images = frames.flatten(1, 2).float() / 255  # (B, T*3, H, W): one box serves all frames of a clip
     if knobs.crop != (1.0, 1.0) or (height, width) != (size, size):
@@ -60,11 +40,6 @@ def transform(frames: Tensor, draw: Tensor, knobs: Augment, *, size: int) -> Ten
     if knobs.reverse:
         videos = torch.where((draw[:, 7] < knobs.reverse)[:, None, None, None, None], videos.flip(1), videos)
     return videos
-
-
-def _draw(total: int, generator: torch.Generator) -> tuple[float, Tensor]:
-    """A number in [0, 1) for the whole batch, and (total, COLUMNS) of them for its clips."""
-    return float(torch.rand((), generator=generator)), torch.rand(total, COLUMNS, generator=generator)
 
 
 def _brighten(images: Tensor, draw: Tensor, *, strength: float) -> Tensor:

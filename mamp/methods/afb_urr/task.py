@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from mamp.config import Config
+from mamp.loading.augmentation.batches import augmented_with_masks
 from mamp.loading.labels import UNLABELLED
 from mamp.methods.afb_urr.config import AfbConfig
 from mamp.methods.afb_urr.losses import segmentation_loss
 from mamp.methods.afb_urr.network import AfbUrr, scores
 from mamp.methods.stm.fitting import normalise
 from mamp.methods.stm.initial import initialise
-from mamp.methods.stm.task import augmented, one_hot
+from mamp.methods.stm.task import one_hot
 from mamp.methods.supervised import SupervisedTask, painted
 from mamp.methods.task import Batch
 from mamp.propagation.readout import memory_read
@@ -42,7 +43,7 @@ class AfbTask(SupervisedTask):
         super().__init__()
         method = config.method
         assert isinstance(method, AfbConfig)
-        self.knobs, self.affine, self.colour = method.training, config.data.affine, method.network.colour
+        self.knobs, self.data, self.colour = method.training, config.data, method.network.colour
         self.model = AfbUrr(method.network)
         self.frames = self.knobs.frames
 
@@ -52,9 +53,8 @@ class AfbTask(SupervisedTask):
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Prepared:
         """Objects drawn and numbered, augmentation, normalisation."""
-        assert batch.labels is not None
-        frames, maps, counts = augmented(
-            batch, self.affine, generator=generator, most=self.knobs.max_objects, others=0
+        frames, maps, counts = augmented_with_masks(
+            batch, self.data, generator, most=self.knobs.max_objects, others=0
         )
         return Prepared(normalise(frames, self.colour), maps, counts)
 
@@ -63,7 +63,7 @@ class AfbTask(SupervisedTask):
         parts = []
         for frames, labels, objects in zip(prepared.frames, prepared.labels, prepared.objects, strict=True):
             ce, doubt = segmentation_loss(self.carry(frames, labels[0], objects), labels[1:])
-            shown = bool(((labels[0] > 0) & (labels[0] != UNLABELLED)).any())
+            shown = ((labels[0] > 0) & (labels[0] != UNLABELLED)).any()
             parts.append(torch.stack((ce, doubt)) * shown)
         ce, doubt = torch.stack(parts).mean(0)
         loss = ce + self.knobs.uncertainty * doubt

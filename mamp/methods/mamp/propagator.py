@@ -8,14 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mamp.core.devices import working_bytes
 from mamp.core.files import MB
-from mamp.methods.mamp.config import MampConfig
+from mamp.methods.mamp.config import ON_CPU, MampConfig
 from mamp.methods.mamp.encoder import STRIDE
 from mamp.methods.mamp.trunk import encode_views
 from mamp.ops.colour import rgb_to_lab
 from mamp.ops.sizes import pad_to_multiple, resize, scaled, short_side_factor
+from mamp.propagation.blocks import block_readout
 from mamp.propagation.carrier import LabelCarrier, Reading
-from mamp.propagation.guided import guided_filter
+from mamp.propagation.guided import fast_step, guided_filter
 from mamp.propagation.labels import magnify, normalised, with_background, with_small_ones
 from mamp.propagation.memory import memory_rule
 from mamp.propagation.motion.build import build_motion
@@ -39,7 +41,7 @@ class MampPropagator(LabelCarrier):
             temperature=knobs.temperature or method.encoder.resolved_temperature(),
             outside=knobs.outside,
             tile=knobs.tile,
-            max_bytes=knobs.max_mb * MB,
+            max_bytes=working_bytes(knobs.max_mb, torch.device(places.get("device", "cpu")), on_cpu=ON_CPU),
         )
         rule = memory_rule(knobs.memory, knobs.memory_length, budget=int(knobs.budget_mb * MB))
         super().__init__(
@@ -53,14 +55,14 @@ class MampPropagator(LabelCarrier):
         )
         self.motion = self.motion or build_motion(
             method.motion,
-            features=lambda: self.features,
+            features=lambda _: self.features,
             far=FAR_FRAMES[knobs.memory == "youtube"],
             device=self.device,
             dtype=self.dtype,
         )
         self.method, self.knobs, self.encoder = method, knobs, method.encoder
         self.cell = STRIDE * knobs.subsample  # padded pixels a feature cell stands for
-        self.features = torch.empty(0)  # of the latest frame
+        self.features: Tensor = torch.empty(0)  # of the latest frame
 
     # -- one frame
 
@@ -92,6 +94,33 @@ class MampPropagator(LabelCarrier):
     def _forget(self, index: int) -> None:
         if self.motion is not None:
             self.motion.forget(index)
+
+    def _carry(
+        self,
+        features: Tensor,
+        keys: list[Tensor],
+        values: list[Tensor],
+        *,
+        counts: list[int] | None = None,
+        free: tuple[int, ...] = (),
+    ) -> Tensor:
+        """The labels (V, h, w) that a query reads, by the search that is set."""
+        # memories that count more than once are read exactly
+        repeated = free or (counts is not None and counts != [1] * len(keys))
+        if self.knobs.resolved_search() == "exact" or repeated:
+            return super()._carry(features, keys, values, counts=counts, free=free)
+        return block_readout(
+            features,
+            keys,
+            values,
+            radius=self.reading.radius,
+            near=self.knobs.search_near,
+            top_k=self.reading.top_k,
+            temperature=self.reading.temperature,
+            blocks=self.knobs.search_blocks,
+            tile=self.reading.tile,
+            max_bytes=self.reading.max_bytes,
+        )
 
     # -- between the frame and the feature grid
 
@@ -133,5 +162,6 @@ class MampPropagator(LabelCarrier):
             return probabilities
         cell = self.cell / self._factor(frame.shape[-2:])  # in pixels of the video
         radius = max(1, round(self.knobs.edge_radius * cell))
-        fitted = guided_filter(frame, probabilities, radius=radius, eps=self.knobs.edge_eps)
+        step = fast_step(radius, frame.shape[-2:]) if self.knobs.edge_fit == "fast" else 1
+        fitted = guided_filter(frame, probabilities, radius=radius, eps=self.knobs.edge_eps, step=step)
         return normalised(fitted.clamp(0, 1))

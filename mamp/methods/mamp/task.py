@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mamp.config import Config
-from mamp.loading.augmentation.unlabelled import augment
+from mamp.core.errors import UserError
+from mamp.loading.augmentation.batches import augmented
 from mamp.methods.mamp.config import MampConfig
 from mamp.methods.mamp.encoder import STRIDE, Encoder
 from mamp.methods.task import Batch, TrainingTask
@@ -40,20 +41,18 @@ class MampTask(TrainingTask):
         super().__init__()
         method = config.method
         assert isinstance(method, MampConfig)
-        self.knobs, self.encoder, self.augment = method.training, method.encoder, config.data.augment
+        if method.encoder.distilled:
+            raise UserError(
+                "method.encoder.distilled is of finished weights (scripts/distil.py), not of training;"
+                " leave it out"
+            )
+        self.knobs, self.encoder, self.data = method.training, method.encoder, config.data
         self.model = Encoder(width=self.encoder.width, features=self.encoder.features)
-        self.frames, self.size = self.knobs.references + 1, config.data.size
+        self.frames = self.knobs.references + 1
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Prepared:
         """Augmentation, Lab, and which chroma channel is dropped (once per batch, as published)."""
-        frames = augment(
-            batch.frames,
-            self.augment,
-            size=self.size,
-            generator=generator,
-            first=batch.first,
-            total=batch.total,
-        )
+        frames = augmented(batch, self.data, generator)
         dropped = CHROMA[int(torch.randint(len(CHROMA), (), generator=generator))]
         return Prepared(rgb_to_lab(frames, self.encoder.lab), dropped)
 

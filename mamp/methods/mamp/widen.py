@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from mamp import config as configs
 from mamp.core.errors import UserError
 from mamp.methods.mamp.config import MampConfig
 from mamp.methods.mamp.encoder import build_model
@@ -28,7 +29,8 @@ def widen(
     path: the file of the weights, for messages. Raises UserError when no layer grows, or when the wide
     network has layers that the narrow one lacks.
     """
-    wide = method.model_copy(update={"encoder": method.encoder.model_copy(update={"width": width})})
+    encoder = {**method.encoder.model_dump(), "width": width}
+    wide = configs.load(base={"method": {"name": method.name, "encoder": encoder}}).method
     with torch.device("meta"):
         new = {name: value.shape for name, value in build_model(wide).state_dict().items()}
     old = {name: value.shape for name, value in state.items()}

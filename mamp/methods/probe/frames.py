@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mamp.methods.probe.config import ProbeInput
+from mamp.ops.colour import channels
 from mamp.ops.pillow import pillow_bicubic
 from mamp.ops.sizes import opencv_bilinear, resize
 
@@ -36,18 +37,6 @@ def whole_patches(size: tuple[int, int], patch: int) -> tuple[int, int]:
     return -(-size[0] // patch) * patch, -(-size[1] // patch) * patch
 
 
-def dino_label_grid(size: tuple[int, int], short: int, patch: int) -> tuple[int, int]:
-    """The grid (h, w) that DINO's script gives the first mask: transposed for a square frame, which it
-    garbles.
-    """
-    height, width = size
-    if width > height:
-        th, tw = short, int(short * width / height) // 64 * 64
-    else:
-        th, tw = int(short * height / width) // 64 * 64, short
-    return th // patch, tw // patch
-
-
 def prepare(frame: Tensor, size: tuple[int, int], knobs: ProbeInput) -> Tensor:
     """Float (3, H, W) RGB in [0, 1] resized to (H', W') as `knobs.resize` says; not normalised."""
     if tuple(frame.shape[-2:]) == size:
@@ -61,5 +50,5 @@ def prepare(frame: Tensor, size: tuple[int, int], knobs: ProbeInput) -> Tensor:
 
 def normalise(frame: Tensor, knobs: ProbeInput) -> Tensor:
     """(..., 3, H, W) in [0, 1], less the mean, by the deviation."""
-    mean, std = (frame.new_tensor(v).view(3, 1, 1) for v in (knobs.mean, knobs.std))
+    mean, std = channels(frame.device, knobs.mean, knobs.std)
     return (frame - mean) / std

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mamp.core.files import MB
-from mamp.methods.probe.config import ProbeConfig
+from mamp.core.devices import working_bytes
+from mamp.core.progress import say_once
+from mamp.methods.probe.config import ON_CPU, ProbeConfig
 from mamp.methods.probe.frames import input_size, normalise, prepare, whole_patches
 from mamp.methods.probe.grids import to_frame, to_grid
 from mamp.ops.sizes import size_of
@@ -20,7 +20,7 @@ from mamp.propagation.labels import with_background, with_small_ones
 from mamp.propagation.memory import MemoryRule, PaddedRule, RecentRule, TwiceRule
 
 RULES: dict[str, Callable[[int], MemoryRule]] = {"none": RecentRule, "twice": TwiceRule, "padded": PaddedRule}
-_told: set[str] = set()
+_printed: set[str] = set()
 
 
 class ProbePropagator(LabelCarrier):
@@ -39,7 +39,7 @@ class ProbePropagator(LabelCarrier):
             temperature=knobs.temperature,
             outside="masked",
             tile=knobs.tile,
-            max_bytes=knobs.max_mb * MB,
+            max_bytes=working_bytes(knobs.max_mb, torch.device(places.get("device", "cpu")), on_cpu=ON_CPU),
             shape=knobs.window,
             ties=knobs.ties,
         )
@@ -63,7 +63,7 @@ class ProbePropagator(LabelCarrier):
         wanted = input_size(frame_size, self.method.input, patch=patch)
         self.input = whole_patches((max(wanted[0], patch), max(wanted[1], patch)), patch)
         if self.input != wanted:
-            _tell_once(
+            say_once(
                 f"frames of {frame_size[1]}x{frame_size[0]} make {wanted[1]}x{wanted[0]} pixels, no whole"
                 f" patches of {patch}: they are resized to {self.input[1]}x{self.input[0]}"
             )
@@ -87,9 +87,3 @@ class ProbePropagator(LabelCarrier):
     def _to_frame(self, scores: Tensor, size: tuple[int, ...]) -> Tensor:
         """(K+1, h, w) -> probabilities (K+1, H, W)."""
         return to_frame(scores, size, how=self.knobs.upsample, stretch=self.knobs.stretch, cell=self.cell)
-
-
-def _tell_once(line: str) -> None:
-    if line not in _told:
-        _told.add(line)
-        print(line, file=sys.stderr, flush=True)

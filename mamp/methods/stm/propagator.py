@@ -12,15 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mamp.core.files import MB
+from mamp.core.devices import working_bytes
 from mamp.methods.base import Propagator
-from mamp.methods.stm.config import StmConfig
+from mamp.methods.stm.config import ON_CPU, StmConfig
 from mamp.methods.stm.correction import Reference, corrected
 from mamp.methods.stm.fitting import Fit, make_fit, normalise
 from mamp.methods.stm.memory import Memory, Remembered
 from mamp.methods.stm.network import Query, aggregate
 from mamp.ops.sizes import size_of
-from mamp.propagation.labels import append_empty, drop
+from mamp.propagation.labels import append_empty, drop, normalised
 from mamp.propagation.readout import memory_read
 
 ERF_LOOPS = 10  # where no correction is asked for
@@ -51,6 +51,7 @@ class StmPropagator(Propagator):
         self.knobs, self.colour = method.propagation, method.network.colour
         knobs = self.knobs
         self.memory = Memory(every=knobs.every, keep_given=knobs.keep_given, max_frames=knobs.max_frames)
+        self.max_bytes = working_bytes(knobs.max_mb, self.device, on_cpu=ON_CPU)
         self.references: list[Reference] = []
         self.pending: Pending | None = None
         self.fit: Fit | None = None
@@ -72,7 +73,7 @@ class StmPropagator(Propagator):
             loops, written = self.knobs.correction_loops, self.knobs.correction_written
             if loops and pending.index % self.knobs.every == 0:
                 pending.labels = self._correct(pending.labels, loops)
-                result = normalised(pending.labels) if written else result
+                result = normalised(pending.labels.clamp(min=0)) if written else result
             return self._fit().to_frame(result)
 
     def correct(self, masks: Tensor, objects: list[int]) -> None:
@@ -169,7 +170,7 @@ class StmPropagator(Propagator):
         pending = self._pending()
         masks = self._fit().to_network(pending.labels[1:])
         keys, values = self.model.memorise(pending.frame, masks, self._owner(len(masks)))
-        known = torch.ones(len(masks), dtype=torch.bool, device=self.device)
+        known = torch.ones(len(masks), dtype=torch.bool)
         self.memory.push(Remembered(pending.index, keys, values, known, pending.given or pending.index == 0))
 
     def _read(self, pending: Pending) -> Tensor:
@@ -182,7 +183,7 @@ class StmPropagator(Propagator):
             [entry.values for entry in frames],
             known=[entry.known for entry in frames],
             top_k=self.knobs.top_k,
-            max_bytes=self.knobs.max_mb * MB,
+            max_bytes=self.max_bytes,
         )
         return aggregate(self._fit().from_network(self.model.decode(query, read, owner)))
 
@@ -217,14 +218,3 @@ class StmPropagator(Propagator):
             labels[0] += reference.labels[gone].sum(0)
             reference.objects, reference.labels = [reference.objects[n] for n in held], labels
         self.references = [reference for reference in self.references if reference.objects]
-
-
-def normalised(labels: Tensor) -> Tensor:
-    """Corrected labels (K+1, ...) as probabilities: negatives cut, divided by the sum; background where
-    nothing is left.
-    """
-    positive = labels.clamp(min=0)
-    total = positive.sum(0, keepdim=True)
-    background = torch.zeros_like(labels)
-    background[0] = 1
-    return torch.where(total > 0, positive / total.clamp(min=1e-12), background)

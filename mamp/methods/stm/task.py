@@ -10,9 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mamp.config import Affine, Config
-from mamp.loading.augmentation.labelled import DRAWS, augment_masked
-from mamp.loading.labels import UNLABELLED
+from mamp.config import Config
+from mamp.loading.augmentation.batches import augmented_with_masks
 from mamp.methods.stm.config import StmConfig
 from mamp.methods.stm.fitting import normalise
 from mamp.methods.stm.initial import initialise
@@ -20,6 +19,7 @@ from mamp.methods.stm.losses import segmentation_loss
 from mamp.methods.stm.network import Query, Stm, aggregate
 from mamp.methods.supervised import SupervisedTask, painted
 from mamp.methods.task import Batch
+from mamp.ops.constants import numbers
 from mamp.propagation.readout import memory_read
 
 
@@ -52,7 +52,7 @@ class StmTask(SupervisedTask):
         super().__init__()
         method = config.method
         assert isinstance(method, StmConfig)
-        self.knobs, self.affine, self.colour = method.training, config.data.affine, method.network.colour
+        self.knobs, self.data, self.colour = method.training, config.data, method.network.colour
         self.l2 = self.knobs.weight_decay
         self.model = Stm(method.network)
         self.frames = self.knobs.frames
@@ -63,8 +63,8 @@ class StmTask(SupervisedTask):
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Prepared:
         """Objects drawn and numbered, one augmentation a clip, normalisation."""
-        frames, labels, counts = augmented(
-            batch, self.affine, generator=generator, most=self.knobs.max_objects
+        frames, labels, counts = augmented_with_masks(
+            batch, self.data, generator, most=self.knobs.max_objects
         )
         masks = [one_hot(clip, count) for clip, count in zip(labels, counts, strict=True)]
         return Prepared(normalise(frames, self.colour), masks)
@@ -88,9 +88,7 @@ class StmTask(SupervisedTask):
         clips, length = frames.shape[:2]
         queries = self._look(frames)
         counts = [target.shape[1] - 1 for target in targets]
-        owner = torch.arange(clips, device=frames.device).repeat_interleave(
-            torch.tensor(counts, device=frames.device)
-        )
+        owner = numbers(tuple(b for b, count in enumerate(counts) for _ in range(count)), frames.device)
         masks = torch.cat([target[0, 1:] for target in targets])  # (sum of K, H, W)
         keys, values = [], []
         predicted, forward, backward = [], [], []
@@ -107,8 +105,9 @@ class StmTask(SupervisedTask):
             key, value = self.model.memorise(frames[:, -1], masks, owner)
             keys.append(key)
             values.append(value)
+            shown = torch.stack([target[:, -1].flatten(1).any(1) for target in targets]).tolist()  # (B, T)
             for t in range(length - 1, 0, -1):
-                counted = [b for b in range(clips) if bool(targets[b][t, -1].any())]  # the last object shows
+                counted = [b for b in range(clips) if shown[b][t]]  # the last object shows
                 if not counted:
                     continue
                 found = self._segment(queries[0], [keys[t]], [values[t]], owner, counts)
@@ -147,41 +146,6 @@ class StmTask(SupervisedTask):
         truth = first.masks[0].argmax(1)  # (T, H, W)
         guess = torch.stack([truth[0], *(at[0].argmax(0) for at in found)])
         return painted(first.frames[0], (truth, guess))
-
-
-def augmented(
-    batch: Batch, affine: Affine, *, generator: torch.Generator, most: int, others: int = UNLABELLED
-) -> tuple[Tensor, Tensor, list[int]]:
-    """Float frames (B, T, 3, H, W), labels uint8 (B, T, H, W) with `most` objects a clip, and how many each
-    clip has, one at least.
-
-    others: see `choose_objects`. Objects are counted before the augmentation, which may push them out of the
-    picture.
-    """
-    assert batch.labels is not None
-    draw = batch.draw(DRAWS + 255, generator=generator)
-    pairs = zip(batch.labels, draw[:, DRAWS:], strict=True)
-    labels = torch.stack([choose_objects(clip, most, row, others=others) for clip, row in pairs])
-    counts = [max(1, int(clip.masked_fill(clip == UNLABELLED, 0).max())) for clip in labels]
-    frames, labels = augment_masked(batch.frames, labels, affine, draw=draw[:, :DRAWS])
-    return frames, labels, counts
-
-
-def choose_objects(labels: Tensor, most: int, draw: Tensor, *, others: int = UNLABELLED) -> Tensor:
-    """uint8 (T, H, W) with the first frame's objects numbered from 1 on, at most `most` of them, drawn at
-    random.
-
-    Others become `others`: unlabelled (255), in no channel, as STM-Cycle publishes it, or background. draw:
-    (255,) random numbers.
-    """
-    ids = [int(i) for i in labels[0].unique() if i not in (0, UNLABELLED)]
-    if len(ids) > most:
-        ids = sorted(ids[int(n)] for n in draw[: len(ids)].argsort()[:most])
-    table = torch.full((256,), others, dtype=torch.uint8)
-    table[0], table[UNLABELLED] = 0, UNLABELLED
-    for number, i in enumerate(ids, start=1):
-        table[i] = number
-    return table.to(labels.device)[labels.long()]
 
 
 def one_hot(labels: Tensor, objects: int) -> Tensor:

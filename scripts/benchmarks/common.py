@@ -1,10 +1,30 @@
-"""What the benchmarks say of the machine and of their own memory."""
+"""What the benchmarks share: this checkout's package, options, figures, the machine, memory.
+
+A benchmark imports it before `mamp`.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 import platform
 import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # benchmarks measure this checkout
+
+
+def options(doc: str | None) -> argparse.ArgumentParser:
+    """A parser whose help is `doc`, with --json."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="where the figures go")
+    return parser
+
+
+def write(figures: object, path: Path | None) -> None:
+    """Write the figures where --json says, if it was given."""
+    if path:
+        path.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def processor() -> str:
