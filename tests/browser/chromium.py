@@ -83,8 +83,9 @@ class Browser:
         before, self._session = self._session, None
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
+        for domain in ("Page", "Runtime", "Log"):
             self.call(f"{domain}.enable")
+        self.call("Network.enable", maxPostDataSize=1)  # megabytes of masks would come along
         return before
 
     def switch(self, tab: str | None) -> str | None:
@@ -233,11 +234,12 @@ class Browser:
             self.requests.append(told["request"]["url"][:200])
 
     def _receive(self) -> dict[str, Any]:
-        while b"\0" not in self._rest:
+        parts = [self._rest]
+        while b"\0" not in parts[-1]:
             ready, _, _ = select.select([self._in], [], [], PATIENCE)
             assert ready, "Chromium does not answer"
             data = os.read(self._in, 1 << 20)
             assert data, f"Chromium ended with {self._process.wait()}"
-            self._rest += data
-        message, _, self._rest = self._rest.partition(b"\0")
+            parts.append(data)
+        message, _, self._rest = b"".join(parts).partition(b"\0")
         return json.loads(message)

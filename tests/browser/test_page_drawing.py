@@ -239,7 +239,7 @@ def test_a_name_can_be_typed_and_tab_goes_on(browser, app):
     browser.click("#objects input", count=3)
     browser.type("surf board, big")
     browser.press("Tab")
-    browser.wait("document.activeElement.ariaLabel === 'Remove surf board, big'")
+    browser.wait("document.activeElement.ariaLabel === 'Hide surf board, big'")
     assert app.studio.project.objects[0].name == "surf board, big"
     assert browser.run("document.body.dataset.shown") == "0" and not app.studio.engine.status.total
 

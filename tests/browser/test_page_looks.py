@@ -16,7 +16,7 @@ def pixel(browser, x: int, y: int) -> list[int]:
     script = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
     browser.run(script)
     return browser.run(
-        "(() => { const c = document.querySelector('#canvas'), b = c.getContext('2d');"
+        "(() => { const c = document.querySelector('#picture'), b = c.getContext('2d');"
         "const s = 0.985 * Math.min(c.width / 214, c.height / 120);"
         f"const x = c.width / 2 + s * ({x} - 107), y = c.height / 2 + s * ({y} - 60);"
         "return [...b.getImageData(x, y, 1, 1).data]; })()"

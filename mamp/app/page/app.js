@@ -134,7 +134,7 @@ const seek = (index) => ((page.playing = false), go(index));
 
 // ---------------------------------------------------------------- drawing
 
-const surface = new Surface($("canvas"), {
+const surface = new Surface($("canvas"), $("picture"), {
   change(index) {
     locks.forget();
     strokes.put(index, surface.labels.slice());
@@ -426,7 +426,7 @@ listenToKeys({
   redo: clicks.redo,
   digits: byPlace,
   cross: (event) => hands.key(event),
-  hide: (on) => ((surface.hidden = on), surface.redraw()),
+  hide: (on) => ((surface.hidden = on), surface.refresh()),
 });
 
 function escape() {

@@ -1,7 +1,7 @@
 // The frame, its label map, and the tools that change it. Knows nothing of the server, nor of mouse and fingers (hands.js).
 
 import { History } from "./history.js";
-import { brush, changedBox, copyBox, fill, joined, putRuns, runsOf } from "./labels.js";
+import { brush, changedBox, copyBox, fill, grown, joined, putRuns, runsOf } from "./labels.js";
 import { drawMarks } from "./marks.js";
 import { Overlay } from "./overlay.js";
 import { View } from "./view.js";
@@ -9,15 +9,17 @@ import { View } from "./view.js";
 const DRAGGED = 6; // screen pixels that make a click a drag
 
 export class Surface {
-  // canvas: where it shows. on.change(index) follows a finished edit; on.suggest({index, from, wish}) asks for a mask after a
+  // canvas: takes the mouse, shows clicks and outlines; picture, below it: frame and masks. on.change(index) follows a finished edit; on.suggest({index, from, wish}) asks for a mask after a
   // click; on.takeBack() gives up the last click that has no answer, true if there was one; on.look() follows zoom and pan.
-  constructor(canvas, on) {
+  constructor(canvas, picture, on) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d");
+    this.picture = picture;
+    this.paper = picture.getContext("2d");
     this.on = on;
     this.overlay = new Overlay();
     this.history = new History();
-    this.view = new View(canvas, () => (this.redraw(), on.look()));
+    this.view = new View(canvas, () => (this.refresh(), on.look()));
     this.width = this.height = 0;
     this.labels = null; // Uint8Array, a byte for each pixel
     this.kept = null; // the same after the last finished edit
@@ -36,8 +38,9 @@ export class Surface {
     this.stroke = null;
     this.pointer = null;
     this.cursor = null; // the same, of the keyboard
-    this.dirty = null;
-    new ResizeObserver(() => (this.view.resize(), this.redraw())).observe(canvas);
+    this.dirty = null; // box of labels that changed since the last drawing
+    this.stale = true; // the whole picture is to be drawn
+    new ResizeObserver(() => (this.view.resize(), this.refresh())).observe(canvas);
   }
 
   // -- what is shown
@@ -58,7 +61,7 @@ export class Surface {
     this.index = index;
     this.image = image;
     if (labels) this.setLabels(labels);
-    this.redraw();
+    this.refresh();
   }
 
   setLabels(labels) {
@@ -77,6 +80,12 @@ export class Surface {
     this.redraw();
   }
 
+  // the whole picture anew
+  refresh() {
+    this.stale = true;
+    this.redraw();
+  }
+
   redraw() {
     if (this.waiting) return;
     this.waiting = true;
@@ -87,21 +96,37 @@ export class Surface {
   }
 
   drawNow() {
-    const c = this.context;
+    const { canvas, context: c, picture } = this;
+    if (picture.width !== canvas.width || picture.height !== canvas.height) {
+      [picture.width, picture.height, this.stale] = [canvas.width, canvas.height, true];
+    }
     c.setTransform(1, 0, 0, 1, 0, 0);
-    c.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    c.clearRect(0, 0, canvas.width, canvas.height);
     if (!this.width) return;
     if (this.dirty) this.overlay.paint(this.labels, this.dirty);
+    if (this.stale || this.dirty) this.drawPicture(this.stale ? null : grown(this.dirty, 2, this.width, this.height));
     this.dirty = null;
-    const { scale, x, y } = this.view.place();
-    c.setTransform(scale, 0, 0, scale, x, y);
-    c.imageSmoothingEnabled = scale < 3;
-    if (this.image) c.drawImage(this.image, 0, 0, this.width, this.height);
-    if (!this.hidden) {
-      c.imageSmoothingEnabled = false;
-      c.drawImage(this.overlay.canvas, 0, 0);
+    this.stale = false;
+    const place = this.view.place();
+    c.setTransform(place.scale, 0, 0, place.scale, place.x, place.y);
+    drawMarks(c, this, place.scale);
+  }
+
+  // frame and masks within a box of the frame; all of them without one
+  drawPicture(box) {
+    const c = this.paper, place = this.view.place(), { scale, x, y } = place;
+    c.save();
+    if (box) {
+      const [left, top] = [Math.floor(x + scale * box[0]), Math.floor(y + scale * box[1])];
+      c.beginPath();
+      c.rect(left, top, Math.ceil(x + scale * box[2]) - left, Math.ceil(y + scale * box[3]) - top);
+      c.clip();
     }
-    drawMarks(c, this, scale);
+    c.clearRect(0, 0, this.picture.width, this.picture.height);
+    c.imageSmoothingEnabled = scale < 3;
+    if (this.image) c.drawImage(this.image, x, y, scale * this.width, scale * this.height);
+    if (!this.hidden) this.overlay.draw(c, place, box || this.whole);
+    c.restore();
   }
 
   // -- edits

@@ -2,9 +2,11 @@
 
 import { grown } from "./labels.js";
 
+const TILE = 512; // pixels of the video; a change of a large frame touches few tiles
+
 export class Overlay {
   constructor() {
-    this.canvas = document.createElement("canvas");
+    this.tiles = []; // {box, canvas, paper}
     this.colours = new Map(); // id -> [r, g, b]
     this.unseen = new Set(); // ids that do not show
     this.opacity = 0.5; // inside; as in the films
@@ -13,9 +15,17 @@ export class Overlay {
   }
 
   setSize(width, height) {
-    this.canvas.width = width;
-    this.canvas.height = height;
-    this.paper = this.canvas.getContext("2d");
+    [this.width, this.height] = [width, height];
+    this.tiles = [];
+    for (let top = 0; top < height; top += TILE) {
+      for (let left = 0; left < width; left += TILE) {
+        const canvas = document.createElement("canvas");
+        const box = [left, top, Math.min(left + TILE, width), Math.min(top + TILE, height)];
+        canvas.width = box[2] - left;
+        canvas.height = box[3] - top;
+        this.tiles.push({ box, canvas, paper: canvas.getContext("2d") });
+      }
+    }
   }
 
   // [r, g, b] as it is shown: the palette's own, or as bright as it can be
@@ -46,11 +56,16 @@ export class Overlay {
 
   // the picture anew where labels may have changed
   paint(labels, box) {
-    const { width: w, height: h } = this.canvas;
-    const [left, top, right, bottom] = box ? grown(box, 1, w, h) : [0, 0, w, h];
-    if (right <= left || bottom <= top) return;
-    const picture = this.paper.createImageData(right - left, bottom - top);
-    const data = new Uint32Array(picture.data.buffer), [inner, edge] = this.table();
+    const wide = grown(box, 1, this.width, this.height), table = this.table();
+    for (const tile of this.tiles) {
+      const part = common(wide, tile.box);
+      if (part) tile.paper.putImageData(this.picture(labels, part, table), part[0] - tile.box[0], part[1] - tile.box[1]);
+    }
+  }
+
+  picture(labels, [left, top, right, bottom], [inner, edge]) {
+    const { width: w, height: h } = this, picture = new ImageData(right - left, bottom - top);
+    const data = new Uint32Array(picture.data.buffer);
     let at = 0;
     for (let y = top; y < bottom; y++) {
       let i = y * w + left;
@@ -63,6 +78,21 @@ export class Overlay {
         data[at] = border ? edge[id] : inner[id];
       }
     }
-    this.paper.putImageData(picture, left, top);
+    return picture;
   }
+
+  // onto a canvas where the frame lies at {scale, x, y}, as far as it lies in `box`; tiles meet at whole pixels
+  draw(c, { scale, x, y }, box) {
+    c.imageSmoothingEnabled = false;
+    for (const { box: tile, canvas } of this.tiles) {
+      if (!common(box, tile)) continue;
+      const [left, top, right, bottom] = tile.map((v, i) => Math.round(v * scale + (i % 2 ? y : x)));
+      c.drawImage(canvas, left, top, right - left, bottom - top);
+    }
+  }
+}
+
+function common(a, b) {
+  const box = [Math.max(a[0], b[0]), Math.max(a[1], b[1]), Math.min(a[2], b[2]), Math.min(a[3], b[3])];
+  return box[0] < box[2] && box[1] < box[3] ? box : null;
 }

@@ -15,8 +15,8 @@ export class Strokes {
 
   put(index, labels) {
     this.unsaved.set(index, labels);
-    this.on.changed();
     this.flush();
+    this.on.changed();
   }
 
   // until all is sent, or nothing more can be
