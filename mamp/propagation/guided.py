@@ -12,8 +12,6 @@ from mamp.ops.sizes import resize
 
 # a shrunk image keeps these: pixels in half a window, pixels of the short side
 FINE, SHORT = 4, 120
-# a shrunk image keeps these: pixels in half a window, pixels of the short side
-FINE, SHORT = 4, 120
 
 
 def fast_step(radius: int, size: tuple[int, ...]) -> int:

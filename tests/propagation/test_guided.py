@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mamp.ops.sizes import resize
-from mamp.propagation.guided import guided_filter
+from mamp.propagation.guided import fast_step, guided_filter
 
 
 def plain(image: np.ndarray, plane: np.ndarray, radius: int, eps: float) -> np.ndarray:
@@ -115,3 +115,17 @@ def test_a_smaller_grid_keeps_the_sum_over_maps_at_any_size(size):
     maps = torch.rand(4, *size).softmax(0)
     found = guided_filter(torch.rand(3, *size), maps, radius=8, eps=1e-3, step=2)
     torch.testing.assert_close(found.sum(0), torch.ones(size), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("radius", "size", "step"),
+    [
+        (16, (480, 854), 4),
+        (8, (240, 426), 2),
+        (8, (40, 56), 1),
+        (3, (480, 854), 1),
+        (36, (1080, 1920), 9),
+    ],
+)
+def test_the_fast_step_leaves_pixels_in_a_window_and_in_the_frame(radius, size, step):
+    assert fast_step(radius, size) == step

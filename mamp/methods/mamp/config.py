@@ -148,10 +148,7 @@ class MampPropagation(Section):
     )
     edge_fit: Literal["fast", "exact"] = Field(
         "exact",
-        description=(
-            "guided filter: computed on a grid of a quarter of the windows' half side (He and Sun, 2015), or"
-            " at every pixel"
-        ),
+        description="guided filter: computed on a smaller grid (He and Sun, 2015), or at every pixel",
     )
     backfill: bool = Field(
         True,
