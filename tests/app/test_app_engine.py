@@ -29,6 +29,7 @@ def run(engine: Engine, index: int, direction="forward") -> None:
 
 def by_command(project, video, small_weights, out) -> list[np.ndarray]:
     words = ["segment", video, "--mask", project.folder / "drawn", "--out", out, "--weights", small_weights]
+    words += ["--direction", "forward"]  # as the page's runs that these are held against
     assert main([*map(str, words), "--device", "cpu", "--quiet", *QUICK]) == 0
     return [read_mask(out / f"{i:05d}.png") for i in range(FRAMES)]
 

@@ -1,7 +1,7 @@
 // Runs: begun from the frame that shows, stopped, and how far they are in words.
 
 import { $, announce, frames, page } from "./page.js";
-import { attempt, say } from "./say.js";
+import { attempt, news, say } from "./say.js";
 import { link, post } from "./server.js";
 
 export class Runs {
@@ -10,6 +10,7 @@ export class Runs {
     this.drawn = drawn;
     this.changed = changed;
     this.starting = null; // a run that waits for what it depends on
+    this.halt = null; // promise of the server's word on a stop
     this.next = null; // {after, frame}: the backward half of a run both ways, after the run of that number
   }
 
@@ -33,6 +34,7 @@ export class Runs {
     if (this.starting) return;
     const mine = (this.starting = { stopped: false });
     const ready = await this.drawn();
+    await this.halt;
     while (page.state.run.stopping && !link.ended) await new Promise((done) => setTimeout(done, 40));
     if (ready && !mine.stopped) {
       page.follow = page.state.run.number;
@@ -50,7 +52,8 @@ export class Runs {
     if (!run.running && page.follow === null && !this.starting) return null;
     run.stopping = run.running;
     this.changed();
-    return attempt(() => post("/api/stop"));
+    this.halt = attempt(() => post("/api/stop")).then(async (answer) => answer && news((await answer.json()).version));
+    return this.halt;
   }
 
   // the server's news may be of the end of a run's first half
