@@ -41,6 +41,10 @@ def test_the_propagation_benchmark_writes_its_figures(measured: Measured):
     ].keys()
     assert figures["peak_40_over_20"] < 1.05
     assert "threads" in printed and "published way" in printed
+    shipped = figures["shipped"]["96x54"]
+    for kind in ("seconds", "cpu_seconds", "peak_bytes", "over_exact"):
+        assert shipped[kind].keys() == {"tuned", "fast", "exact", "published"}
+        assert min(shipped[kind].values()) > 0
 
 
 def test_the_bank_benchmark_tells_of_a_budget_that_is_kept(measured: Measured):

@@ -122,7 +122,7 @@ def topk_readout(
         max_bytes=max_bytes,
     )
     weights, cut = _weights(scores, copies, top_k)
-    result = _weighted_sum(weights, index, values, radius=radius, max_bytes=max_bytes)
+    result = weighted_sum(weights, index, values, radius=radius, max_bytes=max_bytes)
     if ties == "kept" and cut.any():
         rows = cut.nonzero()[:, 0]
         dense = _readout_rows(rows, query / temperature, keys, values, part, top_k=top_k, max_bytes=max_bytes)
@@ -197,7 +197,7 @@ def _weights(scores: Tensor, copies: Tensor | None, top_k: int) -> tuple[Tensor,
     return weights / weights.sum(dim=-1, keepdim=True), cut
 
 
-def _weighted_sum(
+def weighted_sum(
     weights: Tensor, index: Tensor, values: Sequence[Tensor] | Tensor, *, radius: int, max_bytes: int
 ) -> Tensor:
     """Weights and places (h*w, k) as of `topk_window` and values M of (V, h, w) -> (V, h, w)."""

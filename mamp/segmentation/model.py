@@ -116,6 +116,8 @@ def _network(found: stored.Weights, config: configs.Config) -> torch.nn.Module:
 def _compiled(network: torch.nn.Module, config: configs.Config) -> torch.nn.Module:
     if config.evaluate.compile:
         network.compile()  # in place
+        if isinstance(distilled := getattr(network, "distilled", None), torch.nn.Module):
+            distilled.compile()
     return network
 
 

@@ -115,6 +115,16 @@ def fill(model: nn.Module, weights: Weights, *, remedy: str) -> None:
     model.load_state_dict({name: value.to(entries[name].dtype) for name, value in weights.state.items()})
 
 
+def without_distilled(weights: Weights) -> Weights:
+    """The same without the distilled network, which is used beside the encoder and not trained on from."""
+    encoder = weights.method.get("encoder") or {}
+    if not encoder.get("distilled"):
+        return weights
+    state = {name: value for name, value in weights.state.items() if not name.startswith("distilled.")}
+    method = {**weights.method, "encoder": {k: v for k, v in encoder.items() if k != "distilled"}}
+    return replace(weights, state=state, method=method)
+
+
 def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:
     """Read a published checkpoint (a dict with the state dict in it, or the bare dict) and write it as a file
     of ours.
@@ -164,10 +174,11 @@ def widen(source: Path | str, target: Path, *, width: float, seed: int = 0) -> W
     """Write weights as those of a network of more channels that computes nearly the same, to train on from
     there.
 
-    width: as `method.encoder.width`. seed: at least 0. Raises UserError when the method cannot be widened,
-    when no layer grows, or when the wide network has layers that the narrow one lacks.
+    width: as `method.encoder.width`. seed: at least 0. A distilled network is left out. Raises UserError when
+    the method cannot be widened, when no layer grows, or when the wide network has layers that the narrow one
+    lacks.
     """
-    found = read(source)
+    found = without_distilled(read(source))
     grow = methods.require(str(found.method.get("name")), "widen")
     if not 0 <= seed < 2**63:
         raise UserError(f"--seed {seed} is not between 0 and 2^63; give another")

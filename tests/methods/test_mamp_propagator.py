@@ -48,7 +48,7 @@ def overlap(probabilities, channel, mask):
     return float((got & (mask > 0)).sum() / (got | (mask > 0)).sum())
 
 
-PRESETS = [("tuned", ""), ("published", ""), ("published", "youtubevos")]
+PRESETS = [("tuned", ""), ("exact", ""), ("fast", ""), ("published", ""), ("published", "youtubevos")]
 
 
 @pytest.mark.parametrize(("preset", "dataset"), PRESETS)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from mamp.core.errors import UserError
 from mamp.core.section import MethodConfig, Section
 from mamp.propagation.motion.config import MotionConfig
 
@@ -31,8 +32,16 @@ class MampEncoder(Section):
         None,
         gt=0,
         description=(
-            "what similarities are divided by before the softmax; null: 0.07 for cosine, sqrt(features)"
-            " for dot"
+            "what similarities are divided by before the softmax; null: 0.07 for cosine, sqrt(features) for"
+            " dot"
+        ),
+    )
+
+    distilled: bool = Field(
+        False,
+        description=(
+            "weights with a lighter network beside the encoder, which gives in one pass what its two views"
+            " give; scripts/distil.py makes them"
         ),
     )
 
@@ -55,11 +64,24 @@ class MampPropagation(Section):
     radius: int = Field(
         24, ge=0, le=128, description="half side of the square window a query cell looks into, in cells"
     )
+    search: Literal["blocks", "exact"] = Field(
+        "blocks",
+        description=(
+            "how the most similar cells are found: among all cells of the best blocks of 2 x 2, which are"
+            " found by mean features; or among all cells of the window. With outside=zero always exact"
+        ),
+    )
+    search_blocks: int = Field(
+        16,
+        ge=1,
+        le=4096,
+        description="search=blocks: how many blocks, over all memories, are compared cell by cell",
+    )
     memory: Literal["recent", "davis", "youtube", "budget"] = Field(
         "recent",
         description=(
-            "which frames are read: first, given and last ones; the published rules for DAVIS or YouTube-VOS;"
-            " or first, last and older ones thinned within budget_mb"
+            "which frames are read: first, given and last ones; the published rules for DAVIS or"
+            " YouTube-VOS; or first, last and older ones thinned within budget_mb"
         ),
     )
     memory_length: int = Field(
@@ -72,19 +94,21 @@ class MampPropagation(Section):
         64,
         gt=0,
         description=(
-            "budget: most that features and labels of memory frames take together, in millions of bytes; time"
-            " grows with it"
+            "budget: most that features and labels of memory frames take together, in millions of bytes;"
+            " time grows with it"
         ),
     )
     outside: Literal["zero", "masked"] = Field(
         "masked",
         description="window cells outside the frame: score 0 and no label, as published, or left out",
     )
-    views: Literal["hidden", "full"] = Field(
-        "hidden",
+    views: Literal["auto", "distilled", "hidden", "full"] = Field(
+        "auto",
         description=(
-            "what the network sees of a frame: as in training, once with each chroma channel hidden, features"
-            " joined; or once in full, as published"
+            "what the network sees of a frame: hidden is as in training, once with each chroma channel"
+            " hidden, features joined; full is once in full, as published; distilled is once in full, by the"
+            " lighter network that some weights have; auto is distilled where the weights have it, else"
+            " hidden"
         ),
     )
     upsample: Literal["centred", "published"] = Field(
@@ -99,8 +123,8 @@ class MampPropagation(Section):
         ge=0,
         le=16,
         description=(
-            "masks are fitted to the edges of the frame by a guided filter with windows of this half side, in"
-            " cells; 0: not fitted"
+            "masks are fitted to the edges of the frame by a guided filter with windows of this half side,"
+            " in cells; 0: not fitted"
         ),
     )
     edge_eps: float = Field(
@@ -108,6 +132,13 @@ class MampPropagation(Section):
         gt=0,
         le=1,
         description="guided filter: edges whose squared contrast is well below it are ignored",
+    )
+    edge_fit: Literal["fast", "exact"] = Field(
+        "fast",
+        description=(
+            "guided filter: computed on a grid of a quarter of the windows' half side (He and Sun, 2015), or"
+            " at every pixel"
+        ),
     )
     backfill: bool = Field(
         True,
@@ -146,6 +177,14 @@ class MampPropagation(Section):
         16, ge=1, description="bound on the correlation's working memory, in MB; changes speed, not results"
     )
 
+    def resolved_search(self) -> str:
+        """The search in force."""
+        return "exact" if self.outside == "zero" else self.search
+
+    def blocks_read(self) -> int:
+        """How many blocks are compared: no fewer than the cells that are read."""
+        return max(self.search_blocks, self.top_k)
+
 
 class MampTraining(Section):
     """What is learnt from: reconstruction of one frame's colour from others."""
@@ -167,13 +206,30 @@ class MampConfig(MethodConfig):
     """Motion-aware mask propagation (Miao et al., ICME 2022)."""
 
     name: Literal["mamp"] = Field("mamp", description="which method")
-    preset: Literal["tuned", "published"] = Field(
-        "tuned", description="where the propagation knobs start from; any of them may be set beside it"
+    preset: Literal["exact", "fast", "tuned", "published"] = Field(
+        "tuned",
+        description=(
+            "where the propagation knobs start from; any of them may be set beside it. exact: as tuned, with"
+            " every cell compared and every pixel fitted, several times slower; fast: to look around;"
+            " published: as the published program"
+        ),
     )
     encoder: MampEncoder = MampEncoder()
     propagation: MampPropagation = MampPropagation()
     motion: MotionConfig = MotionConfig()
     training: MampTraining = MampTraining()
+
+    def resolved_views(self) -> str:
+        """The views in force; UserError for a distilled network that the weights lack."""
+        views = self.propagation.views
+        if views == "auto":
+            return "distilled" if self.encoder.distilled else "hidden"
+        if views == "distilled" and not self.encoder.distilled:
+            raise UserError(
+                "method.propagation.views=distilled needs weights with a distilled network, such as"
+                " mamp-small; set method.propagation.views=hidden"
+            )
+        return views
 
 
 YOUTUBE = {"propagation": {"memory": "youtube", "memory_length": 4, "pad": 16, "subsample": 2}}
@@ -181,18 +237,32 @@ YOUTUBE = {"propagation": {"memory": "youtube", "memory_length": 4, "pad": 16, "
 # What a preset sets, and what it sets besides for one data set; "" is every data set.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "tuned": {},
+    "exact": {"": {"propagation": {"search": "exact", "views": "hidden", "edge_fit": "exact"}}},
+    "fast": {
+        "": {
+            "propagation": {
+                "short_side": 240,
+                "enlarge": 1,
+                "radius": 16,
+                "memory_length": 3,
+                "search_blocks": 8,
+            }
+        }
+    },
     "published": {
         "": {
             "propagation": {
                 "labels": "hard",
                 "top_k": 36,
                 "radius": 12,
+                "search": "exact",
                 "memory": "davis",
                 "memory_length": 5,
                 "outside": "zero",
                 "backfill": False,
                 "upsample": "published",
                 "edge_radius": 0,
+                "edge_fit": "exact",
                 "views": "full",
                 "pad": 4,
                 "subsample": 1,

@@ -14,8 +14,9 @@ from mamp.methods.mamp.encoder import STRIDE
 from mamp.methods.mamp.trunk import encode_views
 from mamp.ops.colour import rgb_to_lab
 from mamp.ops.sizes import pad_to_multiple, resize, scaled, short_side_factor
+from mamp.propagation.blocks import block_readout
 from mamp.propagation.carrier import LabelCarrier, Reading
-from mamp.propagation.guided import guided_filter
+from mamp.propagation.guided import FINE, guided_filter
 from mamp.propagation.labels import magnify, normalised, with_background, with_small_ones
 from mamp.propagation.memory import memory_rule
 from mamp.propagation.motion.build import build_motion
@@ -93,6 +94,32 @@ class MampPropagator(LabelCarrier):
         if self.motion is not None:
             self.motion.forget(index)
 
+    def _carry(
+        self,
+        features: Tensor,
+        keys: list[Tensor],
+        values: list[Tensor],
+        *,
+        counts: list[int] | None = None,
+        free: tuple[int, ...] = (),
+    ) -> Tensor:
+        """The labels (V, h, w) that a query reads, by the search that is set."""
+        # memories that count more than once are read exactly
+        repeated = free or (counts is not None and counts != [1] * len(keys))
+        if self.knobs.resolved_search() == "exact" or repeated:
+            return super()._carry(features, keys, values, counts=counts, free=free)
+        return block_readout(
+            features,
+            keys,
+            values,
+            radius=self.reading.radius,
+            top_k=self.reading.top_k,
+            temperature=self.reading.temperature,
+            blocks=self.knobs.blocks_read(),
+            tile=self.reading.tile,
+            max_bytes=self.reading.max_bytes,
+        )
+
     # -- between the frame and the feature grid
 
     def _scaled(self, size: tuple[int, ...]) -> tuple[int, int]:
@@ -133,5 +160,6 @@ class MampPropagator(LabelCarrier):
             return probabilities
         cell = self.cell / self._factor(frame.shape[-2:])  # in pixels of the video
         radius = max(1, round(self.knobs.edge_radius * cell))
-        fitted = guided_filter(frame, probabilities, radius=radius, eps=self.knobs.edge_eps)
+        step = max(1, radius // FINE) if self.knobs.edge_fit == "fast" else 1
+        fitted = guided_filter(frame, probabilities, radius=radius, eps=self.knobs.edge_eps, step=step)
         return normalised(fitted.clamp(0, 1))
