@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 # preset -> data set -> values under all others; the data set "" is every one
 Presets = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
+# Maps (K+1, H, W) of float32 that take more are not made by methods that can do without; see
+# `Propagator.many`
+DENSE_BYTES = 128 * 10**6
+
 
 def later(place: str) -> Callable[..., Any]:
     """Return the function at `place` ("package.module:name"), imported at its first call."""
@@ -118,6 +122,9 @@ class Propagator:
     and `remove` change what is pending, and the next `step` commits it to memory.
 
     A method gives `start`, `step`, `correct`, `add`, `remove` and `memory_bytes`. The rest has defaults.
+    Tensors (K, H, W) of many objects, or of huge frames, do not fit into memory. A method that can do
+    without them says `many = True`: its `start`, `correct` and `add` also take `LabelMasks` and frames in
+    uint8, and it gives `labels` and `labels_without`.
 
     Args:
         model: the network, on `device`, in evaluation.
@@ -126,6 +133,8 @@ class Propagator:
         device: where frames and memory lie.
         dtype: number format of mixed precision; None is float32.
     """
+
+    many = False
 
     def __init__(
         self,
@@ -146,7 +155,7 @@ class Propagator:
 
     # -- what every method gives
 
-    def start(self, frame: Tensor, masks: Tensor) -> None:
+    def start(self, frame: Tensor, masks: Any) -> None:
         """Take the first frame, float (3, H, W) RGB in [0, 1], with its masks (K, H, W) in {0, 1}."""
         raise NotImplementedError
 
@@ -154,13 +163,13 @@ class Propagator:
         """Return the probabilities (K+1, H, W) of the next frame, background first, summing to 1."""
         raise NotImplementedError
 
-    def correct(self, masks: Tensor, objects: list[int]) -> None:
+    def correct(self, masks: Any, objects: list[int]) -> None:
         """Replace the pending frame's masks of `objects` (0-based) by `masks` (len(objects), H, W) in {0,
         1}.
         """
         raise NotImplementedError
 
-    def add(self, masks: Tensor) -> None:
+    def add(self, masks: Any) -> None:
         """Add new objects (N, H, W) in {0, 1} at the pending frame; they win over what was predicted."""
         raise NotImplementedError
 
@@ -174,6 +183,24 @@ class Propagator:
         raise NotImplementedError
 
     # -- what a method may have besides
+
+    def labels(self, frame: Tensor) -> Tensor:
+        """Go on as `step` does; return the most probable object of each pixel, int32 (H, W), k+1 for k.
+
+        frame: also uint8. Only with `many`.
+        """
+        raise NotImplementedError
+
+    def labels_without(self, frame: Tensor, objects: list[int]) -> Tensor:
+        """Return what `labels` would have, if these objects (0-based) lay nowhere. Only after `labels`."""
+        raise NotImplementedError
+
+    def bytes_needed(self, size: tuple[int, int], objects: int) -> int:
+        """Estimate the memory for so many objects on frames of (H, W), in bytes, all in all.
+
+        By default eight float32 maps (K+1, H, W).
+        """
+        return 8 * 4 * (objects + 1) * size[0] * size[1]
 
     def twin(self) -> Propagator | None:
         """Return a copy that goes on from here by itself, sharing what is remembered; None where that cannot
@@ -213,10 +240,11 @@ class Propagator:
         return index
 
     def _here(self, pixels: Tensor) -> Tensor:
-        """Float32, on the device."""
+        """Float32, on the device; uint8 becomes [0, 1]."""
         import torch
 
-        return pixels.to(self.device, torch.float32)
+        here = pixels.to(self.device).to(torch.float32)
+        return here / 255 if pixels.dtype == torch.uint8 else here
 
     def _mixed(self) -> AbstractContextManager[Any]:
         """Mixed precision as asked."""

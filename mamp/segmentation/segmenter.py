@@ -15,8 +15,10 @@ from torch import Tensor
 from mamp import methods
 from mamp.core.devices import single_precision
 from mamp.core.errors import UserError
-from mamp.methods.base import Motion, Propagator
+from mamp.methods.base import DENSE_BYTES, Motion, Propagator
+from mamp.ops.label_masks import LabelMasks
 from mamp.ops.sizes import size_of
+from mamp.segmentation.limits import refuse_too_many
 
 LARGEST_ID = 65535
 # mean difference of colours in [0, 1] of 16x16 pictures; neighbours in DAVIS stay below 0.15
@@ -62,13 +64,15 @@ class Segmenter:
         self.device = torch.device(device)
         self.probabilities: Tensor | None = None
         """(K+1, H, W) of the last frame as predicted, before a mask given for it; background first, then
-        the ids held when it was predicted. None where nothing was predicted."""
+        the ids held when it was predicted. None where nothing was predicted, and where they would take more
+        than `DENSE_BYTES` and the method can do without them."""
         model.to(self.device).eval()
         self._method = method
         self._build = lambda: methods.get(method.name).build_propagator(
             model, method, motion=motion, device=self.device, dtype=dtype
         )
         self._propagator: Propagator | None = None
+        self._fresh: Propagator | None = None  # built, and not yet begun
         self._ids: list[int] = []  # object k of the propagator has id _ids[k]
         self._size: tuple[int, int] | None = None
         self._seen: Tensor | None = None  # the last frame, 16x16, to notice another video
@@ -124,7 +128,8 @@ class Segmenter:
             uint8, or uint16 once a mask needed it.
 
         Raises:
-            UserError: a frame or mask of another size or kind, or an unknown mode; nothing has changed then.
+            UserError: a frame or mask of another size or kind, an unknown mode, or more objects than fit into
+                the memory there is; nothing has changed then.
         """
         mode = _mode(mode, replace=replace, whole=whole)
         pixels = _as_pixels(frame)
@@ -135,7 +140,9 @@ class Segmenter:
                 " call reset() before another video"
             )
         given = None if mask is None else label_map(mask, size)
-        image = _as_image(pixels, self.device)
+        image = self._image(pixels)
+        if given is not None:
+            self._refuse_too_many(given, mode)
         self._size = size
         self._notice_another_video(image, given)
         if given is not None:
@@ -151,7 +158,7 @@ class Segmenter:
         """
         other = type(self).__new__(type(self))
         vars(other).update(vars(self))
-        other._ids = list(self._ids)
+        other._ids, other._fresh = list(self._ids), None
         if self._propagator is not None:
             other._propagator = self._propagator.twin()
             if other._propagator is None:
@@ -205,7 +212,8 @@ class Segmenter:
 
     def _notice_another_video(self, image: Tensor, given: np.ndarray | None) -> None:
         """Warn where a mask of known ids comes with a frame that has nothing in common with the last one."""
-        before, self._seen = self._seen, F.adaptive_avg_pool2d(image, 16)
+        planes = [F.adaptive_avg_pool2d(_as_float(plane[None]), 16) for plane in image]
+        before, self._seen = self._seen, torch.cat(planes)
         if before is None or given is None or not np.isin(self._ids, given).any():
             return
         if (self._seen - before).abs().mean() > OTHER_VIDEO:
@@ -219,12 +227,18 @@ class Segmenter:
         if self._propagator is None:
             self.probabilities = None
             return np.zeros(image.shape[-2:], self._dtype)
-        self.probabilities = self._propagator.step(image)
+        if self._many(len(self._ids), size_of(image)):
+            self.probabilities = None
+            return self._named(self._propagator.labels(image))
+        self.probabilities = self._propagator.step(_as_float(image))
         return self._label_map(self.probabilities)
 
     def _label_map(self, probabilities: Tensor) -> np.ndarray:
         """Most probable id of each pixel; of equals the first, background before all."""
-        best = probabilities.argmax(dim=0)  # (H, W); the first of equals
+        return self._named(probabilities.argmax(dim=0))  # the first of equals
+
+    def _named(self, best: Tensor) -> np.ndarray:
+        """Channels (H, W) -> ids."""
         rows = best.to(torch.uint8 if len(self._ids) < 256 else torch.int32).cpu().numpy()
         return np.array([0, *self._ids], self._dtype)[rows]
 
@@ -236,28 +250,61 @@ class Segmenter:
         known = list(self._ids) if mode is MaskMode.WHOLE else [i for i in ids if i in self._ids]
         new = [i for i in ids if i not in self._ids]
         if mode is MaskMode.OBJECTS and known:
-            labels = self._without(known)
+            labels = self._without(image, known)
         if known:
             assert self._propagator is not None
             self._propagator.correct(self._masks(given, known), [self._ids.index(i) for i in known])
         if new and self._propagator is not None:
             self._propagator.add(self._masks(given, new))
         elif new:
-            self._propagator = self._build()
+            self._propagator = self._built()
+            self._fresh = None
             self._propagator.start(image, self._masks(given, new))
         self._ids += new
         if mode is not MaskMode.OBJECTS:
             return given.astype(self._dtype)
         return np.where(given > 0, given, labels).astype(self._dtype)
 
-    def _without(self, ids: list[int]) -> np.ndarray:
+    def _without(self, image: Tensor, ids: list[int]) -> np.ndarray:
         """The prediction where `ids` lie nowhere: their pixels go to the next best."""
-        assert self.probabilities is not None
+        objects = [self._ids.index(i) for i in ids]
+        if self.probabilities is None:
+            assert self._propagator is not None
+            return self._named(self._propagator.labels_without(image, objects))
         others = self.probabilities.clone()
-        others[[1 + self._ids.index(i) for i in ids]] = -1
+        others[[1 + k for k in objects]] = -1
         return self._label_map(others)
 
-    def _masks(self, given: np.ndarray, ids: list[int]) -> Tensor:
+    def _built(self) -> Propagator:
+        """The video's propagator, or the one that will be."""
+        if self._propagator is None and self._fresh is None:
+            self._fresh = self._build()
+        return self._propagator or self._fresh  # type: ignore[return-value]
+
+    def _many(self, objects: int, size: tuple[int, int]) -> bool:
+        """Is it better not to have maps (K+1, H, W) of so many objects?"""
+        return self._built().many and 4 * (objects + 1) * size[0] * size[1] > DENSE_BYTES
+
+    def _image(self, pixels: Tensor) -> Tensor:
+        """The frame on the device, float in [0, 1]; as uint8 where it is large."""
+        if pixels.dtype == torch.uint8 and 4 * pixels.numel() > DENSE_BYTES:
+            return pixels.to(self.device)
+        return _as_image(pixels, self.device)
+
+    def _refuse_too_many(self, given: np.ndarray, mode: MaskMode) -> None:
+        """UserError where the objects of this mask, with those that are followed, do not fit into memory."""
+        ids = {int(i) for i in np.unique(given) if i}
+        objects = len(ids if mode is MaskMode.REPLACE else ids.union(self._ids))
+        if objects > len(self._ids):
+            self.refuse_too_many(objects, given.shape)
+
+    def refuse_too_many(self, objects: int, size: tuple[int, int]) -> None:
+        """UserError where so many objects on frames of (H, W) do not fit into the memory there is."""
+        refuse_too_many(self._built(), self._method, objects, size, device=self.device)
+
+    def _masks(self, given: np.ndarray, ids: list[int]) -> Tensor | LabelMasks:
+        if self._many(len(ids), given.shape):
+            return LabelMasks(given, ids, device=self.device)
         masks = given[None] == np.array(ids, given.dtype)[:, None, None]  # (K, H, W)
         return torch.from_numpy(masks).to(self.device, torch.float32)
 
@@ -330,16 +377,20 @@ def _as_pixels(frame: np.ndarray | Tensor | Image.Image) -> Tensor:
 
 def _as_image(pixels: Tensor, device: torch.device) -> Tensor:
     """(3, H, W) float32 in [0, 1] on the device."""
-    image = pixels.to(device)
-    if image.dtype == torch.uint8:
-        return image.float() / 255
-    image = image.float()
+    image = _as_float(pixels.to(device))
+    if pixels.dtype == torch.uint8:
+        return image
     low, high = image.aminmax()
     if not (low >= 0 and high <= 1):  # a number that is none fails too
         raise UserError(
             f"a float frame has values from {low:.3g} to {high:.3g}; give them in [0, 1], or as uint8"
         )
     return image
+
+
+def _as_float(pixels: Tensor) -> Tensor:
+    """Float32; uint8 becomes [0, 1]."""
+    return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels.float()
 
 
 def _by(size: Any) -> str:

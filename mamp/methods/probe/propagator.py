@@ -16,10 +16,11 @@ from mamp.methods.probe.frames import input_size, normalise, prepare, whole_patc
 from mamp.methods.probe.grids import to_frame, to_grid
 from mamp.ops.sizes import size_of
 from mamp.propagation.carrier import LabelCarrier, Reading
-from mamp.propagation.labels import with_background, with_small_ones
+from mamp.propagation.labels import normalised, with_background, with_small_ones
 from mamp.propagation.memory import MemoryRule, PaddedRule, RecentRule, TwiceRule
 
 RULES: dict[str, Callable[[int], MemoryRule]] = {"none": RecentRule, "twice": TwiceRule, "padded": PaddedRule}
+CHANNELS = 1024  # of features, for an estimate of memory
 _printed: set[str] = set()
 
 
@@ -67,7 +68,7 @@ class ProbePropagator(LabelCarrier):
                 f"frames of {frame_size[1]}x{frame_size[0]} make {wanted[1]}x{wanted[0]} pixels, no whole"
                 f" patches of {patch}: they are resized to {self.input[1]}x{self.input[0]}"
             )
-        image = prepare(frame, self.input, self.method.input)
+        image = prepare(self._here(frame), self.input, self.method.input)
         if not self.model.normalises:
             image = normalise(image, self.method.input)
         with self._mixed():
@@ -76,17 +77,28 @@ class ProbePropagator(LabelCarrier):
         self.cell = round(self.input[0] / self.grid[0])
         return (F.normalize(features, dim=0) if self.knobs.normalise else features).contiguous()
 
-    def _to_grid(self, labels: Tensor) -> Tensor:
-        """(K+1, H, W), background first -> (K+1, h, w)."""
+    def _feature_size(self, size: tuple[int, int]) -> tuple[int, int, int]:
+        patch = self.model.patch
+        height, width = whole_patches(input_size(size, self.method.input, patch=patch), patch)
+        return CHANNELS, max(1, height // patch), max(1, width // patch)
+
+    def _cells(self, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(N, H, W) -> (N, h, w), and the cells that each touches, where small objects are kept."""
+        labels = labels.float()
         cells = to_grid(labels, self.grid, how=self.knobs.first_labels, between=self.input)
         if self.knobs.small_objects == "lost":
-            return cells
-        touched = F.adaptive_max_pool2d(labels[None, 1:], self.grid)[0]
-        return with_background(with_small_ones(cells[1:], touched))
+            return cells, None
+        return cells, F.adaptive_max_pool2d(labels[None], self.grid)[0]
 
-    def _to_frame(self, scores: Tensor, size: tuple[int, ...]) -> Tensor:
+    def _joined(self, cells: Tensor, touched: Tensor | None) -> Tensor:
+        """Labels (K+1, h, w)."""
+        return cells if touched is None else with_background(with_small_ones(cells[1:], touched[1:]))
+
+    def _to_frame(self, scores: Tensor, size: tuple[int, ...], *, norm: bool = True) -> Tensor:
         """(K+1, h, w) -> probabilities (K+1, H, W)."""
-        return to_frame(scores, size, how=self.knobs.upsample, stretch=self.knobs.stretch, cell=self.cell)
+        knobs = self.knobs
+        full = to_frame(scores, size, how=knobs.upsample, stretch=knobs.stretch, cell=self.cell)
+        return normalised(full, out=full) if norm else full
 
 
 def _tell_once(line: str) -> None:
