@@ -135,6 +135,8 @@ class Propagator:
     """
 
     many = False
+    # for each pixel that the network sees: floats held once, and for each object; measured on the CPU
+    floats_held: tuple[int, int] = (0, 0)
 
     def __init__(
         self,
@@ -185,7 +187,7 @@ class Propagator:
     # -- what a method may have besides
 
     def labels(self, frame: Tensor) -> Tensor:
-        """Go on as `step` does; return the most probable object of each pixel, int32 (H, W), k+1 for k.
+        """Go on as `step` does; return the most probable object of each pixel (H, W), k+1 for object k.
 
         frame: also uint8. Only with `many`.
         """
@@ -198,9 +200,11 @@ class Propagator:
     def bytes_needed(self, size: tuple[int, int], objects: int) -> int:
         """Estimate the memory for so many objects on frames of (H, W), in bytes, all in all.
 
-        By default eight float32 maps (K+1, H, W).
+        By default eight float32 maps (K+1, H, W), and for each pixel that the network sees `floats_held`.
         """
-        return 8 * 4 * (objects + 1) * size[0] * size[1]
+        once, each = self.floats_held
+        height, width = self._seen_size(size)
+        return 4 * (8 * (objects + 1) * size[0] * size[1] + (once + each * objects) * height * width)
 
     def twin(self) -> Propagator | None:
         """Return a copy that goes on from here by itself, sharing what is remembered; None where that cannot
@@ -227,6 +231,10 @@ class Propagator:
         return None
 
     # -- what their code shares
+
+    def _seen_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(H, W) of what the network sees of frames of a size."""
+        return size
 
     def _pending(self) -> Any:
         """The frame just stepped; RuntimeError before `start`."""

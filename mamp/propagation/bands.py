@@ -68,154 +68,144 @@ def winners(
     without: list[int] | None = None,
     max_bytes: int = BAND_BYTES,
 ) -> Tensor:
-    """Most probable channel of each pixel, int32 (H, W); of equals the first, background, channel 0, before
-    all.
+    """Most probable channel of each pixel, int16 or int32 (H, W); of equals the first, background, channel
+    0, before all.
 
     scores: (K+1, h, w), 0 or more. frame: (3, H, W), float in [0, 1] or uint8. sides: rows and columns.
-    fit: to the edges of the frame, or not. without: channels that win nowhere. max_bytes: about what is
-    held beside the result; changes nothing but time and rounding.
+    fit: to the edges of the frame, or not. without: channels that win nowhere. max_bytes: about what a band
+    of rows takes; changes nothing but time and rounding.
     """
-    work = _Work(scores, frame, sides, fit, set(without or ()))
     height, width = frame.shape[-2:]
-    result = torch.zeros((height, width), dtype=torch.int32, device=scores.device)
     rows = max(1, max_bytes // (4 * _PLANES * width))
-    for top in range(0, height, rows):
-        band = (top, min(top + rows, height))
-        result[slice(*band)] = work.band(band)
+    bands = [(top, min(top + rows, height)) for top in range(0, height, rows)]
+    work = _Work(scores, frame, sides, bands)
+    channels = [k for k in work.cells if k not in (without or ())]
+    fitted = None if fit is None else _Fitted(work, fit, channels)
+    kind = torch.int16 if len(scores) < 2**15 else torch.int32
+    result = torch.zeros((height, width), dtype=kind, device=scores.device)
+    for band in bands:
+        best = scores.new_zeros(band[1] - band[0], width)
+        for k, down, across, values in work.plain(band, channels) if fitted is None else fitted.values(band):
+            here = slice(down[0] - band[0], down[1] - band[0]), slice(*across)
+            better = values > best[here]
+            best[here] = torch.where(better, values, best[here])
+            result[slice(*down), slice(*across)].masked_fill_(better, k)
     return result
 
 
 class _Work:
     """One frame. State: where each channel's scores are not 0, and the sum over the channels."""
 
-    def __init__(
-        self, scores: Tensor, frame: Tensor, sides: tuple[Side, Side], fit: EdgeFit | None, without: set[int]
-    ) -> None:
-        device = scores.device
-        self.scores, self.frame, self.fit, self.without = scores, frame, fit, without
+    def __init__(self, scores: Tensor, frame: Tensor, sides: tuple[Side, Side], bands: list[Span]) -> None:
+        self.scores, self.frame, self.bands = scores, frame, bands
         self.rows, self.columns = sides
-        self.size = frame.shape[-2:]
+        self.size: Span = (frame.shape[-2], frame.shape[-1])
         self.total = scores.sum(0)  # (h, w)
         spans = zip(_spans(scores.amax(2)), _spans(scores.amax(1)), strict=True)
         self.cells = {k: (y, x) for k, (y, x) in enumerate(spans) if y[1] > y[0] or k == 0}
-        if fit is not None:
-            grid = [-(-side // fit.step) for side in self.size]
-            self.shrink = [Shrinking(n, m, device) for n, m in zip(self.size, grid, strict=True)]
-            self.taps = [bilinear_taps(m, n).to(device) for n, m in zip(self.size, grid, strict=True)]
-            self.grid: Span = (grid[0], grid[1])
-            self.radius = max(1, round(fit.radius / fit.step))
-            self.mean = torch.stack([_mean(plane) for plane in frame])[:, None, None]
 
-    def band(self, band: Span) -> Tensor:
-        """The winners in rows `band`."""
-        best = self.scores.new_zeros(band[1] - band[0], self.size[1])
-        winner = torch.zeros_like(best, dtype=torch.int32)
-        channels = [k for k in self.cells if k not in self.without]
-        for k, rows, columns, values in (
-            self._fitted(band, channels) if self.fit is not None else self._plain(band, channels)
-        ):
-            here = slice(rows[0] - band[0], rows[1] - band[0]), slice(*columns)
-            better = values > best[here]
-            best[here] = torch.where(better, values, best[here])
-            winner[here].masked_fill_(better, k)
-        return winner
-
-    def _box(self, k: int, band: Span) -> tuple[Span, Span]:
-        """Rows of the band, and columns, where channel k may be; background may be everywhere."""
-        if k == 0:
-            return band, (0, self.size[1])
-        cells = self.cells[k]
-        return _both(self.rows.reached(cells[0]), band), self.columns.reached(cells[1])
-
-    def _probabilities(self, k: int, rows: Span, columns: Span, total: Tensor) -> Tensor:
-        """Channel k at these pixels; total: the sum over all channels there."""
-        plane = spread(self.scores[k], (self.rows, rows), (self.columns, columns)) / total.clamp(min=1e-12)
-        return torch.where(total > 0, plane, 1.0) if k == 0 else plane
-
-    def _total(self, rows: Span) -> Tensor:
-        return spread(self.total, (self.rows, rows), (self.columns, (0, self.size[1])))
-
-    def _plain(self, band: Span, channels: list[int]) -> Iterator[Found]:
-        """(channel, rows, columns, probabilities) of all that may lie in the band."""
-        total = self._total(band)
+    def plain(self, band: Span, channels: list[int]) -> Iterator[Found]:
+        """Channel, rows, columns and probabilities of all that may lie in the band."""
+        total = spread(self.total, (self.rows, band), (self.columns, (0, self.size[1])))
         for k in channels:
-            rows, columns = self._box(k, band)
+            rows, columns = self.box(k)
+            rows = _both(rows, band)
             if rows[1] > rows[0] and columns[1] > columns[0]:
-                part = total[rows[0] - band[0] : rows[1] - band[0], slice(*columns)]
-                yield k, rows, columns, self._probabilities(k, rows, columns, part)
+                here = total[rows[0] - band[0] : rows[1] - band[0], slice(*columns)]
+                plane = spread(self.scores[k], (self.rows, rows), (self.columns, columns))
+                plane = plane / here.clamp(min=1e-12)
+                yield k, rows, columns, torch.where(here > 0, plane, 1.0) if k == 0 else plane
 
-    def _fitted(self, band: Span, channels: list[int]) -> Iterator[Found]:
-        """As `_plain`, fitted to the edges of the frame; 0 where a channel is not yielded."""
-        assert self.fit is not None
-        down, across = self.shrink
-        out = self.taps[0][slice(*band)].reads()  # rows of the grid whose functions are read
-        near = _grown(out, 2 * self.radius, self.grid[0])  # rows of the grid that these depend on
-        pixels, everywhere = down.read_by(*near), (0, self.size[1])
-        total = self._total(pixels)
-        guide = self._shrunk(self._image(pixels), (near, (0, self.grid[1])), (pixels, everywhere))
-        window = colour_window(guide, radius=self.radius, eps=self.fit.eps)
+    def box(self, k: int) -> tuple[Span, Span]:
+        """Rows and columns where channel k may be; background may be everywhere."""
+        if k == 0:
+            return (0, self.size[0]), (0, self.size[1])
+        cells = self.cells[k]
+        return self.rows.reached(cells[0]), self.columns.reached(cells[1])
+
+
+class _Fitted:
+    """Channels as functions of the colours of a frame, on the grid that edges are fitted on.
+
+    State: for each channel where its function is not 0, and the function there; 16 bytes for each cell.
+    """
+
+    def __init__(self, work: _Work, fit: EdgeFit, channels: list[int]) -> None:
+        self.work, device = work, work.scores.device
+        self.grid: Span = (-(-work.size[0] // fit.step), -(-work.size[1] // fit.step))
+        sides = list(zip(work.size, self.grid, strict=True))
+        self.shrink = [Shrinking(n, m, device) for n, m in sides]
+        self.taps = [bilinear_taps(m, n).to(device) for n, m in sides]
+        self.radius = max(1, round(fit.radius / fit.step))
+        self.mean = torch.stack([_mean(plane) for plane in work.frame])[:, None, None]
+        self.guide = work.scores.new_zeros(3, *self.grid)
+        for band in work.bands:
+            self._add(self.guide, self._image(band), band, (0, work.size[1]))
+        self.window = colour_window(self.guide, radius=self.radius, eps=fit.eps)
+        self.functions = self._functions(channels)
+
+    def values(self, band: Span) -> Iterator[Found]:
+        """Channel, rows, columns and values of all that may lie in the band; elsewhere a channel is 0."""
         image = self._image(band)
-        for k in channels:
-            rows, columns = self._box(k, pixels)
-            if rows[1] <= rows[0] or columns[1] <= columns[0]:
-                continue
-            # cells of the grid that are not 0
-            y, x = _both(down.reached(*rows), near), across.reached(*columns)
-            part = total[rows[0] - pixels[0] : rows[1] - pixels[0], slice(*columns)]
-            plane = self._probabilities(k, rows, columns, part)[None]
-            plane = self._shrunk(plane, (y, x), (rows, columns))
-            where, function = self._function(plane, y, x, near=near, out=out, guide=guide, window=window)
+        for k, (where, function) in self.functions.items():
             rows = _both(self.taps[0].reached(*where[0]), band)
             columns = self.taps[1].reached(*where[1])
             if rows[1] <= rows[0] or columns[1] <= columns[0]:
                 continue
-            yield k, rows, columns, self._applied(function, where, rows, columns, image, band)
+            taps = []
+            for side, span, there in zip(self.taps, (rows, columns), where, strict=True):
+                near, most = side[slice(*span)].moved(there[0]), there[1] - there[0] - 1
+                taps.append(Taps(near.first.clamp(0, most), near.second.clamp(0, most), near.part))
+            at = sampled(function, *taps)
+            colours = image[:, rows[0] - band[0] : rows[1] - band[0], slice(*columns)]
+            yield k, rows, columns, ((at[:3] * colours).sum(0) + at[3]).clamp(0, 1)
 
-    def _function(
-        self, plane: Tensor, y: Span, x: Span, *, near: Span, out: Span, guide: Tensor, window: list[Tensor]
-    ) -> tuple[tuple[Span, Span], Tensor]:
-        """Slopes and offset (4, ., .) of a channel where they are not 0, and where that is on the grid."""
+    def _functions(self, channels: list[int]) -> dict[int, tuple[tuple[Span, Span], Tensor]]:
+        """Each channel's place on the grid, and its slopes and offset (4, ., .) there."""
+        cells = {k: self._cells(k) for k in channels}
+        planes = {
+            k: self.guide.new_zeros(1, y[1] - y[0], x[1] - x[0])
+            for k, (y, x) in cells.items()
+            if y[1] > y[0] and x[1] > x[0]
+        }
+        for band in self.work.bands:
+            for k, rows, columns, values in self.work.plain(band, list(planes)):
+                self._add(planes[k], values[None], rows, columns, cells[k])
+        return {k: self._function(planes.pop(k), *cells[k]) for k in list(planes)}
+
+    def _cells(self, k: int) -> tuple[Span, Span]:
+        """The cells of the grid where a channel is not 0."""
+        rows, columns = self.work.box(k)
+        return self.shrink[0].reached(*rows), self.shrink[1].reached(*columns)
+
+    def _add(
+        self, out: Tensor, x: Tensor, rows: Span, columns: Span, cells: tuple[Span, Span] | None = None
+    ) -> None:
+        """Add to cells (C, Y, X) of the grid what these pixels (C, H, W) give to them."""
+        cells = cells or ((0, self.grid[0]), (0, self.grid[1]))
+        y = _both(self.shrink[0].reached(*rows), cells[0])
+        x = self.shrink[1].along(x, -1, cells[1], columns)
+        out[:, y[0] - cells[0][0] : y[1] - cells[0][0]] += self.shrink[0].along(x, -2, y, rows)
+
+    def _function(self, plane: Tensor, y: Span, x: Span) -> tuple[tuple[Span, Span], Tensor]:
+        """Where the function of a plane at these cells is not 0, and the function."""
         reach = 2 * self.radius + 1  # one more, of zeros, for pixels between
-        wide = _both(_grown(y, 2 * reach, self.grid[0]), near), _grown(x, 2 * reach, self.grid[1])
-        where = _both(_grown(y, reach, self.grid[0]), out), _grown(x, reach, self.grid[1])
-        here = slice(wide[0][0] - near[0], wide[0][1] - near[0]), slice(*wide[1])
-        padded = guide.new_zeros(1, wide[0][1] - wide[0][0], wide[1][1] - wide[1][0])
+        wide, where = (
+            (_grown(y, by, self.grid[0]), _grown(x, by, self.grid[1])) for by in (2 * reach, reach)
+        )
+        here = slice(*wide[0]), slice(*wide[1])
+        padded = torch.zeros_like(self.guide[:1, here[0], here[1]])
         padded[:, y[0] - wide[0][0] : y[1] - wide[0][0], x[0] - wide[1][0] : x[1] - wide[1][0]] = plane
-        mean, *triangle = [value[..., here[0], here[1]] for value in window]
+        mean, *triangle = [value[..., here[0], here[1]] for value in self.window]
         function = local_function(
-            guide[:, here[0], here[1]], padded, mean=mean, triangle=triangle, radius=self.radius
+            self.guide[:, here[0], here[1]], padded, mean=mean, triangle=triangle, radius=self.radius
         )
         cut = [slice(a[0] - b[0], a[1] - b[0]) for a, b in zip(where, wide, strict=True)]
-        return where, function[:, cut[0], cut[1]]
-
-    def _applied(
-        self,
-        function: Tensor,
-        where: tuple[Span, Span],
-        rows: Span,
-        columns: Span,
-        image: Tensor,
-        band: Span,
-    ) -> Tensor:
-        """The function of the colours at these pixels, in [0, 1]."""
-        taps = []
-        for taps_of, span, there in zip(self.taps, (rows, columns), where, strict=True):
-            moved = taps_of[slice(*span)].moved(there[0])
-            most = there[1] - there[0] - 1
-            taps.append(Taps(moved.first.clamp(0, most), moved.second.clamp(0, most), moved.part))
-        at = sampled(function, *taps)
-        colours = image[:, rows[0] - band[0] : rows[1] - band[0], slice(*columns)]
-        return ((at[:3] * colours).sum(0) + at[3]).clamp(0, 1)
-
-    def _shrunk(self, x: Tensor, cells: tuple[Span, Span], pixels: tuple[Span, Span]) -> Tensor:
-        """(C, H, W) of these pixels -> (C, Y, X) of these cells of the grid."""
-        for shrink, dim, now, before in zip(self.shrink, (-2, -1), cells, pixels, strict=True):
-            x = shrink.along(x, dim, now, before)
-        return x
+        return where, function[:, cut[0], cut[1]].clone()
 
     def _image(self, rows: Span) -> Tensor:
         """(3, ., W): the frame in these rows, less its mean colour."""
-        part = self.frame[:, slice(*rows)]
+        part = self.work.frame[:, slice(*rows)]
         return (part.float() / 255 if part.dtype == torch.uint8 else part) - self.mean
 
 

@@ -18,11 +18,11 @@ from mamp.core.files import MB
 from mamp.methods.base import DENSE_BYTES, Propagator
 from mamp.ops.label_masks import LabelMasks
 from mamp.propagation.correlation import topk_readout
-from mamp.propagation.labels import append_empty, drop, impose, normalised, with_background
+from mamp.propagation.labels import append_empty, drop, impose, lost, normalised, with_background
 from mamp.propagation.memory import MemoryRule
 
-# an estimate of what a network holds of a frame at once, in floats for each cell of its features
-ENCODING = 2000
+# an estimate of what a network holds of a frame at once, in floats for each pixel that it sees
+ENCODING = 125
 WORKING_BYTES = 200 * MB  # a band or a group of maps, with all that it takes
 GROUP_BYTES = 64 * MB  # of maps as large as the frame that are made at once, of many objects
 
@@ -123,8 +123,8 @@ class LabelCarrier(Propagator):
         return probabilities
 
     def labels(self, frame: Tensor) -> Tensor:
-        """As `step`, without a probability for each object and pixel: the most probable one's k+1, int32
-        (H, W).
+        """As `step`, without a probability for each object and pixel: the most probable one's k+1, whole
+        numbers (H, W).
         """
         self._commit()
         index, features = self._see(frame)
@@ -132,7 +132,7 @@ class LabelCarrier(Propagator):
         self.pending = Pending(index, features, None, normalised(scores), read=scores)
         winner = self._winners(scores, frame.to(self.device))
         if self.hard:
-            self.pending.winner = winner
+            self.pending.winner = winner.int()
         return winner
 
     def labels_without(self, frame: Tensor, objects: list[int]) -> Tensor:
@@ -141,7 +141,7 @@ class LabelCarrier(Propagator):
         assert pending.read is not None
         winner = self._winners(pending.read, frame.to(self.device), without=[k + 1 for k in objects])
         if self.hard:
-            pending.winner = winner
+            pending.winner = winner.int()
         return winner
 
     def correct(self, masks: Tensor | LabelMasks, objects: list[int]) -> None:
@@ -179,7 +179,7 @@ class LabelCarrier(Propagator):
         pending = self._pending()
         if pending.probabilities is not None:
             pending.probabilities = drop(pending.probabilities, objects)
-        if pending.winner is not None:  # later ones move up
+        if pending.winner is not None:  # later ones move up; a pixel goes to background, not to the next best
             kept = [k for k in range(len(pending.scores) - 1) if k not in objects]
             moved = torch.zeros(len(pending.scores), dtype=torch.int32, device=self.device)
             moved[[k + 1 for k in kept]] = torch.arange(
@@ -206,7 +206,9 @@ class LabelCarrier(Propagator):
         frames = self.rule.most(frame_bytes=4 * cells * (channels + objects + 1)) + 4
         dense = 4 * (objects + 1) * pixels
         maps = 6 * dense + 12 * pixels if dense <= DENSE_BYTES else 18 * pixels + WORKING_BYTES
-        return 4 * cells * (frames * (objects + 1 + channels) + ENCODING) + maps + 2 * self.reading.max_bytes
+        seen = self._seen_size(size)
+        held = cells * frames * (objects + 1 + channels) + ENCODING * seen[0] * seen[1]
+        return 4 * held + maps + 2 * self.reading.max_bytes
 
     def twin(self) -> LabelCarrier | None:
         """Return a copy that goes on from here by itself; it shares all tensors, which never change once
@@ -252,7 +254,7 @@ class LabelCarrier(Propagator):
         raise NotImplementedError
 
     def _winners(self, scores: Tensor, frame: Tensor, *, without: list[int] | None = None) -> Tensor:
-        """Most probable channel of each pixel, int32 (H, W), from scores (K+1, h, w); `without` win nowhere.
+        """Most probable channel of each pixel (H, W), from scores (K+1, h, w); `without` win nowhere.
 
         Here so many objects at a time as fit.
         """
@@ -295,9 +297,27 @@ class LabelCarrier(Propagator):
         """Masks (K, H, W) -> labels (K+1, h, w), background first; of many objects some at a time."""
         if not isinstance(masks, LabelMasks):
             return self._to_grid(with_background(self._here(masks)))
-        found = [self._cells(part) for part in itertools.chain([masks.part(-1, 0)], masks.parts())]
-        touched = [part for _, part in found if part is not None]
-        return self._joined(torch.cat([cells for cells, _ in found]), torch.cat(touched) if touched else None)
+        cells, first, small = torch.empty(0), 0, []
+        for part in itertools.chain([masks.part(-1, 0)], masks.parts()):  # background first
+            found, touched = self._cells(part)
+            if first == 0:
+                cells = found.new_empty(len(masks) + 1, *found.shape[1:])
+            cells[first : first + len(part)] = found
+            if touched is not None and first:
+                small += [
+                    (first + k, touched[k].clone()) for k in lost(found, touched).nonzero()[:, 0].tolist()
+                ]
+            first += len(part)
+        return self._gained(cells, small) if small else self._joined(cells, None)
+
+    def _gained(self, cells: Tensor, small: list[tuple[int, Tensor]]) -> Tensor:
+        """As `_joined`, where these channels alone get the cells that they touch."""
+        touched = torch.stack([plane for _, plane in small])
+        together = touched.div_(touched.sum(0).clamp(min=1))
+        cells[1:] *= 1 - together.sum(0)
+        cells[[k for k, _ in small]] += together
+        cells[0] = 1 - cells[1:].sum(0)
+        return cells
 
     def _impose_winner(self, masks: Tensor | LabelMasks, channels: list[int]) -> None:
         """As `impose`, on the pending frame's label map; what is taken from an object becomes background."""

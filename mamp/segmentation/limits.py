@@ -68,9 +68,10 @@ def _short_side(
     now = min(knobs.short_side or min(size), int(min(size) * getattr(knobs, "enlarge", 1)))
 
     def fits(side: int) -> bool:
-        changed = method.model_copy(
-            update={"propagation": knobs.model_copy(update={"short_side": side}), "motion": None}
-        )
+        update: dict[str, Any] = {"propagation": knobs.model_copy(update={"short_side": side})}
+        if hasattr(method, "motion"):
+            update["motion"] = type(method.motion)()  # none, which needs no network
+        changed = method.model_copy(update=update)
         other = methods.get(method.name).build_propagator(
             propagator.model, changed, motion=propagator.motion, device=propagator.device
         )

@@ -24,6 +24,7 @@ from mamp.video.decoding import (
     open_video,
 )
 from mamp.video.folders import IMAGE_SUFFIXES, image_files
+from mamp.video.masks import bands
 from mamp.video.packed import AGAIN, PackedReader, find_packed
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})
@@ -318,7 +319,8 @@ def _read_image(path: Path, at_least: int | None) -> tuple[np.ndarray, tuple[int
                 image.draft(None, (at_least, at_least))
             image.load()
             turned = image.getexif().get(_ORIENTATION, 1) >= 5
-            return _to_rgb(ImageOps.exif_transpose(image)), (width, height) if turned else (height, width)
+            ImageOps.exif_transpose(image, in_place=True)
+            return _to_rgb(image), (width, height) if turned else (height, width)
     except (FileNotFoundError, PermissionError) as error:
         raise BadFrame(f"{path} cannot be opened ({error.strerror}); {_REMEDY}") from None
     except Image.DecompressionBombError:
@@ -343,4 +345,7 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
         wide = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
         grey = ((wide + 128) // 257).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    pixels = np.empty((*image.size[::-1], 3), np.uint8)
+    for rows, band in bands(image if image.mode == "RGB" else image.convert("RGB")):
+        pixels[rows] = band  # a large picture is not held a third time
+    return pixels

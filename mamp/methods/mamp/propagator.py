@@ -140,6 +140,10 @@ class MampPropagator(LabelCarrier):
         shrinks = size < frame.shape[-2:]
         return torch.cat([resize(self._here(plane[None]), size, antialias=shrinks) for plane in frame])
 
+    def _seen_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        height, width = self._scaled(size)
+        return height // self.knobs.subsample, width // self.knobs.subsample
+
     def _feature_size(self, size: tuple[int, int]) -> tuple[int, int, int]:
         height, width = (-(-side // self.knobs.pad) * self.knobs.pad for side in self._scaled(size))
         views = 2 if self.method.resolved_views() == "hidden" else 1

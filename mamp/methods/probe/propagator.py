@@ -20,7 +20,6 @@ from mamp.propagation.labels import normalised, with_background, with_small_ones
 from mamp.propagation.memory import MemoryRule, PaddedRule, RecentRule, TwiceRule
 
 RULES: dict[str, Callable[[int], MemoryRule]] = {"none": RecentRule, "twice": TwiceRule, "padded": PaddedRule}
-CHANNELS = 1024  # of features, for an estimate of memory
 _printed: set[str] = set()
 
 
@@ -56,6 +55,7 @@ class ProbePropagator(LabelCarrier):
             **places,
         )
         self.method, self.knobs = method, knobs
+        self.small: torch.Size | None = None  # (C, h, w) of the features of a small picture
         self.input, self.grid, self.cell = (0, 0), (0, 0), 1  # of the latest frame
 
     def _features(self, index: int, frame: Tensor) -> Tensor:
@@ -77,10 +77,19 @@ class ProbePropagator(LabelCarrier):
         self.cell = round(self.input[0] / self.grid[0])
         return (F.normalize(features, dim=0) if self.knobs.normalise else features).contiguous()
 
-    def _feature_size(self, size: tuple[int, int]) -> tuple[int, int, int]:
+    def _seen_size(self, size: tuple[int, int]) -> tuple[int, int]:
         patch = self.model.patch
-        height, width = whole_patches(input_size(size, self.method.input, patch=patch), patch)
-        return CHANNELS, max(1, height // patch), max(1, width // patch)
+        height, width = input_size(size, self.method.input, patch=patch)
+        return whole_patches((max(height, patch), max(width, patch)), patch)
+
+    def _feature_size(self, size: tuple[int, int]) -> tuple[int, int, int]:
+        """By a look at a small black picture: what an encoder gives is not known otherwise."""
+        seen, small = self._seen_size(size), whole_patches((64, 64), self.model.patch)
+        if self.small is None:
+            with torch.inference_mode():
+                self.small = self.model.forward(torch.zeros(1, 3, *small, device=self.device)).shape[1:]
+        channels, height, width = self.small
+        return channels, -(-seen[0] * height // small[0]), -(-seen[1] * width // small[1])
 
     def _cells(self, labels: Tensor) -> tuple[Tensor, Tensor | None]:
         """(N, H, W) -> (N, h, w), and the cells that each touches, where small objects are kept."""
