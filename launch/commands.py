@@ -46,9 +46,9 @@ def arguments(args: argparse.Namespace, run: Path, *, given: Mapping[str, Any], 
     words = list(WORDS[command])
     if command == "train":
         return [*words, str(recipe(run)), "--run", str(run)]
-    words += [getattr(args, name.lower()) for name in POSITIONALS[command]]
+    words += [vars(args)[name.lower()] for name in POSITIONALS[command]]
     for option in OPTIONS[command]:
-        value = getattr(args, option[2:].replace("-", "_"))
+        value = vars(args)[option[2:].replace("-", "_")]
         words += [option, value] if value is not None else []
     if command == "evaluate":
         return [*words, "--out", str(run), *flat({k: given[k] for k in SETTINGS if k in given})]

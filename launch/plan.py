@@ -118,7 +118,7 @@ def _load(args: argparse.Namespace, site: Any, settings: list[str]) -> tuple[Con
     if site:
         configs.load(site)  # what is wrong is told with the site's own lines
         below = yaml.safe_load(Path(site).read_text(encoding="utf-8")) or {}
-    config = configs.load(args.config, settings, dataset=getattr(args, "dataset", ""), base=below)
+    config = configs.load(args.config, settings, dataset=vars(args).get("dataset", ""), base=below)
     given = below
     merge(given, yaml.safe_load(args.config.read_text(encoding="utf-8")) or {})
     merge(given, read_overrides(settings, {}))

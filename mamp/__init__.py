@@ -13,19 +13,32 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["MaskMode", "Segmenter", "UserError", "__version__", "load", "segment_video"]
+__all__ = [
+    "MaskMode",
+    "Segmenter",
+    "UserError",
+    "__version__",
+    "load",
+    "read_mask",
+    "segment_video",
+    "write_mask",
+]
 
 if TYPE_CHECKING:
     from mamp.core.errors import UserError
     from mamp.segmentation.model import load, segment_video
     from mamp.segmentation.segmenter import MaskMode, Segmenter
+    from mamp.video.first_masks.reading import read_mask
+    from mamp.video.masks import write_mask
 
 _HOMES = {
     "MaskMode": "mamp.segmentation.segmenter",
     "Segmenter": "mamp.segmentation.segmenter",
     "UserError": "mamp.core.errors",
     "load": "mamp.segmentation.model",
+    "read_mask": "mamp.video.first_masks.reading",
     "segment_video": "mamp.segmentation.model",
+    "write_mask": "mamp.video.masks",
 }
 
 
@@ -34,7 +47,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'mamp' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return vars(importlib.import_module(_HOMES[name]))[name]
 
 
 def __dir__() -> list[str]:

@@ -17,7 +17,21 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mamp import __version__
-from mamp.commands import app, config, data, demo, evaluate, export, report, score, segment, train, weights
+from mamp.commands import (
+    app,
+    config,
+    data,
+    demo,
+    evaluate,
+    export,
+    first,
+    mask,
+    report,
+    score,
+    segment,
+    train,
+    weights,
+)
 from mamp.core.errors import TryAgain, UserError
 
 
@@ -46,7 +60,21 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, help="versions of mamp and what it stands on")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    for module in (demo, train, segment, app, evaluate, score, report, export, data, weights, config):
+    for module in (
+        demo,
+        train,
+        first,
+        mask,
+        segment,
+        app,
+        evaluate,
+        score,
+        report,
+        export,
+        data,
+        weights,
+        config,
+    ):
         module.add(commands)
     return parser
 
@@ -101,8 +129,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = build_parser()
     # argparse takes the positionals of a sub-command in one run only; settings after an option are left over
     args, surplus = parser.parse_known_args(arguments)
-    if surplus and not (hasattr(args, "overrides") and all("=" in s and s[0] != "-" for s in surplus)):
-        remedy = " (settings are key=value)" if hasattr(args, "overrides") else ""
+    takes_settings = "overrides" in args
+    if surplus and not (takes_settings and all("=" in s and s[0] != "-" for s in surplus)):
+        remedy = " (settings are key=value)" if takes_settings else ""
         raise UserError(
             f"mamp {args.command} does not take {' '.join(surplus)}{remedy}; see mamp {args.command} --help"
         )

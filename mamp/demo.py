@@ -21,6 +21,7 @@ from mamp.segmentation.evaluate import evaluate
 from mamp.segmentation.model import Copy, Model, choose, load
 from mamp.segmentation.segment import segment
 from mamp.training.engine import train
+from mamp.video.first_masks.reading import read
 from mamp.video.frames import open_frames
 from mamp.video.masks import read_mask
 from mamp.video.overlay import Film, blend, contact_sheet, write_picture
@@ -169,7 +170,7 @@ def _check_own(video: Path | None, mask: Path | None) -> None:
         return
     with open_frames(video) as source:
         size = source[0].shape[:2]
-    if not mask.is_dir() and not read_mask(mask, size=(size[0], size[1])).any():
+    if not mask.is_dir() and not read(mask, size=(size[0], size[1])).labels.any():
         raise UserError(f"mask {mask} has no object; paint each object with a number of its own, from 1")
 
 

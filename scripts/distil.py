@@ -29,7 +29,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mamp import config as configs  # noqa: E402
 from mamp import weights as stored  # noqa: E402
 from mamp.core.devices import amp_dtype  # noqa: E402
-from mamp.loading.augmentation.unlabelled import augment  # noqa: E402
+from mamp.loading.augmentation.batches import augmented  # noqa: E402
+from mamp.loading.batch import Batch  # noqa: E402
 from mamp.loading.census import survey  # noqa: E402
 from mamp.loading.clips import ClipPlan  # noqa: E402
 from mamp.loading.loader import ClipLoader  # noqa: E402
@@ -48,7 +49,6 @@ RECIPE = [
     "data.augment.crop=[0.18,0.75]",
     "data.augment.flip=0.5",
     "train.batch=6",
-    "method.propagation.views=hidden",
 ]
 WARMUP = 20  # steps until the full rate
 
@@ -137,8 +137,8 @@ def squares(config: configs.Config, seed: int) -> Iterator[Tensor]:
     plan = ClipPlan(census, config.data, frames=1, batch=config.train.batch, seed=seed)
     print(f"{len(videos)} videos, {census.frames} frames, list {census.digest}", flush=True)
     generator = torch.Generator().manual_seed(seed)
-    for frames, _, _ in ClipLoader(videos, plan, config.data).batches():
-        yield augment(frames, config.data.augment, size=config.data.size, generator=generator)[:, 0]
+    for arrays in ClipLoader(videos, plan, config.data).batches():
+        yield augmented(Batch(*arrays), config.data, generator)[:, 0]
 
 
 @torch.no_grad()

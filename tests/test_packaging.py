@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 PROVIDES = {
+    "pillow_heif": "pillow-heif",
     "av": "av",
     "cv2": "opencv-python-headless",
     "PIL": "pillow",
@@ -35,10 +36,17 @@ def names(requirements: str) -> set[str]:
 
 
 def imported(folder: Path) -> set[str]:
-    """Top-level packages that the files of `folder` import anywhere."""
+    """Top-level packages that the files of `folder` import anywhere but for type checkers alone."""
     found = set()
     for path in folder.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        tree = ast.parse(path.read_text())
+        typing = [
+            node
+            for node in ast.walk(tree)
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        ]
+        unread = {inner for node in typing for inner in ast.walk(node)}
+        for node in (node for node in ast.walk(tree) if node not in unread):
             if isinstance(node, ast.Import):
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:

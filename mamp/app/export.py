@@ -1,22 +1,23 @@
-"""A project's masks for other programs: PNGs as DAVIS lays them out, a film, COCO's JSON."""
+"""A project's masks for other programs: PNGs as DAVIS lays them out, and the forms of `mamp.video.export`."""
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from mamp.app.project import Project
 from mamp.core.errors import UserError
 from mamp.core.files import make_folder, write_text
+from mamp.video import export as forms
+from mamp.video.export.coco import annotation
 from mamp.video.frames import FrameSource
 from mamp.video.masks import write_mask
-from mamp.video.overlay import Film, blend
+
+__all__ = ["KINDS", "annotation", "export", "exported", "sequence_name"]
 
 Told = Callable[[int, int], None]
+KINDS = ("davis", *forms.KINDS)
 
 
 def export(
@@ -24,7 +25,7 @@ def export(
 ) -> Path:
     """Write the project's masks as `kind` into FOLDER/export; where they are.
 
-    kind: `davis`, `film` or `coco`. source: the video's frames. told: called with (frames done, of how many).
+    kind: one of KINDS. source: the video's frames. told: called with (frames done, of how many).
     Raises UserError for another kind, a project without masks, and what cannot be written.
     """
     if kind not in KINDS:
@@ -33,7 +34,7 @@ def export(
         raise UserError("no frame has a mask yet; draw one first")
     folder = project.folder / "export"
     make_folder(folder)
-    return KINDS[kind](project, source, folder, told)
+    return _davis(project, folder, told) if kind == "davis" else _form(kind, project, source, told)
 
 
 def sequence_name(project: Project) -> str:
@@ -42,7 +43,17 @@ def sequence_name(project: Project) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip(".") or "video"
 
 
-def _davis(project: Project, source: FrameSource, folder: Path, told: Told) -> Path:
+def exported(kind: str, project: Project) -> Path:
+    """Where an export of this kind is: a file or a folder."""
+    folder, name = project.folder / "export", sequence_name(project)
+    if kind == "davis":
+        return folder / "davis"
+    if kind in ("film", "coco"):
+        return folder / f"{name}{next(iter(forms.KINDS[kind].makers))}"
+    return forms.wishes([kind], folder / name)[0].path
+
+
+def _davis(project: Project, folder: Path, told: Told) -> Path:
     """davis/Annotations/480p/NAME/FRAME.png, every frame one, and the lists that name the sequence."""
     name, root = sequence_name(project), folder / "davis"
     masks = root / "Annotations" / "480p" / name
@@ -56,73 +67,13 @@ def _davis(project: Project, source: FrameSource, folder: Path, told: Told) -> P
     return root
 
 
-def _film(project: Project, source: FrameSource, folder: Path, told: Told) -> Path:
-    path = folder / f"{sequence_name(project)}.mp4"
-    with Film(path, fps=project.fps) as film:
+def _form(kind: str, project: Project, source: FrameSource, told: Told) -> Path:
+    """One of `mamp.video.export`."""
+    objects = {o.id: o.name for o in project.objects}
+    clip = dataclasses.replace(forms.Clip.of(source, objects=objects), name=sequence_name(project))
+    wish = forms.Wish(kind, exported(kind, project))
+    with forms.open_saver(wish, clip) as saver:
         for index, frame in source.stream():
-            film.write(blend(frame, project.mask(index)))
+            saver.write(forms.Shot(index, project.names[index], project.mask(index), frame))
             told(index + 1, len(project.names))
-    return path
-
-
-def _coco(project: Project, source: FrameSource, folder: Path, told: Told) -> Path:
-    """COCO's instance annotations, one for each object in each frame that shows it; `track_id` is the
-    object's id.
-    """
-    height, width = project.size
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
-    for index, name in enumerate(project.names):
-        file = source.where(index)
-        images.append(
-            {
-                "id": index + 1,
-                "file_name": Path(file).name if project.video.is_dir() else f"{name}.jpg",
-                "width": width,
-                "height": height,
-                "frame": index,
-            }
-        )
-        labels = project.mask(index)
-        for number in (int(i) for i in np.unique(labels) if i):
-            shown = annotation(labels == number)
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": index + 1,
-                    "category_id": number,
-                    "track_id": number,
-                    "iscrowd": 0,
-                    **shown,
-                }
-            )
-        told(index + 1, len(project.names))
-    categories = [{"id": o.id, "name": o.name, "supercategory": "object"} for o in project.objects]
-    whole = {
-        "info": {"description": sequence_name(project), "video": str(project.video)},
-        "images": images, "annotations": annotations, "categories": categories,
-    }  # fmt: skip
-    path = folder / f"{sequence_name(project)}.json"
-    write_text(path, json.dumps(whole) + "\n")
-    return path
-
-
-KINDS: dict[str, Callable[[Project, FrameSource, Path, Told], Path]] = {
-    "davis": _davis,
-    "film": _film,
-    "coco": _coco,
-}
-
-
-def annotation(mask: np.ndarray) -> dict[str, Any]:
-    """What COCO says of a mask, bool (H, W) with a pixel in it: segmentation (run lengths), area in pixels,
-    bbox (x, y, width, height).
-    """
-    from pycocotools import mask as coco
-
-    runs = coco.encode(np.asfortranarray(mask, np.uint8))
-    return {
-        "segmentation": {"size": list(mask.shape), "counts": runs["counts"].decode("ascii")},
-        "area": int(coco.area(runs)),
-        "bbox": [int(side) for side in coco.toBbox(runs)],
-    }
+    return wish.path

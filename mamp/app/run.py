@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mamp.app.engine import KEPT_MB
 from mamp.app.studio import Studio
-from mamp.core.errors import UserError
+from mamp.core.errors import UserError, first_line
 from mamp.core.progress import say
 from mamp.segmentation.model import Model
 
@@ -93,6 +93,7 @@ def _listen(port: int | None) -> socket.socket:
         listening.listen(128)  # whoever comes before the server runs waits
     except (OSError, OverflowError) as error:
         listening.close()
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"--port {port} cannot be used ({reason}); choose another, or leave it out") from None
+        raise UserError(
+            f"--port {port} cannot be used ({first_line(error)}); choose another, or leave it out"
+        ) from None
     return listening

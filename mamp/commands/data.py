@@ -136,7 +136,7 @@ def _pack(args: argparse.Namespace) -> None:
     from mamp.tools.pack import pack
 
     refuse_below_one(args, "processes")
-    given = {key: getattr(args, key) for key in PackConfig.model_fields if getattr(args, key) is not None}
+    given = {key: value for key in PackConfig.model_fields if (value := vars(args)[key]) is not None}
     try:
         knobs = PackConfig(**given)
     except ValidationError as error:

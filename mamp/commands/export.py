@@ -6,37 +6,70 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from mamp.commands.shared import DRAWN_STYLES, chosen_look, look, quiet
 from mamp.core.errors import UserError, plural
+
+SERVERS = ("davis", "youtubevos")
+FORMS = ("cutout", "film", "mask-video", "gif", "sheet", "coco", "yolo", "labelme", "csv")
 
 
 def add(commands: Any) -> None:
     """Put the command into the parser."""
     export = commands.add_parser(
-        "export", help="the zip that a benchmark's server wants, checked before it is written"
+        "export",
+        help="finished masks in another form: films, cut-outs, annotation files, a benchmark's zip",
+        description="Write finished masks in another form. davis and youtubevos are the zips that those"
+        " servers take, checked before they are written.",
     )
     export.add_argument(
-        "server", choices=("davis", "youtubevos"), metavar="SERVER", help="davis or youtubevos"
+        "form",
+        choices=(*SERVERS, *FORMS),
+        metavar="FORM",
+        help="davis, youtubevos; cutout, film, mask-video, gif, sheet, coco, yolo, labelme or csv",
     )
     export.add_argument(
         "folder",
         type=Path,
         metavar="DIR",
-        help="an evaluation's folder, or one with a folder of PNGs a sequence",
+        help="a folder of masks, one PNG a frame; for a zip an evaluation's folder, or one with a folder of"
+        " PNGs a sequence",
     )
-    export.add_argument("--out", type=Path, required=True, metavar="FILE.zip", help="the zip to write")
+    export.add_argument("--out", type=Path, required=True, metavar="PATH", help="the file or folder to write")
     export.add_argument(
-        "--root", type=Path, help="the data set's root: it tells sequences, frames, sizes, objects"
+        "--video", type=Path, help="the video the masks are of: for forms that show frames, and for times"
     )
-    export.add_argument("--split", help="which list of the data set (default val)")
+    look(export, styles=DRAWN_STYLES)
+    export.add_argument(
+        "--root", type=Path, help="for a zip, the data set's root: its sequences, frames, sizes and objects"
+    )
+    export.add_argument("--split", help="for a zip, which list of the data set (default val)")
+    quiet(export)
     export.set_defaults(function=_run)
 
 
 def _run(args: argparse.Namespace) -> None:
+    if args.form in SERVERS:
+        _zip(args)
+        return
+    from mamp.video.export import wishes
+    from mamp.video.export.folder import export_folder
+
+    if args.root or args.split:
+        raise UserError(f"--root and --split are for {' and '.join(SERVERS)}; leave them out for {args.form}")
+    (wish,) = wishes([f"{args.form}={args.out}"], args.folder)
+    for note in export_folder(wish, args.folder, video=args.video, look=chosen_look(args), quiet=args.quiet):
+        print(f"note: {note}")
+    print(f"{wish.kind}: {wish.path}")
+
+
+def _zip(args: argparse.Namespace) -> None:
     from mamp.scoring import export
 
+    if args.video:
+        raise UserError(f"--video is for films and pictures; leave it out for {args.form}")
     if args.split and not args.root:
         raise UserError("--split is a list of the data set; give its root with --root, or leave --split out")
-    made = export(args.server, args.folder, args.out, root=args.root, split=args.split)
+    made = export(args.form, args.folder, args.out, root=args.root, split=args.split)
     for note in made.notes:
         print(f"note: {note}")
     against = (

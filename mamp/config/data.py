@@ -277,8 +277,9 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _for_each_root(self) -> DataConfig:
-        for name in ("max_skip", "skip_growth", "repeat"):
-            values, least = getattr(self, name), 0 if name == "skip_growth" else 1
+        lists = {"max_skip": self.max_skip, "skip_growth": self.skip_growth, "repeat": self.repeat}
+        for name, values in lists.items():
+            least = 0 if name == "skip_growth" else 1
             if min(values) < least:
                 raise ValueError(f"{name} wants numbers from {least} on")
             if self.root and len(values) not in (1, len(self.root)):

@@ -20,7 +20,8 @@ class TryAgain(KeyboardInterrupt):
 
 def first_line(error: BaseException) -> str:
     """What a library says went wrong, without its error numbers and tracebacks; 200 letters at most."""
-    text = str(getattr(error, "strerror", None) or error).strip()
+    said = error.strerror if isinstance(error, OSError) else None
+    text = str(said or error).strip()
     return text.splitlines()[0][:200] if text else type(error).__name__
 
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from datetime import timedelta
 from types import TracebackType
 from typing import Any
 
 LINE_EVERY = 10.0  # seconds between plain lines
+RECENT = 30.0  # seconds whose speed tells the time left, or the last few steps where these took longer
+_FEW = 5
+
+
+_said: set[str] = set()
 
 
 def say(line: str) -> None:
@@ -16,23 +22,30 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def say_once(line: str) -> None:
+    """A line on standard error the first time it is said."""
+    if line not in _said:
+        _said.add(line)
+        say(line)
+
+
 def stay_silent(line: str) -> None:
     """Take a line and print nothing: `say` of a quiet command."""
 
 
 class Progress:
-    """Shows how much is done, the speed and the time left; a context manager. State: the count and when it
-    began.
+    """Shows how much is done, the present speed and the time left by it; a context manager. State: the count,
+    and when the latest steps were finished.
 
     total: how much there is to do, in `unit` ("frames"). done: what was finished earlier; it counts, but not
-    for the
-    speed. quiet: show nothing.
+    for the speed. quiet: show nothing.
     """
 
     def __init__(self, total: int, *, unit: str, done: int = 0, quiet: bool = False):
         self._total, self._unit, self._quiet = total, unit, quiet
-        self._done, self._measured = done, 0
-        self._began = self._told = time.monotonic()
+        self._done, self.measured = done, 0
+        self._told = time.monotonic()
+        self._ends = deque([self._told])  # when the latest steps were finished
         self._what = self._note = ""
         self._bar: Any = None
         if not quiet and sys.stderr.isatty():
@@ -75,21 +88,32 @@ class Progress:
 
     def advance(self) -> None:
         """One more is finished."""
+        now = time.monotonic()
         self._done += 1
-        self._measured += 1
+        self.measured += 1
+        self._ends.append(now)
+        while len(self._ends) > _FEW + 1 and now - self._ends[1] > RECENT:
+            self._ends.popleft()
         if self._bar is not None:
             self._bar.update()
-        elif not self._quiet:
-            now = time.monotonic()
-            if now - self._told >= LINE_EVERY or self._done == self._total:
-                self._told = now
-                say(self._line(now - self._began))
+        elif not self._quiet and (now - self._told >= LINE_EVERY or self._done == self._total):
+            self._told = now
+            say(self._line())
 
-    def _line(self, seconds: float) -> str:
-        rate = self._measured / max(seconds, 1e-9)
-        left = timedelta(seconds=round((self._total - self._done) / rate))
+    @property
+    def seconds_each(self) -> float:
+        """Seconds that one took lately; 0 before the first."""
+        return (self._ends[-1] - self._ends[0]) / max(1, len(self._ends) - 1)
+
+    @property
+    def left(self) -> timedelta:
+        """How long the rest takes at the present speed, in whole seconds."""
+        return timedelta(seconds=round((self._total - self._done) * self.seconds_each))
+
+    def _line(self) -> str:
+        rate = 1 / max(self.seconds_each, 1e-9)
         note = f", {self._note}" if self._note else ""
         return (
-            f"{self._what}: {self._done} of {self._total} {self._unit}, {rate:.2f} {self._unit}/s, {left}"
-            f" left{note}"
+            f"{self._what}: {self._done} of {self._total} {self._unit}, {rate:.2f} {self._unit}/s,"
+            f" {self.left} left{note}"
         )

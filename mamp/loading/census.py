@@ -74,8 +74,8 @@ def survey(data: DataConfig, *, masks: bool = False) -> tuple[list[Video], Censu
 
 def _refuse_unexpected(census: Census, expected: Expected) -> None:
     found = {"videos": len(census.counts), "frames": census.frames, "digest": census.digest}
-    for key, value in found.items():
-        wanted = getattr(expected, key)
+    for key, wanted in expected:
+        value = found[key]
         if wanted is not None and wanted != value:
             raise UserError(
                 f"data.expect.{key} is {wanted}, and data.root gives {value} ({found['videos']} videos,"

@@ -32,7 +32,10 @@ def later(place: str) -> Callable[..., Any]:
 
     def call(*args: Any, **kwargs: Any) -> Any:
         module, _, name = place.partition(":")
-        return vars(importlib.import_module(module))[name](*args, **kwargs)
+        found = vars(importlib.import_module(module))
+        if name not in found:
+            raise AttributeError(f"{module} has no {name}, which a METHOD names as {place}")
+        return found[name](*args, **kwargs)
 
     call.__name__ = place
     return call
@@ -114,6 +117,10 @@ class Motion(Protocol):
     def forget(self, index: int) -> None:
         """Drop what is kept for frame `index`; it is not asked for again."""
 
+    def twin(self) -> Motion | None:
+        """Return a copy that goes on from here by itself; None where that cannot be."""
+        return None
+
 
 class Propagator:
     """Carries the masks of K objects through one video; frames and masks at the video's original size.
@@ -122,9 +129,11 @@ class Propagator:
     and `remove` change what is pending, and the next `step` commits it to memory.
 
     A method gives `start`, `step`, `correct`, `add`, `remove` and `memory_bytes`. The rest has defaults.
+    Masks of different objects never overlap. The order of the objects does not matter, and one that was
+    removed leaves no trace. What is held of frames is never changed in place, since a twin shares it.
     Tensors (K, H, W) of many objects, or of huge frames, do not fit into memory. A method that can do
     without them says `many = True`: its `start`, `correct` and `add` also take `LabelMasks` and frames in
-    uint8, and it gives `labels` and `labels_without`.
+    uint8, and it gives `step_labels` and `labels_without`.
 
     Args:
         model: the network, on `device`, in evaluation.
@@ -181,12 +190,14 @@ class Propagator:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes held for memory frames."""
+        """Bytes held for memory frames and the pending frame, no more than `tensors` yields where it
+        yields any.
+        """
         raise NotImplementedError
 
     # -- what a method may have besides
 
-    def labels(self, frame: Tensor) -> Tensor:
+    def step_labels(self, frame: Tensor) -> Tensor:
         """Go on as `step` does; return the most probable object of each pixel (H, W), k+1 for object k.
 
         frame: also uint8. Only with `many`.
@@ -194,7 +205,7 @@ class Propagator:
         raise NotImplementedError
 
     def labels_without(self, frame: Tensor, objects: list[int]) -> Tensor:
-        """Return what `labels` would have, if these objects (0-based) lay nowhere. Only after `labels`."""
+        """Return what `step_labels` would have, if these objects (0-based) lay nowhere. Only after `step_labels`."""
         raise NotImplementedError
 
     def bytes_needed(self, size: tuple[int, int], objects: int) -> int:

@@ -122,7 +122,7 @@ class LabelCarrier(Propagator):
         self.pending = Pending(index, features, probabilities, normalised(scores))
         return probabilities
 
-    def labels(self, frame: Tensor) -> Tensor:
+    def step_labels(self, frame: Tensor) -> Tensor:
         """As `step`, without a probability for each object and pixel: the most probable one's k+1, whole
         numbers (H, W).
         """
@@ -136,7 +136,7 @@ class LabelCarrier(Propagator):
         return winner
 
     def labels_without(self, frame: Tensor, objects: list[int]) -> Tensor:
-        """What `labels` would have returned, if these objects (0-based) lay nowhere."""
+        """What `step_labels` would have returned, if these objects (0-based) lay nowhere."""
         pending = self._pending()
         assert pending.read is not None
         winner = self._winners(pending.read, frame.to(self.device), without=[k + 1 for k in objects])

@@ -10,7 +10,15 @@ from torch import Tensor
 
 from mamp.ops.sizes import resize
 
-FINE = 4  # shrunk by radius // FINE the result is as good, on real masks
+# a shrunk image keeps these: pixels in half a window, pixels of the short side
+FINE, SHORT = 4, 120
+# a shrunk image keeps these: pixels in half a window, pixels of the short side
+FINE, SHORT = 4, 120
+
+
+def fast_step(radius: int, size: tuple[int, ...]) -> int:
+    """Return the step at which windows of this half side on frames (H, W) are fast, and masks as good."""
+    return max(1, min(radius // FINE, min(size) // SHORT))
 
 
 def guided_filter(image: Tensor, maps: Tensor, *, radius: int, eps: float, step: int = 1) -> Tensor:

@@ -23,8 +23,6 @@ def with_small_ones(cells: Tensor, touched: Tensor) -> Tensor:
     instead.
     """
     small = lost(cells, touched)
-    if not small.any():
-        return cells
     gained = touched * small[:, None, None]
     together = gained / gained.sum(0).clamp(min=1)
     return cells * (1 - together.sum(0)) + together

@@ -58,10 +58,10 @@ def write_report(
             version=__version__,
             evaluations=evaluations,
             trainings=[_training(t) for t in trainings],
-            figures=_figures(evaluations),
-            settings=_settings(evaluations),
-            rows=_rows(evaluations),
-            columns=_columns(evaluations),
+            figures=list_figures(evaluations),
+            settings=list_settings(evaluations),
+            rows=list_rows(evaluations),
+            columns=list_columns(evaluations),
             sequences=list(_sequences(evaluations, shown, None if embed else beside.name)),
             worst=[(e.name, list(_worst(e, shown))) for e in evaluations if e.frames],
             notes=list(_notes(evaluations, root)),
@@ -91,29 +91,33 @@ def _figure(value: float | None) -> str:
 # ---------------------------------------------------------------- figures and settings
 
 
-def _figures(evaluations: Sequence[Evaluation]) -> list[tuple[str, list[float | None], list[float | None]]]:
-    """(figure, value in each run, difference to the first run) of the whole set."""
+def list_figures(
+    evaluations: Sequence[Evaluation],
+) -> list[tuple[str, list[float | None], list[float | None]]]:
+    """List (figure, value in each run, difference to the first run) of the whole set."""
     names = [n for n in (*FIGURES, *SUMMARY) if any(e.means.get(n) is not None for e in evaluations)]
     return [(n, v := [e.means.get(n) for e in evaluations], [_less(x, v[0]) for x in v]) for n in names]
 
 
-def _settings(evaluations: Sequence[Evaluation]) -> list[tuple[str, list[str], bool]]:
-    """(setting, value in each run, whether the runs differ)."""
+def list_settings(evaluations: Sequence[Evaluation]) -> list[tuple[str, list[str], bool]]:
+    """List (setting, value in each run, whether the runs differ)."""
     told = [dict(e.settings()) for e in evaluations]
     table = [(key, [each[key] or "–" for each in told]) for key in (told[0] if told else ())]
     return [(key, values, len(set(values)) > 1) for key, values in table if set(values) != {"–"}]
 
 
-def _columns(evaluations: Sequence[Evaluation]) -> list[tuple[str, list[str]]]:
-    """(run, its columns in the table of objects)."""
+def list_columns(evaluations: Sequence[Evaluation]) -> list[tuple[str, list[str]]]:
+    """List (run, its columns in the table of objects)."""
     scored = [e for e in evaluations if e.rows]
     if len(scored) == 1:
         return [(scored[0].name, list(FIGURES))]
     return [(e.name, ["J&F", "J", "F", *(["±"] if number else [])]) for number, e in enumerate(scored)]
 
 
-def _rows(evaluations: Sequence[Evaluation]) -> list[tuple[ObjectKey, list[tuple[float | None, bool]]]]:
-    """(sequence and object, (value, whether it is a difference) of each column of `_columns`)."""
+def list_rows(
+    evaluations: Sequence[Evaluation],
+) -> list[tuple[ObjectKey, list[tuple[float | None, bool]]]]:
+    """List (sequence and object, (value, whether it is a difference) of each column of `list_columns`)."""
     scored = [e for e in evaluations if e.rows]
     rows = []
     for key in dict.fromkeys(key for e in scored for key in e.rows):

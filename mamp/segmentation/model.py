@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,21 @@ import torch
 from mamp import config as configs
 from mamp import methods
 from mamp import weights as stored
-from mamp.core.devices import amp_dtype, pick_device, single_precision
+from mamp.core.devices import amp_dtype, pick_device, single_precision, slow_amp
 from mamp.core.errors import UserError
+from mamp.core.progress import say_once
 from mamp.ops.folding import fold_batch_norms
 from mamp.segmentation.baseline import CopySegmenter
-from mamp.segmentation.segment import given_masks
+from mamp.segmentation.given import Teller, given_masks
+from mamp.segmentation.listed import Listed, is_listed, numbers_of, streamed
 from mamp.segmentation.segmenter import Segmenter
-from mamp.segmentation.stream import Given, Timing, carry, decode_ahead
+from mamp.segmentation.stream import Given, Timing, carry
+from mamp.segmentation.unfinished import Work
+from mamp.segmentation.ways import Carrier, Frames, Plan
+from mamp.video.camera import camera_frames, camera_number
+from mamp.video.first_masks.reading import Reader
 from mamp.video.frames import open_frames
+from mamp.video.parts import Part, Place, find
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,10 @@ class Model:
 
     def segmenter(self) -> Segmenter:
         """A fresh segmenter for one video."""
-        dtype = amp_dtype(self.config.evaluate.amp, self.device)
+        amp = self.config.evaluate.amp
+        dtype = amp_dtype(amp, self.device)
+        if (warning := slow_amp("evaluate.amp", amp, self.device)) is not None:
+            say_once(warning)
         return Segmenter(self.network, self.config.method, device=self.device, dtype=dtype)
 
     def run_info(self) -> dict[str, Any]:
@@ -105,6 +115,9 @@ def load(
     if (named := configs.named_method(overrides)) is not None:
         stored.expect_method(found, named)
     config = configs.load(None, overrides, dataset=dataset, base={"method": found.method})
+    if (plain := stored.without_distilled(found)) is not found and not config.method.reads_distilled():
+        # as if they had none: an evaluation that was begun with such weights goes on
+        found, config = plain, configs.load(None, overrides, dataset=dataset, base={"method": plain.method})
     return Model(_network(found, config), config, where, found)
 
 
@@ -114,9 +127,13 @@ def _network(found: stored.Weights, config: configs.Config) -> torch.nn.Module:
 
 
 def _compiled(network: torch.nn.Module, config: configs.Config) -> torch.nn.Module:
-    if config.evaluate.compile:
-        network.compile()  # in place
-        if isinstance(distilled := getattr(network, "distilled", None), torch.nn.Module):
+    if config.evaluate.compile:  # in place
+        entries = vars(type(network)).get("entries", ())  # what is called in place of forward
+        for name in entries:
+            setattr(network, name, torch.compile(vars(type(network))[name].__get__(network)))
+        if not entries:
+            network.compile()
+        if (distilled := dict(network.named_children()).get("distilled")) is not None:
             distilled.compile()
     return network
 
@@ -177,6 +194,9 @@ def choose(
     return Model(_network(fresh, config), config, where, fresh)
 
 
+_OR_ELSE = 'or pass overrides=["evaluate.bad_frame=skip"] (or repeat)'
+
+
 def segment_video(
     video: Any,
     masks: Any,
@@ -184,47 +204,107 @@ def segment_video(
     weights: Path | str | Model | None = None,
     device: str = "auto",
     overrides: Sequence[str] = (),
+    start: Place | None = None,
+    end: Place | None = None,
+    every: int = 1,
+    max_frames: int | None = None,
+    at: Place | None = None,
+    direction: str | None = None,
+    stream: int | None = None,
 ) -> Iterator[tuple[str | int, np.ndarray]]:
-    """(name, label map (H, W)) of every frame, as they come; nothing of the video is held but the memory.
+    """Return an iterator of (name, label map (H, W)) of every frame, in order.
 
-    video: a folder of images or a video file (then names are those of the frames), or anything that gives
-    frames one by
-    one, as `Segmenter.step` takes them: a list, an array (T, H, W, 3), a tensor (T, 3, H, W), a generator
-    (then the name is the frame's number from 0). masks: a PNG for the first frame or a folder of PNGs named
-    like frames; a label map for the first frame; or a mapping from frame number to label map or PNG. weights:
-    as `load` takes, or what it gave.
+    Memory use does not grow with the length of the video.
 
-    Raises UserError for weights, frames and masks that cannot be used.
+    Args:
+        video: a folder of images or a video file (names are those of the frames); or anything that gives
+            frames one by one, as `Segmenter.step` takes them: a list, an array (T, H, W, 3), a tensor
+            (T, 3, H, W), a generator (the name is the frame's number in it). 0, or "camera:0", is a camera.
+        masks: a mask of one frame, as `mamp.read_mask` takes it: a file, a list of files with one object
+        each, a
+            label map, a picture; a folder of files named like frames; or a mapping from frame number, or
+            frame name, to mask. Numbers count the frames that are used, from 0.
+        weights: as `load` takes, or what it returned.
+        device, overrides: as `load` takes them.
+        start, end: the first and the last frame to use, both included: a frame number; of a file or folder
+            also a frame's name, a time such as "1:02.5" or "12s", or seconds as a float.
+        every: use every n-th frame.
+        max_frames: stop after so many.
+        at: the frame that a single mask is of, as `start`; the first by default.
+        direction: `forward`, `backward` or `both`. None is both where the first object is given after the
+            first frame; a stream that can only be read forward is carried forward.
+        stream: which of a file's video streams, from 0; None is the one with the most pixels.
+
+    Raises:
+        UserError: weights, frames, masks or places that cannot be used.
     """
     model = weights if isinstance(weights, Model) else load(weights, device=device, overrides=overrides)
-    if not isinstance(video, (str, Path)):
-        given = _given(masks, ())
-        return ((index, labels) for index, _, labels in carry(enumerate(video), given, model.segmenter()))
-    return _from_files(Path(video), masks, model)
+    part = Part(start, end, every, max_frames).checked()
+    if (number := camera_number(video)) is not None:
+        video = camera_frames(number)
+    if isinstance(video, (str, Path)):
+        policy = model.config.evaluate.bad_frame
+        source = part.of(open_frames(video, bad_frame=policy, stream=stream, or_else=_OR_ELSE))
+        source.refuse_mixed_sizes()
+        index = 0 if at is None else find(at, source, option="at")
+        plan = Plan.of(_given(masks, source.names, index=index), direction)
+        return ((source.names[i], labels) for i, labels in _carried(source, plan, model))
+    if is_listed(video):
+        listed = Listed(video, numbers_of(part, len(video)))
+        plan = Plan.of(_given(masks, (), index=listed.place(at)), direction)
+        return ((listed.numbers[i], labels) for i, labels in _carried(listed, plan, model))
+    if direction not in (None, "forward") or at is not None:
+        raise UserError(
+            "frames from a generator are carried forward from the first one; give a list for"
+            f" {'at' if at is not None else 'direction'}={at if at is not None else direction}"
+        )
+    return _from_stream(streamed(video, part), _given(masks, ()), model)
 
 
-def _from_files(video: Path, masks: Any, model: Model) -> Iterator[tuple[str, np.ndarray]]:
-    with open_frames(video, bad_frame=model.config.evaluate.bad_frame) as source:
-        given = _given(masks, source.names)
-        with closing(decode_ahead(source.stream(), Timing())) as frames:
-            for index, _, labels in carry(frames, given, model.segmenter(), names=source.names):
-                yield source.names[index], labels
+def _from_stream(
+    frames: Iterator[tuple[int, Any]], given: dict[int, Given], model: Model
+) -> Iterator[tuple[int, np.ndarray]]:
+    numbers: list[int] = []
+
+    def counted() -> Iterator[tuple[int, Any]]:
+        for index, (number, frame) in enumerate(frames):
+            numbers[:] = [number]
+            yield index, frame
+
+    for _, _, labels in carry(counted(), given, model.segmenter()):
+        yield numbers[0], labels
 
 
-def _given(masks: Any, names: Sequence[str]) -> dict[int, Given]:
+def _carried(source: Frames, plan: Plan, model: Model) -> Iterator[tuple[int, np.ndarray]]:
+    """(index, label map) of every frame; the label maps of a backward run wait in a temporary folder."""
+    with TemporaryDirectory(prefix="mamp-") as folder:
+        carrier = Carrier(source, plan, model.segmenter, Work(Path(folder)), Timing(), pixels=False)
+        with closing(carrier.frames()) as frames:
+            for made in frames:
+                assert made.labels is not None
+                yield made.index, made.labels
+
+
+def _given(masks: Any, names: Sequence[str], *, index: int = 0) -> dict[int, Given]:
     """Frame index -> mask, from every form a caller may give."""
-    if isinstance(masks, (str, Path)):
-        return given_masks(Path(masks), names)
+    reader, teller = Reader(), Teller()
     if not isinstance(masks, Mapping):
-        return {0: Given("the mask", partial(_same, masks))}
+        return given_masks(masks, names, index=index, reader=reader, teller=teller)
     given: dict[int, Given] = {}
-    for index, mask in masks.items():
-        if isinstance(mask, (str, Path)):
-            given[index] = given_masks(Path(mask), ())[0]
-        else:
-            given[index] = Given(f"the mask of frame {index}", partial(_same, mask))
+    for key, mask in masks.items():
+        number = _frame_number(key, names)
+        given[number] = given_masks(mask, (), index=number, reader=reader, teller=teller)[number]
     return given
 
 
-def _same(mask: Any) -> Any:
-    return mask
+def _frame_number(key: Any, names: Sequence[str]) -> int:
+    """The index of a frame that a mapping calls by its number, its name or its file."""
+    if not isinstance(key, (str, Path)):
+        return int(key)
+    stem = Path(key).stem if Path(key).suffix else str(key)
+    if stem not in names:
+        there = (
+            f"; frames are named {names[0]} to {names[-1]}" if names else ", and these frames have no names"
+        )
+        raise UserError(f"no frame is called {key}{there}; give a frame's name or its number")
+    return names.index(stem)

@@ -14,7 +14,8 @@ import numpy as np
 
 from mamp.core.errors import UserError
 from mamp.core.files import MB
-from mamp.segmentation.segmenter import frame_size, label_map
+from mamp.segmentation.pixels import frame_size
+from mamp.segmentation.segmenter import LabelMap, label_map
 
 AHEAD = 4  # frames decoded before they are asked for: hides the decoder, holds little
 AHEAD_BYTES = 64 * MB  # of frames that wait, and one frame at least
@@ -75,12 +76,13 @@ def carry(
     segmenter: Steps,
     *,
     names: Sequence[str] = (),
+    begun: bool = False,
 ) -> Iterator[tuple[int, Any, np.ndarray]]:
     """(index, frame, label map) of every frame, as it comes.
 
     frames: (index, frame) in order, frames as `Segmenter.step` takes them. masks: frame index -> mask given
-    there.
-    names: what frames are called in messages, by index.
+    there. names: what frames are called in messages, by index. begun: the segmenter was given masks
+    before; there may be none here, and they are not checked.
 
     Raises UserError before the first step when a mask has not the first frame's size or no mask has an
     object; later when the size changes, and when a frame with a mask does not come (a bad frame that is
@@ -91,19 +93,21 @@ def carry(
     for index, frame in frames:
         if size is None:
             size = frame_size(frame)
-            refuse = getattr(segmenter, "refuse_too_many", None)
-            _check(masks, size, refuse)
+            if not begun:
+                _check(masks, size, getattr(segmenter, "refuse_too_many", None))
         if waiting and index > waiting[0]:
             break
-        mask = masks[waiting.pop(0)].read() if waiting and index == waiting[0] else None
+        given = masks[waiting.pop(0)] if waiting and index == waiting[0] else None
         try:
+            mask = given and label_map(given.read(), size, name=given.name).view(LabelMap)
             labels = segmenter.step(frame, mask)
         except UserError as error:
             raise UserError(f"frame {names[index] if index < len(names) else index}: {error}") from None
         yield index, frame, labels
     if waiting:
+        called = names[waiting[0]] if waiting[0] < len(names) else waiting[0]
         raise UserError(
-            f"{masks[waiting[0]].name} is given for frame {waiting[0]}, which is not in the video or cannot"
+            f"{masks[waiting[0]].name} is given for frame {called}, which is not in the video or cannot"
             " be read; give it for another frame"
         )
 

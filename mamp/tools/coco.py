@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from mamp.core.errors import UserError
 from mamp.datasets.lists import plain_name
+from mamp.video.first_masks.shapes import run_lengths, runs
 from mamp.video.folders import read_text
 
 LEAST_AREA = 500  # pixels; smaller objects are left out, as published (AFB-URR)
@@ -86,7 +86,7 @@ def _inside(outline: Any, size: tuple[int, int]) -> np.ndarray:
     """
     if isinstance(outline, Mapping):  # read here: pycocotools 2.0.11 ends the process on a damaged string
         counts = outline["counts"]
-        return _runs(_numbers(counts) if isinstance(counts, str) else counts, size)
+        return runs(run_lengths(counts) if isinstance(counts, str) else counts, size)
     from pycocotools import mask
 
     height, width = size
@@ -99,34 +99,3 @@ def _inside(outline: Any, size: tuple[int, int]) -> np.ndarray:
         points[0::2], points[1::2] = points[0::2].clip(0, width), points[1::2].clip(0, height)
         polygons.append(points.tolist())
     return mask.decode(mask.merge(mask.frPyObjects(polygons, height, width))).astype(bool)
-
-
-def _runs(counts: list[int], size: tuple[int, int]) -> np.ndarray:
-    """Lengths of runs outside and inside, by turns."""
-    lengths = np.asarray(counts, np.int64)
-    if lengths.ndim != 1 or (lengths < 0).any() or (lengths > math.prod(size)).any():
-        raise ValueError("run lengths of no picture")
-    if int(lengths.sum()) != math.prod(size):
-        raise ValueError(f"run lengths of {int(lengths.sum())} pixels for {math.prod(size)}")
-    return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths).reshape(size[::-1]).T
-
-
-def _numbers(text: str) -> list[int]:
-    """Run lengths from pycocotools's string: five bits a character, from the fourth on the difference to the
-    one before the last.
-    """
-    counts: list[int] = []
-    value = shift = 0
-    for character in text.encode("ascii"):
-        bits = character - 48
-        if not 0 <= bits < 64 or shift > 60:
-            raise ValueError("no run lengths")
-        value |= (bits & 31) << shift
-        shift += 5
-        if bits & 32:
-            continue
-        if bits & 16:  # negative
-            value -= 1 << shift
-        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-        value = shift = 0
-    return counts

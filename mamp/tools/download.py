@@ -216,7 +216,6 @@ def _appending(part: _Part) -> Any:
 
 def _reason(error: Exception) -> str:
     """What broke, in a few words."""
-    inner = getattr(error, "reason", error)
-    if isinstance(inner, TimeoutError):
-        return "the server is silent"
-    return first_line(inner)
+    if isinstance(error, urllib.error.URLError) and isinstance(error.reason, Exception):
+        error = error.reason
+    return "the server is silent" if isinstance(error, TimeoutError) else first_line(error)

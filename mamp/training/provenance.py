@@ -61,6 +61,6 @@ def begin_with(model: nn.Module, config: Config) -> dict[str, Any] | None:
     )
     return {
         "weights": found.path.name,
-        "sha256": checksum(found.state),
-        "provenance": dict(found.provenance),
+        "sha256": checksum(learnt.state),
+        "provenance": dict(learnt.provenance),
     }

@@ -80,7 +80,8 @@ def refuse_other_videos(begun: Mapping[str, Any], census: Census, run: Path) -> 
 
 def is_finished(saved: Mapping[str, Any], config: Config) -> bool:
     """Whether the checkpoint is the last of its run, and `config` does not ask for more."""
-    same = all(saved["config"]["train"][key] == getattr(config.train, key) for key in ("steps", "epochs"))
+    then, now = saved["config"]["train"], config.train
+    same = (then["steps"], then["epochs"]) == (now.steps, now.epochs)
     return saved["step"] >= saved["steps"] and same
 
 

@@ -8,6 +8,7 @@ import weakref
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,10 @@ class Undecodable(Exception):
 class VideoIndex:
     """What a video file holds.
 
-    times: time stamps of its frames, ascending; None where packets do not tell them. cut_short: how much of
-    the file is missing, in words; empty when it is whole. plain: whether it is of a kind that decord reads
-    rightly.
+    times: time stamps of its frames, ascending; None where packets do not tell them. tick: seconds of a time
+    stamp's 1. cut_short: how much of the file is missing, in words; empty when it is whole. plain: whether it
+    is of a kind that decord reads rightly. aspect: width of a pixel over its height, upright. stream: the
+    number of the stream in the file.
     """
 
     count: int
@@ -36,40 +38,130 @@ class VideoIndex:
     times: tuple[int, ...] | None
     cut_short: str
     plain: bool
+    tick: Fraction = Fraction(0)
+    aspect: Fraction = Fraction(1)
+    stream: int = 0
+
+    @property
+    def origin(self) -> float:
+        """The time stamp of the first frame, in seconds."""
+        return float(self.times[0] * self.tick) if self.times else 0.0
+
+    def seconds(self) -> list[float] | None:
+        """When each frame is shown, from the first one on; None where neither times nor rate are known."""
+        if self.times is not None and self.tick:
+            return [float((time - self.times[0]) * self.tick) for time in self.times]
+        return [number / self.fps for number in range(self.count)] if self.fps else None
 
 
-def index_video(path: Path) -> VideoIndex:
-    """Count the frames by reading the file's packets, none of which is decoded or kept; UserError if it is no
-    video.
+def index_video(path: Path, *, stream: int | None = None) -> VideoIndex:
+    """Count the frames by reading the file's packets, none of which is decoded or kept.
+
+    stream: which of its video streams, from 0; None is the one with the most pixels. Packets before the first
+    keyframe, where a recording began in the middle, cannot be shown and do not count.
+
+    Raises UserError if it is no video or has no such stream.
     """
     import av
 
     try:
-        turned = _is_turned(path)  # decord turns frames wrongly where the rows of the turned frame are padded
         with av.open(file_url(path)) as container:
-            video = container.streams.video[0]
-            times: list[int | None] = []
+            video = _chosen(path, container, stream)
+            number = video.index
+        turned, aspect = _first_look(path, number)
+        with av.open(file_url(path)) as container:
+            video = container.streams[number]
+            counted = _Counted()
             end = 0.0
             for packet in _packets(container):
                 if packet.pts is not None and packet.time_base is not None:
                     end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
                 if packet.stream is video and packet.size and not packet.is_discard:
-                    times.append(packet.pts)
+                    counted.take(packet)
             promised = (container.duration or 0) / av.time_base
             held = end - (container.start_time or 0) / av.time_base
-            plain = container.format.name in _PLAIN_FORMATS
+            named = container.format.name in _PLAIN_FORMATS
+            plain = named and not turned and not counted.dropped and _is_plain(container, video)
             fps = float(video.average_rate or video.guessed_rate or 0) or None
+            tick = Fraction(video.time_base or 0)
     except (av.FFmpegError, OSError, IndexError, ValueError) as error:
         reason = "no video stream" if isinstance(error, IndexError) else first_line(error)
         raise UserError(f"{path} cannot be read as a video ({reason}); {OTHER_FILE}") from None
+    times = counted.shown(whole=named)
     if not times:
         raise UserError(f"{path} holds no video frames; {OTHER_FILE}")
-    cut = plain and held < promised - max(_SLACK * promised, 1.5 / (fps or 1))
+    cut = named and held < promised - max(_SLACK * promised, 1.5 / (fps or 1))
     cut_short = f"it promises {promised:.2f} s of video and holds {held:.2f} s" if cut else ""
     known = sorted({t for t in times if t is not None})
-    return VideoIndex(
-        len(times), fps, tuple(known) if len(known) == len(times) else None, cut_short, plain and not turned
+    stamps = tuple(known) if len(known) == len(times) else None
+    return VideoIndex(len(times), fps, stamps, cut_short, plain, tick, aspect, number)
+
+
+class _Counted:
+    """The time stamps of a stream's packets. State: those since the first keyframe, and of that one."""
+
+    def __init__(self) -> None:
+        self.times: list[int | None] = []
+        self.dropped: list[int | None] = []  # before the first keyframe
+        self._first: int | None = None
+        self._began = False
+
+    def take(self, packet: Any) -> None:
+        if not self._began and packet.is_keyframe:
+            self._began, self._first = True, packet.pts
+            self.dropped, self.times = self.times, []
+        self.times.append(packet.pts)
+
+    def shown(self, *, whole: bool) -> list[int | None]:
+        """Those that can be shown; all where no packet is a keyframe.
+
+        whole: the container is one that begins with its video. In others pictures that are shown before the
+        first keyframe need one that is not there, also where that keyframe is the first packet.
+        """
+        known = [time for time in self.times if time is not None]
+        if self._first is None or len(known) < len(self.times) or (whole and not self.dropped):
+            return self.times
+        return [time for time in known if time >= self._first]
+
+
+def _videos(container: Any) -> list[Any]:
+    """The video streams, without pictures that are attached, such as a cover."""
+    import av
+
+    cover = av.stream.Disposition.attached_pic
+    found = [stream for stream in container.streams.video if not stream.disposition & cover]
+    return found or list(container.streams.video)
+
+
+def _chosen(path: Path, container: Any, stream: int | None) -> Any:
+    videos = _videos(container)
+    if stream is None:
+        if not videos:
+            raise IndexError
+        return max(videos, key=lambda v: v.codec_context.width * v.codec_context.height)
+    if not 0 <= stream < len(videos):
+        raise UserError(f"{path} has no video stream {stream}; it has {len(videos)}, counted from 0")
+    return videos[stream]
+
+
+def _is_plain(container: Any, video: Any) -> bool:
+    """Whether decord gives the pixels that PyAV gives, and of this stream.
+
+    It chooses the stream itself, pads the rows of narrow frames, is wrong in 10 bits, and takes untagged HD
+    for BT.601.
+    """
+    context = video.codec_context
+    return (
+        len(container.streams.video) == 1
+        and context.width >= _NARROW
+        and context.pix_fmt in _EIGHT_BITS
+        and not (is_hd(context.width, context.height) and context.colorspace == _UNSPECIFIED)
     )
+
+
+def is_hd(width: int, height: int) -> bool:
+    """Whether players take an untagged video of this size for BT.709; smaller ones are BT.601."""
+    return width >= 1280 or height > 576
 
 
 def file_url(path: Path) -> str:
@@ -79,15 +171,22 @@ def file_url(path: Path) -> str:
     return f"file:{path}" if ":" in str(path) else str(path)
 
 
-def _is_turned(path: Path) -> bool:
-    """Whether the first frame carries a rotation flag."""
+def _first_look(path: Path, stream: int) -> tuple[bool, Fraction]:
+    """Whether the first frame carries a rotation flag, and the aspect of its pixels when it is upright.
+
+    decord turns frames wrongly where the rows of the turned frame are padded.
+    """
     import av
 
     with av.open(file_url(path)) as container:
+        video = container.streams[stream]
+        given = video.sample_aspect_ratio or video.codec_context.sample_aspect_ratio or 1
+        aspect = Fraction(given) if 0.1 < given < 10 else Fraction(1)
         try:
-            return bool(next(container.decode(container.streams.video[0])).rotation)
+            rotation = next(container.decode(video)).rotation
         except (av.FFmpegError, StopIteration):
-            return False
+            rotation = 0
+    return bool(rotation), 1 / aspect if rotation % 180 else aspect
 
 
 def _packets(container: Any, *streams: Any) -> Iterator[Any]:
@@ -103,10 +202,13 @@ def _packets(container: Any, *streams: Any) -> Iterator[Any]:
 # these tell their length; of others, such as a transport stream, decord gives frames from somewhere in the
 # middle
 _PLAIN_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"})
+_EIGHT_BITS = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12"})
+_NARROW = 64  # pixels of width below which decord may give padded rows
 _SLACK = 0.03  # part of a video's length by which headers are wrong in whole files
 _INHERITED: list[Any] = []  # decoders open at a fork; closing one would wait for threads that are not here
 _OPEN: weakref.WeakSet[Any] = weakref.WeakSet()
 _NOTICED: list[str] = []
+_UNSPECIFIED = 2  # libav's AVCOL_SPC_UNSPECIFIED
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: _INHERITED.extend(_OPEN))
@@ -147,12 +249,19 @@ class ToRgb:
 
     def __call__(self, frame: Any) -> np.ndarray:
         """The picture `frame` as it lies in the file, not yet turned upright."""
+        told = self._space(frame)
         try:
-            picture = self._scaler.reformat(frame, format="rgb24", **self._options)
+            picture = self._scaler.reformat(frame, format="rgb24", **told, **self._options)
         except TypeError:  # an older PyAV, which has no such option and needs none
             self._options = {}
-            picture = self._scaler.reformat(frame, format="rgb24")
+            picture = self._scaler.reformat(frame, format="rgb24", **told)
         return np.asarray(picture.to_ndarray())
+
+    @staticmethod
+    def _space(frame: Any) -> dict[str, Any]:
+        """What is said of the colours where the file does not: HD is BT.709."""
+        untagged = frame.colorspace == _UNSPECIFIED and not frame.format.is_rgb
+        return {"src_colorspace": "ITU709"} if untagged and is_hd(frame.width, frame.height) else {}
 
 
 class DecordReader:
@@ -240,7 +349,7 @@ class PyavReader:
         steps = (0, _SOON, 12 * _SOON) if self._index.plain else (_SOON, 12 * _SOON)
         for earlier in steps if times else ():
             try:
-                self._container.seek(times[max(0, number - earlier)], stream=self._container.streams.video[0])
+                self._container.seek(times[max(0, number - earlier)], stream=self._stream)
             except self._av.FFmpegError:
                 break
             self._restart()
@@ -255,7 +364,8 @@ class PyavReader:
             self._container: Any = self._av.open(file_url(self._path))
         except (self._av.FFmpegError, OSError) as error:
             raise Undecodable(first_line(error)) from None
-        self._container.streams.video[0].codec_context.thread_count = 1
+        self._stream: Any = self._container.streams[self._index.stream]
+        self._stream.codec_context.thread_count = 1
         self._restart()
 
     def _restart(self) -> None:
@@ -269,12 +379,14 @@ class PyavReader:
         """(number, frame) from here on; what cannot be decoded is left out."""
         times = self._index.times
         counted = 0
-        for packet in _packets(self._container, self._container.streams.video[0]):
+        for packet in _packets(self._container, self._stream):
             try:
                 frames = packet.decode()
             except self._av.FFmpegError:
                 continue
             for frame in frames:
+                if times is not None and (frame.pts or 0) < times[0]:
+                    continue  # from before the first keyframe
                 yield (counted if times is None else bisect_left(times, frame.pts or 0)), frame
                 counted += 1
 

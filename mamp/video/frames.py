@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from mamp.core.errors import UserError
 from mamp.video.decoding import (
@@ -24,19 +24,17 @@ from mamp.video.decoding import (
     open_video,
 )
 from mamp.video.folders import IMAGE_SUFFIXES, image_files
-from mamp.video.masks import bands
+from mamp.video.images import OR_ELSE, BadFrame, read_image, read_scaled, upright_size
 from mamp.video.packed import AGAIN, PackedReader, find_packed
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["BadFrame", "FrameFolder", "FrameSource", "VideoFile", "open_frames", "read_image", "read_scaled"]
+
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})
-Source = TypeVar("Source", bound="FrameSource")
 POLICIES = ("error", "skip", "repeat")
-
-
-_Source = TypeVar("_Source", bound="FrameSource")
-
-
-class BadFrame(UserError):
-    """One frame cannot be read; the rest of the video may be fine."""
+_HELD_BYTES, _HELD_FRAMES = 256 * 10**6, 128  # decoded at once when frames are read backward
 
 
 class FrameSource:
@@ -53,6 +51,16 @@ class FrameSource:
 
     names: list[str]
     fps: float | None = None
+    seconds: Sequence[float] | None = None
+    """When each frame is shown, from the video's first frame on; None where the files do not say."""
+    jumps = False
+    """Whether a frame costs the same and is the same wherever reading begins."""
+    aspect = Fraction(1)
+    """Width of a pixel over its height."""
+    origin = 0.0
+    """The file's time stamp of the video's first frame, in seconds; its sound has the same clock."""
+    or_else = OR_ELSE
+    """How messages name the setting that skips or repeats bad frames."""
 
     def __init__(self, path: Path, *, bad_frame: str) -> None:
         if bad_frame not in POLICIES:
@@ -79,10 +87,10 @@ class FrameSource:
                     raise self._hopeless(error) from None
         raise AssertionError("the loop returns or raises")
 
-    def stream(self, start: int = 0) -> Iterator[tuple[int, np.ndarray]]:
-        """(index, frame) from `start` on, in order, each decoded once when it is asked for."""
+    def stream(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """(index, frame) from `start` on, before `stop`, in order, each decoded once when it is asked for."""
         good: np.ndarray | None = None
-        for index in range(start, len(self)):
+        for index in range(start, len(self) if stop is None else stop):
             try:
                 good = self._read(index)
             except BadFrame as error:
@@ -96,10 +104,28 @@ class FrameSource:
                     raise self._hopeless(error) from None
             yield index, good
 
-    def clone(self: Source) -> Source:
+    def backward(self, start: int) -> Iterator[tuple[int, np.ndarray]]:
+        """(index, frame) from `start` down to 0; some frames are decoded ahead and held, 256 MB at most."""
+        stop, count = start + 1, 1
+        while stop > 0:
+            begin = max(0, stop - count)
+            held = list(self.stream(begin, stop))
+            if held:
+                count = min(max(1, _HELD_BYTES // held[0][1].nbytes), _HELD_FRAMES)
+            yield from reversed(held)
+            stop = begin
+
+    def clone(self) -> Self:
         """Return the same frames with a decoder of their own, as another thread needs them."""
         other = copy.copy(self)
         other.bad = {}
+        return other
+
+    def part(self, indices: Sequence[int]) -> Self:
+        """Return some of the frames, in that order, with a decoder of their own."""
+        other = self.clone()
+        other.names = [self.names[i] for i in indices]
+        other.seconds = None if self.seconds is None else [self.seconds[i] for i in indices]
         return other
 
     def close(self) -> None:
@@ -119,13 +145,18 @@ class FrameSource:
         """How a message names frame `index`."""
         raise NotImplementedError
 
+    def refuse_mixed_sizes(self) -> None:
+        """UserError where the files' headers say that frames have several sizes; bad files are left for
+        later.
+        """
+
     def _read(self, index: int) -> np.ndarray:
         """Frame `index`, of the size of the frames before it."""
         try:
             frame, size = self._decode(index)
         except BadFrame as error:
-            self.bad[index] = str(error)
-            raise
+            self.bad[index] = told = str(error).replace(OR_ELSE, self.or_else)
+            raise BadFrame(told) from None
         if self._size is None:
             self._size = size
         elif size != self._size:
@@ -143,6 +174,8 @@ class FrameSource:
 
 class FrameFolder(FrameSource):
     """Images in a folder, in natural order of their names, whatever the first number and the gaps."""
+
+    jumps = True
 
     def __init__(
         self,
@@ -171,9 +204,33 @@ class FrameFolder(FrameSource):
             self.names = list(names)
         self._files = [files[name] for name in self.names]
 
+    def part(self, indices: Sequence[int]) -> Self:
+        """Return some of the frames, in that order."""
+        other = super().part(indices)
+        other._files = [self._files[i] for i in indices]
+        return other
+
     def where(self, index: int) -> str:
         """Its file."""
         return str(self.path / self._files[index])
+
+    def refuse_mixed_sizes(self) -> None:
+        """UserError where images have several sizes, by their headers; bad files are left for later."""
+        sizes: dict[tuple[int, int], list[int]] = {}
+        for index, file in enumerate(self._files):
+            if (size := upright_size(self.path / file)) is not None:
+                sizes.setdefault(size, []).append(index)
+        if len(sizes) < 2:
+            return
+        common = max(sizes, key=lambda size: len(sizes[size]))
+        odd = {size: indices for size, indices in sizes.items() if size != common}
+        other, indices = next(iter(odd.items()))
+        count = sum(map(len, odd.values()))
+        raise UserError(
+            f"{self.where(indices[0])} is {other[1]}x{other[0]} while {len(sizes[common])} frames are"
+            f" {common[1]}x{common[0]} ({count} of {len(self)} differ); bring all frames of a video to one"
+            " size"
+        )
 
     def _decode(self, index: int) -> tuple[np.ndarray, tuple[int, ...]]:
         file = self.path / self._files[index]
@@ -186,19 +243,30 @@ class FrameFolder(FrameSource):
 class VideoFile(FrameSource):
     """A video file; the decoder opens at the first read, in the process that reads."""
 
-    def __init__(self, path: Path, *, bad_frame: str = "error", names: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        bad_frame: str = "error",
+        names: Sequence[str] | None = None,
+        stream: int | None = None,
+        or_else: str = OR_ELSE,
+    ) -> None:
         super().__init__(path, bad_frame=bad_frame)
+        self.or_else = or_else
         self._reader: DecordReader | PyavReader | PackedReader | None = None
         self._packed = find_packed(path)
         if self._packed is not None:
             self._index = VideoIndex(len(self._packed), self._packed.fps, None, "", True)
         else:
-            self._index = index_video(path)
+            self._index = index_video(path, stream=stream)
         if bad_frame == "error" and self._index.cut_short:
-            raise UserError(f"{path} is cut short: {self._index.cut_short}; fetch the file again, {_OR_ELSE}")
+            raise UserError(f"{path} is cut short: {self._index.cut_short}; fetch the file again, {or_else}")
         self.fps = self._index.fps
         self.names = [f"{number:05d}" for number in range(self._index.count)]
         self._numbers: Sequence[int] = range(self._index.count)
+        self.seconds = self._index.seconds()
+        self.aspect, self.origin = self._index.aspect, self._index.origin
         if names is not None:
             numbers = {name: number for number, name in enumerate(self.names)}
             absent = [name for name in names if name not in numbers]
@@ -209,6 +277,7 @@ class VideoFile(FrameSource):
                 )
             self.names = list(names)
             self._numbers = [numbers[name] for name in names]
+            self.seconds = None if self.seconds is None else [self.seconds[n] for n in self._numbers]
 
     @property
     def cut_short(self) -> str:
@@ -221,10 +290,16 @@ class VideoFile(FrameSource):
             self._reader.close()
         self._reader = None
 
-    def clone(self) -> VideoFile:
+    def clone(self) -> Self:
         """As `FrameSource.clone`."""
         other = super().clone()
         other._reader = None
+        return other
+
+    def part(self, indices: Sequence[int]) -> Self:
+        """Return some of the frames, in that order, with a decoder of their own."""
+        other = super().part(indices)
+        other._numbers = [self._numbers[i] for i in indices]
         return other
 
     def __getstate__(self) -> dict[str, Any]:
@@ -251,7 +326,7 @@ class VideoFile(FrameSource):
             return self._reader.frame(number)
         except Undecodable as error:
             remedy = "fetch the file again" if self._packed is None else AGAIN
-            raise BadFrame(f"{self.where(index)} cannot be decoded ({error}); {remedy}, {_OR_ELSE}") from None
+            raise BadFrame(f"{self.where(index)} cannot be decoded ({error}); {remedy}, {OR_ELSE}") from None
 
     def _open(self, number: int) -> DecordReader | PyavReader | PackedReader:
         """The fastest reader of this file, to begin at frame `number`; one that jumps at once gains nothing
@@ -270,82 +345,32 @@ def open_frames(
     bad_frame: str = "error",
     names: Sequence[str] | None = None,
     at_least: int | None = None,
+    stream: int | None = None,
+    or_else: str = OR_ELSE,
 ) -> FrameSource:
-    """The frames of a folder of images or of a video file.
+    """Return the frames of a folder of images, of a video file, or of a file of several images.
 
-    bad_frame: `error`, `skip` or `repeat` (see FrameSource). names: only these stems, in this order.
-    at_least: JPEG images may be decoded at 1/2, 1/4 or 1/8 of their size, so long as both sides have so many
-    pixels.
+    Args:
+        path: the folder or file; a TIFF, WebP, GIF or PNG of several images is a video too.
+        bad_frame: `error`, `skip` or `repeat` (see FrameSource).
+        names: only these stems, in this order.
+        at_least: JPEG images may be decoded at 1/2, 1/4 or 1/8 of their size, so long as both sides have so
+            many pixels.
+        stream: which of a file's video streams, from 0; None is the one with the most pixels.
+        or_else: how messages name the setting that skips or repeats bad frames.
 
-    Raises UserError when there is nothing there, when it holds no frames, or when one of `names` is missing.
+    Raises:
+        UserError: there is nothing there, it holds no frames, or one of `names` is missing.
     """
     path = Path(path)
     if path.is_dir():
-        return FrameFolder(path, bad_frame=bad_frame, names=names, at_least=at_least)
+        folder = FrameFolder(path, bad_frame=bad_frame, names=names, at_least=at_least)
+        folder.or_else = or_else
+        return folder
     if not path.exists():
         raise UserError(f"{path} does not exist; give a folder of images or a video file")
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        raise UserError(f"{path} is one image; give the folder that holds the frames, or a video file")
-    return VideoFile(path, bad_frame=bad_frame, names=names)
+    if path.suffix.lower() in IMAGE_SUFFIXES | {".gif"}:
+        from mamp.video.pages import PagedFile
 
-
-# ---------------------------------------------------------------- images
-
-_OR_ELSE = "or set data.bad_frame (training) or evaluate.bad_frame to skip or repeat"
-_ORIENTATION = 0x0112  # EXIF: 5 and more lie on their side
-_REMEDY = f"re-extract it, {_OR_ELSE}"
-
-
-def read_image(path: Path) -> np.ndarray:
-    """One image as uint8 (H, W, 3) RGB, upright; 16-bit grey is scaled to 8 bits, transparency is dropped.
-
-    Raises BadFrame naming the file and the remedy.
-    """
-    return _read_image(path, None)[0]
-
-
-def read_scaled(path: Path, at_least: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """As `read_image`, a JPEG as small as its decoder gives it with both sides >= at_least; and its own
-    (height, width).
-    """
-    return _read_image(path, at_least)
-
-
-def _read_image(path: Path, at_least: int | None) -> tuple[np.ndarray, tuple[int, int]]:
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            if at_least is not None:
-                image.draft(None, (at_least, at_least))
-            image.load()
-            turned = image.getexif().get(_ORIENTATION, 1) >= 5
-            ImageOps.exif_transpose(image, in_place=True)
-            return _to_rgb(image), (width, height) if turned else (height, width)
-    except (FileNotFoundError, PermissionError) as error:
-        raise BadFrame(f"{path} cannot be opened ({error.strerror}); {_REMEDY}") from None
-    except Image.DecompressionBombError:
-        raise BadFrame(f"{path} claims more pixels than any frame has; {_REMEDY}") from None
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow's readers raise whatever they trip over in a damaged file
-        raise BadFrame(_why(path, error)) from None
-
-
-def _why(path: Path, error: Exception) -> str:
-    size = path.stat().st_size
-    if size == 0:
-        return f"{path} is empty; {_REMEDY}"
-    if "truncated" in str(error).lower() or isinstance(error, EOFError):
-        return f"{path} is cut short after {size:,} bytes; {_REMEDY}"
-    return f"{path} cannot be read as an image; {_REMEDY}"
-
-
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I"):
-        wide = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
-        grey = ((wide + 128) // 257).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    pixels = np.empty((*image.size[::-1], 3), np.uint8)
-    for rows, band in bands(image if image.mode == "RGB" else image.convert("RGB")):
-        pixels[rows] = band  # a large picture is not held a third time
-    return pixels
+        return PagedFile(path, bad_frame=bad_frame, names=names, or_else=or_else)
+    return VideoFile(path, bad_frame=bad_frame, names=names, stream=stream, or_else=or_else)

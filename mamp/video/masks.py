@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from mamp.core.errors import UserError
 from mamp.core.files import whole
@@ -23,6 +24,7 @@ _FIRST_COLOURS = (
 # uint8 (256, 3): the colours of the masks that DAVIS publishes
 PALETTE = np.array([*_FIRST_COLOURS, *((i, i, i) for i in range(len(_FIRST_COLOURS), 256))], dtype=np.uint8)
 
+LABEL_MAP = ("mamp", "label map")  # a text in 16-bit files, whose greys are ids and not brightness
 _LARGEST_PALETTE_ID = 254  # 255 is void in DAVIS
 _MOST_GREYS = 64  # a colour image with more distinct greys than this is a photograph, not a mask
 _MANY = 64  # ids in a mask above which it may be a photograph
@@ -69,14 +71,16 @@ def write_mask(path: Path | str, labels: np.ndarray) -> None:
 
     The file appears whole or not at all. Raises UserError where it cannot be written.
     """
-    path = Path(path)
+    path, info = Path(path), None
     if int(labels.max(initial=0)) <= _LARGEST_PALETTE_ID:
         image = Image.fromarray(labels.astype(np.uint8))
         image.putpalette(PALETTE.tobytes())
     else:
         image = Image.fromarray(labels.astype(np.uint16))
+        info = PngInfo()
+        info.add_text(*LABEL_MAP)
     with whole(path) as partial:
-        image.save(partial, format="PNG")
+        image.save(partial, format="PNG", pnginfo=info)
 
 
 def read_palette_mask(path: Path | str) -> np.ndarray:
@@ -186,7 +190,7 @@ def _from_colours(path: Path, image: Image.Image) -> np.ndarray:
         seen[codes] = True
         ids[rows] = numbers[codes]
     colours = np.flatnonzero(seen)
-    strangers = [int(c) for c in colours if int(c) not in _ID_OF_COLOUR]
+    strangers = [int(c) for c in colours if int(c) not in DAVIS_COLOURS]
     greys = sum(c >> 16 == c & 255 == c >> 8 & 255 for c in map(int, colours))
     if strangers or greys > _MOST_GREYS:
         raise UserError(
@@ -210,7 +214,7 @@ def bands(image: Image.Image) -> Iterator[tuple[slice, np.ndarray]]:
 def _id_of_code() -> np.ndarray:
     """uint8 (2^24,): the id of each colour of the palette; 0 for the others, which are refused."""
     numbers = np.zeros(1 << 24, np.uint8)
-    numbers[list(_ID_OF_COLOUR)] = list(_ID_OF_COLOUR.values())
+    numbers[list(DAVIS_COLOURS)] = list(DAVIS_COLOURS.values())
     return numbers
 
 
@@ -231,4 +235,5 @@ def _colour_table() -> dict[int, int]:
     return table
 
 
-_ID_OF_COLOUR = _colour_table()
+# colour 0xRRGGBB -> id
+DAVIS_COLOURS = _colour_table()

@@ -1,37 +1,98 @@
-"""Pictures for people: masks laid over frames, H.264 films of them, contact sheets."""
+"""Pictures for people: masks laid over frames, contact sheets; films of them are in `film.py`."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+import json
 from collections.abc import Callable, Sequence
-from fractions import Fraction
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageColor
 
 from mamp.core.errors import UserError
 from mamp.core.files import make_folder, whole
-from mamp.video.decoding import file_url
+from mamp.video.film import DEFAULT_FPS, Film
+from mamp.video.folders import read_text
 from mamp.video.masks import PALETTE
 
-DEFAULT_FPS = 24.0  # of a folder of images, which does not say
+__all__ = [
+    "DEFAULT_FPS", "Film", "Look", "OVERLAY_STYLES", "STYLES", "blend", "colours", "contact_sheet", "contour",
+    "distinct", "first_object", "flat", "heatmap", "read_colours", "rimmed", "tint", "write_picture",
+]  # fmt: skip
+
+_NAMED = 21  # objects that have a colour in DAVIS; its later ones are greys that people cannot tell apart
 
 
-def colours(labels: np.ndarray) -> np.ndarray:
-    """(H, W) label map -> uint8 (H, W, 3), DAVIS palette; ids above 254 begin again at 1, none is black."""
+@functools.cache
+def distinct() -> np.ndarray:
+    """Return uint8 (256, 3): the DAVIS palette, with colours that differ in place of its greys from 22 on.
+
+    Each is the one of a grid that is farthest from black and all before it.
+    """
+    table = PALETTE.copy()
+    levels = np.linspace(31, 255, 8).round().astype(np.int64)
+    grid = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
+    nearest = np.full(len(grid), np.inf)
+    for number in range(255):
+        if number > _NAMED:
+            table[number] = grid[int(nearest.argmax())]
+        nearest = np.minimum(nearest, ((grid - table[number]) ** 2).sum(1))
+    return table
+
+
+def colours(labels: np.ndarray, palette: np.ndarray | None = None) -> np.ndarray:
+    """(H, W) label map -> uint8 (H, W, 3); ids above 254 begin again at 1, none is black.
+
+    palette: uint8 (256, 3); `distinct` by default.
+    """
     ids = labels.astype(np.int64)
-    return PALETTE[np.where(ids > 0, (ids - 1) % 254 + 1, 0)]
+    return (distinct() if palette is None else palette)[np.where(ids > 0, (ids - 1) % 254 + 1, 0)]
 
 
-def blend(frame: np.ndarray, labels: np.ndarray, *, opacity: float = 0.5) -> np.ndarray:
+def read_colours(text: str) -> np.ndarray:
+    """Return the palette, uint8 (256, 3), that `1=red,2=#00ff00` or a JSON file {"1": "red"} asks for.
+
+    Objects that are not named keep their colours. Raises UserError for what is no object or no colour.
+    """
+    remedy = "give 1=red,2=#00ff00 or a .json file with such pairs"
+    if text.lower().endswith(".json"):
+        try:
+            pairs = json.loads(read_text(Path(text)))
+        except ValueError:
+            pairs = None
+        if not isinstance(pairs, dict):
+            raise UserError(f"{text} holds no colours; {remedy}")
+    else:
+        pairs = dict(pair.partition("=")[::2] for pair in text.split(","))
+    table = distinct().copy()
+    for number, colour in pairs.items():
+        try:
+            assert 1 <= int(number) <= 254
+            table[int(number)] = ImageColor.getrgb(str(colour).strip())[:3]
+        except (ValueError, AssertionError):
+            raise UserError(f"colour {number}={colour} is not known; {remedy}, objects 1 to 254") from None
+    return table
+
+
+def blend(
+    frame: np.ndarray, labels: np.ndarray, *, opacity: float = 0.5, palette: np.ndarray | None = None
+) -> np.ndarray:
     """The frame uint8 (H, W, 3) with objects tinted in their colours and a line around each; same shape."""
-    tinted = (1 - opacity) * frame + opacity * colours(labels) + 0.5
-    return contour(np.where((labels > 0)[..., None], tinted.astype(np.uint8), frame), labels, thickness=1)
+    tinted = (1 - opacity) * frame + opacity * colours(labels, palette) + 0.5
+    inside = np.where((labels > 0)[..., None], tinted.astype(np.uint8), frame)
+    return contour(inside, labels, thickness=1, palette=palette)
 
 
-def contour(frame: np.ndarray, labels: np.ndarray, *, thickness: int | None = None) -> np.ndarray:
+def contour(
+    frame: np.ndarray,
+    labels: np.ndarray,
+    *,
+    thickness: int | None = None,
+    palette: np.ndarray | None = None,
+) -> np.ndarray:
     """The frame uint8 (H, W, 3) with a line in its colour inside each object's border; same shape.
 
     thickness: pixels; None is one for each 160 pixels of the shorter side, and at least 2.
@@ -45,14 +106,19 @@ def contour(frame: np.ndarray, labels: np.ndarray, *, thickness: int | None = No
         line[:-step] |= down
         line[:, step:] |= right
         line[:, :-step] |= right
-    return np.where((line & (labels > 0))[..., None], colours(labels), frame)
+    return np.where((line & (labels > 0))[..., None], colours(labels, palette), frame)
 
 
-def tint(frame: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def tint(frame: np.ndarray, labels: np.ndarray, *, palette: np.ndarray | None = None) -> np.ndarray:
     """Half frame, half colour, black where there is no object: the published `segmentation` picture of
     STM-Cycle.
     """
-    return _half(frame, colours(labels))
+    return _half(frame, colours(labels, palette))
+
+
+def flat(frame: np.ndarray, labels: np.ndarray, *, palette: np.ndarray | None = None) -> np.ndarray:
+    """All objects in their colours on black; the frame is not seen."""
+    return colours(labels, palette)
 
 
 def first_object(frame: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -60,14 +126,16 @@ def first_object(frame: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return tint(frame, (labels == 1).astype(np.uint8))
 
 
-def rimmed(frame: np.ndarray, labels: np.ndarray, *, opacity: float = 0.6) -> np.ndarray:
+def rimmed(
+    frame: np.ndarray, labels: np.ndarray, *, opacity: float = 0.6, palette: np.ndarray | None = None
+) -> np.ndarray:
     """The frame with objects in their colours, each in a black line one pixel wide around it: the published
     picture of AFB-URR.
 
     As published the smallest label of the picture stays unpainted, whatever it is, and a later object covers
     earlier lines.
     """
-    painted = ((1 - opacity) * frame + opacity * colours(labels)).astype(np.uint8)
+    painted = ((1 - opacity) * frame + opacity * colours(labels, palette)).astype(np.uint8)
     result = frame.copy()
     for label in np.unique(labels)[1:]:
         inside = labels == label
@@ -102,66 +170,48 @@ def _jet() -> np.ndarray:
 
 
 JET = _jet()
-STYLES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+STYLES: dict[str, Callable[..., np.ndarray]] = {
     "blend": blend,
     "contour": contour,
+    "mask": flat,
     "segmentation": tint,
-    "mask": first_object,
+    "first": first_object,
     "rim": rimmed,
 }
 # the last two are drawn from what a segmenter knows besides labels
 OVERLAY_STYLES = (*STYLES, "heatmap", "erf")
 
 
-class Film:
-    """An H.264 mp4 in the making; a context manager. The file appears when the block ends well, and not at
-    all otherwise.
+@dataclass(frozen=True)
+class Look:
+    """How masks are drawn over frames.
 
-    fps: frames a second. crf: x264's quality, less is better. Frames of odd size get one row or column more,
-    as H.264 wants even sizes. Raises UserError when the file cannot be written.
+    style: one of STYLES. opacity: of the colours, 0 to 1; None is the style's own. palette: uint8 (256, 3),
+    see `read_colours`; None is `distinct`. Raises UserError for an opacity outside, or in a style without.
     """
 
-    def __init__(self, path: Path, *, fps: float | None = None, crf: int = 18):
-        if path.suffix.lower() != ".mp4":
-            raise UserError(f"overlay {path} is not an .mp4; name it so")
-        make_folder(path.parent)
-        self._whole = whole(path)
-        self._crf = crf
-        self._rate = Fraction(fps or DEFAULT_FPS).limit_denominator(1001)
-        self._container: Any = None
-        self._stream: Any = None
+    style: str = "blend"
+    opacity: float | None = None
+    palette: np.ndarray | None = None
 
-    def __enter__(self) -> Film:
-        import av
-
-        self._container = av.open(file_url(self._whole.__enter__()), "w", format="mp4")
-        return self
-
-    def write(self, frame: np.ndarray) -> None:
-        """Add one frame, uint8 (H, W, 3) RGB, of the first frame's size."""
-        import av
-
-        height, width = frame.shape[:2]
-        even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        if self._stream is None:
-            self._stream = self._container.add_stream(
-                "libx264", rate=self._rate, options={"crf": str(self._crf), "preset": "veryfast"}
+    def __post_init__(self) -> None:
+        if self.style not in OVERLAY_STYLES:
+            raise UserError(
+                f"overlay style {self.style} is not known; use one of {', '.join(OVERLAY_STYLES)}"
             )
-            self._stream.height, self._stream.width = even.shape[:2]
-            self._stream.pix_fmt = "yuv420p"
-        for packet in self._stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")):
-            self._container.mux(packet)
+        if self.opacity is not None and not 0 <= self.opacity <= 1:
+            raise UserError(f"opacity {self.opacity} is not known; give a number from 0 to 1")
+        for name, value in (("opacity", self.opacity), ("colours", self.palette)):
+            if value is not None and name.replace("colours", "palette") not in self._takes():
+                raise UserError(f"overlay style {self.style} has no {name} to choose; use blend")
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            if error is None and self._stream is not None:
-                for packet in self._stream.encode():
-                    self._container.mux(packet)
-            self._container.close()
-        except BaseException as failure:
-            self._whole.__exit__(type(failure), failure, failure.__traceback__)
-            raise
-        self._whole.__exit__(kind, error, trace)
+    def draw(self, frame: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Return the picture, uint8 (H, W, 3), of a frame and its label map."""
+        chosen = {"opacity": self.opacity, "palette": self.palette}
+        return STYLES[self.style](frame, labels, **{k: v for k, v in chosen.items() if v is not None})
+
+    def _takes(self) -> set[str]:
+        return set(inspect.signature(STYLES[self.style]).parameters) if self.style in STYLES else set()
 
 
 def contact_sheet(

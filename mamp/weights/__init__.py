@@ -62,9 +62,10 @@ def default_for(method: str) -> str:
     """The shipped weights of a method; UserError when none came with the package."""
     name = methods.get(method).shipped
     if name not in names():
+        trained = methods.get(method).task is not None
+        remedy = "`mamp train` makes them" if trained else "or set needs_weights=False in its METHOD"
         raise UserError(
-            f"no weights of method {method} come with the package; name some with --weights: `mamp train`"
-            " makes them"
+            f"no weights of method {method} come with the package; name some with --weights: {remedy}"
         )
     return str(name)
 
@@ -122,7 +123,8 @@ def without_distilled(weights: Weights) -> Weights:
         return weights
     state = {name: value for name, value in weights.state.items() if not name.startswith("distilled.")}
     method = {**weights.method, "encoder": {k: v for k, v in encoder.items() if k != "distilled"}}
-    return replace(weights, state=state, method=method)
+    made = {key: value for key, value in weights.provenance.items() if key != "distilled"}
+    return replace(weights, state=state, method=method, provenance=made)
 
 
 def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:

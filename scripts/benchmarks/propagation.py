@@ -38,6 +38,7 @@ from mamp import config
 from mamp.core.devices import amp_dtype, pick_device
 from mamp.core.errors import UserError
 from mamp.core.files import MB
+from mamp.methods.mamp.config import MampConfig
 from mamp.methods.mamp.encoder import build_model
 from mamp.methods.mamp.propagator import MampPropagator as build_propagator
 from mamp.ops.colour import rgb_to_lab
@@ -219,7 +220,7 @@ def squares(count: int, size: tuple[int, ...], device: torch.device) -> torch.Te
 def stepper(
     network: torch.nn.Module,
     frames: list[torch.Tensor],
-    method: config.MampConfig,
+    method: MampConfig,
     *,
     objects: int,
     dtype: torch.dtype | None,
@@ -234,7 +235,7 @@ def stepper(
     return lambda: propagator.step(next(upcoming))
 
 
-def method(knobs: list[str]) -> config.MampConfig:
+def method(knobs: list[str]) -> MampConfig:
     """MAMP's config with these settings."""
     return config.load(None, knobs).method
 
@@ -298,7 +299,7 @@ def shipped_step(
     model = models.load(SHIPPED, device=str(device), overrides=[f"method.preset={preset}"])
     width, height = map(int, size.split("x"))
     frames = clip(height, width, device)
-    assert isinstance(model.config.method, config.MampConfig)
+    assert isinstance(model.config.method, MampConfig)
     return stepper(model.network.to(device), frames, model.config.method, objects=1, dtype=dtype)
 
 

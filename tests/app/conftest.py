@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -55,8 +56,15 @@ def project(video, tmp_path):
 
 
 @pytest.fixture
-def engine(project, video, model) -> Engine:
-    return Engine(project, open_frames(video), model.segmenter)
+def on_change() -> list[Callable[[], object]]:
+    """What the engine of a test calls after each change."""
+    return []
+
+
+@pytest.fixture
+def engine(project, video, model, on_change) -> Engine:
+    changed = lambda: [react() for react in on_change]  # noqa: E731
+    return Engine(project, open_frames(video), model.segmenter, changed=changed)
 
 
 @pytest.fixture

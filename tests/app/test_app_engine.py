@@ -4,6 +4,7 @@ needed.
 
 from __future__ import annotations
 
+import shutil
 import threading
 
 import numpy as np
@@ -15,6 +16,7 @@ from mamp.app.engine import Engine, Kept, unsureness
 from mamp.cli import main
 from mamp.core.errors import UserError
 from mamp.segmentation.model import load
+from mamp.segmentation.segmenter import Segmenter
 from mamp.video.frames import open_frames
 from mamp.video.masks import read_mask
 
@@ -33,8 +35,6 @@ def by_command(project, video, small_weights, out) -> list[np.ndarray]:
 
 def steps(engine: Engine, monkeypatch) -> list[int]:
     """How many frames each segmenter is given from now on."""
-    from mamp.segmentation.segmenter import Segmenter
-
     counted: list[int] = []
     step = Segmenter.step
     monkeypatch.setattr(Segmenter, "step", lambda self, *a, **k: counted.append(1) or step(self, *a, **k))
@@ -83,8 +83,8 @@ def test_an_object_left_out_of_a_drawing_is_nowhere_in_it_and_followed_on(engine
 def test_a_run_backward_begins_at_the_next_drawing_and_goes_to_the_first_frame(engine, project, drawn):
     project.draw(5, drawn)
     run(engine, 3, "backward")
-    assert [frame.kind for frame in project.frames()] == [*["backward"] * 4, "", "drawn", ""]
-    assert engine.status.replayed == 2
+    assert [frame.kind for frame in project.frames()] == [*["backward"] * 5, "drawn", ""]
+    assert engine.status.replayed == engine.status.passing == 2
     run(engine, 5, "backward")
     assert project.frame(4).kind == "backward"
 
@@ -97,16 +97,39 @@ def test_locked_frames_stay_as_they_are(engine, project, drawn):
     assert not project.mask(2).any() and project.mask(3).any()
 
 
+def test_frames_that_a_run_passes_get_the_masks_they_lack(engine, project, drawn):
+    project.draw(0, drawn)
+    project.write(1, np.zeros(SIZE, np.uint8), kind="backward", unsure=0.0)
+    run(engine, 4)
+    assert [frame.kind for frame in project.frames()] == ["drawn", "backward", *["forward"] * 5]
+    assert not project.mask(1).any() and project.mask(2).any()
+    assert (engine.status.replayed, engine.status.passing, engine.status.done) == (4, 4, 3)
+
+
+def test_a_stop_keeps_the_frame_at_work_and_says_so_at_once(engine, project, drawn, monkeypatch):
+    begun, let_go = held_up(monkeypatch)
+    project.draw(0, drawn)
+    project.draw(1, drawn)
+    engine.start(0, "forward")
+    assert begun.wait(60)
+    engine.stop()
+    assert engine.told()["stopping"] and engine.told()["running"]
+    let_go.set()
+    engine.wait(60)
+    assert engine.status.done == 1 and engine.status.last == 0 and not engine.status.stopping
+    assert engine.status.changed is None
+
+
 def test_a_run_stops_after_the_frame_at_work_and_goes_on_from_there(
-    engine, project, drawn, video, small_weights, tmp_path
+    engine, on_change, project, drawn, video, small_weights, tmp_path
 ):
     project.draw(0, drawn)
     reached = threading.Event()
-    engine._changed = lambda: engine.status.done == 3 and (engine.stop(), reached.set())
+    on_change.append(lambda: engine.status.done == 3 and (engine.stop(), reached.set()))
     run(engine, 0)
     assert reached.is_set() and engine.status.done == 3
     assert [frame.kind for frame in project.frames()][:4] == ["drawn", "forward", "forward", ""]
-    engine._changed = lambda: None
+    on_change.clear()
     run(engine, 3)
     assert engine.status.replayed == 0
     expected = by_command(project, video, small_weights, tmp_path / "out")
@@ -114,16 +137,16 @@ def test_a_run_stops_after_the_frame_at_work_and_goes_on_from_there(
         np.testing.assert_array_equal(project.mask(index), expected[index])
 
 
-def test_a_drawing_behind_a_run_ends_it(engine, project, drawn, video, small_weights, tmp_path):
+def test_a_drawing_behind_a_run_ends_it(engine, on_change, project, drawn, video, small_weights, tmp_path):
     project.draw(0, drawn)
 
     def draw_behind() -> None:
-        engine._changed = lambda: None
+        on_change.clear()
         engine.edit(1, lambda: project.draw(1, np.roll(drawn, 2, axis=1)))
 
-    engine._changed = lambda: engine.status.done == 3 and draw_behind()
+    on_change.append(lambda: engine.status.done == 3 and draw_behind())
     run(engine, 0)
-    assert engine.status.done == 3 and project.frame(2).stale
+    assert engine.status.done == 3 and project.frame(2).stale and engine.status.changed == 1
     run(engine, 1)
     expected = by_command(project, video, small_weights, tmp_path / "out")
     for index in range(FRAMES):
@@ -132,8 +155,6 @@ def test_a_drawing_behind_a_run_ends_it(engine, project, drawn, video, small_wei
 
 def held_up(monkeypatch) -> tuple[threading.Event, threading.Event]:
     """Segmenters whose first step waits: (it has begun, let it go on)."""
-    from mamp.segmentation.segmenter import Segmenter
-
     begun, let_go = threading.Event(), threading.Event()
     step = Segmenter.step
 
@@ -160,9 +181,13 @@ def test_a_change_of_all_frames_is_refused_while_a_run_has_not_ended(engine, pro
     assert all(1 not in project.mask(i) for i in range(FRAMES))
 
 
-def test_no_run_begins_between_the_end_of_one_and_a_change_of_all_frames(engine, project, drawn, monkeypatch):
+def test_no_run_begins_between_the_end_of_one_and_a_change_of_all_frames(
+    engine, on_change, project, drawn, monkeypatch
+):
     begun, let_go = held_up(monkeypatch)
     refused: list[str] = []
+    stop, stopped = engine.stop, threading.Event()
+    monkeypatch.setattr(engine, "stop", lambda: (stop(), stopped.set()))
 
     def begin() -> None:
         for again in (lambda: engine.start(0, "forward"), lambda: engine.edit_all(lambda: None)):
@@ -174,11 +199,10 @@ def test_no_run_begins_between_the_end_of_one_and_a_change_of_all_frames(engine,
     project.draw(0, drawn)
     engine.start(0, "forward")
     assert begun.wait(60)
-    engine._changed = lambda: engine.status.running or not project.objects[1:] or begin()  # at the run's end
+    on_change.append(lambda: engine.status.running or not project.objects[1:] or begin())  # at the run's end
     removing = threading.Thread(target=engine.edit_all, args=(lambda: project.remove_object(1),))
     removing.start()
-    while not engine._stop.is_set():
-        pass
+    assert stopped.wait(60)
     let_go.set()
     removing.join(60)
     assert refused == [
@@ -186,7 +210,7 @@ def test_no_run_begins_between_the_end_of_one_and_a_change_of_all_frames(engine,
         "an object is being removed already; wait for that",
     ]
     assert [o.id for o in project.objects] == [2] and not engine.status.running
-    engine._changed = lambda: None
+    on_change.clear()
     run(engine, 0)
     assert all(1 not in project.mask(i) for i in range(FRAMES))
 
@@ -200,13 +224,19 @@ def test_without_a_drawing_to_begin_with_there_is_no_run(engine, project, drawn,
 
 
 def test_a_bad_frame_ends_the_run_with_its_name(project, model, drawn, video, tmp_path):
-    source = open_frames(video)
-    source._files = [*source._files[:4], "none.jpg", *source._files[5:]]
+    source = open_frames(shutil.copytree(video, tmp_path / "clip"))
+    (tmp_path / "clip" / "00004.jpg").write_bytes(b"no picture")
     engine = Engine(project, source, model.segmenter)
     project.draw(0, drawn)
     engine.start(0, "forward")
     engine.wait(60)
-    assert "none.jpg" in engine.status.error and project.frame(3).kind == "forward"
+    assert "00004.jpg" in engine.status.error and project.frame(3).kind == "forward"
+
+
+def held(kept: Kept) -> dict[int, Segmenter]:
+    """What is kept, by the frame that each goes on from."""
+    found = (kept.before(index) for index in range(1, FRAMES + 1))
+    return dict(one for one in found if one is not None)
 
 
 def test_what_is_kept_to_go_on_from_is_bounded(model, drawn, video):
@@ -215,23 +245,21 @@ def test_what_is_kept_to_go_on_from_is_bounded(model, drawn, video):
         for index, frame in source.stream():
             segmenter.step(frame, drawn if index == 0 else None)
             kept.keep(index, segmenter)
-            assert kept.bytes <= 40_000 or len(kept._held) == 1
+            assert kept.bytes <= 40_000 or len(held(kept)) == 1
     found = kept.before(FRAMES)
     assert found is not None and found[0] == FRAMES - 1
 
 
 def test_what_is_kept_is_counted_once_and_not_anew_for_each_frame(model, drawn, video, monkeypatch):
-    from mamp.segmentation.segmenter import Segmenter
-
     kept, segmenter, counted = Kept(60_000), model.segmenter(), []
     with open_frames(video) as source:
         for index, frame in source.stream():
             segmenter.step(frame, drawn if index == 0 else None)
             kept.keep(index, segmenter)
-            held = {t.data_ptr(): t.nbytes for one in kept._held.values() for t in one.tensors()}
-            assert kept.bytes == sum(held.values()) > 0
+            sizes = {t.data_ptr(): t.nbytes for one in held(kept).values() for t in one.tensors()}
+            assert kept.bytes == sum(sizes.values()) > 0
     kept.drop_from(0)
-    assert kept.bytes == 0 and not kept._shares
+    assert kept.bytes == 0 and not held(kept)
     tensors, kept = Segmenter.tensors, Kept(10**9)
     monkeypatch.setattr(Segmenter, "tensors", lambda self: counted.append(1) or tensors(self))
     for index in range(20):
@@ -279,3 +307,25 @@ def test_unsureness_is_that_of_the_worst_object():
     lost = sure.clone()
     lost[:, 2] = torch.tensor([1.0, 0, 0])[:, None]
     assert unsureness(lost) == 1
+
+
+@pytest.mark.parametrize(
+    ("index", "direction", "until", "kinds"),
+    [(2, "forward", 3, "dfff..."), (0, "forward", 1, "df....."), (5, "backward", 4, "....bd.")],
+)
+def test_a_run_ends_where_it_is_to(engine, project, drawn, index, direction, until, kinds):
+    project.draw(kinds.index("d"), drawn)
+    engine.start(index, direction, until=until)
+    engine.wait(60)
+    told = "".join(frame.kind[:1] or "." for frame in project.frames())
+    assert told == kinds and engine.status.done == engine.status.total == 2
+    engine.start(index, direction)  # and goes on from there
+    engine.wait(60)
+    assert not engine.status.error
+
+
+def test_a_run_cannot_end_before_it_begins(engine, project, drawn):
+    project.draw(3, drawn)
+    for direction, until in (("forward", 2), ("backward", 4)):
+        with pytest.raises(UserError, match="cannot end at frame"):
+            engine.start(3, direction, until=until)

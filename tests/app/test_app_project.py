@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -110,8 +112,10 @@ def test_names_are_one_short_line(project):
         project.rename(1, " \n ")
 
 
-def test_in_a_long_video_what_is_known_of_frames_is_not_written_for_each(project, drawn, video):
-    project._took, project._saved = 1e6, time.monotonic()  # as if that took long
+def test_in_a_long_video_what_is_known_of_frames_is_not_written_for_each(project, drawn, video, monkeypatch):
+    clock = itertools.count(0, 1000).__next__  # whatever is done takes long
+    monkeypatch.setattr("mamp.app.project.time", SimpleNamespace(monotonic=clock))
+    project.save()
     project.write(1, drawn, kind="forward", unsure=0.5)
     assert "00001" not in (project.folder / "project.json").read_text()
     project.save()
@@ -242,3 +246,19 @@ def test_a_killed_process_loses_nothing(video, tmp_path, drawn):
         np.testing.assert_array_equal(project.mask(index), project.given(index))
     assert not list(work.rglob("*.partial")) and json.loads((work / "project.json").read_text())["objects"]
     project.close()
+
+
+def test_which_objects_a_frame_shows_is_known_after_each_change_and_found_out_later(project, video, drawn):
+    assert project.present() == [None] * FRAMES
+    project.draw(0, drawn)
+    project.write(1, np.where(drawn == 2, 0, drawn), kind="forward", unsure=0.1)
+    assert project.present()[:3] == [(1, 2), (1,), None]
+    project.remove_object(1)
+    assert project.present()[:2] == [(2,), ()]
+    project.close()
+    with open_frames(video) as source:
+        again = Project(project.folder, source)
+    for index in range(FRAMES):
+        again.look(index)
+    assert again.present() == [(2,), *[()] * (FRAMES - 1)]
+    again.close()

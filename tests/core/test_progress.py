@@ -60,3 +60,20 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
         shown.advance()
     last = terminal.getvalue().split("\r")[-1]
     assert "bear" in last and "4/4" in last and "fine" in last
+
+
+def test_the_time_left_follows_the_present_speed(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Progress(200, unit="frames") as shown:
+        shown.begin("bear")
+        for _ in range(100):
+            clock[0] += 0.1
+            shown.advance()
+        assert shown.left.seconds == 10
+        for _ in range(20):  # another program takes the processor
+            clock[0] += 4.0
+            shown.advance()
+        assert shown.seconds_each == pytest.approx(4.0)
+        assert shown.left.seconds == 320
+    assert capsys.readouterr().err.splitlines()[-1].endswith("0.25 frames/s, 0:05:24 left")

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
 from launch import snapshot
 
@@ -55,4 +56,5 @@ def test_a_run_from_kept_code_tells_the_commit_it_was_copied_at(
     (tmp_path / "mamp").mkdir()
     (tmp_path / "code.json").write_text('{"commit": "abc", "diff": "some"}')
     monkeypatch.setattr(provenance, "PACKAGE", tmp_path / "mamp")
-    assert provenance._commit_and_diff() == ("abc", "some")
+    code = provenance.describe_code(torch.device("cpu"))
+    assert (code["commit"], code["diff"]) == ("abc", "some")

@@ -329,13 +329,19 @@ def test_workers_give_batch_after_batch_and_leave_nothing_open(videos):
     assert settled(before)
 
 
-def test_only_the_last_few_videos_stay_open(videos):
+def test_only_the_last_few_videos_stay_open(videos, monkeypatch):
     sequences = training_sequences([Root(path=videos)])
     dataset = ClipDataset(sequences, size=(32, 32), fit="stretch", bad_frame="error")
-    closed = []
+    closed, look_up = [], type(sequences[0]).open
+
+    def noted(sequence, *args, **kwargs):
+        source = look_up(sequence, *args, **kwargs)
+        source.close = lambda: closed.append(sequences.index(sequence))
+        return source
+
+    monkeypatch.setattr(type(sequences[0]), "open", noted)
     for number in range(12):
-        source = dataset._source(number)
-        source.close = lambda number=number: closed.append(number)
+        dataset[Sample(Clip(number, (0, 5)), (0, 0, number))]
     assert closed == list(range(12 - OPEN_VIDEOS))
     assert len(pickle.dumps(dataset)) < 2 * len(pickle.dumps(sequences))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import mamp
 from mamp import config, weights
 from mamp.core.errors import UserError
 from mamp.methods.mamp.encoder import build_model
@@ -46,28 +47,25 @@ def test_weights_that_have_it_are_read_in_one_pass_of_it(network):
     torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize(("views", "channels"), [("auto", 8), ("distilled", 8), ("hidden", 16), ("full", 8)])
-def test_the_views_that_are_named_are_read(network, views, channels):
-    knobs = method(f"method.propagation.views={views}")
+@pytest.mark.parametrize(
+    ("knob", "channels"), [("distilled=true", 8), ("distilled=false", 16), ("views=full", 8)]
+)
+def test_the_views_that_are_named_are_read(network, knob, channels):
+    knobs = method(f"method.propagation.{knob}")
     assert encode_views(network, torch.randn(3, 16, 24), knobs).shape == (channels, 4, 6)
 
 
 @pytest.mark.parametrize(
-    ("preset", "views"),
-    [("tuned", "distilled"), ("fast", "distilled"), ("exact", "hidden"), ("published", "full")],
+    ("preset", "reads"), [("tuned", True), ("fast", True), ("exact", False), ("published", False)]
 )
-def test_the_presets_read_these_views(preset, views):
-    assert method(f"method.preset={preset}").resolved_views() == views
+def test_these_presets_read_it_and_the_others_load_weights_as_if_they_had_none(file, preset, reads):
+    model = mamp.load(file, device="cpu", overrides=[f"method.preset={preset}"])
+    assert model.config.method.reads_distilled() == model.config.method.encoder.distilled == reads
+    assert any(name.startswith("distilled") for name in model.weights.state) == reads
 
 
-def test_weights_without_it_are_read_in_two_views_or_refused():
-    plain = config.load(None, []).method
-    assert plain.resolved_views() == "hidden"
-    asked = config.load(None, ["method.propagation.views=distilled"]).method
-    with pytest.raises(
-        UserError, match=r"views=distilled needs weights .* set method\.propagation\.views=hidden"
-    ):
-        asked.resolved_views()
+def test_weights_without_it_are_read_in_two_views():
+    assert not config.load(None, ["method.propagation.distilled=true"]).method.reads_distilled()
 
 
 def test_the_encoder_itself_gives_what_it_gives_without(network):

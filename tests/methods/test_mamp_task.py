@@ -28,7 +28,7 @@ def test_features_have_a_quarter_of_any_size_rounded_up():
         assert encoder(torch.zeros(1, 3, height, width)).shape == (1, 5, -(-height // 4), -(-width // 4))
 
 
-def test_every_parameter_learns():
+def test_every_parameter_learns_from_several_references():
     learner = task("method.training.references=2")
     loss, named = learner(learner.prepare(batch(3), torch.Generator().manual_seed(0)))
     loss.backward()
@@ -45,24 +45,3 @@ def test_a_dropped_channel_is_zero_and_the_others_are_scaled():
     seen = drop_channel(torch.ones(1, 2, 3, 4, 4), 2)
     assert seen[:, :, 2].abs().max() == 0
     assert (seen[:, :, :2] == 1.5).all()
-
-
-def test_a_few_steps_lower_the_loss():
-    learner = task()
-    prepared = learner.prepare(batch(), torch.Generator().manual_seed(0))
-    optimiser = torch.optim.Adam(learner.parameters(), 1e-3)
-    losses = []
-    for _ in range(12):
-        loss, _ = learner(prepared)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())
-    assert losses[-1] < losses[0]
-
-
-def test_the_preview_is_a_picture():
-    learner = task()
-    picture = learner.preview(learner.prepare(batch(), torch.Generator().manual_seed(0)))
-    assert picture.dtype == torch.uint8
-    assert picture.shape == (3, 32, 96)

@@ -8,7 +8,6 @@ from torch import nn
 
 from mamp import config, methods
 from mamp.methods.mamp.propagator import MampPropagator
-from mamp.methods.probe import propagator
 from mamp.methods.probe.build import on_trunk
 from mamp.methods.probe.config import ProbeConfig
 from mamp.methods.probe.propagator import ProbePropagator
@@ -119,9 +118,8 @@ def test_a_knob_beside_a_preset_changes_that_knob_alone():
     assert (changed.input, changed.network) == (plain.input, plain.network)
 
 
-def test_a_size_that_is_no_multiple_of_the_patch_is_resized_and_said_once(capsys, monkeypatch):
-    monkeypatch.setattr(propagator, "_told", set())
-    frames = list(clip(3, size=(45, 62)))
+def test_a_size_that_is_no_multiple_of_the_patch_is_resized_and_said_once(capsys):
+    frames = list(clip(3, size=(45, 62)))  # a size of this test alone
     first, *_ = carry(small("dino"), frames, Colours(8))
     assert first.shape == (2, 45, 62)
     said = capsys.readouterr().err

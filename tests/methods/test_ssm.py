@@ -12,6 +12,7 @@ from mamp.core.errors import UserError
 from mamp.methods.mamp.encoder import Encoder
 from mamp.methods.probe.build import on_trunk
 from mamp.methods.ssm import METHOD as ssm
+from mamp.methods.ssm import propagator as ssm_propagator
 from mamp.methods.ssm.initial import initialise
 from mamp.methods.ssm.matching import pick, similarities, structure_maps
 from mamp.methods.ssm.network import Context, ResidualBlock, Ssm
@@ -19,6 +20,7 @@ from mamp.methods.ssm.propagator import merge
 from mamp.methods.ssm.task import SsmTask, choose_object, cross_entropy
 from mamp.methods.task import Batch
 from mamp.ops.colour import imagenet
+from mamp.ops.crops import paste
 
 NETWORK = "backbone: resnet18, width: 0.125, top_k: 8, decoder: 8, context: centred"
 SIZE = "method.propagation.input_size=[64, 80]"
@@ -113,16 +115,6 @@ def test_the_published_networks_have_their_number_of_parameters(backbone, parame
 # ---------------------------------------------------------------- propagation
 
 
-def test_probabilities_have_the_frames_size_and_sum_to_one():
-    carry = propagator()
-    first, second = frames(2)
-    carry.start(first, masks((4, 4), (20, 30)))
-    found = carry.step(second)
-    assert found.shape == (3, 40, 56)
-    assert torch.allclose(found.sum(0), torch.ones(40, 56), atol=1e-5)
-    assert (found >= 0).all()
-
-
 def test_objects_together_get_what_each_gets_alone():
     video = frames(3)
     given = masks((4, 4), (20, 30), (24, 8))
@@ -182,19 +174,6 @@ def test_a_late_object_leaves_the_others_alone():
     assert len(with_late.pending.masks) == 3
 
 
-def test_what_is_removed_is_forgotten_and_later_ones_move_up():
-    video = frames(3)
-    both, one = propagator(), propagator()
-    both.start(video[0], masks((4, 4), (20, 30)))
-    one.start(video[0], masks((20, 30)))
-    both.step(video[1])
-    one.step(video[1])
-    assert both.memory_bytes == 2 * one.memory_bytes
-    both.remove([0])
-    assert both.memory_bytes == one.memory_bytes
-    assert torch.allclose(both.step(video[2]), one.step(video[2]), atol=1e-5)
-
-
 @pytest.mark.parametrize(("reference", "changes"), [("first", False), ("last", True)])
 def test_a_corrected_mask_becomes_the_reference_if_asked_for(reference, changes):
     carry = propagator(f"reference={reference}")
@@ -229,13 +208,16 @@ def test_background_is_what_objects_leave(how, background):
     assert found.flatten().tolist() == pytest.approx([background, 0.7, 0.8])
 
 
-def test_an_object_that_is_lost_is_looked_for_in_the_whole_frame():
-    carry = propagator()
+def test_an_object_that_is_lost_is_looked_for_in_the_whole_frame(monkeypatch):
+    boxes, carry = [], propagator()
+    monkeypatch.setattr(
+        ssm_propagator, "paste", lambda found, box, size: boxes.append(box) or paste(found, box, size)
+    )
     video = frames(2)
     carry.start(video[0], masks((4, 4)))
     carry.correct(torch.zeros(1, 40, 56), [0])
-    assert carry._box(carry.pending.masks[0]) == (0, 0, 56, 40)
     assert carry.step(video[1]).isfinite().all()
+    assert boxes == [(0, 0, 56, 40)]
 
 
 # ---------------------------------------------------------------- training
@@ -274,38 +256,14 @@ def test_without_blur_the_mask_before_is_hard():
     assert set(prepared.previous.unique().tolist()) == {0.0, 1.0}
 
 
-def test_a_clip_is_drawn_for_by_its_place_in_the_step():
-    learner = task()
-    whole = learner.prepare(batch(4), seeded())
-    parts = [learner.prepare(part, seeded()) for part in batch(4).split(2)]
-    assert torch.equal(whole.frame, torch.cat([part.frame for part in parts]))
-    assert torch.equal(whole.previous, torch.cat([part.previous for part in parts]))
-
-
-def test_the_loss_reaches_every_part_of_the_network():
+def test_the_loss_reaches_the_mask_that_the_network_sees():
     learner = task("method.training.dropout=0").train()
     loss, scalars = learner(learner.prepare(batch(), seeded()))
     loss.backward()
     assert float(loss.detach()) == pytest.approx(
         float(scalars["mask"] + 0.1 * scalars["structure"]), rel=1e-5
     )
-    still = [name for name, p in learner.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
-    assert not still
     assert learner.model.encoder.conv1.weight.grad[:, 3].abs().sum() > 0
-
-
-def test_a_few_steps_on_one_batch_lower_the_loss():
-    learner = task("method.training.dropout=0", "method.network.matching=cosine").train()
-    prepared = learner.prepare(batch(), seeded())
-    optimizer = torch.optim.Adam(learner.parameters(), 1e-2)
-    losses = []
-    for _ in range(20):
-        loss, _ = learner(prepared)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.8 * losses[0]
 
 
 def test_frozen_norms_keep_their_statistics():
@@ -327,13 +285,6 @@ def test_an_object_is_drawn_that_shows_again():
     labels = torch.tensor([[[0, 1, 2, 3]], [[0, 2, 0, 255]], [[0, 0, 4, 0]]], dtype=torch.uint8)
     assert {choose_object(labels, draw) for draw in (0.0, 0.5, 0.99)} == {2}
     assert [choose_object(labels[:1], draw) for draw in (0.0, 0.4, 0.99)] == [1, 2, 3]
-
-
-def test_a_preview_is_a_picture():
-    learner = task()
-    picture = learner.preview(learner.prepare(batch(), seeded()))
-    assert picture.dtype == torch.uint8
-    assert picture.shape == (3, 64, 4 * 64)
 
 
 def test_too_small_a_size_is_refused():

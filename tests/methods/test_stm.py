@@ -139,9 +139,9 @@ def test_a_letterbox_erodes_masks_and_labels_no_padding():
 
 
 @pytest.mark.parametrize(
-    "more", [(), ("fit=letterbox", "input_size=[32, 48]"), ("top_k=4",), ("correction_loops=2", "every=2")]
+    "more", [("fit=letterbox", "input_size=[32, 48]"), ("top_k=4",), ("correction_loops=2", "every=2")]
 )
-def test_a_step_gives_probabilities_of_background_and_objects(more):
+def test_a_step_gives_probabilities_with_every_way_of_reading(more):
     carrier, video = propagator(*more), frames(4)
     carrier.start(video[0], masks((4, 4), (20, 30)))
     for frame in video[1:]:
@@ -263,13 +263,10 @@ def task(*overrides):
     return StmTask(settings("data.box=[32, 48]", *overrides))
 
 
-def test_every_parameter_learns():
+def test_the_loss_is_that_of_segmentation_and_of_the_cycle():
     learner = task()
-    loss, named = learner(learner.prepare(batch(), torch.Generator().manual_seed(0)))
-    loss.backward()
-    assert loss.isfinite()
+    _, named = learner(learner.prepare(batch(), torch.Generator().manual_seed(0)))
     assert torch.allclose(named["loss"], named["segmentation"] + named["cycle"])
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in learner.parameters())
 
 
 def test_without_the_cycle_term_nothing_is_read_back():
@@ -286,16 +283,6 @@ def test_frozen_batch_norms_stay_as_they_are():
     free = task("method.training.freeze_norm=false").train()
     free(free.prepare(batch(), torch.Generator().manual_seed(0)))
     assert not torch.equal(free.model.query_encoder.bn1.running_mean, before)
-
-
-def test_a_clip_gets_the_same_draws_however_the_batch_is_split():
-    learner = task("data.affine={rotate: 15, flip: 0.5}")
-    whole = learner.prepare(batch(), torch.Generator().manual_seed(0))
-    b = batch()
-    part = Batch(b.frames[1:], b.labels[1:], b.clips[1:], 1, 2)
-    second = learner.prepare(part, torch.Generator().manual_seed(0))
-    assert torch.equal(second.frames[0], whole.frames[1])
-    assert torch.equal(second.masks[0], whole.masks[1])
 
 
 def gradients(learner, parts):
@@ -336,13 +323,6 @@ def test_channels_that_are_empty_in_the_reference_do_not_count():
 def test_aggregated_odds_are_probabilities():
     found = aggregate(torch.randn(3, 2, 4, 4)).softmax(0)
     assert torch.allclose(found.sum(0), torch.ones(4, 4))
-
-
-def test_the_preview_is_a_picture():
-    learner = task()
-    picture = learner.preview(learner.prepare(batch(), torch.Generator().manual_seed(0)))
-    assert picture.dtype == torch.uint8
-    assert picture.shape == (3, 64, 144)
 
 
 # ---------------------------------------------------------------- where it begins

@@ -17,23 +17,26 @@ pytest.importorskip("jinja2", reason="needs jinja2, of the extra report")
 
 def test_differences_are_to_the_first_run(world):
     runs, _ = read_runs([world.steady, world.drifting])
-    figures = {name: (values, differences) for name, values, differences in page._figures(runs)}
+    figures = {name: (values, differences) for name, values, differences in page.list_figures(runs)}
     values, differences = figures["J-Mean"]
     assert values[0] == 1.0 and differences == [0.0, values[1] - 1.0]
-    assert page._columns(runs) == [("steady", ["J&F", "J", "F"]), ("drifting", ["J&F", "J", "F", "±"])]
-    (key, cells), *_ = page._rows(runs)
+    assert page.list_columns(runs) == [
+        ("steady", ["J&F", "J", "F"]),
+        ("drifting", ["J&F", "J", "F", "±"]),
+    ]
+    (key, cells), *_ = page.list_rows(runs)
     assert key == ("ant", "1") and cells[-1] == (cells[3][0] - 1.0, True) and len(cells) == 7
 
 
 def test_one_run_has_all_figures_and_no_differences(world):
     runs, _ = read_runs([world.drifting])
-    assert [name for name, *_ in page._figures(runs)] == list(page.FIGURES)
-    assert all(len(cells) == 7 for _, cells in page._rows(runs))
+    assert [name for name, *_ in page.list_figures(runs)] == list(page.FIGURES)
+    assert all(len(cells) == 7 for _, cells in page.list_rows(runs))
 
 
 def test_settings_that_differ_are_marked(world):
     runs, _ = read_runs([world.steady, world.drifting])
-    settings = page._settings(runs)
+    settings = page.list_settings(runs)
     assert {name for name, _, differs in settings if differs} == {"weights"}
     assert "device memory" not in [name for name, *_ in settings]  # none of them tells it
 
@@ -42,7 +45,7 @@ def test_settings_keep_their_order_where_a_run_lacks_one(world, tmp_path):
     bare = tmp_path / "bare"
     bare.mkdir()
     (bare / "run.json").write_text(json.dumps({"baseline": "copy", "threads": 3, "sizes": 7}))
-    settings = page._settings(read_runs([bare, world.steady])[0])
+    settings = page.list_settings(read_runs([bare, world.steady])[0])
     assert settings[:3] == [
         ("data", ["–", "davis2017 val"], True),
         ("protocol", ["–", "davis2017"], True),

@@ -11,6 +11,7 @@ from scenes import scene, write_video
 import mamp
 from mamp import config, methods, weights
 from mamp.core.errors import UserError
+from mamp.methods.mamp import propagator as propagator_module
 from mamp.methods.mamp.config import MampPropagation
 from mamp.segmentation.baseline import CopySegmenter
 from mamp.segmentation.model import Model, checksum, choose
@@ -178,13 +179,17 @@ def test_a_camera_that_never_ends_is_served_frame_by_frame_without_growth(stored
     assert sizes[0] == sizes[1]
 
 
-def test_each_video_has_a_motion_source_of_its_own(stored):
+def test_each_video_has_a_motion_source_of_its_own(stored, monkeypatch):
+    made, build = [], propagator_module.build_motion
+    monkeypatch.setattr(
+        propagator_module, "build_motion", lambda *a, **k: made.append(build(*a, **k)) or made[-1]
+    )
     model = mamp.load(stored, device="cpu", overrides=["method.motion.source=coarse"])
     segmenters = [model.segmenter(), model.segmenter()]
     for segmenter in segmenters:
         segmenter.step(*scene(0))
         assert segmenter.step(scene(1)[0]).shape == (24, 32)
-    first, second = (segmenter._propagator.motion for segmenter in segmenters)
+    first, second = made
     assert first is not second and sorted(first.kept) == [0, 1]
 
 

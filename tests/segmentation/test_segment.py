@@ -1,3 +1,5 @@
+import re
+
 import av
 import numpy as np
 import pytest
@@ -43,7 +45,7 @@ def test_a_folder_of_masks_gives_late_objects_and_frames_before_the_first_mask_a
         (masks / f"{t:05d}.png").unlink()
     truth = scene(2)[1]
     write_mask(masks / "00002.png", np.where(truth == 1, 1, 0))
-    segment(frames, masks, out, make_segmenter, quiet=True)
+    segment(frames, masks, out, make_segmenter, direction="forward", quiet=True)
     assert not read_mask(out / "00001.png").any()
     assert np.unique(read_mask(out / "00003.png")).tolist() == [0, 1]
     np.testing.assert_array_equal(read_mask(out / "00005.png"), scene(5)[1])
@@ -202,3 +204,12 @@ def test_the_same_video_again_replaces_its_masks(clip, make_segmenter):
     for _ in range(2):
         timing = segment(frames, masks / "00000.png", out, make_segmenter, quiet=True)
         assert timing.frames == len(list(out.iterdir())) == 6
+
+
+def test_the_cost_is_said_after_two_frames(clip, make_segmenter, capsys):
+    frames, masks, out = clip
+    segment(frames, masks / "00000.png", out, make_segmenter)
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if "a frame" in x]
+    assert re.fullmatch(
+        rf"clip: 6 frames, \S+ s a frame, about 0:00:0\d left, [\d,]+ MB of memory; masks go to {out}", line
+    )

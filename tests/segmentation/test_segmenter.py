@@ -1,4 +1,7 @@
 import pickle
+from dataclasses import replace
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -6,11 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from scenes import scene
+from scenes import COLOUR, ColourPropagator, scene
 
+from mamp import methods
 from mamp.core.errors import UserError
 from mamp.methods.base import Propagator
-from mamp.segmentation.segmenter import Segmenter
+from mamp.segmentation.segmenter import MaskMode, Segmenter
 
 
 def test_the_users_ids_come_back_in_every_frame(make_segmenter):
@@ -130,7 +134,7 @@ def test_of_equal_scores_background_wins_then_the_first_id(make_segmenter, monke
     tied = torch.zeros(3, 24, 32)
     tied[:, :12] = 1 / 3
     tied[1:, 12:] = 0.5
-    monkeypatch.setattr(segmenter._propagator, "step", lambda frame: tied)
+    monkeypatch.setattr(ColourPropagator, "step", lambda self, frame: tied)
     labels = segmenter.step(scene(1)[0])
     assert (labels[:12] == 0).all() and (labels[12:] == 1).all()
 
@@ -208,13 +212,15 @@ def test_whatever_is_given_holds_and_everything_else_is_the_best_of_the_rest(see
     replacing.
     """
     rng = np.random.default_rng(seed)
-    segmenter = Segmenter(torch.nn.Identity(), None)
-    segmenter._build = lambda: NoisePropagator(int(rng.integers(1000)))
+    noise = replace(COLOUR, build_propagator=lambda *_, **__: NoisePropagator(int(rng.integers(1000))))
+    segmenter = Segmenter(torch.nn.Identity(), SimpleNamespace(name="noise"))
     followed: list[int] = []
     for _ in range(6):
         mask = rng.choice([0, 0, 3, 9, 260], (4, 5)).astype(np.uint16) if rng.random() < 0.6 else None
-        replace = bool(rng.random() < 0.4)
-        labels = segmenter.step(np.zeros((4, 5, 3), np.uint8), mask, replace=replace)
+        whole = bool(rng.random() < 0.4)
+        mode = MaskMode.REPLACE if whole else MaskMode.OBJECTS
+        with patch.dict(methods.METHODS, noise=noise):
+            labels = segmenter.step(np.zeros((4, 5, 3), np.uint8), mask, mode=mode)
         scores, shown = segmenter.probabilities, [] if mask is None else sorted(set(mask.flat) - {0})
         for y in range(4):
             for x in range(5):
@@ -225,11 +231,11 @@ def test_whatever_is_given_holds_and_everything_else_is_the_best_of_the_rest(see
                     else (0, 0)
                 )
                 wanted = rest[-best[1]]
-                if mask is not None and (replace or mask[y, x]):
+                if mask is not None and (whole or mask[y, x]):
                     wanted = mask[y, x]
                 assert labels[y, x] == wanted
         if mask is not None:
-            kept = [i for i in followed if i in shown] if replace else followed
+            kept = [i for i in followed if i in shown] if whole else followed
             followed = kept + [i for i in shown if i not in kept]
         assert segmenter.ids == followed
 
@@ -290,3 +296,12 @@ def test_an_unknown_mode_is_refused(make_segmenter):
 def test_a_segmenter_says_why_it_cannot_be_pickled(make_segmenter):
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(make_segmenter())
+
+
+@pytest.mark.parametrize("mode", ["whole", "replace", "objects"])
+def test_small_masks_after_large_ids(make_segmenter, mode):
+    segmenter = make_segmenter()
+    segmenter.step(*scene(0, ids=(1, 300)))
+    frame, truth = scene(1)
+    labels = segmenter.step(frame, (truth == 1).astype(np.uint8), mode=mode)
+    np.testing.assert_array_equal(labels == 1, truth == 1)

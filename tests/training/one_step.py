@@ -42,14 +42,16 @@ def step(ranks, settings, *, calm, keep=slice(None)):
     trainer.optimizer.register_step_pre_hook(
         lambda *_: gradient.update({names[id(p)]: p.grad.clone() for p in trainer.parameters})
     )
+    seen = []
+    trainer.task.register_forward_hook(lambda task, inputs, output: seen.append((inputs[0], output[0])))
     trainer.learn(batch)
-    own = trainer._untold[-1]["loss"].item()
     trainer.settle()
+    prepared = seen[-1][0]  # of the last part
     return {
         "loss": trainer.told[-1]["loss"],
-        "own": own,
-        "dropped": trainer._prepared.dropped,
-        "frames": trainer._prepared.frames,
+        "own": sum(loss.item() for _, loss in seen) / len(seen),
+        "dropped": prepared.dropped,
+        "frames": prepared.frames,
         "gradient": gradient,
     }
 

@@ -4,17 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from runs import log, same_end
+from small_methods import settings as small
 
-from mamp import config
+from mamp import config, methods
 from mamp.training.engine import train
 from mamp.video.masks import write_mask
 from mamp.video.synthetic import render_clip
 
-NETWORKS = {
-    "ssm": "{backbone: resnet18, width: 0.125, top_k: 4, decoder: 8, context: centred}",
-    "stm": "{backbone: resnet18, width: 0.125, key: 8, value: 8, decoder: 8}",
-    "afb_urr": "{backbone: resnet18, width: 0.125, key: 8, value: 8, decoder: 8, local: 4}",
-}
+LEARN_FROM_MASKS = methods.having("learns_from_masks")
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +43,10 @@ def settings(stills, repository):
         "train.batch=4",
         "train.epochs=1",
     ]
-    return lambda method, *more: config.load(
-        None, [f"method.name={method}", f"method.network={NETWORKS[method]}", *fixed, *more]
-    )
+    return lambda method, *more: small(method, *fixed, *more)
 
 
-@pytest.mark.parametrize("method", NETWORKS)
+@pytest.mark.parametrize("method", LEARN_FROM_MASKS)
 def test_a_method_that_learns_from_masks_learns_from_stills(tmp_path, settings, method, capsys):
     train(settings(method, "train.log_every=1"), tmp_path / "run", device="cpu", quiet=False)
     assert len(log(tmp_path / "run")) == 2  # 8 pictures, 4 a step
@@ -88,18 +83,12 @@ def test_a_video_held_aside_is_not_moved(write_clip, tmp_path, settings):
     for name, seed in (("ant", 1), ("bee", 2)):
         write_clip(tmp_path / "videos", name, seed=seed, frames=6, size=(48, 64))
     fixed = [f"data.root={tmp_path / 'videos'}", "data.sampling=shuffled", "data.workers=0", "data.size=32"]
-    fixed += [
-        "method.name=afb_urr",
-        f"method.network={NETWORKS['afb_urr']}",
-        "train.steps=1",
-        "train.batch=1",
-    ]
+    fixed += ["train.steps=1", "train.batch=1"]
     fixed += ["validation.share=0.5", "validation.clips=1", "data.fit=crop", "data.load_size=40"]
     losses = []
     for name, moves in (("moved", "{rotate: 90}"), ("still", "{}")):
-        run = config.load(
-            None, [*fixed, f"data.moves={moves}", "train.lr=1e-9", "method.training.freeze_norm=true"]
-        )
+        knobs = [f"data.moves={moves}", "train.lr=1e-9", "method.training.freeze_norm=true"]
+        run = small("afb_urr", *fixed, *knobs)
         train(run, tmp_path / name, device="cpu", quiet=True)
         losses += [line["val_loss"] for line in log(tmp_path / name) if "val_loss" in line]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)

@@ -10,11 +10,11 @@ from runs import curve, equal, last_state, log, same_end, weights
 
 from mamp import config
 from mamp import weights as stored
-from mamp.config import TrainConfig
 from mamp.core.errors import TryAgain, UserError
 from mamp.methods.stm.task import StmTask
-from mamp.training import trainer
+from mamp.training import distributed
 from mamp.training.engine import train
+from mamp.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("fake_method")
 
@@ -167,10 +167,12 @@ def test_two_kinds_of_weight_decay_at_once_are_refused(tmp_path):
         "method.network={backbone: resnet18, width: 0.125}",
         "method.training.weight_decay=0.1",
     ]
-    learner = StmTask(config.load(None, asked))
-    assert "weight_decay" in trainer._optimizer(learner, TrainConfig(), fused=False).param_groups[0]
-    with pytest.raises(UserError, match="are both set"):
-        trainer._optimizer(learner, TrainConfig(weight_decay=0.1), fused=False)
+    with distributed.join("cpu", timeout=60) as ranks:
+        one, both = (config.load(None, [*asked, *more]) for more in ([], ["train.weight_decay=0.1"]))
+        optimizer = Trainer(StmTask(one), one, ranks, steps=1, provenance={}).optimizer
+        assert "weight_decay" in optimizer.param_groups[0]
+        with pytest.raises(UserError, match="are both set"):
+            Trainer(StmTask(both), both, ranks, steps=1, provenance={})
 
 
 def test_a_run_begins_with_the_weights_it_is_told_and_says_so_later(tmp_path, settings, undisturbed):

@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mamp.core.errors import UserError
-from mamp.core.section import MethodConfig, Section
+from mamp.core.section import MAX_MB, MethodConfig, Section
 from mamp.propagation.motion.config import MotionConfig
+
+ON_CPU = 16  # MB of working memory there; larger chunks cost page faults in every allocation
 
 
 class MampEncoder(Section):
@@ -65,11 +66,18 @@ class MampPropagation(Section):
         24, ge=0, le=128, description="half side of the square window a query cell looks into, in cells"
     )
     search: Literal["blocks", "exact"] = Field(
-        "blocks",
+        "exact",
         description=(
-            "how the most similar cells are found: among all cells of the best blocks of 2 x 2, which are"
-            " found by mean features; or among all cells of the window. With outside=zero always exact"
+            "how the most similar cells are found: among the cells near by and those of the best blocks of"
+            " 2 x 2 cells, which are found by mean features; or among all cells of the window. With"
+            " outside=zero always exact"
         ),
+    )
+    search_near: int = Field(
+        6,
+        ge=0,
+        le=128,
+        description="search=blocks: half side of the window in which every cell is compared, in cells",
     )
     search_blocks: int = Field(
         16,
@@ -102,13 +110,18 @@ class MampPropagation(Section):
         "masked",
         description="window cells outside the frame: score 0 and no label, as published, or left out",
     )
-    views: Literal["auto", "distilled", "hidden", "full"] = Field(
-        "auto",
+    views: Literal["hidden", "full"] = Field(
+        "hidden",
         description=(
-            "what the network sees of a frame: hidden is as in training, once with each chroma channel"
-            " hidden, features joined; full is once in full, as published; distilled is once in full, by the"
-            " lighter network that some weights have; auto is distilled where the weights have it, else"
-            " hidden"
+            "what the network sees of a frame: as in training, once with each chroma channel hidden, features"
+            " joined; or once in full, as published"
+        ),
+    )
+    distilled: bool = Field(
+        False,
+        description=(
+            "views=hidden: weights that have a distilled network give in one pass of it what two passes of"
+            " the encoder give"
         ),
     )
     upsample: Literal["centred", "published"] = Field(
@@ -134,7 +147,7 @@ class MampPropagation(Section):
         description="guided filter: edges whose squared contrast is well below it are ignored",
     )
     edge_fit: Literal["fast", "exact"] = Field(
-        "fast",
+        "exact",
         description=(
             "guided filter: computed on a grid of a quarter of the windows' half side (He and Sun, 2015), or"
             " at every pixel"
@@ -173,17 +186,12 @@ class MampPropagation(Section):
     tile: int = Field(
         8, ge=4, le=128, description="side of the query tile, in cells; changes speed, not results"
     )
-    max_mb: int = Field(
-        16, ge=1, description="bound on the correlation's working memory, in MB; changes speed, not results"
-    )
+    max_mb: int | None = Field(None, ge=1, description=MAX_MB.format(what="the correlation", on_cpu=ON_CPU))
 
     def resolved_search(self) -> str:
         """The search in force."""
-        return "exact" if self.outside == "zero" else self.search
-
-    def blocks_read(self) -> int:
-        """How many blocks are compared: no fewer than the cells that are read."""
-        return max(self.search_blocks, self.top_k)
+        whole = self.search_near >= self.radius  # every cell of the window is near by
+        return "exact" if self.outside == "zero" or whole else self.search
 
 
 class MampTraining(Section):
@@ -219,32 +227,31 @@ class MampConfig(MethodConfig):
     motion: MotionConfig = MotionConfig()
     training: MampTraining = MampTraining()
 
-    def resolved_views(self) -> str:
-        """The views in force; UserError for a distilled network that the weights lack."""
-        views = self.propagation.views
-        if views == "auto":
-            return "distilled" if self.encoder.distilled else "hidden"
-        if views == "distilled" and not self.encoder.distilled:
-            raise UserError(
-                "method.propagation.views=distilled needs weights with a distilled network, such as"
-                " mamp-small; set method.propagation.views=hidden"
-            )
-        return views
+    def reads_distilled(self) -> bool:
+        """Whether frames are seen by the distilled network of the weights."""
+        knobs = self.propagation
+        return knobs.views == "hidden" and knobs.distilled and self.encoder.distilled
 
 
 YOUTUBE = {"propagation": {"memory": "youtube", "memory_length": 4, "pad": 16, "subsample": 2}}
 
+# What makes it fast at little loss. The fields' own defaults are the exact ways, since configs that were
+# written before these settings existed have none of them.
+QUICK = {"search": "blocks", "distilled": True, "edge_fit": "fast"}
+
 # What a preset sets, and what it sets besides for one data set; "" is every data set.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "tuned": {},
-    "exact": {"": {"propagation": {"search": "exact", "views": "hidden", "edge_fit": "exact"}}},
+    "tuned": {"": {"propagation": QUICK}},
+    "exact": {},
     "fast": {
         "": {
             "propagation": {
+                **QUICK,
                 "short_side": 240,
                 "enlarge": 1,
                 "radius": 16,
                 "memory_length": 3,
+                "search_near": 4,
                 "search_blocks": 8,
             }
         }

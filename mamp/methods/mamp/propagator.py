@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mamp.core.devices import working_bytes
 from mamp.core.files import MB
-from mamp.methods.mamp.config import MampConfig
+from mamp.methods.mamp.config import ON_CPU, MampConfig
 from mamp.methods.mamp.encoder import STRIDE
 from mamp.methods.mamp.trunk import encode_views
 from mamp.ops.colour import rgb_to_lab
@@ -18,7 +19,7 @@ from mamp.ops.taps import bilinear_taps, centred_taps
 from mamp.propagation.bands import EdgeFit, Side, winners
 from mamp.propagation.blocks import block_readout
 from mamp.propagation.carrier import LabelCarrier, Reading
-from mamp.propagation.guided import FINE, guided_filter
+from mamp.propagation.guided import fast_step, guided_filter
 from mamp.propagation.labels import magnify, normalised, with_background, with_small_ones
 from mamp.propagation.memory import memory_rule
 from mamp.propagation.motion.build import build_motion
@@ -42,7 +43,7 @@ class MampPropagator(LabelCarrier):
             temperature=knobs.temperature or method.encoder.resolved_temperature(),
             outside=knobs.outside,
             tile=knobs.tile,
-            max_bytes=knobs.max_mb * MB,
+            max_bytes=working_bytes(knobs.max_mb, torch.device(places.get("device", "cpu")), on_cpu=ON_CPU),
         )
         rule = memory_rule(knobs.memory, knobs.memory_length, budget=int(knobs.budget_mb * MB))
         super().__init__(
@@ -56,14 +57,14 @@ class MampPropagator(LabelCarrier):
         )
         self.motion = self.motion or build_motion(
             method.motion,
-            features=lambda: self.features,
+            features=lambda _: self.features,
             far=FAR_FRAMES[knobs.memory == "youtube"],
             device=self.device,
             dtype=self.dtype,
         )
         self.method, self.knobs, self.encoder = method, knobs, method.encoder
         self.cell = STRIDE * knobs.subsample  # padded pixels a feature cell stands for
-        self.features = torch.empty(0)  # of the latest frame
+        self.features: Tensor = torch.empty(0)  # of the latest frame
 
     # -- one frame
 
@@ -114,9 +115,10 @@ class MampPropagator(LabelCarrier):
             keys,
             values,
             radius=self.reading.radius,
+            near=self.knobs.search_near,
             top_k=self.reading.top_k,
             temperature=self.reading.temperature,
-            blocks=self.knobs.blocks_read(),
+            blocks=self.knobs.search_blocks,
             tile=self.reading.tile,
             max_bytes=self.reading.max_bytes,
         )
@@ -146,7 +148,7 @@ class MampPropagator(LabelCarrier):
 
     def _feature_size(self, size: tuple[int, int]) -> tuple[int, int, int]:
         height, width = (-(-side // self.knobs.pad) * self.knobs.pad for side in self._scaled(size))
-        views = 2 if self.method.resolved_views() == "hidden" else 1
+        views = 2 if self.knobs.views == "hidden" else 1
         return views * self.encoder.features, -(-height // self.cell), -(-width // self.cell)
 
     def _cells(self, labels: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -192,7 +194,7 @@ class MampPropagator(LabelCarrier):
             return None
         cell = self.cell / self._factor(size)  # in pixels of the video
         radius = max(1, round(self.knobs.edge_radius * cell))
-        step = max(1, radius // FINE) if self.knobs.edge_fit == "fast" else 1
+        step = fast_step(radius, size) if self.knobs.edge_fit == "fast" else 1
         return EdgeFit(radius, self.knobs.edge_eps, step)
 
     def _fitted(self, probabilities: Tensor, frame: Tensor) -> Tensor:

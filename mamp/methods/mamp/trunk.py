@@ -13,15 +13,14 @@ from mamp.ops.colour import CHROMA, drop_channel, rgb_to_lab
 
 class MampTrunk(MethodTrunk):
     """RGB (1, 3, H, W) in [0, 1] -> features (1, C, h, w) at stride 4, of the views of
-    `method.propagation.views`; auto is the encoder's own two, as that is what has been learnt.
+    `method.propagation.views`, by the encoder itself: it is what has been learnt.
     """
 
     normalises = True
 
     def __init__(self, network: nn.Module, method: MampConfig) -> None:
         super().__init__()
-        views = "hidden" if method.propagation.views == "auto" else method.propagation.views
-        propagation = method.propagation.model_copy(update={"views": views})
+        propagation = method.propagation.model_copy(update={"distilled": False})
         self.network, self.method = network, method.model_copy(update={"propagation": propagation})
 
     def forward(self, images: Tensor) -> Tensor:
@@ -34,11 +33,13 @@ def encode_views(network: nn.Module, lab: Tensor, method: MampConfig) -> Tensor:
     """Features (C, h, w) of normalised Lab (3, H, W), of all views joined; of unit length when compared by
     cosine.
     """
-    views = method.resolved_views()
-    seen = torch.stack([drop_channel(lab, channel) for channel in CHROMA] if views == "hidden" else [lab])
-    if views == "distilled":
+    seen = [lab]
+    if method.reads_distilled():
         network = network.get_submodule("distilled")
-    features = network(seen.contiguous(memory_format=torch.channels_last)).float()  # (views, C, h, w)
+    elif method.propagation.views == "hidden":
+        seen = [drop_channel(lab, channel) for channel in CHROMA]
+    views = torch.stack(seen).contiguous(memory_format=torch.channels_last)
+    features = network(views).float()  # (views, C, h, w)
     if method.encoder.similarity == "cosine":
         features = F.normalize(features, dim=1)
     # dot products are then means over the views

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mamp.core.files import MB
-from mamp.methods.probe.config import ProbeConfig
+from mamp.core.devices import working_bytes
+from mamp.core.progress import say_once
+from mamp.methods.probe.config import ON_CPU, ProbeConfig
 from mamp.methods.probe.frames import input_size, normalise, prepare, whole_patches
 from mamp.methods.probe.grids import to_frame, to_grid
 from mamp.ops.sizes import size_of
@@ -39,7 +39,7 @@ class ProbePropagator(LabelCarrier):
             temperature=knobs.temperature,
             outside="masked",
             tile=knobs.tile,
-            max_bytes=knobs.max_mb * MB,
+            max_bytes=working_bytes(knobs.max_mb, torch.device(places.get("device", "cpu")), on_cpu=ON_CPU),
             shape=knobs.window,
             ties=knobs.ties,
         )
@@ -64,7 +64,7 @@ class ProbePropagator(LabelCarrier):
         wanted = input_size(frame_size, self.method.input, patch=patch)
         self.input = whole_patches((max(wanted[0], patch), max(wanted[1], patch)), patch)
         if self.input != wanted:
-            _tell_once(
+            say_once(
                 f"frames of {frame_size[1]}x{frame_size[0]} make {wanted[1]}x{wanted[0]} pixels, no whole"
                 f" patches of {patch}: they are resized to {self.input[1]}x{self.input[0]}"
             )
@@ -108,9 +108,3 @@ class ProbePropagator(LabelCarrier):
         knobs = self.knobs
         full = to_frame(scores, size, how=knobs.upsample, stretch=knobs.stretch, cell=self.cell)
         return normalised(full, out=full) if norm else full
-
-
-def _tell_once(line: str) -> None:
-    if line not in _printed:
-        _printed.add(line)
-        print(line, file=sys.stderr, flush=True)

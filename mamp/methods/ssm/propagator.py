@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mamp.methods.base import Propagator
 from mamp.methods.ssm.config import SsmConfig
 from mamp.methods.ssm.network import Reference
-from mamp.ops.crops import Box, cut, find_box, paste
+from mamp.ops.crops import Box, cut, find_boxes, paste
 from mamp.ops.sizes import size_of
 from mamp.propagation.labels import normalised
 
@@ -60,13 +60,12 @@ class SsmPropagator(Propagator):
     def step(self, frame: Tensor) -> Tensor:
         """Probabilities (K+1, H, W) of the next frame, background first, summing to 1."""
         with self._computing():
-            assert self.reference is not None
-            frame, before = self._here(frame), self._pending().masks
+            frame, before, reference = self._here(frame), self._pending().masks, self._reference()
             size = size_of(frame)
-            boxes = [self._box(mask) for mask in before]
+            boxes = self._boxes(before)
             found = torch.cat(
                 [
-                    self._find(frame, before[part], self.reference[part], boxes[part])
+                    self._find(frame, before[part], reference[part], boxes[part])
                     for part in self._parts(len(before))
                 ]
             )
@@ -83,15 +82,14 @@ class SsmPropagator(Propagator):
         that is hidden here, whose mask is empty, keeps its reference.
         """
         with self._computing():
-            assert self.reference is not None
-            pending, given = self._pending(), self._as_masks(masks)
+            pending, given, reference = self._pending(), self._as_masks(masks), self._reference()
             pending.masks = pending.masks.clone()
             pending.masks[objects] = given
             shown = given.flatten(1).any(1)
             if self.knobs.reference == "last" and shown.any():
                 anew = [k for k, there in zip(objects, shown.tolist(), strict=True) if there]
                 now = [*(k for k in range(len(pending.masks)) if k not in anew), *anew]
-                joined = self.reference[now[: -len(anew)]].joined(self._refer(given[shown]))
+                joined = reference[now[: -len(anew)]].joined(self._refer(given[shown]))
                 self.reference = joined[[now.index(k) for k in range(len(now))]]
 
     def add(self, masks: Tensor) -> None:
@@ -99,18 +97,16 @@ class SsmPropagator(Propagator):
         do not change.
         """
         with self._computing():
-            assert self.reference is not None
-            pending, given = self._pending(), self._as_masks(masks)
+            pending, given, reference = self._pending(), self._as_masks(masks), self._reference()
             pending.masks = torch.cat((pending.masks, given))
-            self.reference = self.reference.joined(self._refer(given))
+            self.reference = reference.joined(self._refer(given))
 
     def remove(self, objects: list[int]) -> None:
         """Forget these objects (0-based); later ones move up."""
         with self._computing():
-            assert self.reference is not None
-            pending = self._pending()
+            pending, reference = self._pending(), self._reference()
             stay = [k for k in range(len(pending.masks)) if k not in objects]
-            pending.masks, self.reference = pending.masks[stay], self.reference[stay]
+            pending.masks, self.reference = pending.masks[stay], reference[stay]
 
     @property
     def memory_bytes(self) -> int:
@@ -129,6 +125,11 @@ class SsmPropagator(Propagator):
         with torch.inference_mode(), self._mixed():
             yield
 
+    def _reference(self) -> Reference:
+        """What the objects are compared with; there is one once the first frame is pending."""
+        assert self.reference is not None
+        return self.reference
+
     def _as_masks(self, masks: Tensor) -> Tensor:
         return masks.to(self.device) > 0.5
 
@@ -136,13 +137,13 @@ class SsmPropagator(Propagator):
         """So many objects, as they go through the network."""
         return [slice(k, min(k + self.at_once, objects)) for k in range(0, objects, self.at_once)]
 
-    def _box(self, mask: Tensor) -> Box:
-        return find_box(mask, [self.knobs.margin] * 4)
+    def _boxes(self, masks: Tensor) -> list[Box]:
+        return find_boxes(masks, [self.knobs.margin] * 4)
 
     def _refer(self, masks: Tensor) -> Reference:
         """The objects of these masks (N, H, W), as they are in the pending frame."""
         frame = self._pending().frame
-        boxes, found = [self._box(mask) for mask in masks], None
+        boxes, found = self._boxes(masks), None
         for part in self._parts(len(masks)):
             more = self.model.refer(*self._cut(frame, masks[part], boxes[part]))
             found = more if found is None else found.joined(more)

@@ -28,7 +28,7 @@ from mamp.methods.mamp.onnx.guided import guided_filter
 from mamp.methods.mamp.onnx.readout import topk_readout
 from mamp.ops.colour import CHROMA
 from mamp.ops.folding import fold_batch_norms
-from mamp.propagation.guided import FINE
+from mamp.propagation.guided import FINE, SHORT
 
 FEATURES = ["channels", "rows", "columns"]
 LABELS = ["labels", "rows", "columns"]
@@ -44,15 +44,16 @@ def encoder(model: nn.Module, method: MampConfig, *, metadata: dict[str, str]) -
     lab = parts.rgb_to_lab(g, frame)
     # padded after normalising, as published: the network's 0 is a mid grey
     lab = parts.every(g, _padded(g, lab, method), knobs.subsample)
-    seen, views = method.resolved_views(), g("Unsqueeze", lab, [0])  # (1, 3, H, W)
-    if seen == "hidden":
+    distilled, views = method.reads_distilled(), g("Unsqueeze", lab, [0])  # (1, 3, H, W)
+    hidden = knobs.views == "hidden" and not distilled
+    if hidden:
         kept = 1.5 * (1 - np.eye(3, dtype=np.float32)[list(CHROMA)])  # (views, 3)
         views = views * kept[:, :, None, None]
-    chosen = model.get_submodule("distilled") if seen == "distilled" else model
+    chosen = model.get_submodule("distilled") if distilled else model
     features = network(g, fold_batch_norms(chosen), views)  # (views, C, h, w)
     if method.encoder.similarity == "cosine":
         features = features / g("Max", g("ReduceL2", features, [1]), 1e-12)
-    count = len(CHROMA) if seen == "hidden" else 1
+    count = len(CHROMA) if hidden else 1
     joined = g("Reshape", features, g("Concat", [-1], parts.sides(g, features), axis=0))
     g.output("features", joined / count**0.5, FEATURES)
     return g.model(about="A frame's features.", metadata=metadata)
@@ -106,7 +107,7 @@ def step(method: MampConfig, *, metadata: dict[str, str]) -> onnx.ModelProto:
     probabilities = _to_frame(g, scores, size, method)
     if knobs.edge_radius:
         radius = _edge_radius(g, size, method)
-        step = g("Max", radius / FINE, 1) if knobs.edge_fit == "fast" else None
+        step = _fast_step(g, radius, size) if knobs.edge_fit == "fast" else None
         fitted = guided_filter(g, frame, probabilities, radius=radius, eps=knobs.edge_eps, step=step)
         probabilities = parts.normalised(g, g("Clip", fitted, 0.0, 1.0))
     winner = g("ArgMax", probabilities, axis=0, keepdims=0, dtype="int64")  # the first of equals
@@ -125,7 +126,7 @@ def _read(g: Graph, query: Value, keys: Value, values: Value, method: MampConfig
     knobs = method.propagation
     read = partial(topk_readout, outside=knobs.outside)
     if knobs.resolved_search() == "blocks":
-        read = partial(block_readout, blocks=knobs.blocks_read())
+        read = partial(block_readout, near=knobs.search_near, blocks=knobs.search_blocks)
     return read(
         g,
         query,
@@ -216,6 +217,11 @@ def _to_frame(g: Graph, scores: Value, size: Value, method: MampConfig) -> Value
     else:
         full = parts.resized(g, scores, padded)
     return parts.normalised(g, parts.resized(g, parts.cut(g, full, scaled), size))
+
+
+def _fast_step(g: Graph, radius: Value, size: Value) -> Value:
+    """As `mamp.propagation.guided.fast_step`, an int64 scalar."""
+    return g("Max", g("Min", radius / FINE, g("ReduceMin", size, keepdims=0) / SHORT), 1)
 
 
 def _edge_radius(g: Graph, size: Value, method: MampConfig) -> Value:

@@ -54,7 +54,7 @@ def same_end(one: Path, other: Path) -> bool:
 
 
 def start(script: str, folder: Path, *arguments: object, port: int = 0, ranks: int = 1, **environment: str):
-    """`ranks` processes of `main` of a module of this folder, each told its place as torchrun does.
+    """`ranks` processes of `main` of a module of tests/training, each told its place as torchrun does.
 
     What they print goes to files in `folder`. They are forked from a process that has imported torch, which
     saves seconds.

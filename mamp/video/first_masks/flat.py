@@ -1,0 +1,288 @@
+"""The flat colours of a picture: which pixels have one, which are soft edges, and what is a photograph.
+
+A hard picture has as many classes as colours. In a soft one (blurred, resized, a JPEG, dithered) flat colours
+are those of places where nothing changes, and the pixels between them go to the nearest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from mamp.core.errors import UserError
+from mamp.video.first_masks.picture import Picture, without_colour
+from mamp.video.first_masks.plateaus import Plateaus, find_plateaus, local_nearest, unlike_flat
+from mamp.video.first_masks.unblur import unblurred
+from mamp.video.masks import PALETTE
+
+_BLOCK = 2**21  # pixels worked on at a time
+_LARGE = 2**22  # pixels; in a larger soft picture flat colours are sought among so many of them
+_SOFT = 0.1  # part of the pixels at edges that are in between above which a picture is soft
+_SPECKLED = 0.05  # part of all pixels in colours without any place of their own above which it is dithered
+_LONE = 0.01  # part of pixels unlike all their neighbours above which many colours are a photograph
+_FEW = 4  # colours below which speckles are no sign of a photograph
+_SHADES = 64  # greys of the DAVIS palette above which they may be those of a photograph
+_DARK_16 = 16384  # the same of 16-bit greys, above 255
+_DARK = 64  # greys all below it are object numbers, soft or not
+
+_BRIGHTNESS = np.array([0.299, 0.587, 0.114], np.float32)  # as JPEG has it
+
+
+@dataclass
+class Flat:
+    """The classes of a picture.
+
+    labels: (H, W) class of each pixel. colours: (K, 3) or, of greys, (K,). clear: the class of transparent
+    pixels,
+    or None. numbers: (K,) palette indices, where each class is one. soft: whether edges were cut. notes: in
+    words.
+    """
+
+    labels: np.ndarray
+    colours: np.ndarray
+    clear: int | None = None
+    numbers: np.ndarray | None = None
+    soft: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Habits:
+    """How pixels of each row of a picture's table lie, as counts: all, in a solid place, between neighbours'
+    colours; and of the whole picture, pixels at edges and those unlike all four neighbours.
+    """
+
+    all: np.ndarray
+    solid: np.ndarray
+    between: np.ndarray
+    edges: int = 0
+    lone: int = 0
+
+
+def flat_colours(picture: Picture, name: str) -> Flat:
+    """The classes of a picture; UserError, naming it `name`, for a photograph."""
+    colours = len(picture.table) - (picture.clear is not None)
+    if colours <= 2 or _is_davis(picture):
+        return _as_they_are(picture)
+    habits = _habits(picture)
+    rims = (habits.between >= 0.5 * habits.all) & (habits.solid <= 0.35 * habits.all)
+    soft = rims.any() and habits.all[rims].sum() >= _SOFT * habits.edges
+    soft = soft or _specked(picture, habits)
+    speckled = (habits.solid < 0.1 * habits.all) & (habits.between < 0.5 * habits.all) & (habits.all >= 64)
+    dithered = habits.all[speckled].sum() >= _SPECKLED * picture.rows.size
+    dark = _is_dark(picture)
+    if dark or not (soft or dithered):
+        if not dark and colours > _FEW and habits.lone > _LONE * picture.rows.size and _spread_out(habits):
+            raise _photograph(name, colours)
+        return _hard(picture, habits, rims)
+    return _soft(picture, name, dithered=dithered and not soft)
+
+
+def _is_davis(picture: Picture) -> bool:
+    """Whether each number of the palette has its DAVIS colour, and the greys among them are objects, not
+    shades.
+    """
+    if picture.numbers is None or (picture.table != PALETTE[picture.numbers])[picture.numbers >= 0].any():
+        return False
+    rows = picture.rows
+    flat = (rows[:, 1:] == rows[:, :-1]).mean() if rows.shape[1] > 1 else 1.0
+    return bool((picture.numbers >= 22).sum() <= _SHADES or rows.size < 4096 or flat >= 0.5)
+
+
+def _as_they_are(picture: Picture) -> Flat:
+    return Flat(picture.rows, picture.table, picture.clear, picture.numbers, notes=list(picture.notes))
+
+
+def _is_dark(picture: Picture) -> bool:
+    """Whether all greys are so low that they are object numbers, soft edges or not."""
+    most = int(picture.table.max(initial=0))
+    return picture.grey and (most < _DARK or 255 < most < _DARK_16)
+
+
+def _specked(picture: Picture, habits: _Habits) -> bool:
+    """Whether most colours are scattered pixels near few colours that have places: a JPEG of high quality."""
+    solid = habits.solid > 0.35 * habits.all
+    loose = habits.solid <= 0.2 * habits.all
+    if not solid.any() or not loose.any() or loose.sum() < max(3, solid.sum()):
+        return False
+    table = picture.table.reshape(len(picture.table), -1).astype(np.int64)
+    scale = 257 if table.max() > 255 else 1
+    off = np.abs(table[loose][:, None] - table[solid][None]).max(-1).min(1) if loose.sum() < 4096 else [0]
+    return bool((np.asarray(off) <= 24 * scale).all())
+
+
+def _spread_out(habits: _Habits) -> bool:
+    """Whether no small number of colours has most of the pixels, as in a mask with background."""
+    return bool(np.sort(habits.all)[-_FEW:].sum() < 0.98 * habits.all.sum())
+
+
+def _hard(picture: Picture, habits: _Habits, rims: np.ndarray) -> Flat:
+    """Each colour a class, but those of single pixels that smooth a corner."""
+    corner = (habits.between >= 0.9 * habits.all) & (habits.solid == 0)
+    if _is_dark(picture):
+        corner = corner & bool(habits.all[rims].sum() >= _SOFT * habits.edges)  # numbers of objects, resized
+    keep = ~corner
+    if picture.clear is not None:
+        keep[picture.clear] = True
+    if keep.all() or keep.sum() < 2:
+        return _as_they_are(picture)
+    kept = np.flatnonzero(keep)
+    clear = None if picture.clear is None else int(np.searchsorted(kept, picture.clear))
+    plateaus = Plateaus(picture.table[kept].reshape(len(kept), -1).astype(np.float32), clear)
+    small = np.full(len(keep), len(kept), np.int32)
+    small[kept] = np.arange(len(kept))
+    known = small[picture.rows]
+    labels = local_nearest(_values(picture), known, plateaus)
+    numbers = None if picture.numbers is None else picture.numbers[kept]
+    notes = [*picture.notes, "smoothed corners are left out"]
+    return Flat(labels, picture.table[kept], clear, numbers, notes=notes)
+
+
+def _soft(picture: Picture, name: str, *, dithered: bool) -> Flat:
+    """The flat colours of a picture with soft edges, and the nearest of them for each pixel."""
+    picture = _in_255(picture)
+    every = max(1, int((picture.rows.size / _LARGE) ** 0.5 + 0.999))
+    part = Picture(picture.rows[::every, ::every], picture.table, picture.clear)
+    values = _values(part)
+    clear = None if part.clear is None else part.rows == part.clear
+    if dithered:
+        values = _smoothed(_smoothed(values))
+    plateaus, known = find_plateaus(values, clear)
+    labels = local_nearest(values, known, plateaus)
+    if reason := unlike_flat(values, labels, plateaus):
+        raise _photograph(name, len(picture.table), reason)
+    note = "dithered colours are joined" if dithered else "soft edges are cut at the half"
+    if len(plateaus.opaque()) + (clear is not None) > 2 and not dithered:
+        note = "soft edges go to the nearest flat colour"
+    if len(plateaus.colours) == 2 and clear is None and every == 1:
+        level = _level(values, plateaus.colours)
+        labels, sharper = (level > 0.5).astype(np.uint8), unblurred(level)
+        if sharper is not None:
+            labels, note = sharper.astype(np.uint8), "its blur is undone"
+    if every > 1:
+        labels = _by_row(picture, plateaus)[picture.rows]
+    colours = np.rint(plateaus.colours).clip(0, 65535).astype(picture.table.dtype)
+    colours = colours[:, 0] if picture.grey else colours
+    return Flat(labels, colours, plateaus.clear, soft=True, notes=[*picture.notes, note])
+
+
+def _in_255(picture: Picture) -> Picture:
+    """The picture by its colours, 16-bit greys brought to 8 bits."""
+    if not picture.grey:
+        return picture if picture.numbers is None else without_colour(picture)
+    most = int(picture.table.max())
+    if most <= 255:
+        return picture
+    table = np.rint(picture.table * (255 / most)).astype(np.uint16)
+    return Picture(picture.rows, table, picture.clear, picture.numbers, picture.notes, picture.size)
+
+
+def _level(values: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """How far each pixel is on the way from the first of two colours to the second, in [0, 1].
+
+    By brightness where the two differ in it, which a JPEG keeps sharper than hue.
+    """
+    if values.shape[2] == 3 and abs(float((colours[1] - colours[0]) @ _BRIGHTNESS)) >= 24:
+        values, colours = values @ _BRIGHTNESS[:, None], colours @ _BRIGHTNESS[:, None]
+    way = colours[1] - colours[0]
+    return (((values - colours[0]) @ way) / (way @ way)).clip(0, 1)
+
+
+def _by_row(picture: Picture, plateaus: Plateaus) -> np.ndarray:
+    """The class of each row of the table: its nearest flat colour."""
+    table = picture.table.reshape(len(picture.table), -1).astype(np.float32)
+    nearest = plateaus.nearest(table)
+    if picture.clear is not None and plateaus.clear is not None:
+        nearest[picture.clear] = plateaus.clear
+    return nearest.astype(np.uint8)
+
+
+def _values(picture: Picture) -> np.ndarray:
+    """float32 (H, W, C), in 0 to 255."""
+    table = picture.table.reshape(len(picture.table), -1).astype(np.float32)
+    return table[picture.rows]
+
+
+def _photograph(name: str, colours: int, reason: str = "") -> UserError:
+    return UserError(
+        f"mask {name} looks like a photograph: {colours:,} colours{reason}; give a picture whose objects are"
+        " painted in flat colours, or whose pixels are object numbers"
+    )
+
+
+def _smoothed(values: np.ndarray) -> np.ndarray:
+    """The mean of 3 x 3 pixels."""
+    for axis in (0, 1):
+        wide = np.pad(values, [(1, 1) if a == axis else (0, 0) for a in range(3)], mode="edge")
+        size = values.shape[axis]
+        values = sum(np.take(wide, range(i, i + size), axis) for i in range(3)) / 3
+    return values
+
+
+# ---------------------------------------------------------------- how pixels lie
+
+
+def _habits(picture: Picture) -> _Habits:
+    count = len(picture.table)
+    habits = _Habits(*(np.zeros(count, np.int64) for _ in range(3)))
+    most = int(picture.table.max(initial=0))
+    step = 1 if _is_dark(picture) else 8 if most <= 255 else most // 32
+    for padded in _padded_blocks(picture.rows):
+        own = padded[1:-1, 1:-1]
+        habits.all += np.bincount(own.ravel(), minlength=count)
+        habits.solid += np.bincount(own[_solid(padded)], minlength=count)
+        edge, between = _between(picture.table, padded, step)
+        habits.between += np.bincount(own[between], minlength=count)
+        habits.edges += int(edge.sum())
+        alike = (
+            (own == padded[:-2, 1:-1])
+            | (own == padded[2:, 1:-1])
+            | (own == padded[1:-1, :-2])
+            | (own == padded[1:-1, 2:])
+        )
+        habits.lone += int((~alike).sum())
+    return habits
+
+
+def _padded_blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """The picture in bands, each with one pixel more on every side."""
+    step = max(1, _BLOCK // rows.shape[1])
+    for top in range(0, len(rows), step):
+        below = min(top + step, len(rows))
+        band = rows[max(top - 1, 0) : below + 1]
+        above = (int(top == 0), int(below == len(rows)))
+        yield np.pad(band, (above, (1, 1)), mode="edge")
+
+
+def _solid(padded: np.ndarray) -> np.ndarray:
+    """Whether a pixel is the upper left of four of one colour; the edge repeated does not count."""
+    own = padded[1:-1, 1:-1]
+    solid = (own == padded[2:, 1:-1]) & (own == padded[1:-1, 2:]) & (own == padded[2:, 2:])
+    solid[:, -1] = False
+    return solid
+
+
+def _between(table: np.ndarray, padded: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels whose 3 x 3 neighbourhood spans more than `step`, and those whose colour lies within that
+    span.
+    """
+    channels = table.reshape(len(table), -1).astype(np.int32)
+    edge = np.zeros((padded.shape[0] - 2, padded.shape[1] - 2), bool)
+    outside = edge.copy()
+    for channel in channels.T:
+        value = channel[padded]
+        low, high = _extremes(value)
+        own, wide = value[1:-1, 1:-1], high - low > step
+        edge |= wide
+        outside |= wide & ((own == low) | (own == high))
+    return edge, edge & ~outside
+
+
+def _extremes(value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    low = np.minimum(np.minimum(value[:-2], value[1:-1]), value[2:])
+    high = np.maximum(np.maximum(value[:-2], value[1:-1]), value[2:])
+    low = np.minimum(np.minimum(low[:, :-2], low[:, 1:-1]), low[:, 2:])
+    high = np.maximum(np.maximum(high[:, :-2], high[:, 1:-1]), high[:, 2:])
+    return low, high
