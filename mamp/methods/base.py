@@ -205,7 +205,7 @@ class Propagator:
         raise NotImplementedError
 
     def labels_without(self, frame: Tensor, objects: list[int]) -> Tensor:
-        """Return what `step_labels` would have, if these objects (0-based) lay nowhere. Only after `step_labels`."""
+        """Return what `step_labels` would have, if these objects (0-based) lay nowhere."""
         raise NotImplementedError
 
     def bytes_needed(self, size: tuple[int, int], objects: int) -> int:

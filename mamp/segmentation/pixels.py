@@ -18,7 +18,6 @@ def frame_size(frame: np.ndarray | Tensor | Image.Image) -> tuple[int, int]:
     return size_of(as_pixels(frame))
 
 
-@runtime_checkable
 def as_pixels(frame: np.ndarray | Tensor | Image.Image) -> Tensor:
     """(3, H, W) uint8, or float in [0, 1], wherever it lies."""
     if isinstance(frame, Image.Image):

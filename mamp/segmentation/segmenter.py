@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from enum import Enum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -365,6 +365,7 @@ def _mode(mode: MaskMode | str, *, replace: bool | None, whole: bool | None) -> 
         raise UserError(f"mode={mode} is not known; use one of {', '.join(MaskMode)}") from None
 
 
+@runtime_checkable
 class SizedMask(Protocol):
     """A person's mask, which becomes a label map once the size of the frames is known."""
 

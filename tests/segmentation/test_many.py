@@ -88,7 +88,7 @@ def test_what_does_not_fit_is_refused_with_what_would_and_nothing_has_changed(mo
     assert seg.step(frame, labels).max() == 60
 
 
-@pytest.mark.parametrize("name", ["mamp", "probe", "stm", "afb_urr", "ssm"])
+@pytest.mark.parametrize("name", ["mamp", "probe", "stm", "afb_urr", "ssm", "flow"])
 def test_every_method_refuses_a_million_objects(monkeypatch, name):
     propagator = _propagator(name)
     monkeypatch.setattr(limits, "free_bytes", lambda: 10**9)
@@ -98,7 +98,11 @@ def test_every_method_refuses_a_million_objects(monkeypatch, name):
 
 def _propagator(name: str):
     overrides = [f"method.name={name}"]
-    model = load(overrides=overrides) if name == "mamp" else choose(None, "untrained", overrides=overrides)
+    model = (
+        load(overrides=overrides)
+        if name in ("mamp", "flow")
+        else choose(None, "untrained", overrides=overrides)
+    )
     seg = model.segmenter()
     return seg._build(), model.config.method
 
