@@ -116,3 +116,10 @@ def test_the_benchmark_of_corrections_tells_what_each_is_worth(measured: Measure
     for row in figures["J&F"].values():
         assert len(row) == 4 and row[0] < row[3] <= 1
     assert figures["mid"]["stepped"] == 3 and figures["mid"]["frames"] == 5
+
+
+def test_the_benchmark_of_many_objects_writes_its_figures(measured: Measured):
+    figures, printed = measured(
+        "many", "--objects", "30", "--size", "96x54", "--frames", "2", "method.preset=fast"
+    )
+    assert len(figures["seconds"]) == 2 and figures["right"][0] == 1 and "peak" in printed

@@ -215,7 +215,7 @@ def weighted_sum(
     inner = slice(radius, radius + height), slice(radius, radius + width)
     framed = len(values), height + 2 * radius, width + 2 * radius
     step = max(1, max_bytes // (math.prod(framed) * first.element_size()))
-    picked = []
+    picked = first.new_empty(len(first), height, width)
     for start in range(0, len(first), step):
         count = min(step, len(first) - start)
         table = first.new_zeros(*framed, count)
@@ -224,8 +224,8 @@ def weighted_sum(
         part = F.embedding_bag(
             index, table.flatten(0, 2), mode="sum", per_sample_weights=weights.to(table.dtype)
         )
-        picked.append(part.T)
-    return torch.cat(picked).unflatten(1, (height, width))
+        picked[start : start + count] = part.T.unflatten(1, (height, width))
+    return picked
 
 
 def _readout_rows(

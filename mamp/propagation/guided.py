@@ -34,11 +34,11 @@ def guided_filter(image: Tensor, maps: Tensor, *, radius: int, eps: float, step:
     size = image.shape[-2:]
     guide = _shrunk(image, step)
     radius = max(1, round(radius / step))
-    mean = _mean(guide, radius)
-    triangle = _triangle(guide, mean, radius=radius, eps=eps)
+    mean, *triangle = colour_window(guide, radius=radius, eps=eps)
     fitted = torch.empty_like(maps)
     for plane, out in zip(maps, fitted, strict=True):  # a map at a time bounds the memory
-        function = _function(guide, _shrunk(plane[None], step), mean=mean, triangle=triangle, radius=radius)
+        shrunk = _shrunk(plane[None], step)
+        function = local_function(guide, shrunk, mean=mean, triangle=triangle, radius=radius)
         function = resize(function, size)
         out.copy_((function[:3] * image).sum(0) + function[3])
     return fitted
@@ -50,13 +50,25 @@ def _shrunk(x: Tensor, step: int) -> Tensor:
     return resize(x, (math.ceil(height / step), math.ceil(width / step)), antialias=True)
 
 
-def _function(
-    image: Tensor, plane: Tensor, *, mean: Tensor, triangle: list[list[Tensor]], radius: int
+def colour_window(image: Tensor, *, radius: int, eps: float) -> list[Tensor]:
+    """What windows hold of an image (3, H, W): the mean colour (3, H, W), and Cholesky's lower triangle of
+    the covariance of colours plus eps, by rows, planes (H, W) each.
+    """
+    mean = _mean(image, radius)
+    return [mean, *(plane for row in _triangle(image, mean, radius=radius, eps=eps) for plane in row)]
+
+
+def local_function(
+    image: Tensor, plane: Tensor, *, mean: Tensor, triangle: list[Tensor], radius: int
 ) -> Tensor:
-    """(4, H, W): the slopes and the offset of one map (1, H, W), averaged over the windows around a pixel."""
+    """(4, H, W): the slopes and the offset of one map (1, H, W), averaged over the windows around a pixel.
+
+    mean, triangle: of `colour_window`. Where a map is 0 within 2 * radius, both are 0.
+    """
     centre = _mean(plane, radius)
     covariance = _mean(image * plane, radius) - mean * centre
-    slope = torch.stack(_solve(triangle, list(covariance)))  # (3, H, W)
+    lower = [triangle[:1], triangle[1:3], triangle[3:]]
+    slope = torch.stack(_solve(lower, list(covariance)))  # (3, H, W)
     offset = centre - (slope * mean).sum(0, keepdim=True)
     return _mean(torch.cat((slope, offset)), radius)
 

@@ -44,6 +44,8 @@ class AfbPropagator(Propagator):
     motion is not used.
     """
 
+    floats_held = (250, 130)
+
     def __init__(self, model: nn.Module, method: AfbConfig, **places: Any) -> None:
         super().__init__(model, method, **places)
         self.knobs, self.colour = method.propagation, method.network.colour
@@ -137,6 +139,9 @@ class AfbPropagator(Propagator):
         return self.bank.report()
 
     # -- one frame
+
+    def _seen_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        return make_fit(size, self.knobs).inner
 
     def _fit(self) -> Fit:
         assert self.fit is not None

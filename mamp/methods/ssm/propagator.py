@@ -39,6 +39,8 @@ class SsmPropagator(Propagator):
     State: one reference for each object, encoded once, and the pending frame. motion is not used.
     """
 
+    floats_held = (300, 0)
+
     def __init__(self, model: nn.Module, method: SsmConfig, **places: Any) -> None:
         super().__init__(model, method, **places)
         self.knobs = method.propagation
@@ -112,6 +114,11 @@ class SsmPropagator(Propagator):
         return 0 if self.reference is None else self.reference.nbytes
 
     # -- one frame
+
+    def _seen_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Of all crops that go through the network together."""
+        height, width = self.knobs.input_size
+        return self.at_once * height, width
 
     @contextmanager
     def _computing(self) -> Iterator[None]:

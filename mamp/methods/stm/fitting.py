@@ -21,6 +21,8 @@ class Fit(Protocol):
     back.
     """
 
+    inner: tuple[int, int]  # the frame's size in what the network sees
+
     def frame(self, frame: Tensor) -> Tensor:
         """(3, H, W) in [0, 1] -> (3, N), not normalised."""
 

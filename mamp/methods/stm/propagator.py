@@ -46,6 +46,8 @@ class StmPropagator(Propagator):
     given masks, one encoding for each mask given at most. motion is not used.
     """
 
+    floats_held = (300, 60)
+
     def __init__(self, model: nn.Module, method: StmConfig, **places: Any) -> None:
         super().__init__(model, method, **places)
         self.knobs, self.colour = method.propagation, method.network.colour
@@ -140,6 +142,9 @@ class StmPropagator(Propagator):
             return self._fit().to_frame(field)[1:]
 
     # -- one frame
+
+    def _seen_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        return make_fit(size, self.knobs).inner
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
