@@ -217,7 +217,7 @@ def _smoothed(values: np.ndarray) -> np.ndarray:
     for axis in (0, 1):
         wide = np.pad(values, [(1, 1) if a == axis else (0, 0) for a in range(3)], mode="edge")
         size = values.shape[axis]
-        values = sum(np.take(wide, range(i, i + size), axis) for i in range(3)) / 3
+        values = np.sum([np.take(wide, range(i, i + size), axis) for i in range(3)], axis=0) / 3
     return values
 
 
@@ -226,7 +226,8 @@ def _smoothed(values: np.ndarray) -> np.ndarray:
 
 def _habits(picture: Picture) -> _Habits:
     count = len(picture.table)
-    habits = _Habits(*(np.zeros(count, np.int64) for _ in range(3)))
+    zeros = [np.zeros(count, np.int64) for _ in range(3)]
+    habits = _Habits(*zeros)  # type: ignore[arg-type]
     most = int(picture.table.max(initial=0))
     step = 1 if _is_dark(picture) else 8 if most <= 255 else most // 32
     for padded in _padded_blocks(picture.rows):

@@ -81,8 +81,9 @@ def _decoded(data: bytes, name: str) -> Image.Image:
             f"mask {name} is damaged or no image ({len(data):,} bytes); write it again as a PNG, or give a"
             " labelme, COCO, YOLO or .npy file"
         ) from None
-    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-        raise UserError(f"mask {name} holds {image.n_frames} pictures; save the one of the first frame")
+    pictures = getattr(image, "n_frames", 1)
+    if pictures > 1 and image.format != "MPO":
+        raise UserError(f"mask {name} holds {pictures} pictures; save the one of the first frame")
     return image
 
 
@@ -247,7 +248,8 @@ def _cut(alpha: Image.Image) -> np.ndarray | None:
     if low == high:
         return None if high else np.ones(alpha.size[::-1], bool)
     if alpha.width * alpha.height <= _LARGE and sum(count > 0 for count in alpha.histogram()) > 8:
-        sharper = unblurred(np.asarray(alpha) / np.float32(high))
+        most = np.float32(high)  # type: ignore[arg-type]
+        sharper = unblurred(np.asarray(alpha) / most)
         if sharper is not None:
             return ~sharper
     half = (int(high) + 1) // 2  # type: ignore[arg-type]
