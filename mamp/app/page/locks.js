@@ -10,6 +10,7 @@ export class Locks {
   constructor(changed) {
     this.changed = changed;
     this.last = null; // {list, locked}: what can be undone
+    this.work = null; // promise of the change under way
   }
 
   forget() {
@@ -17,6 +18,12 @@ export class Locks {
   }
 
   async set(list, locked, remember = true) {
+    await this.work;
+    this.work = this.send(list, locked, remember).finally(() => (this.work = null));
+    return this.work;
+  }
+
+  async send(list, locked, remember) {
     let answer = null;
     for (const [from, to] of stretches(list)) if (!(answer = await attempt(() => post("/api/lock", { from, to, locked })))) return;
     if (answer) await news((await answer.json()).version);
@@ -24,21 +31,22 @@ export class Locks {
     this.changed();
   }
 
+  // the line that offers it stays until it is done
   undo() {
-    const { list, locked } = this.last;
-    this.last = null;
-    return this.set(list, !locked, false);
+    return this.work || this.set(this.last.list, !this.last.locked, false);
   }
 
   async upTo(at) {
+    await this.work;
     const list = framesWhere((frame, index) => index <= at && frame.kind && !frame.locked);
     if (!list.length) return say("No frame up to this one has a mask that is not locked.");
     const more = "Locked frames keep their masks, whatever is computed. You can undo this.";
     if (await sure(`Lock ${frames(list.length)}, up to this one?`, more, "Lock")) await this.set(list, true);
   }
 
-  none() {
-    return this.set(framesWhere((frame) => frame.locked), false);
+  async none() {
+    await this.work;
+    await this.set(framesWhere((frame) => frame.locked), false);
   }
 
   // the line above the page, while there is something to undo
