@@ -72,13 +72,13 @@ class MampPropagation(Section):
         ),
     )
     search_near: int = Field(
-        6,
+        8,
         ge=0,
         le=128,
         description="search=blocks: half side of the window in which every cell is compared, in cells",
     )
     search_blocks: int = Field(
-        16,
+        24,
         ge=1,
         le=4096,
         description="search=blocks: how many blocks, over all memories, are compared cell by cell",
