@@ -118,7 +118,8 @@ def _in_blocks(
     place, inside = _best_blocks(query, keys, radius=radius, blocks=blocks, tile=tile, max_bytes=max_bytes)
     table = torch.cat([_rows(key.float()).flatten(1) for key in keys])  # (M*Y*X, 4*C)
     cell, there = _cells(len(keys), height, width, query.device)  # (M*Y*X, 4)
-    queries, own = _rows(query), cell[: len(place)]  # (Y*X, 4, C) and (Y*X, 4)
+    queries = _rows(query)  # (Y*X, 4, C)
+    at = torch.stack((cell // width % height, cell % width)).int()  # (2, M*Y*X, 4): row and column
     count = place.shape[1] * CELLS
     scores = queries.new_empty(*queries.shape[:2], min(top_k, count))
     index = torch.empty_like(scores, dtype=torch.int64)
@@ -128,18 +129,12 @@ def _in_blocks(
         chosen = place[some]  # (b, n)
         found = table[chosen.flatten()].view(len(chosen), count, -1)  # (b, 4*n, C)
         hidden = ~(there[chosen] & inside[some, :, None]).flatten(1)[:, None]  # (b, 1, 4*n)
-        cells = cell[chosen].flatten(1)[:, None]  # (b, 1, 4*n)
-        hidden = hidden | _within(cells, own[some, :, None], near, height, width)
+        apart = at[:, chosen].flatten(2)[:, :, None] - at[:, : len(place)][:, some, :, None]  # (2, b, 4, 4*n)
+        hidden = hidden | (apart.abs_() <= near).all(0)
         products = (queries[some] @ found.transpose(1, 2)).masked_fill_(hidden, -math.inf)
         scores[some], best = products.topk(scores.shape[2], dim=2)  # (b, 4, k)
-        index[some] = cells.expand(-1, CELLS, -1).gather(2, best)
+        index[some] = cell[chosen].flatten(1)[:, None].expand(-1, CELLS, -1).gather(2, best)
     return _unrows(scores, height, width), _unrows(index, height, width)
-
-
-def _within(cell: Tensor, query: Tensor, near: int, height: int, width: int) -> Tensor:
-    """Is a cell, a place in (M, h, w), at most `near` rows and columns from a query, a place in (h, w)?"""
-    rows = torch.div(cell, width, rounding_mode="floor") % height - query // width
-    return (rows.abs() <= near) & ((cell % width - query % width).abs() <= near)
 
 
 def _apart(places: Tensor, height: int, width: int, *, margin: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -26,6 +26,7 @@ from mamp.methods.mamp.onnx.blocks import block_readout
 from mamp.methods.mamp.onnx.graph import Graph, Value
 from mamp.methods.mamp.onnx.guided import guided_filter
 from mamp.methods.mamp.onnx.readout import topk_readout
+from mamp.methods.mamp.trunk import SHARPER
 from mamp.ops.colour import CHROMA
 from mamp.ops.folding import fold_batch_norms
 from mamp.propagation.guided import FINE, SHORT
@@ -53,6 +54,8 @@ def encoder(model: nn.Module, method: MampConfig, *, metadata: dict[str, str]) -
     features = network(g, fold_batch_norms(chosen), views)  # (views, C, h, w)
     if method.encoder.similarity == "cosine":
         features = features / g("Max", g("ReduceL2", features, [1]), 1e-12)
+    if distilled:
+        features = features * SHARPER
     count = len(CHROMA) if hidden else 1
     joined = g("Reshape", features, g("Concat", [-1], parts.sides(g, features), axis=0))
     g.output("features", joined / count**0.5, FEATURES)
