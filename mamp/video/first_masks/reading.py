@@ -89,10 +89,12 @@ class Reader:
             labels = (labels == 0).astype(np.uint8)
             notes.append("inverted")
         warnings = list(found.warnings)
-        if size is not None and labels.shape != size:
-            labels = resized(labels, size, f"mask {source}" if name != "the mask" else "a mask", found.size)
-            notes.append(f"{_by(found.size)} resized to {_by(size)}")
-            if max(size) > _COARSE * max(found.size):
+        target = size or found.size
+        if labels.shape != target:
+            labels = resized(labels, target, f"mask {source}" if name != "the mask" else "a mask", found.size)
+        if found.size != target:
+            notes.append(f"{_by(found.size)} resized to {_by(target)}")
+            if max(target) > _COARSE * max(found.size):
                 warnings.append(f"it is only {_by(found.size)} pixels; paint it at the frame's size")
         warnings += warnings_of(labels, inverted=self.invert)
         return FirstMask(labels, name, tuple(notes), tuple(warnings))
