@@ -515,7 +515,7 @@ def test_files_that_are_no_masks_are_refused_in_one_sentence(tmp_path):
         ("a.png", b"", "a.png is damaged or no image"),
         ("b.txt", b"hello there\n", "b.txt is damaged or no image"),
         ("c.json", b"{}", "c.json is JSON, and neither labelme's"),
-        ("d.json", b"{", "d.json is not as labelme or COCO write it"),
+        ("d.json", b"{", "d.json is not as labelme, COCO or YOLO write it"),
         ("e.npy", b"\x93NUMPY garbage", "e.npy is no array that can be read"),
     ):
         (tmp_path / name).write_bytes(content)
