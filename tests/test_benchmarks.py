@@ -41,6 +41,10 @@ def test_the_propagation_benchmark_writes_its_figures(measured: Measured):
     ].keys()
     assert figures["peak_40_over_20"] < 1.05
     assert "threads" in printed and "published way" in printed
+    shipped = figures["shipped"]["96x54"]
+    for kind in ("seconds", "cpu_seconds", "peak_bytes", "over_exact"):
+        assert shipped[kind].keys() == {"tuned", "fast", "exact", "published"}
+        assert min(shipped[kind].values()) > 0
 
 
 def test_the_bank_benchmark_tells_of_a_budget_that_is_kept(measured: Measured):
@@ -112,3 +116,10 @@ def test_the_benchmark_of_corrections_tells_what_each_is_worth(measured: Measure
     for row in figures["J&F"].values():
         assert len(row) == 4 and row[0] < row[3] <= 1
     assert figures["mid"]["stepped"] == 3 and figures["mid"]["frames"] == 5
+
+
+def test_the_benchmark_of_many_objects_writes_its_figures(measured: Measured):
+    figures, printed = measured(
+        "many", "--objects", "30", "--size", "96x54", "--frames", "2", "method.preset=fast"
+    )
+    assert len(figures["seconds"]) == 2 and figures["right"][0] == 1 and "peak" in printed

@@ -345,3 +345,8 @@ def test_the_page_names_the_package_that_it_lacks(monkeypatch, capsys, missing: 
     assert main(["app", "--no-browser"]) != 0
     told = capsys.readouterr().err
     assert f"mamp app needs {missing}" in told and "pip install 'mamp[app]'" in told
+
+
+def test_config_shows_what_a_preset_sets(capsys):
+    assert main(["config", "mamp", "method.preset=published"]) == 0
+    assert "method.propagation.top_k = 36\n" in capsys.readouterr().out

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -31,11 +31,14 @@ PATIENCE = 60.0  # seconds that a change of all frames waits for the end of a ru
 class Status:
     """What the page shows of a run.
 
-    at: the frame at work. last: the one finished last, of the `done` of `total` that were asked for; None
-    before. replayed:
-    frames stepped before these. seconds: since it began.
+    number: counts the runs since the project was opened. at: the frame at work. last: the frame finished
+    last; None before. done: frames finished of the `total` that were asked for.
+    replayed: frames finished of the `passing` ones that lie before these. seconds: since the run began.
+    stopping: it ends after the frame at work. changed: the frame whose drawn mask was changed behind the run,
+    which ended it; None otherwise.
     """
 
+    number: int = 0
     running: bool = False
     direction: str = ""
     start: int = 0
@@ -44,7 +47,10 @@ class Status:
     done: int = 0
     total: int = 0
     replayed: int = 0
+    passing: int = 0
     seconds: float = 0.0
+    stopping: bool = False
+    changed: int | None = None
     error: str = ""
 
 
@@ -55,7 +61,8 @@ class Engine:
     A forward run is what `mamp segment` does with the drawn masks: it begins at the first of them, and what
     it computes before the frame asked for is not computed again while a segmenter of that frame is kept. A
     backward run begins at the nearest drawn frame at or after the one asked for. Both take drawn masks on
-    their way, as whole truth of their frames, and leave locked frames as they are.
+    their way, as whole truth of their frames, and leave locked frames as they are. Frames that a run passes
+    before the one asked for get their masks too, where they have none or a stale one.
 
     source: the thread's own, as it is not shared. kept_mb: most that kept segmenters hold. changed: called
     after each change.
@@ -75,13 +82,15 @@ class Engine:
         self._kept = Kept(round(kept_mb * MB))
         self._guard = threading.RLock()
         self._stop = threading.Event()
+        self._void = False  # the frame at work began from a mask that was changed since
         self._barred = False  # no run may begin
         self._thread: threading.Thread | None = None
 
-    def start(self, index: int, direction: Direction) -> None:
+    def start(self, index: int, direction: Direction, *, until: int | None = None) -> None:
         """Compute frame `index` and all after it (backward: before it), as far as they are not drawn or
         locked.
 
+        until: the last frame to compute, by default the last (backward: the first) of the video.
         Raises UserError when a run is on, `edit_all` waits for its end, or no drawn frame is there to begin
         with.
         """
@@ -91,17 +100,32 @@ class Engine:
             if self.status.running:
                 raise UserError("frames are being computed; stop that first")
             begin = self._begin(index, direction)
-            count = len(self.project.names)
-            total = count - index if direction == "forward" else index + 1
+            forward, count = direction == "forward", len(self.project.names)
+            until = (count - 1 if forward else 0) if until is None else until
+            if until < index if forward else until > index:
+                raise UserError(f"a run {direction} from frame {index + 1} cannot end at frame {until + 1}")
+            total = abs(until - index) + 1
             self._stop.clear()
-            self.status = Status(True, direction, index, at=index, total=total)
-            self._thread = threading.Thread(target=self._work, args=(index, begin, direction), daemon=True)
+            self._void = False
+            number = self.status.number + 1
+            self.status = Status(number, True, direction, index, at=index, total=total)
+            self._thread = threading.Thread(
+                target=self._work, args=(index, begin, direction, until), daemon=True
+            )
             self._thread.start()
         self._changed()
 
     def stop(self) -> None:
-        """End the run after the frame at work; what it has written stays."""
+        """End the run after the frame at work, which is kept; what it has written stays."""
+        with self._guard:
+            news = self.status.running and not self.status.stopping
+            self._end()
+        if news:
+            self._changed()
+
+    def _end(self) -> None:
         self._stop.set()
+        self.status.stopping = self.status.running
 
     def wait(self, seconds: float | None = None) -> None:
         """Until the run has ended."""
@@ -116,11 +140,11 @@ class Engine:
             change()
             self._kept.drop_from(index)
             status = self.status
-            if status.running and status.direction == "forward" and index <= status.at:
-                self._kept.closed = True
-                self.stop()
-            elif status.running and status.direction == "backward" and index >= status.at:
-                self.stop()
+            forward = status.direction == "forward"
+            if status.running and (index <= status.at if forward else index >= status.at):
+                self._void, status.changed = True, index
+                self._kept.closed = self._kept.closed or forward
+                self._end()
         self._changed()
 
     def edit_all(self, change: Callable[[], None], *, patience: float | None = None) -> None:
@@ -162,10 +186,10 @@ class Engine:
         where = "or an earlier one" if forward else "or a later one"
         raise UserError(f"no object is drawn on this frame {where}; draw one first")
 
-    def _work(self, index: int, begin: int, direction: Direction) -> None:
+    def _work(self, index: int, begin: int, direction: Direction, until: int) -> None:
         error = ""
         try:
-            self._run(index, begin, direction)
+            self._run(index, begin, direction, until=until)
         except UserError as mistake:
             error = str(mistake)
         except MemoryError:
@@ -177,16 +201,18 @@ class Engine:
             with suppress(UserError):  # a full disk was told of when a mask could not be written
                 self.project.save()
             with self._guard:
-                self.status.running, self.status.error = False, error
+                self.status.running = self.status.stopping = False
+                self.status.error = error
                 self._kept.closed = False
             self._changed()
 
-    def _run(self, index: int, begin: int, direction: Direction) -> None:
+    def _run(self, index: int, begin: int, direction: Direction, *, until: int) -> None:
         forward = direction == "forward"
         segmenter, first = self._make(), begin
         if forward and (kept := self._kept.before(index)) is not None:
             segmenter, first = kept[1], kept[0] + 1
-        order: Iterable[int] = range(first, len(self.project.names)) if forward else range(first, -1, -1)
+        order = range(first, until + 1) if forward else range(first, until - 1, -1)
+        self.status.passing = abs(index - first)
         began = time.perf_counter()
         with closing(decode_ahead(self._frames(order, forward=forward), Timing())) as frames:
             for i, frame in frames:
@@ -195,21 +221,27 @@ class Engine:
                 labels = segmenter.step(frame, given, mode=MaskMode.WHOLE)
                 unsure = unsureness(segmenter.probabilities) if segmenter.probabilities is not None else None
                 with self._guard:
-                    if self._stop.is_set():
+                    if self._void:
                         return
-                    self.status.seconds = time.perf_counter() - began
-                    if (i < index) if forward else (i > index):
-                        self.status.replayed += 1
-                    else:
+                    self.status.seconds, self.status.last = time.perf_counter() - began, i
+                    known = self.project.frame(i)
+                    passed = (i < index) if forward else (i > index)
+                    if not passed or not known.kind or known.stale:
                         self.project.write(i, labels, kind=direction, unsure=unsure)
-                        self.status.done, self.status.last = self.status.done + 1, i
+                    self.status.replayed += passed
+                    self.status.done += not passed
                     if forward:
                         self._kept.keep(i, segmenter)
                 self._changed()
+                if self._stop.is_set():
+                    return
 
-    def _frames(self, order: Iterable[int], *, forward: bool) -> Iterator[tuple[int, np.ndarray]]:
+    def _frames(self, order: range, *, forward: bool) -> Iterator[tuple[int, np.ndarray]]:
         if forward:
-            yield from self._source.stream(next(iter(order)))
+            for i, frame in self._source.stream(order[0]):
+                yield i, frame
+                if i == order[-1]:
+                    return
         else:
             yield from ((i, self._source[i]) for i in order)
 

@@ -75,6 +75,7 @@ class Project:
         self.revisions = [0] * len(self.names)  # of each frame's mask since the project was opened
         self._objects: list[Object] = []
         self._frames: list[Frame] = []
+        self._present: list[tuple[int, ...] | None] = [None] * len(self.names)  # ids, where they are known
         self._guard = threading.RLock()
         self._saved = self._took = 0.0  # when project.json was written last, and the seconds it took
         self._locks = Locks(folder / ".lock")
@@ -121,6 +122,17 @@ class Project:
                 return np.zeros(self.size, np.uint8)
             return read_mask(self._file("masks", index), size=self.size)
 
+    def present(self) -> list[tuple[int, ...] | None]:
+        """The ids that each frame's mask shows, ascending; None where the mask was not looked at yet."""
+        with self._guard:
+            return list(self._present)
+
+    def look(self, index: int) -> None:
+        """Find out which ids the mask of frame `index` shows, if that is not known."""
+        with self._guard:
+            if self._present[index] is None:
+                self._present[index] = _ids(self.mask(index)) if self._frames[index].kind else ()
+
     def given(self, index: int) -> np.ndarray | None:
         """The label map that a person drew for frame `index`, or None."""
         with self._guard:
@@ -140,12 +152,13 @@ class Project:
             self._refuse_locked(index)
             if labels.shape != self.size or labels.dtype != np.uint8:
                 raise UserError(f"the mask is {labels.dtype} {labels.shape}; give uint8 {self.size}")
-            strangers = set(np.unique(labels).tolist()) - {0} - {o.id for o in self._objects}
+            strangers = set(_ids(labels)) - {o.id for o in self._objects}
             if strangers:
                 raise UserError(f"the mask has id {min(strangers)}, which is no object; add the object first")
             write_mask(self._file("drawn", index), labels)
             write_mask(self._file("masks", index), labels)
             self._frames[index] = Frame("drawn")
+            self._present[index] = _ids(labels)
             self.revisions[index] += 1
             self._outdate(index)
             self._save()
@@ -199,6 +212,7 @@ class Project:
                     if (labels == number).any():
                         write_mask(self._file(kind, index), np.where(labels == number, 0, labels))
             self._objects = [o for o in self._objects if o.id != number]
+            self._present = [p and tuple(i for i in p if i != number) for p in self._present]
             self.revisions = [revision + 1 for revision in self.revisions]
             self._frames = [
                 replace(f, stale=True) if f.kind not in ("", "drawn") and not f.locked else f
@@ -218,6 +232,7 @@ class Project:
                 return False
             write_mask(self._file("masks", index), labels)
             self._frames[index] = Frame(kind, unsure=unsure)
+            self._present[index] = _ids(labels)
             self.revisions[index] += 1
             if time.monotonic() - self._saved > _PART * self._took:
                 self._save()
@@ -328,6 +343,11 @@ class Project:
     def _known(self, number: int) -> None:
         if number not in {o.id for o in self._objects}:
             raise UserError(f"there is no object {number}")
+
+
+def _ids(labels: np.ndarray) -> tuple[int, ...]:
+    """The ids in a label map uint8 (H, W), ascending."""
+    return tuple(int(i) for i in np.flatnonzero(np.bincount(labels.reshape(-1), minlength=1)) if i)
 
 
 def _told_video(told: Any) -> tuple[tuple[int, int], tuple[int, str, str]]:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mamp import methods
+from mamp.core.devices import out_of_memory
 from mamp.core.errors import UserError
 from mamp.methods.trunk import MethodTrunk
 from mamp.ops.colour import imagenet, rgb_to_lab
@@ -54,6 +55,7 @@ class Proposer:
             self._trunk.to(device).eval()
         self._seen: tuple[int, Tensor, Tensor] | None = None
 
+    @out_of_memory(lambda: "start the page with --device cpu, or give it smaller frames")
     @torch.inference_mode()
     def mask(self, index: int, frame: np.ndarray, wish: Wish) -> np.ndarray:
         """bool (H, W): what `wish` says of `frame`, uint8 (H, W, 3), which is number `index` of its video.

@@ -27,22 +27,16 @@ from mamp.app.export import KINDS, exported
 from mamp.app.gate import Gate, TooLarge, body
 from mamp.app.project import Project
 from mamp.app.proposal import MOST, Wish
-from mamp.app.studio import Studio
+from mamp.app.studio import Studio, file_name
 from mamp.core.errors import UserError
 from mamp.core.files import MB, make_folder
 from mamp.video.frames import VIDEO_SUFFIXES
 
+_TYPES = {".js": "text/javascript", ".css": "text/css"}
 PAGE = {
-    "app.js": "text/javascript",
-    "banners.js": "text/javascript",
-    "draw.js": "text/javascript",
-    "labels.js": "text/javascript",
-    "objects.js": "text/javascript",
-    "server.js": "text/javascript",
-    "shelf.js": "text/javascript",
-    "timeline.js": "text/javascript",
-    "upload.js": "text/javascript",
-    "app.css": "text/css",
+    file.name: _TYPES[Path(file.name).suffix]
+    for file in sorted((files("mamp.app") / "page").iterdir(), key=lambda file: file.name)
+    if Path(file.name).suffix in _TYPES
 }
 PATIENCE = 20.0  # seconds that a question for news waits at most
 LARGEST_JSON = 65536
@@ -208,15 +202,16 @@ class Routes:
         return self._done()
 
     async def run(self, request: Request) -> Response:
-        """Compute from a frame on, forward or backward."""
+        """Compute from a frame on, forward or backward, to the end or until another frame."""
         self._yours(request)
         told = await _json(request)
         direction = told.get("direction")
         if direction not in ("forward", "backward"):
             raise Refused(400, "direction is forward or backward")
         index, engine = self._number(told.get("frame")), self._studio.engine
+        until = None if told.get("until") is None else self._number(told["until"])
         assert engine is not None
-        await run_in_threadpool(engine.start, index, direction)
+        await run_in_threadpool(engine.start, index, direction, until=until)
         return self._done()
 
     async def stop(self, request: Request) -> Response:
@@ -256,25 +251,26 @@ class Routes:
         return self._done()
 
     async def drop(self, request: Request) -> Response:
-        """A video file that was dropped on the page; the name's ending is all that is taken of its name."""
+        """A video file that was dropped on the page; it keeps its name, without folders."""
         self._yours(request)
         if self._studio.project is not None:
             raise Refused(409, "a video is open already; start `mamp app` again for another one")
-        suffix = Path(request.query_params.get("name", "")).suffix.lower()
-        if suffix not in VIDEO_SUFFIXES:
-            raise Refused(400, f"this is no video file; drop one of {', '.join(sorted(VIDEO_SUFFIXES))}")
+        name = file_name(request.query_params.get("name", ""))
+        if Path(name).suffix.lower() not in VIDEO_SUFFIXES:
+            raise Refused(400, f"{name} is no video file; use one of {', '.join(sorted(VIDEO_SUFFIXES))}")
         if self._receiving:
             raise Refused(409, "a video is being received already; wait for it")
         self._receiving = True
         try:
-            folder = await run_in_threadpool(self._studio.dropped)
+            video = await run_in_threadpool(self._studio.dropped, name)
+            folder = video.parent
             fresh = not folder.exists()
             await run_in_threadpool(make_folder, folder)
-            partial = folder / f".video{suffix}.{os.getpid()}.partial"
+            partial = folder / f".{video.name}.{os.getpid()}.partial"
             try:
                 most = min(LARGEST_VIDEO, self._studio.room(folder) - _SPARE)
                 await self._receive(request, partial, most=most)
-                await run_in_threadpool(self._studio.adopt, partial, folder / f"video{suffix}")
+                await run_in_threadpool(self._studio.adopt, partial, video)
             finally:
                 partial.unlink(missing_ok=True)
                 if fresh:

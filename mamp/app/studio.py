@@ -4,6 +4,7 @@ it.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -75,6 +76,18 @@ class Studio:
         )
         self.exporting = {}
         self.changed()
+        threading.Thread(target=self._look, args=(project,), daemon=True).start()
+
+    def _look(self, project: Project) -> None:
+        """Find out which objects the masks of an earlier time show; news for the page now and then."""
+        for index in range(len(project.names)):
+            if project is not self.project:
+                return
+            with contextlib.suppress(UserError):  # a mask that cannot be read says so where it is shown
+                project.look(index)
+            if index % 200 == 199:
+                self.changed()
+        self.changed()
 
     def close(self) -> None:
         """Stop what runs and let go of the project, which is saved already."""
@@ -85,20 +98,23 @@ class Studio:
             self.project.close()
         self.project = self.engine = self.view = None
 
-    def dropped(self) -> Path:
-        """A folder for a video that was dropped on the page, and its project: `out`, or a new one.
+    def dropped(self, name: str) -> Path:
+        """Return the path for an uploaded video `name`, in its project's folder: `out`, or a new one.
 
-        Raises UserError where `out` has a project or a dropped video already.
+        Raises UserError where `out` has a project or an uploaded video already.
         """
+        name = file_name(name)
         if self.out is None:
-            return next(place for n in itertools.count(1) if not (place := HOME / f"dropped-{n}").exists())
-        there = next((f for f in sorted(self.out.glob("video.*")) if f.suffix in VIDEO_SUFFIXES), None)
+            stem = Path(name).stem
+            places = (HOME / (stem if n == 1 else f"{stem}-{n}") for n in itertools.count(1))
+            return next(place for place in places if not place.exists()) / name
+        there = next((f for f in sorted(self.out.glob("*.*")) if f.suffix.lower() in VIDEO_SUFFIXES), None)
         if there is not None or (self.out / "project.json").exists():
             raise UserError(
                 f"{self.out} has a video's project already; start `mamp app {there or 'VIDEO'} --out"
                 f" {self.out}` to go on with it, or give another folder with --out"
             )
-        return self.out
+        return self.out / name
 
     def adopt(self, received: Path, video: Path) -> None:
         """Begin with a file that was `received`, as `video` in its project's folder, where nothing may be of
@@ -114,6 +130,9 @@ class Studio:
         try:
             os.replace(received, video)
             self.open(video, video.parent)
+        except UserError as error:
+            video.unlink(missing_ok=True)
+            raise UserError(str(error).replace(str(video), video.name)) from None  # as the person knows it
         except BaseException:
             video.unlink(missing_ok=True)
             raise
@@ -153,11 +172,18 @@ class Studio:
                 {"id": o.id, "name": o.name, "colour": PALETTE[o.id].tolist()} for o in project.objects
             ],
             "frames": [
-                _row(frame, made) for frame, made in zip(project.frames(), project.revisions, strict=True)
+                _row(*known)
+                for known in zip(project.frames(), project.revisions, project.present(), strict=True)
             ],
             "run": engine.told(),
-            "export": self.exporting,
+            "export": self._export_told(project),
+            "missing": not project.video.exists(),
         }
+
+    def _export_told(self, project: Project) -> dict[str, Any]:
+        """The export written last; `changed`: masks are not those it was begun with."""
+        told = dict(self.exporting)
+        return {**told, "changed": told.pop("made") != sum(project.revisions)} if told else {}
 
     def _method(self) -> str:
         weights = self.model.weights
@@ -203,7 +229,8 @@ class Studio:
         assert self.project is not None and self._source is not None
         with self._guard:  # so that the end of one export and the begin of the next do not mix
             self._enter_alone("an export is being written")
-            self.exporting = {"kind": kind, "running": True, "done": 0, "total": len(self.project.names)}
+            begun = {"kind": kind, "at": time.time(), "made": sum(self.project.revisions)}
+            self.exporting = {**begun, "running": True, "done": 0, "total": len(self.project.names)}
         threading.Thread(target=self._export, args=(kind, self.project, (self._source)), daemon=True).start()
         self.changed()
 
@@ -212,7 +239,8 @@ class Studio:
             self.exporting = {**self.exporting, "done": done, "total": total}
             self.changed()
 
-        ended: dict[str, Any] = {"kind": kind, "running": False}
+        begun = {key: self.exporting[key] for key in ("kind", "at", "made")}
+        ended: dict[str, Any] = {**begun, "running": False}
         try:
             ended["path"] = str(export(kind, project, source, told=told))
         except UserError as error:
@@ -245,7 +273,16 @@ class Studio:
         self._busy = what
 
 
-def _row(frame: Frame, made: int) -> list[Any]:
-    """[kind's letter, locked, stale, unsure, the mask's revision]: short, as there may be thousands."""
+def file_name(name: str) -> str:
+    """A person's file name as one that any system takes: no folders, no control or reserved characters."""
+    name = name.replace("\\", "/").rpartition("/")[2]
+    name = "".join(c if c.isprintable() and c not in '<>:"|?*' else "-" for c in name)
+    suffix = Path(name).suffix[:10]
+    stem = name.removesuffix(suffix).strip(" .")[:80].strip(" .")
+    return f"{stem or 'video'}{suffix}"
+
+
+def _row(frame: Frame, made: int, ids: tuple[int, ...] | None) -> list[Any]:
+    """[kind's letter, locked, stale, unsure, the mask's revision, ids]: short, as there may be thousands."""
     unsure = None if frame.unsure is None else round(frame.unsure, 4)
-    return [frame.kind[:1], int(frame.locked), int(frame.stale), unsure, made]
+    return [frame.kind[:1], int(frame.locked), int(frame.stale), unsure, made, ids or 0]

@@ -17,6 +17,12 @@ def add(commands: Any) -> None:
         nargs="?",
         help=f"{', '.join(METHODS)}; without it, a table of the methods",
     )
+    config.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="show the values that these give, for example method.preset=published",
+    )
     config.set_defaults(function=_run)
 
 
@@ -26,7 +32,9 @@ def _run(args: argparse.Namespace) -> None:
         return
     from mamp import config
 
+    values = dict(config.resolved(args.method, args.overrides)) if args.overrides else {}
     for key, default, meaning in config.method_knobs(args.method):
+        default = values.get(key, default)
         shown = (
             "null" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
         )

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mamp.commands.shared import quiet
+from mamp.commands.shared import DRAWN_STYLES, chosen_look, look, quiet
 from mamp.core.errors import UserError, plural
 
 SERVERS = ("davis", "youtubevos")
@@ -38,6 +38,7 @@ def add(commands: Any) -> None:
     export.add_argument(
         "--video", type=Path, help="the video the masks are of: for forms that show frames, and for times"
     )
+    look(export, styles=DRAWN_STYLES)
     export.add_argument(
         "--root", type=Path, help="for a zip, the data set's root: its sequences, frames, sizes and objects"
     )
@@ -56,7 +57,7 @@ def _run(args: argparse.Namespace) -> None:
     if args.root or args.split:
         raise UserError(f"--root and --split are for {' and '.join(SERVERS)}; leave them out for {args.form}")
     (wish,) = wishes([f"{args.form}={args.out}"], args.folder)
-    for note in export_folder(wish, args.folder, video=args.video, quiet=args.quiet):
+    for note in export_folder(wish, args.folder, video=args.video, look=chosen_look(args), quiet=args.quiet):
         print(f"note: {note}")
     print(f"{wish.kind}: {wish.path}")
 

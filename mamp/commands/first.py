@@ -10,7 +10,9 @@ from typing import Any
 def add(commands: Any) -> None:
     """Put the command into the parser."""
     first = commands.add_parser("first", help="write one frame of a video as an image, to paint a mask on")
-    first.add_argument("video", type=Path, metavar="VIDEO", help="a video file or a folder of images")
+    first.add_argument(
+        "video", type=Path, metavar="VIDEO", help="a video file, a folder of images, or a camera: camera:0"
+    )
     first.add_argument("--out", type=Path, required=True, metavar="FILE.png", help="the image to write")
     first.add_argument(
         "--at",
@@ -21,7 +23,10 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
+    from contextlib import closing
+
     from mamp.core.errors import UserError
+    from mamp.video.camera import camera_frames, camera_number
     from mamp.video.frames import open_frames
     from mamp.video.overlay import write_picture
     from mamp.video.parts import find
@@ -30,6 +35,12 @@ def _run(args: argparse.Namespace) -> None:
         raise UserError(f"--out {args.out} is not a .png; name it so")
     if args.out.resolve().parent == args.video.resolve():
         raise UserError(f"--out {args.out} lies among the frames of the video; choose another folder")
+    if (number := camera_number(args.video)) is not None:
+        with closing(camera_frames(number)) as frames:
+            frame = next(frames)
+        write_picture(args.out, frame)
+        print(f"{args.out}: a frame of camera {number}, {frame.shape[1]}x{frame.shape[0]}")
+        return
     with open_frames(args.video) as source:
         index = 0 if args.at is None else find(args.at, source, option="--at")
         frame = source[index]

@@ -16,7 +16,8 @@ def add(commands: Any) -> None:
         "mask",
         help="show how a mask would be read",
         description=(
-            "Show which objects `mamp segment --mask FILE` would read in a mask, and write them as a palette PNG."
+            "Show which objects `mamp segment --mask FILE` would read in a mask, and write them as a palette"
+            " PNG."
         ),
     )
     mask.add_argument(
@@ -32,8 +33,8 @@ def add(commands: Any) -> None:
         type=Path,
         metavar="FRAME",
         help=(
-            "the frame, an image or a video (its first frame): the mask is brought to its size, and drawn over it"
-            " in OUT with -overlay in its name"
+            "the frame, an image or a video (its first frame): the mask is brought to its size, and drawn"
+            " over it in OUT with -overlay in its name"
         ),
     )
     how_to_read(mask)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mamp.commands.shared import common, how_to_read, overrides, weights
+from mamp.commands.shared import DRAWN_STYLES, chosen_look, common, how_to_read, look, overrides, weights
 from mamp.core.errors import UserError
 
 
@@ -22,16 +22,18 @@ def add(commands: Any) -> None:
         ),
         epilog="A first mask: `mamp first VIDEO --out first.png` writes the frame to paint on.",
     )
-    segment.add_argument("video", type=Path, metavar="VIDEO", help="a video file or a folder of images")
+    segment.add_argument(
+        "video", type=Path, metavar="VIDEO", help="a video file, a folder of images, or a camera: camera:0"
+    )
     segment.add_argument(
         "--mask",
         type=Path,
         action="append",
         required=True,
         help=(
-            "mask of one frame (the first, or the one at --at): an image, or a labelme, COCO, YOLO or .npy file;"
-            " again for one file an object; or a folder of masks named like frames. `mamp mask` shows how it"
-            " is read"
+            "mask of one frame (the first, or the one at --at): an image, or a labelme, COCO, YOLO or .npy"
+            " file; again for one file an object; or a folder of masks named like frames. `mamp mask` shows"
+            " how it is read"
         ),
     )
     how_to_read(segment)
@@ -77,23 +79,7 @@ def _forms(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.mp4",
         help="a film of the masks over the frames, with the video's times and sound: .mp4, .mov, .mkv, .webm",
     )
-    group.add_argument(
-        "--overlay-style",
-        choices=("blend", "contour", "mask", "segmentation", "first", "rim", "heatmap", "erf"),
-        help=(
-            "how masks are drawn: blend (default) tints the objects, contour draws a line around them, mask"
-            " shows the objects' colours on black. segmentation and first (object 1 only) are as STM-Cycle"
-            " drew them, rim as AFB-URR did; heatmap and erf show what method stm goes by"
-        ),
-    )
-    group.add_argument(
-        "--overlay-opacity", type=float, metavar="SHARE", help="of the colours, from 0 to 1 (default 0.5)"
-    )
-    group.add_argument(
-        "--overlay-colours",
-        metavar="COLOURS",
-        help="for example 1=red,2=#00ff00, or a .json file with such pairs; others keep theirs",
-    )
+    look(group, styles=(*DRAWN_STYLES, "heatmap", "erf"))
 
 
 def _part(parser: argparse.ArgumentParser) -> None:
@@ -124,13 +110,16 @@ def _run(args: argparse.Namespace) -> None:
         raise UserError(f"--overlay-style {args.overlay_style} needs a film to draw; add --overlay FILE.mp4")
     from mamp.segmentation import model as models
     from mamp.segmentation.segment import segment
+    from mamp.video.camera import camera_number
     from mamp.video.export import wishes
     from mamp.video.first_masks.reading import Reader
-    from mamp.video.overlay import Look, read_colours
     from mamp.video.parts import Part
 
-    palette = None if args.overlay_colours is None else read_colours(args.overlay_colours)
-    look = Look(args.overlay_style or "blend", args.overlay_opacity, palette)
+    number = camera_number(args.video)
+    if number is not None:
+        _run_camera(args, number)
+        return
+    drawn_as = chosen_look(args)
     save = wishes(args.save, args.out)
     reader = Reader(args.invert, args.colours)
     model = models.load(args.weights, device=args.device, overrides=args.overrides)
@@ -146,14 +135,47 @@ def _run(args: argparse.Namespace) -> None:
         redo=args.redo,
         run_info=model.run_info(),
         overlay=args.overlay,
-        look=look,
+        look=drawn_as,
         save=save,
         bad_frame=args.bad_frame or model.config.evaluate.bad_frame,
         stream=args.stream,
         quiet=args.quiet,
     )
-    print(f"{timing.frames} masks in {args.out}, {timing.frames / max(timing.seconds, 1e-9):.2f} frames/s")
+    count = len(list(args.out.glob("*.png")))
+    print(f"{count} masks in {args.out}, {timing.frames / max(timing.seconds, 1e-9):.2f} frames/s")
     if args.overlay:
         print(f"overlay: {args.overlay}")
     for wish in save:
         print(f"{wish.kind}: {wish.path}")
+
+
+# options that need a recorded video: name -> its value where it is not given
+RECORDED: dict[str, Any] = {
+    "start": None, "end": None, "every": 1, "at": None, "direction": None, "save": [], "redo": False,
+    "bad_frame": None, "stream": None, "overlay_style": None,
+    "overlay_opacity": None, "overlay_colours": None,
+}  # fmt: skip
+
+
+def _run_camera(args: argparse.Namespace, number: int) -> None:
+    given = [name for name, usual in RECORDED.items() if vars(args)[name] != usual]
+    if given:
+        raise UserError(f"--{given[0].replace('_', '-')} needs a recorded video; leave it out for a camera")
+    if len(args.mask) > 1:
+        raise UserError("a camera takes one --mask, of its first frame; put the objects into one picture")
+    from mamp.segmentation import model as models
+    from mamp.segmentation.live import segment_camera
+    from mamp.video.first_masks.reading import Reader
+
+    model = models.load(args.weights, device=args.device, overrides=args.overrides)
+    timing = segment_camera(
+        number,
+        args.mask[0],
+        args.out,
+        model.segmenter,
+        max_frames=args.max_frames,
+        reader=Reader(args.invert, args.colours),
+        overlay=args.overlay,
+        quiet=args.quiet,
+    )
+    print(f"{timing.frames} masks in {args.out}")

@@ -60,3 +60,36 @@ def refuse_below_one(args: argparse.Namespace, *names: str) -> None:
     for name in names:
         if (given := vars(args)[name]) is not None and given < 1:
             raise UserError(f"--{name} is {given}; give 1 or more")
+
+
+DRAWN_STYLES = ("blend", "contour", "mask", "segmentation", "first", "rim")
+
+
+def look(group: Any, *, styles: tuple[str, ...]) -> None:
+    """--overlay-style, --overlay-opacity and --overlay-colours."""
+    group.add_argument(
+        "--overlay-style",
+        choices=styles,
+        help=(
+            "how masks are drawn: blend (default) tints the objects, contour draws a line around them, mask"
+            " shows the objects' colours on black. segmentation and first (object 1 only) are as STM-Cycle"
+            " drew them, rim as AFB-URR did"
+            + ("; heatmap and erf show what method stm goes by" if "erf" in styles else "")
+        ),
+    )
+    group.add_argument(
+        "--overlay-opacity", type=float, metavar="SHARE", help="of the colours, from 0 to 1 (default 0.5)"
+    )
+    group.add_argument(
+        "--overlay-colours",
+        metavar="COLOURS",
+        help="for example 1=red,2=#00ff00, or a .json file with such pairs; others keep theirs",
+    )
+
+
+def chosen_look(args: argparse.Namespace) -> Any:
+    """The `Look` that these options ask for."""
+    from mamp.video.overlay import Look, read_colours
+
+    palette = None if args.overlay_colours is None else read_colours(args.overlay_colours)
+    return Look(args.overlay_style or "blend", args.overlay_opacity, palette)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from mamp.config.data import Affine, Augment, DataConfig, Expected, Moves, Root
 from mamp.config.evaluate import EvaluateConfig
-from mamp.config.reading import dump, load, method_knobs, named_method
+from mamp.config.reading import dump, load, method_knobs, named_method, resolved
 from mamp.config.slurm import SlurmConfig
 from mamp.config.tracking import TrackingConfig
 from mamp.config.train import TrainConfig
@@ -33,4 +33,5 @@ __all__ = [
     "load",
     "method_knobs",
     "named_method",
+    "resolved",
 ]

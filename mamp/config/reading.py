@@ -68,6 +68,21 @@ def method_knobs(method: str) -> Iterator[tuple[str, Any, str]]:
     yield from (knob for knob in knobs(Config) if knob[0].split(".")[0] != "method")
 
 
+def resolved(method: str, overrides: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """(key, value) of every setting of a run of `method` with `key=value` arguments; UserError as `load`."""
+    if method not in METHODS:
+        raise UserError(f"{method} is not a method; use one of {', '.join(METHODS)}")
+    config = load(None, [f"method.name={method}", *overrides])
+    yield from ((key, value) for key, value in _flat(config.model_dump(mode="json")))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        yield f"{prefix}{key}", value
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+
+
 def _preset_values(given: Mapping[str, Any], places: Mapping[str, str], dataset: str) -> dict[str, Any]:
     """What the preset that `given` chooses says, and the method's name."""
     method = given.get("method")

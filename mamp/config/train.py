@@ -69,6 +69,13 @@ class TrainConfig(Section):
             " null: none"
         ),
     )
+    deterministic: bool = Field(
+        True,
+        description=(
+            "the same numbers from every run on the same hardware: on CUDA slower kernels, and a warning for"
+            " an operation that has none of this kind; false: the fastest ones"
+        ),
+    )
     amp: Amp = Field("off", description=AMP)
     compile: bool = Field(False, description="torch.compile the task; on a CPU it needs a C++ compiler")
     sync_batch_norm: bool = Field(

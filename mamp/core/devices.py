@@ -5,15 +5,19 @@ needed.
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import nn
 
 from mamp.core.errors import UserError
 from mamp.core.files import MB
+
+MOST_ON_CUDA = 1024 * MB  # of working memory, where nothing is asked for
 
 
 def pick_device(name: str) -> torch.device:
@@ -42,11 +46,79 @@ def amp_dtype(amp: str, device: torch.device) -> torch.dtype | None:
         raise UserError(f"amp=fp16 needs a CUDA GPU, and this is {device.type}; use amp=bf16, auto or off")
     if amp != "auto":
         return torch.float16 if amp == "fp16" else torch.bfloat16
-    fast = torch.cuda.is_bf16_supported(including_emulation=False) if device.type == "cuda" else False
-    if device.type == "cpu":
-        checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-        fast = any(getattr(torch.cpu, name, lambda: False)() for name in checks)
-    return torch.bfloat16 if fast else None
+    return torch.bfloat16 if fast_bf16(device) else None
+
+
+def fast_bf16(device: torch.device) -> bool:
+    """Whether the device multiplies bf16 faster than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    checks = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return device.type == "cpu" and any(getattr(torch.cpu, name, lambda: False)() for name in checks)
+
+
+def slow_amp(key: str, amp: str, device: torch.device) -> str | None:
+    """Return a warning where the setting `key` asks for a format that makes this device slower; else None."""
+    if amp != "bf16" or device.type not in ("cpu", "cuda") or fast_bf16(device):
+        return None
+    kind = "processor" if device.type == "cpu" else "GPU"
+    return (
+        f"warning: this {kind} has no bf16 arithmetic, and {key}=bf16 makes it up to ten times slower; use"
+        f" {key}=auto or off"
+    )
+
+
+@contextlib.contextmanager
+def whole_float32(device: torch.device) -> Iterator[None]:
+    """The context in which float32 convolutions on `device` are computed in float32.
+
+    On CUDA cuDNN takes TF32 for them by default, which has 10 of the 23 bits of a fraction.
+    """
+    cudnn: Any = torch.backends.cudnn
+    try:
+        before = cudnn.allow_tf32
+    except RuntimeError:  # chosen for each operation, by torch's newer settings
+        before = None
+    if device.type != "cuda" or before is None:
+        yield
+        return
+    cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32 = before
+
+
+@contextlib.contextmanager
+def out_of_memory(remedy: Callable[[], str]) -> Iterator[None]:
+    """Turn the device's lack of memory into a UserError that names what to lower: `remedy()`."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(error):
+            raise
+        asked = re.search(r"[Tt]ried to allocate ([\d.]+ \w+)", str(error))
+        size = f" (it was asked for {asked[1]} more)" if asked else ""
+        raise UserError(f"the memory of the device is full{size}; {remedy()}") from None
+
+
+def working_bytes(max_mb: int | None, device: torch.device, *, on_cpu: int) -> int:
+    """Return how many bytes an operation may work in at a time.
+
+    On CUDA more costs no time and saves launches: an eighth of what is free, 1,024 MB at most.
+
+    Args:
+        max_mb: what the user asks for, in MB; None is by device.
+        device: where the operation runs.
+        on_cpu: MB on the CPU and on MPS, and the least on CUDA.
+    """
+    if max_mb is not None:
+        return max_mb * MB
+    if device.type != "cuda":
+        return on_cpu * MB
+    free, _ = torch.cuda.mem_get_info(device)
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch's own spare
+    return max(on_cpu * MB, min(MOST_ON_CUDA, free // 8))
 
 
 class _SinglePrecision(contextlib.ContextDecorator):

@@ -14,9 +14,19 @@ RECENT = 30.0  # seconds whose speed tells the time left, or the last few steps 
 _FEW = 5
 
 
+_said: set[str] = set()
+
+
 def say(line: str) -> None:
     """A line on standard error, at once."""
     print(line, file=sys.stderr, flush=True)
+
+
+def say_once(line: str) -> None:
+    """A line on standard error the first time it is said."""
+    if line not in _said:
+        _said.add(line)
+        say(line)
 
 
 def stay_silent(line: str) -> None:

@@ -28,6 +28,13 @@ class MethodConfig(Section):
         return None
 
 
+# Settings of `propagation` that change speed and memory alone: results made with others are as good
+SPEED = ("tile", "max_mb")
+MAX_MB = (
+    "bound on the working memory of {what}, in MB; null: {on_cpu}, and on CUDA an eighth of the free memory,"
+    " up to 1024; changes speed, not results"
+)
+
 Amp = Annotated[
     Literal["off", "auto", "bf16", "fp16"], BeforeValidator(lambda v: "off" if v is False else v)
 ]  # YAML's off

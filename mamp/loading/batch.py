@@ -18,6 +18,7 @@ class Batch:
     clips: per sample, what it is made of (sequence name and frame numbers).
     first, total: its clips are number first, first + 1, .. of `total` that the step has on all ranks (None:
     of these).
+    read: the labels as they were on the CPU; see `labels_to_read`.
     """
 
     frames: Tensor
@@ -25,11 +26,22 @@ class Batch:
     clips: tuple[dict[str, Any], ...]
     first: int = 0
     total: int | None = None
+    read: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on `device`."""
         labels = None if self.labels is None else self.labels.to(device, non_blocking=True)
-        return replace(self, frames=self.frames.to(device, non_blocking=True), labels=labels)
+        read = self.labels if self.labels is not None and self.labels.device.type == "cpu" else None
+        return replace(self, frames=self.frames.to(device, non_blocking=True), labels=labels, read=read)
+
+    def labels_to_read(self) -> Tensor:
+        """Return the labels on the CPU.
+
+        What depends on their values is decided there, before the copy, so that the device is not waited for.
+        Labels that were made on the device are copied, which waits.
+        """
+        assert self.labels is not None
+        return self.labels.cpu() if self.read is None else self.read
 
     def draw(self, *counts: int, generator: torch.Generator) -> Tensor:
         """(B, *counts) random numbers in [0, 1), on the CPU: those of the clips' places among all that the

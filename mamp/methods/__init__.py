@@ -16,6 +16,7 @@ FOLDERS = [
     "afb_urr",
     "ssm",
     "probe",
+    "flow",
 ]
 
 # what a method may lack -> how the sentence about it begins
@@ -33,7 +34,13 @@ LACKS = {
 
 def load_registry() -> dict[str, Method]:
     """Import every folder's `METHOD`, in the registry's order; this imports no torch."""
-    return {name: importlib.import_module(f"mamp.methods.{name}").METHOD for name in FOLDERS}
+    found = {}
+    for name in FOLDERS:
+        held = vars(importlib.import_module(f"mamp.methods.{name}"))
+        if "METHOD" not in held:
+            raise ImportError(f"mamp/methods/{name}/__init__.py has no METHOD, and FOLDERS names it")
+        found[name] = held["METHOD"]
+    return found
 
 
 METHODS: dict[str, Method] = load_registry()

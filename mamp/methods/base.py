@@ -22,13 +22,20 @@ if TYPE_CHECKING:
 # preset -> data set -> values under all others; the data set "" is every one
 Presets = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
+# Maps (K+1, H, W) of float32 that take more are not made by methods that can do without; see
+# `Propagator.many`
+DENSE_BYTES = 128 * 10**6
+
 
 def later(place: str) -> Callable[..., Any]:
     """Return the function at `place` ("package.module:name"), imported at its first call."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
         module, _, name = place.partition(":")
-        return vars(importlib.import_module(module))[name](*args, **kwargs)
+        found = vars(importlib.import_module(module))
+        if name not in found:
+            raise AttributeError(f"{module} has no {name}, which a METHOD names as {place}")
+        return found[name](*args, **kwargs)
 
     call.__name__ = place
     return call
@@ -110,6 +117,10 @@ class Motion(Protocol):
     def forget(self, index: int) -> None:
         """Drop what is kept for frame `index`; it is not asked for again."""
 
+    def twin(self) -> Motion | None:
+        """Return a copy that goes on from here by itself; None where that cannot be."""
+        return None
+
 
 class Propagator:
     """Carries the masks of K objects through one video; frames and masks at the video's original size.
@@ -118,6 +129,11 @@ class Propagator:
     and `remove` change what is pending, and the next `step` commits it to memory.
 
     A method gives `start`, `step`, `correct`, `add`, `remove` and `memory_bytes`. The rest has defaults.
+    Masks of different objects never overlap. The order of the objects does not matter, and one that was
+    removed leaves no trace. What is held of frames is never changed in place, since a twin shares it.
+    Tensors (K, H, W) of many objects, or of huge frames, do not fit into memory. A method that can do
+    without them says `many = True`: its `start`, `correct` and `add` also take `LabelMasks` and frames in
+    uint8, and it gives `step_labels` and `labels_without`.
 
     Args:
         model: the network, on `device`, in evaluation.
@@ -126,6 +142,10 @@ class Propagator:
         device: where frames and memory lie.
         dtype: number format of mixed precision; None is float32.
     """
+
+    many = False
+    # for each pixel that the network sees: floats held once, and for each object; measured on the CPU
+    floats_held: tuple[int, int] = (0, 0)
 
     def __init__(
         self,
@@ -146,7 +166,7 @@ class Propagator:
 
     # -- what every method gives
 
-    def start(self, frame: Tensor, masks: Tensor) -> None:
+    def start(self, frame: Tensor, masks: Any) -> None:
         """Take the first frame, float (3, H, W) RGB in [0, 1], with its masks (K, H, W) in {0, 1}."""
         raise NotImplementedError
 
@@ -154,13 +174,13 @@ class Propagator:
         """Return the probabilities (K+1, H, W) of the next frame, background first, summing to 1."""
         raise NotImplementedError
 
-    def correct(self, masks: Tensor, objects: list[int]) -> None:
+    def correct(self, masks: Any, objects: list[int]) -> None:
         """Replace the pending frame's masks of `objects` (0-based) by `masks` (len(objects), H, W) in {0,
         1}.
         """
         raise NotImplementedError
 
-    def add(self, masks: Tensor) -> None:
+    def add(self, masks: Any) -> None:
         """Add new objects (N, H, W) in {0, 1} at the pending frame; they win over what was predicted."""
         raise NotImplementedError
 
@@ -170,10 +190,32 @@ class Propagator:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes held for memory frames."""
+        """Bytes held for memory frames and the pending frame, no more than `tensors` yields where it
+        yields any.
+        """
         raise NotImplementedError
 
     # -- what a method may have besides
+
+    def step_labels(self, frame: Tensor) -> Tensor:
+        """Go on as `step` does; return the most probable object of each pixel (H, W), k+1 for object k.
+
+        frame: also uint8. Only with `many`.
+        """
+        raise NotImplementedError
+
+    def labels_without(self, frame: Tensor, objects: list[int]) -> Tensor:
+        """Return what `step_labels` would have, if these objects (0-based) lay nowhere."""
+        raise NotImplementedError
+
+    def bytes_needed(self, size: tuple[int, int], objects: int) -> int:
+        """Estimate the memory for so many objects on frames of (H, W), in bytes, all in all.
+
+        By default eight float32 maps (K+1, H, W), and for each pixel that the network sees `floats_held`.
+        """
+        once, each = self.floats_held
+        height, width = self._seen_size(size)
+        return 4 * (8 * (objects + 1) * size[0] * size[1] + (once + each * objects) * height * width)
 
     def twin(self) -> Propagator | None:
         """Return a copy that goes on from here by itself, sharing what is remembered; None where that cannot
@@ -201,6 +243,10 @@ class Propagator:
 
     # -- what their code shares
 
+    def _seen_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(H, W) of what the network sees of frames of a size."""
+        return size
+
     def _pending(self) -> Any:
         """The frame just stepped; RuntimeError before `start`."""
         if self.pending is None:
@@ -213,10 +259,11 @@ class Propagator:
         return index
 
     def _here(self, pixels: Tensor) -> Tensor:
-        """Float32, on the device."""
+        """Float32, on the device; uint8 becomes [0, 1]."""
         import torch
 
-        return pixels.to(self.device, torch.float32)
+        here = pixels.to(self.device).to(torch.float32)
+        return here / 255 if pixels.dtype == torch.uint8 else here
 
     def _mixed(self) -> AbstractContextManager[Any]:
         """Mixed precision as asked."""

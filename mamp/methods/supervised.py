@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mamp.core.errors import UserError
 from mamp.methods.task import TrainingTask
+from mamp.ops.folding import BatchNorm
 
 
 class SupervisedTask(TrainingTask):
@@ -42,7 +43,7 @@ class SupervisedTask(TrainingTask):
         super().train(mode)
         if self.knobs.freeze_norm:
             for module in self.modules():
-                if isinstance(module, nn.BatchNorm2d):
+                if isinstance(module, BatchNorm):
                     module.eval()
         return self
 

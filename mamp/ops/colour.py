@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
 from mamp.core.errors import UserError
+from mamp.ops.constants import once
 
 CHROMA = (1, 2)  # Lab's channels a and b
 MEAN, SCALE = (50.0, 0.0, 0.0), (50.0, 127.0, 127.0)
@@ -16,23 +15,14 @@ _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation
 
 def imagenet(rgb: Tensor) -> Tensor:
     """RGB (..., 3, H, W) in [0, 1] as networks trained on ImageNet see it."""
-    mean, deviation = _kept(rgb.device, *_IMAGENET)
+    mean, deviation = channels(rgb.device, *_IMAGENET)
     return (rgb - mean) / deviation
 
 
-def _channels(device: torch.device, *values: tuple[float, ...]) -> tuple[Tensor, ...]:
-    """Each as (3, 1, 1), float32."""
-    with torch.inference_mode(False):  # what is kept may take part in training later
-        return tuple(torch.tensor(v, device=device, dtype=torch.float32).view(3, 1, 1) for v in values)
-
-
-_remembered = lru_cache(_channels)
-
-
-def _kept(device: torch.device, *values: tuple[float, ...]) -> tuple[Tensor, ...]:
-    """`_channels`, copied to a device once and not for every frame; a graph that is traced has its own."""
-    make = _channels if torch.compiler.is_compiling() else _remembered
-    return make(device, *values)
+@once
+def channels(device: torch.device, *values: tuple[float, ...]) -> tuple[Tensor, ...]:
+    """Each of the values for three channels as (3, 1, 1), float32."""
+    return tuple(torch.tensor(v, device=device, dtype=torch.float32).view(3, 1, 1) for v in values)
 
 
 def rgb_to_lab(rgb: Tensor, table: str = "exact") -> Tensor:
@@ -45,7 +35,7 @@ def rgb_to_lab(rgb: Tensor, table: str = "exact") -> Tensor:
     Raises UserError when "opencv" is asked for and OpenCV is absent.
     """
     lab = _opencv_lab(rgb) if table == "opencv" else _exact_lab(rgb)
-    mean, scale = _kept(lab.device, MEAN, SCALE)
+    mean, scale = channels(lab.device, MEAN, SCALE)
     return (lab - mean) / scale
 
 

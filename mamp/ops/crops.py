@@ -17,18 +17,36 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom; half-open, may reac
 
 
 def find_box(mask: Tensor, margins: Sequence[float]) -> Box:
-    """The rectangle around a mask (H, W) bool, grown by `margins` left, right, top, bottom, as parts of its
-    sides.
+    """The box of one mask (H, W), as of `find_boxes`."""
+    return find_boxes(mask[None], margins)[0]
 
-    Fractions are cut off toward zero, as published. The whole frame where the mask is empty or the box too
-    small.
+
+def find_boxes(masks: Tensor, margins: Sequence[float]) -> list[Box]:
+    """The rectangles around masks (K, H, W) bool, grown by `margins` left, right, top, bottom, as parts of
+    their sides.
+
+    Fractions are cut off toward zero, as published. The whole frame where a mask is empty or its box too
+    small. The device is asked once for all of them.
     """
-    frame = (0, 0, int(mask.shape[1]), int(mask.shape[0]))
-    columns, rows = mask.any(0).nonzero().flatten().tolist(), mask.any(1).nonzero().flatten().tolist()
-    if not columns:
+    frame = int(masks.shape[2]), int(masks.shape[1])
+    ends = [end for seen in (masks.any(1), masks.any(2)) for end in _ends(seen)]
+    return [_grown(tuple(row), margins, frame) for row in torch.stack(ends, dim=1).tolist()]
+
+
+def _ends(seen: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each row of bool (K, n) the first place that is set, and the one after the last, 0 where none is."""
+    there = seen.to(torch.uint8)
+    last = (seen.shape[1] - there.flip(1).argmax(1)) * there.amax(1)
+    return there.argmax(1), last
+
+
+def _grown(ends: tuple[int, ...], margins: Sequence[float], size: tuple[int, int]) -> Box:
+    """The box from `ends` (left, right, top, bottom) of a mask; size: (W, H) of the frame."""
+    frame = (0, 0, *size)
+    x, end, y, low = ends
+    if not end:
         return frame
-    x, y = columns[0], rows[0]
-    width, height = columns[-1] + 1 - x, rows[-1] + 1 - y
+    width, height = end - x, low - y
     left, right, top, bottom = margins
     sides = (x - width * left, y - height * top, x + width + width * right, y + height + height * bottom)
     if sides[2] - sides[0] <= LEAST or sides[3] - sides[1] <= LEAST:

@@ -6,6 +6,7 @@ import copy
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm  # of nn.SyncBatchNorm too
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
@@ -18,6 +19,6 @@ def fold_batch_norms(model: nn.Module) -> nn.Module:
         if isinstance(module, nn.Sequential):
             for i in range(len(module) - 1):
                 conv, norm = module[i], module[i + 1]
-                if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                if isinstance(conv, nn.Conv2d) and isinstance(norm, BatchNorm):
                     module[i], module[i + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
     return folded.to(memory_format=torch.channels_last)

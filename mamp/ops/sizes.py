@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mamp.ops.constants import once
+
 
 def size_of(pixels: Tensor) -> tuple[int, int]:
     """(H, W) of (..., H, W)."""
@@ -49,14 +51,25 @@ def opencv_bilinear(pixels: Tensor, size: tuple[int, int]) -> Tensor:
 
     Weights are whole 2048ths, and the sum of two rows is rounded as OpenCV's vector code does it.
     """
-    height, width = (
-        [torch.from_numpy(v).to(pixels.device) for v in _linear(before, after, clamped=clamped)]
-        for before, after, clamped in zip(pixels.shape[-2:], size, (False, True), strict=True)
-    )
-    (top, bottom, b0, b1), (left, right, a0, a1) = height, width
+    (top, bottom, b0, b1), (left, right, a0, a1) = _linear_on(size_of(pixels), tuple(size), pixels.device)
     rows = pixels[..., left] * a0 + pixels[..., right] * a1  # (C, H, W')
     above, below = rows[:, top] >> 4, rows[:, bottom] >> 4
     return (((b0[:, None] * above) >> 16) + ((b1[:, None] * below) >> 16) + 2) >> 2
+
+
+@once
+def _linear_on(
+    before: tuple[int, int], after: tuple[int, int], device: torch.device
+) -> tuple[tuple[Tensor, ...], ...]:
+    """`_linear` of rows and of columns on the device, copied there as one: crops have a new size each
+    frame.
+    """
+    rows, columns = (
+        _linear(*sides, clamped=n == 1) for n, sides in enumerate(zip(before, after, strict=True))
+    )
+    both = torch.from_numpy(np.concatenate([*rows, *columns]).astype(np.int32)).to(device)
+    parts = both.split([len(v) for v in (*rows, *columns)])
+    return parts[:4], parts[4:]
 
 
 def _linear(before: int, after: int, *, clamped: bool) -> tuple[np.ndarray, ...]:
@@ -82,6 +95,12 @@ def letterbox(
     height, width = max(1, int(factor * size[0])), max(1, int(factor * size[1]))
     top, left = (box[0] - height) // 2, (box[1] - width) // 2
     return (height, width), (left, box[1] - width - left, top, box[0] - height - top)
+
+
+@once
+def neighbours_on(source: int, target: int, device: torch.device) -> tuple[Tensor, ...]:
+    """`bilinear_neighbours` on the device."""
+    return tuple(torch.from_numpy(v).to(device) for v in bilinear_neighbours(source, target))
 
 
 def bilinear_neighbours(source: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

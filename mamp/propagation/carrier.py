@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mamp.methods.base import Propagator
+from mamp.core.files import MB
+from mamp.methods.base import DENSE_BYTES, Propagator
+from mamp.ops.label_masks import LabelMasks
 from mamp.propagation.correlation import topk_readout
-from mamp.propagation.labels import append_empty, drop, impose, normalised, with_background
+from mamp.propagation.labels import append_empty, drop, impose, lost, normalised, with_background
 from mamp.propagation.memory import MemoryRule
+
+# an estimate of what a network holds of a frame at once, in floats for each pixel that it sees
+ENCODING = 125
+WORKING_BYTES = 200 * MB  # a band or a group of maps, with all that it takes
+GROUP_BYTES = 64 * MB  # of maps as large as the frame that are made at once, of many objects
 
 
 @dataclass
@@ -29,12 +39,17 @@ class Remembered:
 class Pending:
     """The frame just stepped: features, probabilities (K+1, H, W), and scores (K+1, h, w) on the feature
     grid.
+
+    Of many objects there are no probabilities, but `read`, the scores before they were normalised, and where
+    label maps are remembered `winner`, int32 (H, W), the channel of each pixel.
     """
 
     index: int
     features: Tensor
-    probabilities: Tensor
+    probabilities: Tensor | None
     scores: Tensor
+    read: Tensor | None = None
+    winner: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -60,9 +75,12 @@ class LabelCarrier(Propagator):
     without a window.
     hard: memory keeps a finished frame's label map instead of its scores.
 
-    A method gives `_features`, `_to_grid` and `_to_frame`, and may give `_fitted`, `_moved` and `_forget`.
+    A method gives `_features`, `_feature_size`, `_cells`, `_joined` and `_to_frame`, and may give
+    `_winners`, `_fitted`, `_moved` and `_forget`.
     places: motion, device and dtype, as every `Propagator` takes them.
     """
+
+    many = True
 
     def __init__(
         self,
@@ -83,11 +101,15 @@ class LabelCarrier(Propagator):
         self.given: list[int] = []
         self.pending: Pending | None = None
 
-    def start(self, frame: Tensor, masks: Tensor) -> None:
+    def start(self, frame: Tensor, masks: Tensor | LabelMasks) -> None:
         """First frame float (3, H, W) RGB in [0, 1] with its masks (K, H, W) in {0, 1}."""
-        index, features = self._see(self._here(frame))
-        probabilities = with_background(self._here(masks))
-        self.pending = Pending(index, features, probabilities, self._to_grid(probabilities))
+        index, features = self._see(frame)
+        if isinstance(masks, LabelMasks):
+            winner = masks.number.int() + 1 if self.hard else None
+            self.pending = Pending(index, features, None, self._grid_of(masks), winner=winner)
+        else:
+            probabilities = with_background(self._here(masks))
+            self.pending = Pending(index, features, probabilities, self._to_grid(probabilities))
         self.given.append(index)
 
     def step(self, frame: Tensor) -> Tensor:
@@ -100,26 +122,51 @@ class LabelCarrier(Propagator):
         self.pending = Pending(index, features, probabilities, normalised(scores))
         return probabilities
 
-    def correct(self, masks: Tensor, objects: list[int]) -> None:
+    def step_labels(self, frame: Tensor) -> Tensor:
+        """As `step`, without a probability for each object and pixel: the most probable one's k+1, whole
+        numbers (H, W).
+        """
+        self._commit()
+        index, features = self._see(frame)
+        scores = self._read(index, features)
+        self.pending = Pending(index, features, None, normalised(scores), read=scores)
+        winner = self._winners(scores, frame.to(self.device))
+        if self.hard:
+            self.pending.winner = winner.int()
+        return winner
+
+    def labels_without(self, frame: Tensor, objects: list[int]) -> Tensor:
+        """What `step_labels` would have returned, if these objects (0-based) lay nowhere."""
+        pending = self._pending()
+        assert pending.read is not None
+        winner = self._winners(pending.read, frame.to(self.device), without=[k + 1 for k in objects])
+        if self.hard:
+            pending.winner = winner.int()
+        return winner
+
+    def correct(self, masks: Tensor | LabelMasks, objects: list[int]) -> None:
         """`masks` (len(objects), H, W) in {0, 1} replace the pending frame's masks of these objects
         (0-based).
         """
         pending = self._pending()
-        masks = self._here(masks)
-        grid = self._to_grid(with_background(masks))[1:]
+        grid = self._grid_of(masks)[1:]
         channels = [k + 1 for k in objects]
-        pending.probabilities = impose(pending.probabilities, masks, channels)
+        if pending.probabilities is not None and not isinstance(masks, LabelMasks):
+            pending.probabilities = impose(pending.probabilities, self._here(masks), channels)
+        else:
+            self._impose_winner(masks, channels)
         pending.scores = impose(pending.scores, grid, channels)
         if pending.index not in self.given:
             self.given.append(pending.index)
 
-    def add(self, masks: Tensor) -> None:
+    def add(self, masks: Tensor | LabelMasks) -> None:
         """New objects (N, H, W) in {0, 1} appear at the pending frame; they win over what was predicted."""
         pending, count = self._pending(), len(masks)
         known = len(pending.scores) - 1
         if self.memory:  # room for the labels of the new objects
             self._admit(pending.index - 1, objects=known + count)
-        pending.probabilities = append_empty(pending.probabilities, count)
+        if pending.probabilities is not None and not isinstance(masks, LabelMasks):
+            pending.probabilities = append_empty(pending.probabilities, count)
         pending.scores = append_empty(pending.scores, count)
         for entry in self.memory.values():
             entry.labels = append_empty(entry.labels, count)
@@ -130,7 +177,15 @@ class LabelCarrier(Propagator):
     def remove(self, objects: list[int]) -> None:
         """Forget these objects (0-based); what was theirs becomes background, later ones move up."""
         pending = self._pending()
-        pending.probabilities = drop(pending.probabilities, objects)
+        if pending.probabilities is not None:
+            pending.probabilities = drop(pending.probabilities, objects)
+        if pending.winner is not None:  # later ones move up; a pixel goes to background, not to the next best
+            kept = [k for k in range(len(pending.scores) - 1) if k not in objects]
+            moved = torch.zeros(len(pending.scores), dtype=torch.int32, device=self.device)
+            moved[[k + 1 for k in kept]] = torch.arange(
+                1, len(kept) + 1, dtype=torch.int32, device=self.device
+            )
+            pending.winner = moved[pending.winner]
         pending.scores = drop(pending.scores, objects)
         for entry in self.memory.values():
             entry.labels = drop(entry.labels, objects)
@@ -139,6 +194,21 @@ class LabelCarrier(Propagator):
     def memory_bytes(self) -> int:
         """Bytes of the memory frames' features and labels."""
         return sum(t.nbytes for entry in self.memory.values() for t in (entry.features, entry.labels))
+
+    def bytes_needed(self, size: tuple[int, int], objects: int) -> int:
+        """Estimate the memory for so many objects on frames of (H, W), in bytes, all in all.
+
+        The memory frames and four more of their kind, the network, and what is as large as the frame: masks
+        of a few objects densely (six float32 maps for each), of many in bands.
+        """
+        channels, height, width = self._feature_size(size)
+        cells, pixels = height * width, size[0] * size[1]
+        frames = self.rule.most(frame_bytes=4 * cells * (channels + objects + 1)) + 4
+        dense = 4 * (objects + 1) * pixels
+        maps = 6 * dense + 12 * pixels if dense <= DENSE_BYTES else 18 * pixels + WORKING_BYTES
+        seen = self._seen_size(size)
+        held = cells * frames * (objects + 1 + channels) + ENCODING * seen[0] * seen[1]
+        return 4 * held + maps + 2 * self.reading.max_bytes
 
     def twin(self) -> LabelCarrier | None:
         """Return a copy that goes on from here by itself; it shares all tensors, which never change once
@@ -165,13 +235,41 @@ class LabelCarrier(Propagator):
         """Features (C, h, w) of a frame float (3, H, W) in [0, 1] on the device."""
         raise NotImplementedError
 
-    def _to_grid(self, labels: Tensor) -> Tensor:
-        """(K+1, H, W), background first -> (K+1, h, w)."""
+    def _cells(self, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(N, H, W) in {0, 1}, float or uint8 -> float (N, h, w), and where each touches a cell, if that
+        matters.
+        """
         raise NotImplementedError
 
-    def _to_frame(self, scores: Tensor, size: tuple[int, ...]) -> Tensor:
-        """(K+1, h, w) -> probabilities (K+1, H, W)."""
+    def _joined(self, cells: Tensor, touched: Tensor | None) -> Tensor:
+        """What `_cells` gave of all K+1, background first -> labels (K+1, h, w)."""
         raise NotImplementedError
+
+    def _feature_size(self, size: tuple[int, int]) -> tuple[int, int, int]:
+        """(C, h, w) of the features of frames of (H, W)."""
+        raise NotImplementedError
+
+    def _to_frame(self, scores: Tensor, size: tuple[int, ...], *, norm: bool = True) -> Tensor:
+        """(K+1, h, w) -> probabilities (K+1, H, W); without `norm` each channel by itself, any of them."""
+        raise NotImplementedError
+
+    def _winners(self, scores: Tensor, frame: Tensor, *, without: list[int] | None = None) -> Tensor:
+        """Most probable channel of each pixel (H, W), from scores (K+1, h, w); `without` win nowhere.
+
+        Here so many objects at a time as fit.
+        """
+        size = frame.shape[-2:]
+        best = scores.new_full(size, -1.0)
+        winner = torch.zeros_like(best, dtype=torch.int32)
+        step = max(1, GROUP_BYTES // (4 * size[0] * size[1]))
+        for start in range(0, len(scores), step):
+            planes = self._to_frame(scores[start : start + step], size, norm=False)
+            for k, plane in enumerate(planes, start=start):
+                if k not in (without or ()):
+                    better = plane > best
+                    best = torch.where(better, plane, best)
+                    winner.masked_fill_(better, k)
+        return winner
 
     def _fitted(self, probabilities: Tensor, frame: Tensor) -> Tensor:
         """Probabilities (K+1, H, W) in the light of the frame (3, H, W) itself."""
@@ -187,9 +285,56 @@ class LabelCarrier(Propagator):
     # -- one frame
 
     def _see(self, frame: Tensor) -> tuple[int, Tensor]:
-        """Index and features (C, h, w) of a new frame, on the device."""
+        """Index and features (C, h, w) of a new frame, float in [0, 1] or uint8."""
         index = self._next()
         return index, self._features(index, frame)
+
+    def _to_grid(self, labels: Tensor) -> Tensor:
+        """(K+1, H, W), background first -> (K+1, h, w)."""
+        return self._joined(*self._cells(labels))
+
+    def _grid_of(self, masks: Tensor | LabelMasks) -> Tensor:
+        """Masks (K, H, W) -> labels (K+1, h, w), background first; of many objects some at a time."""
+        if not isinstance(masks, LabelMasks):
+            return self._to_grid(with_background(self._here(masks)))
+        cells, first, small = torch.empty(0), 0, []
+        for part in itertools.chain([masks.part(-1, 0)], masks.parts()):  # background first
+            found, touched = self._cells(part)
+            if first == 0:
+                cells = found.new_empty(len(masks) + 1, *found.shape[1:])
+            cells[first : first + len(part)] = found
+            if touched is not None and first:
+                small += [
+                    (first + k, touched[k].clone()) for k in lost(found, touched).nonzero()[:, 0].tolist()
+                ]
+            first += len(part)
+        return self._gained(cells, small) if small else self._joined(cells, None)
+
+    def _gained(self, cells: Tensor, small: list[tuple[int, Tensor]]) -> Tensor:
+        """As `_joined`, where these channels alone get the cells that they touch."""
+        touched = torch.stack([plane for _, plane in small])
+        together = touched.div_(touched.sum(0).clamp(min=1))
+        cells[1:] *= 1 - together.sum(0)
+        cells[[k for k, _ in small]] += together
+        cells[0] = 1 - cells[1:].sum(0)
+        return cells
+
+    def _impose_winner(self, masks: Tensor | LabelMasks, channels: list[int]) -> None:
+        """As `impose`, on the pending frame's label map; what is taken from an object becomes background."""
+        pending = self._pending()
+        probabilities, pending.probabilities = pending.probabilities, None
+        if not self.hard:
+            return
+        number = masks.number if isinstance(masks, LabelMasks) else (masks > 0).int().argmax(0)
+        there = number >= 0 if isinstance(masks, LabelMasks) else masks.amax(0) > 0
+        if probabilities is not None:
+            pending.winner = probabilities.argmax(0).int()
+        own = torch.tensor(channels, dtype=torch.int32, device=self.device)
+        assert pending.winner is not None
+        winner = pending.winner.masked_fill(torch.isin(pending.winner, own), 0)
+        pending.winner = torch.where(
+            there.to(self.device), own[number.to(self.device).clamp(min=0).long()], winner
+        )
 
     def _read(self, index: int, features: Tensor) -> Tensor:
         """Scores (K+1, h, w) of the query from the memory frames; sums may be below 1 near borders."""
@@ -238,6 +383,10 @@ class LabelCarrier(Propagator):
         """The labels (K+1, h, w) that memory keeps of a finished frame: its scores, or its label map."""
         if not self.hard:
             return pending.scores
+        if pending.probabilities is None:
+            assert pending.winner is not None
+            labels = pending.winner.cpu().numpy().astype(np.uint16)
+            return self._grid_of(LabelMasks(labels, range(1, len(pending.scores)), device=self.device))
         winner = pending.probabilities.argmax(dim=0)  # first index wins ties
         return self._to_grid(F.one_hot(winner, len(pending.scores)).movedim(-1, 0).float())
 

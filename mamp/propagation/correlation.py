@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mamp.ops.constants import numbers, once
+
 
 def query_tiles(x: Tensor, tile: int) -> Tensor:
     """(B, C, h, w) -> (B, ny, nx, t*t, C), zero-filled right and bottom."""
@@ -55,11 +57,15 @@ def untile(x: Tensor, height: int, width: int) -> Tensor:
     return x.reshape(batch, channels, rows * tile, columns * tile)[:, :, :height, :width]
 
 
-def _in_window(tile: int, radius: int, device: torch.device) -> Tensor:
-    """(t*t, (t+2r)^2) bool: is this cell of the block in the window of this query of the tile?"""
+@once
+def _hidden(tile: int, radius: int, device: torch.device) -> Tensor:
+    """(t*t, (t+2r)^2): 0 where this cell of the block is in the window of this query of the tile, else
+    -inf.
+    """
     offset = torch.arange(tile + 2 * radius, device=device)[None] - torch.arange(tile, device=device)[:, None]
     near = (offset >= 0) & (offset <= 2 * radius)  # (t, t+2r)
-    return (near[:, None, :, None] & near[None, :, None, :]).flatten(2).flatten(0, 1)
+    window = (near[:, None, :, None] & near[None, :, None, :]).flatten(2).flatten(0, 1)
+    return torch.zeros(window.shape, device=device).masked_fill(~window, -math.inf)
 
 
 def window_attention(
@@ -74,8 +80,7 @@ def window_attention(
     height, width = query.shape[-2:]
     with torch.autocast(query.device.type, enabled=False):
         tiles = query_tiles(query.float() / temperature, tile)  # (B, ny, nx, t*t, C)
-        window = _in_window(tile, radius, query.device)
-        hidden = torch.zeros(window.shape, device=query.device).masked_fill(~window, -math.inf)
+        hidden = _hidden(tile, radius, query.device)
         scores = [tiles @ key_blocks(k.float(), tile=tile, radius=radius) + hidden for k in keys]
         weights = torch.cat(scores, dim=-1).softmax(dim=-1)  # (B, ny, nx, t*t, r*(t+2r)^2)
         blocks = torch.cat([key_blocks(v.float(), tile=tile, radius=radius) for v in values], dim=-1)
@@ -122,9 +127,8 @@ def topk_readout(
         max_bytes=max_bytes,
     )
     weights, cut = _weights(scores, copies, top_k)
-    result = _weighted_sum(weights, index, values, radius=radius, max_bytes=max_bytes)
-    if ties == "kept" and cut.any():
-        rows = cut.nonzero()[:, 0]
+    result = weighted_sum(weights, index, values, radius=radius, max_bytes=max_bytes)
+    if ties == "kept" and len(rows := cut.nonzero()[:, 0]):  # asks the device once, not twice
         dense = _readout_rows(rows, query / temperature, keys, values, part, top_k=top_k, max_bytes=max_bytes)
         result.flatten(1)[:, rows] = dense.to(result.dtype)
     return result
@@ -180,6 +184,12 @@ def window_offsets(radius: int, shape: str) -> Tensor:
     return inside.flatten().nonzero()[:, 0]
 
 
+@once
+def _offsets_on(radius: int, shape: str, device: torch.device) -> Tensor:
+    """`window_offsets` on the device."""
+    return window_offsets(radius, shape).to(device)
+
+
 def _weights(scores: Tensor, copies: Tensor | None, top_k: int) -> tuple[Tensor, Tensor]:
     """Softmax of the first k of the descending scores (n, k or more), each entry standing for `copies` equal
     ones.
@@ -197,7 +207,7 @@ def _weights(scores: Tensor, copies: Tensor | None, top_k: int) -> tuple[Tensor,
     return weights / weights.sum(dim=-1, keepdim=True), cut
 
 
-def _weighted_sum(
+def weighted_sum(
     weights: Tensor, index: Tensor, values: Sequence[Tensor] | Tensor, *, radius: int, max_bytes: int
 ) -> Tensor:
     """Weights and places (h*w, k) as of `topk_window` and values M of (V, h, w) -> (V, h, w)."""
@@ -205,7 +215,7 @@ def _weighted_sum(
     inner = slice(radius, radius + height), slice(radius, radius + width)
     framed = len(values), height + 2 * radius, width + 2 * radius
     step = max(1, max_bytes // (math.prod(framed) * first.element_size()))
-    picked = []
+    picked = first.new_empty(len(first), height, width)
     for start in range(0, len(first), step):
         count = min(step, len(first) - start)
         table = first.new_zeros(*framed, count)
@@ -214,8 +224,8 @@ def _weighted_sum(
         part = F.embedding_bag(
             index, table.flatten(0, 2), mode="sum", per_sample_weights=weights.to(table.dtype)
         )
-        picked.append(part.T)
-    return torch.cat(picked).unflatten(1, (height, width))
+        picked[start : start + count] = part.T.unflatten(1, (height, width))
+    return picked
 
 
 def _readout_rows(
@@ -233,7 +243,7 @@ def _readout_rows(
     """
     height, width = query.shape[-2:]
     window = torch.zeros((2 * part.radius + 1) ** 2, dtype=torch.bool, device=query.device)
-    window[window_offsets(part.radius, part.shape).to(query.device)] = True
+    window[_offsets_on(part.radius, part.shape, query.device)] = True
     memories = [(m, True) for m, count in enumerate(part.counts) for _ in range(count)]
     memories += [(m, False) for m in part.free]
     column = torch.arange(height * width, device=query.device)
@@ -275,7 +285,7 @@ def _best(
     """
     near = [m for m, count in enumerate(part.counts) if count]
     windows = partial(
-        _best_in_windows,
+        best_in_windows,
         query,
         part=part,
         k=k,
@@ -291,8 +301,8 @@ def _best(
     found = []
     if near:
         scores, places = windows([keys[m] for m in near])
-        memory = torch.tensor(near, device=query.device)[places // frame]
-        copies = torch.tensor(part.counts, device=query.device)[memory]
+        memory = numbers(tuple(near), query.device)[places // frame]
+        copies = numbers(part.counts, query.device)[memory]
         found.append((scores, memory * frame + places % frame, copies))
     for m in part.free:
         scores, places = _best_in_frame(
@@ -319,7 +329,7 @@ def _best_in_frame(
     return torch.cat([b.values for b in best]), places
 
 
-def _best_in_windows(
+def best_in_windows(
     query: Tensor,
     keys: Sequence[Tensor] | Tensor,
     *,
@@ -333,7 +343,7 @@ def _best_in_windows(
     """Best k of the windows of all memories: scores (h*w, k), descending, and places as of `topk_window`."""
     radius, memories, (height, width) = part.radius, len(keys), query.shape[-2:]
     tile = min(tile, 4 * math.ceil(max(height, width) / 4))
-    offsets = window_offsets(radius, part.shape).to(query.device)
+    offsets = _offsets_on(radius, part.shape, query.device)
     window, block = len(offsets), (tile + 2 * radius) ** 2
     k = min(k, memories * window)
     tiles = query_tiles(query[None].float(), tile)[0]  # (ny, nx, t*t, C)
@@ -418,8 +428,15 @@ def _windows(scores: Tensor, tile: int, radius: int) -> Tensor:
 def _in_block(offsets: Tensor, tile: int, radius: int) -> Tensor:
     """Offsets (..., t*t, k) in each query's window -> places in its tile's block."""
     side, window = tile + 2 * radius, 2 * radius + 1
-    cell = torch.arange(tile * tile, device=offsets.device)[:, None]
-    return (cell // tile + offsets // window) * side + cell % tile + offsets % window
+    corner = _corners(tile, side, offsets.device)[:, None]
+    return corner + offsets // window * side + offsets % window
+
+
+@once
+def _corners(tile: int, side: int, device: torch.device) -> Tensor:
+    """(t*t,): the place of each query of a tile in rows of `side` cells."""
+    cell = torch.arange(tile * tile, device=device)
+    return cell // tile * side + cell % tile
 
 
 def _absolute(local: Tensor, height: int, width: int, radius: int) -> Tensor:

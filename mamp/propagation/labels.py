@@ -22,12 +22,15 @@ def with_small_ones(cells: Tensor, touched: Tensor) -> Tensor:
     """(K, h, w) masks of cell centres, where an object that covers no centre gets the cells it touches
     instead.
     """
-    small = (cells.flatten(1).sum(1) == 0) & (touched.flatten(1).sum(1) > 0)
-    if not small.any():
-        return cells
+    small = lost(cells, touched)
     gained = touched * small[:, None, None]
     together = gained / gained.sum(0).clamp(min=1)
     return cells * (1 - together.sum(0)) + together
+
+
+def lost(cells: Tensor, touched: Tensor) -> Tensor:
+    """Bool (K,): which objects cover the centre of no cell, but touch some."""
+    return (cells.flatten(1).sum(1) == 0) & (touched.flatten(1).sum(1) > 0)
 
 
 def with_background(masks: Tensor) -> Tensor:

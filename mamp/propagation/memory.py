@@ -38,6 +38,12 @@ class MemoryRule:
         """
         return index in self.read(last, given)
 
+    def most(self, *, frame_bytes: int) -> int:
+        """How many frames are held at most, as long as only the first one has a given mask."""
+        last = 2 * max(self.length, 0) + 7
+        read = self.read(last, [0])
+        return sum(i in read or self.keeps(i, last, [0]) for i in range(last + 1))
+
 
 class RecentRule(MemoryRule):
     """The first frame, the latest frames with given masks, and the last frames: 1 + 2 * length at most."""
@@ -133,6 +139,10 @@ class BudgetRule(MemoryRule):
             self.held.append(last)
         while len(self.held) > capacity:
             self.held.remove(self._least(last, given))
+
+    def most(self, *, frame_bytes: int) -> int:
+        """What the budget holds, and the last one before older ones go."""
+        return self.budget // frame_bytes + 1
 
     def read(self, last: int, given: Sequence[int]) -> list[int]:
         """All that is held."""

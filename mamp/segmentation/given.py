@@ -55,8 +55,8 @@ class Teller:
 class PersonsMask:
     """A mask of one frame. `at` is its label map; as an array it is that at its own size.
 
-    source: as `Reader.read` takes it. picture: of a file with several, the one that is meant. numbers: of several
-    files with one object each, the numbers of the objects.
+    source: as `Reader.read` takes it. picture: of a file with several, the one that is meant. numbers: of
+    several files with one object each, the numbers of the objects.
     """
 
     reader: Reader
@@ -90,7 +90,8 @@ def given_masks(
     """Frame index -> mask, of the forms in which a person has masks of a video.
 
     Args:
-        masks: a file for frame `index`, several with one object each, or an array; a folder of files named like
+        masks: a file for frame `index`, several with one object each, or an array; a folder of files named
+        like
             frames, of files with one object each, or of folders 1, 2, ... of files named like frames for each
             object; a COCO file whose pictures are named like frames.
         names: of the frames.
@@ -153,8 +154,8 @@ def _folder(folder: Path, names: Sequence[str], index: int, one: Callable[..., G
         if by_object:
             return by_object
         raise UserError(
-            f"{folder} has no mask; give a PNG for the first frame, or a folder of PNGs named like frames, or of"
-            " PNGs with one object each"
+            f"{folder} has no mask; give a PNG for the first frame, or a folder of PNGs named like frames, or"
+            " of PNGs with one object each"
         )
     strangers = [name for name in files if name not in numbers]
     if not strangers:

@@ -16,8 +16,9 @@ import torch
 from mamp import config as configs
 from mamp import methods
 from mamp import weights as stored
-from mamp.core.devices import amp_dtype, pick_device, single_precision
+from mamp.core.devices import amp_dtype, pick_device, single_precision, slow_amp
 from mamp.core.errors import UserError
+from mamp.core.progress import say_once
 from mamp.ops.folding import fold_batch_norms
 from mamp.segmentation.baseline import CopySegmenter
 from mamp.segmentation.given import Teller, given_masks
@@ -26,6 +27,7 @@ from mamp.segmentation.segmenter import Segmenter
 from mamp.segmentation.stream import Given, Timing, carry
 from mamp.segmentation.unfinished import Work
 from mamp.segmentation.ways import Carrier, Frames, Plan
+from mamp.video.camera import camera_frames, camera_number
 from mamp.video.first_masks.reading import Reader
 from mamp.video.frames import open_frames
 from mamp.video.parts import Part, Place, find
@@ -42,7 +44,10 @@ class Model:
 
     def segmenter(self) -> Segmenter:
         """A fresh segmenter for one video."""
-        dtype = amp_dtype(self.config.evaluate.amp, self.device)
+        amp = self.config.evaluate.amp
+        dtype = amp_dtype(amp, self.device)
+        if (warning := slow_amp("evaluate.amp", amp, self.device)) is not None:
+            say_once(warning)
         return Segmenter(self.network, self.config.method, device=self.device, dtype=dtype)
 
     def run_info(self) -> dict[str, Any]:
@@ -110,6 +115,9 @@ def load(
     if (named := configs.named_method(overrides)) is not None:
         stored.expect_method(found, named)
     config = configs.load(None, overrides, dataset=dataset, base={"method": found.method})
+    if (plain := stored.without_distilled(found)) is not found and not config.method.reads_distilled():
+        # as if they had none: an evaluation that was begun with such weights goes on
+        found, config = plain, configs.load(None, overrides, dataset=dataset, base={"method": plain.method})
     return Model(_network(found, config), config, where, found)
 
 
@@ -119,8 +127,14 @@ def _network(found: stored.Weights, config: configs.Config) -> torch.nn.Module:
 
 
 def _compiled(network: torch.nn.Module, config: configs.Config) -> torch.nn.Module:
-    if config.evaluate.compile:
-        network.compile()  # in place
+    if config.evaluate.compile:  # in place
+        entries = vars(type(network)).get("entries", ())  # what is called in place of forward
+        for name in entries:
+            setattr(network, name, torch.compile(vars(type(network))[name].__get__(network)))
+        if not entries:
+            network.compile()
+        if (distilled := dict(network.named_children()).get("distilled")) is not None:
+            distilled.compile()
     return network
 
 
@@ -180,6 +194,9 @@ def choose(
     return Model(_network(fresh, config), config, where, fresh)
 
 
+_OR_ELSE = 'or pass overrides=["evaluate.bad_frame=skip"] (or repeat)'
+
+
 def segment_video(
     video: Any,
     masks: Any,
@@ -193,6 +210,7 @@ def segment_video(
     max_frames: int | None = None,
     at: Place | None = None,
     direction: str | None = None,
+    stream: int | None = None,
 ) -> Iterator[tuple[str | int, np.ndarray]]:
     """Return an iterator of (name, label map (H, W)) of every frame, in order.
 
@@ -201,10 +219,11 @@ def segment_video(
     Args:
         video: a folder of images or a video file (names are those of the frames); or anything that gives
             frames one by one, as `Segmenter.step` takes them: a list, an array (T, H, W, 3), a tensor
-            (T, 3, H, W), a generator (the name is the frame's number in it).
-        masks: a mask of one frame, as `mamp.read_mask` takes it: a file, a list of files with one object each, a
-            label map, a picture; a folder of files named like frames; or a mapping from frame number to mask.
-            Numbers count the frames that are used, from 0.
+            (T, 3, H, W), a generator (the name is the frame's number in it). 0, or "camera:0", is a camera.
+        masks: a mask of one frame, as `mamp.read_mask` takes it: a file, a list of files with one object
+        each, a
+            label map, a picture; a folder of files named like frames; or a mapping from frame number, or
+            frame name, to mask. Numbers count the frames that are used, from 0.
         weights: as `load` takes, or what it returned.
         device, overrides: as `load` takes them.
         start, end: the first and the last frame to use, both included: a frame number; of a file or folder
@@ -214,14 +233,19 @@ def segment_video(
         at: the frame that a single mask is of, as `start`; the first by default.
         direction: `forward`, `backward` or `both`. None is both where the first object is given after the
             first frame; a stream that can only be read forward is carried forward.
+        stream: which of a file's video streams, from 0; None is the one with the most pixels.
 
     Raises:
         UserError: weights, frames, masks or places that cannot be used.
     """
     model = weights if isinstance(weights, Model) else load(weights, device=device, overrides=overrides)
     part = Part(start, end, every, max_frames).checked()
+    if (number := camera_number(video)) is not None:
+        video = camera_frames(number)
     if isinstance(video, (str, Path)):
-        source = part.of(open_frames(video, bad_frame=model.config.evaluate.bad_frame))
+        policy = model.config.evaluate.bad_frame
+        source = part.of(open_frames(video, bad_frame=policy, stream=stream, or_else=_OR_ELSE))
+        source.refuse_mixed_sizes()
         index = 0 if at is None else find(at, source, option="at")
         plan = Plan.of(_given(masks, source.names, index=index), direction)
         return ((source.names[i], labels) for i, labels in _carried(source, plan, model))
@@ -266,7 +290,21 @@ def _given(masks: Any, names: Sequence[str], *, index: int = 0) -> dict[int, Giv
     reader, teller = Reader(), Teller()
     if not isinstance(masks, Mapping):
         return given_masks(masks, names, index=index, reader=reader, teller=teller)
-    return {
-        number: given_masks(mask, (), index=number, reader=reader, teller=teller)[number]
-        for number, mask in masks.items()
-    }
+    given: dict[int, Given] = {}
+    for key, mask in masks.items():
+        number = _frame_number(key, names)
+        given[number] = given_masks(mask, (), index=number, reader=reader, teller=teller)[number]
+    return given
+
+
+def _frame_number(key: Any, names: Sequence[str]) -> int:
+    """The index of a frame that a mapping calls by its number, its name or its file."""
+    if not isinstance(key, (str, Path)):
+        return int(key)
+    stem = Path(key).stem if Path(key).suffix else str(key)
+    if stem not in names:
+        there = (
+            f"; frames are named {names[0]} to {names[-1]}" if names else ", and these frames have no names"
+        )
+        raise UserError(f"no frame is called {key}{there}; give a frame's name or its number")
+    return names.index(stem)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from mamp.core.devices import peak_memory_mb, peak_process_mb
 from mamp.core.errors import UserError
 from mamp.core.files import write_json
 from mamp.core.provenance import describe_code, told_briefly
+from mamp.core.section import SPEED
 from mamp.datasets import sequences as datasets
 from mamp.segmentation.stream import Timing
 
@@ -110,11 +111,13 @@ def claim(out: Path, run_info: Mapping[str, Any]) -> None:
         return
     try:
         found = _with_newer_settings(json.loads(path.read_text(encoding="utf-8")))
-        other = difference(found, wanted)
+        found, wanted = _without_speed(found), _without_speed(wanted)
+        other, remedy = difference(found, wanted), to_go_on(found, wanted)
     except (ValueError, AttributeError):
         raise UserError(f"{path} cannot be read as a run's settings; choose another --out") from None
     if other:
-        raise UserError(f"{path} is of a run with another {other}; choose another --out")
+        remedy = f"pass {remedy} to go on with it, or " if 0 < len(remedy) <= 400 else ""
+        raise UserError(f"{path} is of a run with another {other}; {remedy}choose another --out")
 
 
 def difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
@@ -133,6 +136,37 @@ def _with_newer_settings(found: Any) -> Any:
     except ValidationError:  # it has settings that are no more
         return found
     return {**found, "config": whole}
+
+
+def _without_speed(info: Any) -> Any:
+    """What run.json says without the settings that change speed and memory alone."""
+    config = info.get("config")
+    method = config.get("method") if isinstance(config, dict) else None
+    if not isinstance(method, dict) or not isinstance(method.get("propagation"), dict):
+        return info
+    kept = {key: value for key, value in method["propagation"].items() if key not in SPEED}
+    return {**info, "config": {**config, "method": {**method, "propagation": kept}}}
+
+
+def to_go_on(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Return the arguments that bring the settings in `wanted` back to those in `found`; empty where that
+    is not all.
+    """
+    if any(found.get(key) != wanted[key] for key in wanted if key != "config"):
+        return ""
+    before, now = (dict(_settings(info.get("config"))) for info in (found, wanted))
+    if before.keys() != now.keys():
+        return ""
+    return " ".join(f"{key}={json.dumps(before[key])}" for key in now if before[key] != now[key])
+
+
+def _settings(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of every setting."""
+    for key, value in config.items() if isinstance(config, dict) else ():
+        if isinstance(value, dict):
+            yield from _settings(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _where(found: Any, wanted: Any, key: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from mamp.video.parts import Part, Place, find
 
 _OF_THE_SEGMENTER = frozenset(OVERLAY_STYLES) - frozenset(STYLES)  # drawn from more than labels
 _SURE = frozenset({"csv", "coco"})  # forms that tell how sure an object is
-_OR_ELSE = "or pass --bad-frame skip or --bad-frame repeat"
+_OR_ELSE = "or pass --bad-frame skip or repeat (the setting evaluate.bad_frame)"
 
 
 def segment(
@@ -111,10 +111,11 @@ def segment(
             savers.append(_Overlay(overlay, clip, watch))
         for saver in savers:
             stack.enter_context(saver)
-        carrier = Carrier(source, plan, make_segmenter, work, timing, bool(savers), watch.stepped)
+        calls = watch.stepped, watch.skipped
+        carrier = Carrier(source, plan, make_segmenter, work, timing, bool(savers), *calls)
         began = time.perf_counter()
         for made in stack.enter_context(closing(carrier.frames())):
-            with timing.writing():
+            with nullcontext() if made.labels is None else timing.writing():
                 _write(made, out, source.names[made.index], savers)
         timing.seconds = time.perf_counter() - began
         work.remove()
@@ -163,6 +164,12 @@ class _Watch:
     def __init__(self, progress: Progress, total: int, out: Path, *, name: str) -> None:
         self._progress, self._total, self._out, self._name = progress, total, out, name
         self.segmenter: Any = None
+
+    def skipped(self, count: int) -> None:
+        """So many frames of a direction were segmented by an earlier process."""
+        if count > 0:
+            self._progress.skip(count)
+            self._progress.tell(f"{self._name}: {plural(count, 'frame')} were finished before; goes on there")
 
     def stepped(self, segmenter: Any) -> None:
         """Another frame was segmented."""
@@ -227,7 +234,7 @@ def _refuse_at_once(
         ):
             if path.resolve() == place.resolve():
                 raise UserError(
-                    f"{option} {path} is {kind} itself, which would be replaced; choose another path"
+                    f"{option} {path} is {kind} itself, which would be replaced; choose another file"
                 )
 
 

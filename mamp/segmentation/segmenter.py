@@ -5,22 +5,27 @@ from __future__ import annotations
 import warnings
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from mamp import methods
-from mamp.core.devices import single_precision
-from mamp.core.errors import UserError
-from mamp.methods.base import Motion, Propagator
+from mamp.core.devices import out_of_memory, single_precision, whole_float32
+from mamp.core.errors import UserError, plural
+from mamp.methods.base import DENSE_BYTES, Motion, Propagator
+from mamp.ops.label_masks import LabelMasks
 from mamp.ops.sizes import size_of
+from mamp.segmentation.limits import refuse_too_many
+from mamp.segmentation.pixels import as_float, as_image, as_pixels, by, frame_size
 from mamp.video.first_masks.reading import read_mask
 
 LARGEST_ID = 65535
+# settings of `propagation` that bound the device's memory, where a method has them
+FOR_MEMORY = ("max_mb", "short_side", "memory_length", "max_frames", "context", "batch", "budget")
 # mean difference of colours in [0, 1] of 16x16 pictures; neighbours in DAVIS stay below 0.15
 OTHER_VIDEO = 0.2
 
@@ -64,13 +69,15 @@ class Segmenter:
         self.device = torch.device(device)
         self.probabilities: Tensor | None = None
         """(K+1, H, W) of the last frame as predicted, before a mask given for it; background first, then
-        the ids held when it was predicted. None where nothing was predicted."""
+        the ids held when it was predicted. None where nothing was predicted, and where they would take more
+        than `DENSE_BYTES` and the method can do without them."""
         self.network = model.to(self.device).eval()
         self._method = method
         self._build = lambda: methods.get(method.name).build_propagator(
             model, method, motion=motion, device=self.device, dtype=dtype
         )
         self._propagator: Propagator | None = None
+        self._fresh: Propagator | None = None  # built, and not yet begun
         self._ids: list[int] = []  # object k of the propagator has id _ids[k]
         self._size: tuple[int, int] | None = None
         self._seen: Tensor | None = None  # the last frame, 16x16, to notice another video
@@ -117,7 +124,8 @@ class Segmenter:
             frame: uint8 (H, W, 3) RGB array, PIL image, or (3, H, W) tensor, uint8 or float in [0, 1]; one
             size
                 in a video.
-            mask: integer (H, W) label map for this frame, ids 1 to 65535 (0 and 255 alone are object 1), or a PIL
+            mask: integer (H, W) label map for this frame, ids 1 to 65535 (0 and 255 alone are object 1), or a
+            PIL
                 image or path of one, as `mamp.read_mask` takes them. New ids are added, known ids corrected.
             mode: what the mask says of objects that are not in it; see `MaskMode`.
             replace: old name of `mode="replace"`. whole: old name of `mode="whole"`.
@@ -126,25 +134,29 @@ class Segmenter:
             uint8, or uint16 once a mask needed it.
 
         Raises:
-            UserError: a frame or mask of another size or kind, or an unknown mode; nothing has changed then.
+            UserError: a frame or mask of another size or kind, an unknown mode, or more objects than fit into
+                the memory there is; nothing has changed then.
         """
         mode = _mode(mode, replace=replace, whole=whole)
-        pixels = _as_pixels(frame)
+        pixels = as_pixels(frame)
         size = frame_size(frame)
         if self._size not in (None, size):
             raise UserError(
-                f"a frame is {_by(size)} pixels where the video began with {_by(self._size)}; resize it, or"
+                f"a frame is {by(size)} pixels where the video began with {by(self._size)}; resize it, or"
                 " call reset() before another video"
             )
         given = None if mask is None else self._as_labels(mask, size)
-        image = _as_image(pixels, self.device)
+        image = self._image(pixels)
+        if given is not None:
+            self._refuse_too_many(given, mode)
         self._size = size
         self._notice_another_video(image, given)
         if given is not None:
             self._dtype = np.promote_types(self._dtype, given.dtype)
-        labels = self._predict(image)
-        if given is not None:
-            labels = self._apply(image, labels, given, mode=mode)
+        with whole_float32(self.device), out_of_memory(self._less_memory):
+            labels = self._predict(image)
+            if given is not None:
+                labels = self._apply(image, labels, given, mode=mode)
         return labels
 
     def twin(self) -> Segmenter | None:
@@ -153,7 +165,7 @@ class Segmenter:
         """
         other = type(self).__new__(type(self))
         vars(other).update(vars(self))
-        other._ids = list(self._ids)
+        other._ids, other._fresh = list(self._ids), None
         if self._propagator is not None:
             other._propagator = self._propagator.twin()
             if other._propagator is None:
@@ -168,7 +180,7 @@ class Segmenter:
     def remembered(self) -> dict[str, Any]:
         """Everything that later frames depend on, by name; see `mamp.segmentation.state`."""
         names = ("_propagator", "_ids", "_size", "probabilities")
-        return {**{name: getattr(self, name) for name in names}, "_dtype": self._dtype.name}
+        return {**{name: vars(self)[name] for name in names}, "_dtype": self._dtype.name}
 
     def remember(self, state: dict[str, Any]) -> None:
         """Go on from what `remembered` gave."""
@@ -219,9 +231,21 @@ class Segmenter:
         if not self._ids:
             self._propagator = None  # what is remembered shows no object; the next mask starts anew
 
+    def _less_memory(self) -> str:
+        """What takes less of the device's memory."""
+        height, width = self._size or (0, 0)
+        there = vars(vars(self._method).get("propagation", self))
+        knobs = ", ".join(
+            f"method.propagation.{name}={there[name]}" for name in FOR_MEMORY if there.get(name)
+        )
+        lower = f"lower one of {knobs}, or " if knobs else ""
+        return (
+            f"{lower}use --device cpu: frames are {width}x{height}, with {plural(len(self._ids), 'object')}"
+        )
+
     def _as_labels(self, mask: Any, size: tuple[int, int]) -> np.ndarray:
-        """The label map in a mask as a caller has it: a path or picture, or an array, where 0 and 255 are object
-        1 unless 255 is an object already.
+        """The label map in a mask as a caller has it: a path or picture, or an array, where 0 and 255 are
+        object 1 unless 255 is an object already.
         """
         if isinstance(mask, (str, Path, Image.Image)):
             return read_mask(mask, size=size)
@@ -232,7 +256,8 @@ class Segmenter:
 
     def _notice_another_video(self, image: Tensor, given: np.ndarray | None) -> None:
         """Warn where a mask of known ids comes with a frame that has nothing in common with the last one."""
-        before, self._seen = self._seen, F.adaptive_avg_pool2d(image, 16)
+        planes = [F.adaptive_avg_pool2d(as_float(plane[None]), 16) for plane in image]
+        before, self._seen = self._seen, torch.cat(planes)
         if before is None or given is None or not np.isin(self._ids, given).any():
             return
         if (self._seen - before).abs().mean() > OTHER_VIDEO:
@@ -246,12 +271,18 @@ class Segmenter:
         if self._propagator is None:
             self.probabilities = None
             return np.zeros(image.shape[-2:], self._dtype)
-        self.probabilities = self._propagator.step(image)
+        if self._many(len(self._ids), size_of(image)):
+            self.probabilities = None
+            return self._named(self._propagator.step_labels(image))
+        self.probabilities = self._propagator.step(as_float(image))
         return self._label_map(self.probabilities)
 
     def _label_map(self, probabilities: Tensor) -> np.ndarray:
         """Most probable id of each pixel; of equals the first, background before all."""
-        best = probabilities.argmax(dim=0)  # (H, W); the first of equals
+        return self._named(probabilities.argmax(dim=0))  # the first of equals
+
+    def _named(self, best: Tensor) -> np.ndarray:
+        """Channels (H, W) -> ids."""
         rows = best.to(torch.uint8 if len(self._ids) < 256 else torch.int32).cpu().numpy()
         return np.array([0, *self._ids], self._dtype)[rows]
 
@@ -263,29 +294,62 @@ class Segmenter:
         known = list(self._ids) if mode is MaskMode.WHOLE else [i for i in ids if i in self._ids]
         new = [i for i in ids if i not in self._ids]
         if mode is MaskMode.OBJECTS and known:
-            labels = self._without(known)
+            labels = self._without(image, known)
         if known:
             assert self._propagator is not None
             self._propagator.correct(self._masks(given, known), [self._ids.index(i) for i in known])
         if new and self._propagator is not None:
             self._propagator.add(self._masks(given, new))
         elif new:
-            self._propagator = self._build()
+            self._propagator = self._built()
+            self._fresh = None
             self._propagator.start(image, self._masks(given, new))
         self._ids += new
         if mode is not MaskMode.OBJECTS:
             return given.astype(self._dtype)
         return np.where(given > 0, given, labels).astype(self._dtype)
 
-    def _without(self, ids: list[int]) -> np.ndarray:
+    def _without(self, image: Tensor, ids: list[int]) -> np.ndarray:
         """The prediction where `ids` lie nowhere: their pixels go to the next best."""
-        assert self.probabilities is not None
+        objects = [self._ids.index(i) for i in ids]
+        if self.probabilities is None:
+            assert self._propagator is not None
+            return self._named(self._propagator.labels_without(image, objects))
         others = self.probabilities.clone()
-        others[[1 + self._ids.index(i) for i in ids]] = -1
+        others[[1 + k for k in objects]] = -1
         return self._label_map(others)
 
-    def _masks(self, given: np.ndarray, ids: list[int]) -> Tensor:
-        masks = given[None] == np.array(ids, given.dtype)[:, None, None]  # (K, H, W)
+    def _built(self) -> Propagator:
+        """The video's propagator, or the one that will be."""
+        if self._propagator is None and self._fresh is None:
+            self._fresh = self._build()
+        return self._propagator or self._fresh  # type: ignore[return-value]
+
+    def _many(self, objects: int, size: tuple[int, int]) -> bool:
+        """Is it better not to have maps (K+1, H, W) of so many objects?"""
+        return self._built().many and 4 * (objects + 1) * size[0] * size[1] > DENSE_BYTES
+
+    def _image(self, pixels: Tensor) -> Tensor:
+        """The frame on the device, float in [0, 1]; as uint8 where it is large."""
+        if pixels.dtype == torch.uint8 and 4 * pixels.numel() > DENSE_BYTES:
+            return pixels.to(self.device)
+        return as_image(pixels, self.device)
+
+    def _refuse_too_many(self, given: np.ndarray, mode: MaskMode) -> None:
+        """UserError where the objects of this mask, with those that are followed, do not fit into memory."""
+        ids = {int(i) for i in np.unique(given) if i}
+        objects = len(ids if mode is MaskMode.REPLACE else ids.union(self._ids))
+        if objects > len(self._ids):
+            self.refuse_too_many(objects, given.shape)
+
+    def refuse_too_many(self, objects: int, size: tuple[int, int]) -> None:
+        """UserError where so many objects on frames of (H, W) do not fit into the memory there is."""
+        refuse_too_many(self._built(), self._method, objects, size, device=self.device)
+
+    def _masks(self, given: np.ndarray, ids: list[int]) -> Tensor | LabelMasks:
+        if self._many(len(ids), given.shape):
+            return LabelMasks(given, ids, device=self.device)
+        masks = given[None] == np.array(ids)[:, None, None]  # (K, H, W)
         return torch.from_numpy(masks).to(self.device, torch.float32)
 
 
@@ -301,9 +365,12 @@ def _mode(mode: MaskMode | str, *, replace: bool | None, whole: bool | None) -> 
         raise UserError(f"mode={mode} is not known; use one of {', '.join(MaskMode)}") from None
 
 
-def frame_size(frame: np.ndarray | Tensor | Image.Image) -> tuple[int, int]:
-    """(H, W) of a frame in either form; UserError when it is none."""
-    return size_of(_as_pixels(frame))
+@runtime_checkable
+class SizedMask(Protocol):
+    """A person's mask, which becomes a label map once the size of the frames is known."""
+
+    def at(self, size: tuple[int, int]) -> np.ndarray:
+        """Return the label map (H, W)."""
 
 
 class LabelMap(np.ndarray):
@@ -314,7 +381,7 @@ def label_map(mask: Any, size: tuple[int, int], *, name: str = "a mask") -> np.n
     """The mask as a uint8 or uint16 label map (H, W); UserError, calling it `name`, when it is none of this
     size. mask: an array or tensor, or a person's mask, which is read `at` this size.
     """
-    if hasattr(mask, "at") and hasattr(mask, "teller"):
+    if isinstance(mask, SizedMask):
         return np.asarray(mask.at(size)).view(LabelMap)
     labels = mask.detach().cpu().numpy() if isinstance(mask, Tensor) else np.asarray(mask)
     if labels.dtype == bool:
@@ -323,7 +390,7 @@ def label_map(mask: Any, size: tuple[int, int], *, name: str = "a mask") -> np.n
         raise UserError(f"{name} is {labels.dtype} {labels.shape}; give an integer (height, width) label map")
     if labels.shape != size:
         raise UserError(
-            f"{name} is {_by(labels.shape)} pixels and its frame {_by(size)}; give a mask of the frame's size"
+            f"{name} is {by(labels.shape)} pixels and its frame {by(size)}; give a mask of the frame's size"
         )
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high > LARGEST_ID:
@@ -336,53 +403,10 @@ def label_map(mask: Any, size: tuple[int, int], *, name: str = "a mask") -> np.n
 
 
 def one_object(labels: np.ndarray) -> np.ndarray:
-    """Object 1 where a label map has nothing but 0 and 255 (16-bit: 65535), as pictures of one object have."""
+    """Object 1 where a label map has nothing but 0 and 255 (16-bit: 65535), as pictures of one object
+    have.
+    """
     white = 255 if labels.dtype == np.uint8 else LARGEST_ID
     if labels.max() != white or ((labels != 0) & (labels != white)).any():
         return labels
     return (labels == white).astype(np.uint8)
-
-
-def _as_pixels(frame: np.ndarray | Tensor | Image.Image) -> Tensor:
-    """(3, H, W) uint8, or float in [0, 1], wherever it lies."""
-    if isinstance(frame, Image.Image):
-        frame = np.array(ImageOps.exif_transpose(frame).convert("RGB"))
-    if isinstance(frame, np.ndarray):
-        if frame.ndim != 3 or frame.shape[2] != 3 or frame.size == 0 or frame.dtype != np.uint8:
-            raise UserError(
-                f"a frame is {frame.dtype} {frame.shape}; give uint8 (height, width, 3) RGB, or a (3, H, W)"
-                " tensor"
-            )
-        frame = np.ascontiguousarray(frame)
-        return torch.from_numpy(frame if frame.flags.writeable else frame.copy()).permute(2, 0, 1)
-    if isinstance(frame, Tensor):
-        known = frame.dtype == torch.uint8 or frame.is_floating_point()
-        if frame.ndim != 3 or frame.shape[0] != 3 or frame.numel() == 0 or not known:
-            raise UserError(
-                f"a frame is {frame.dtype} {tuple(frame.shape)}; give a (3, height, width) uint8 or float"
-                " tensor"
-            )
-        return frame.detach()
-    raise UserError(
-        f"a frame is a {type(frame).__name__}; give a uint8 (height, width, 3) array, a PIL image or a"
-        " (3, H, W) tensor"
-    )
-
-
-def _as_image(pixels: Tensor, device: torch.device) -> Tensor:
-    """(3, H, W) float32 in [0, 1] on the device."""
-    image = pixels.to(device)
-    if image.dtype == torch.uint8:
-        return image.float() / 255
-    image = image.float()
-    low, high = image.aminmax()
-    if not (low >= 0 and high <= 1):  # a number that is none fails too
-        raise UserError(
-            f"a float frame has values from {low:.3g} to {high:.3g}; give them in [0, 1], or as uint8"
-        )
-    return image
-
-
-def _by(size: Any) -> str:
-    """(H, W) as people say it: width x height."""
-    return f"{size[1]}x{size[0]}"

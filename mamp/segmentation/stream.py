@@ -13,9 +13,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from mamp.core.errors import UserError
-from mamp.segmentation.segmenter import LabelMap, frame_size, label_map
+from mamp.core.files import MB
+from mamp.segmentation.pixels import frame_size
+from mamp.segmentation.segmenter import LabelMap, label_map
 
 AHEAD = 4  # frames decoded before they are asked for: hides the decoder, holds little
+AHEAD_BYTES = 64 * MB  # of frames that wait, and one frame at least
 
 
 class Steps(Protocol):
@@ -91,7 +94,7 @@ def carry(
         if size is None:
             size = frame_size(frame)
             if not begun:
-                _check(masks, size)
+                _check(masks, size, getattr(segmenter, "refuse_too_many", None))
         if waiting and index > waiting[0]:
             break
         given = masks[waiting.pop(0)] if waiting and index == waiting[0] else None
@@ -109,19 +112,26 @@ def carry(
         )
 
 
-def _check(masks: Mapping[int, Given], size: tuple[int, int]) -> None:
-    """Every mask has the frame's size and one has an object; read here and again when used, so that none is
-    held.
+def _check(
+    masks: Mapping[int, Given], size: tuple[int, int], refuse: Callable[[int, tuple[int, int]], None] | None
+) -> None:
+    """Every mask has the frame's size, one has an object, and `refuse` lets so many objects pass; masks are
+    read here and again when used, so that none is held.
     """
     if not masks:
         raise UserError("no mask is given; give a mask of each object's first frame")
-    marked = [label_map(given.read(), size, name=given.name).any() for given in masks.values()]
-    if not any(marked):
+    ids: set[int] = set()
+    for given in masks.values():
+        ids.update(np.unique(label_map(given.read(), size, name=given.name)).tolist())
+    ids.discard(0)
+    if not ids:
         first = masks[min(masks)].name
         raise UserError(
             f"{first} has no object, all its pixels are 0; draw each object with a number of its own from"
             " 1 on"
         )
+    if refuse is not None:
+        refuse(len(ids), size)
 
 
 def decode_ahead(frames: Iterable[Any], timing: Timing, *, depth: int = AHEAD) -> Generator[Any, None, None]:
@@ -132,7 +142,7 @@ def decode_ahead(frames: Iterable[Any], timing: Timing, *, depth: int = AHEAD) -
     """
     waiting: queue.Queue[tuple[bool, Any]] = queue.Queue(maxsize=depth)
     stop = threading.Event()
-    thread = threading.Thread(target=_produce, args=(iter(frames), waiting, stop, timing), daemon=True)
+    thread = threading.Thread(target=_produce, args=(iter(frames), waiting, stop, timing, depth), daemon=True)
     thread.start()
     try:
         while True:
@@ -150,13 +160,22 @@ def decode_ahead(frames: Iterable[Any], timing: Timing, *, depth: int = AHEAD) -
             thread.join(0.01)
 
 
-def _produce(source: Iterator[Any], waiting: queue.Queue, stop: threading.Event, timing: Timing) -> None:
+def _produce(
+    source: Iterator[Any], waiting: queue.Queue, stop: threading.Event, timing: Timing, depth: int
+) -> None:
     """Put (True, item) for each item, then (False, the exception or None)."""
     try:
         while not stop.is_set():
             began = time.perf_counter()
             item = next(source)
             timing.decode_seconds += time.perf_counter() - began
+            held = (
+                sum(part.nbytes for part in item if isinstance(part, np.ndarray))
+                if isinstance(item, tuple)
+                else 0
+            )
+            if held:  # large frames: fewer of them
+                waiting.maxsize = max(1, min(depth, AHEAD_BYTES // held))
             waiting.put((True, item))
     except StopIteration:
         waiting.put((False, None))

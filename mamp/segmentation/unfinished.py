@@ -99,11 +99,9 @@ class Work:
 
     # -- how sure
 
-    def sureness(
-        self, index: int, segmenter: Any, labels: np.ndarray, given: Collection[int]
-    ) -> dict[int, float]:
-        """Measure and note how sure each object in frame `index` is: the mean probability of its pixels, 1
-        for a mask that was given. Empty where this is not asked for.
+    def sureness(self, segmenter: Any, labels: np.ndarray, given: Collection[int]) -> dict[int, float]:
+        """Measure how sure each object in a frame is: the mean probability of its pixels, 1 for a mask that
+        was given. Empty where this is not asked for.
         """
         if not self.sure:
             return {}
@@ -113,10 +111,15 @@ class Work:
                 inside = labels == number
                 if number not in found and inside.any():
                     found[number] = round(float(field[inside].mean()), 6)
+        return found
+
+    def note(self, index: int, found: dict[int, float]) -> None:
+        """Keep how sure the objects of frame `index` are."""
+        if not self.sure:
+            return
         self.surenesses[index] = found
         with (self.folder / f"{self._way}.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps([index, found]) + "\n")
-        return found
 
     # -- the end
 

@@ -14,6 +14,7 @@ from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from mamp.core.errors import UserError
 from mamp.segmentation.stream import Given, Steps, Timing, carry, decode_ahead
@@ -71,17 +72,14 @@ class Plan:
         """The last frame whose mask has an object."""
         return max((index for index, ids in self.shown.items() if ids), default=0)
 
-    def forward(self, index: int) -> bool:
-        """Whether the forward run says anything of frame `index`."""
-        return self.direction != "backward" and index >= self.first
-
     def backward(self, index: int) -> bool:
         """Whether the backward run says anything of frame `index`."""
         return self.direction != "forward" and index <= self.last
 
     def steps(self, count: int) -> int:
         """How many frames of a video of `count` are segmented, those of both runs counted twice."""
-        return sum(self.forward(i) + self.backward(i) for i in range(count))
+        ahead = {"forward": count, "backward": 0, "both": count - self.first}[self.direction]
+        return ahead + (0 if self.direction == "forward" else self.last + 1)
 
     def distance(self, number: int, index: int, *, after: bool) -> int:
         """Frames from `index` to the nearest mask of object `number` at or before it, or at or after it."""
@@ -93,7 +91,7 @@ class Plan:
 
 def _read(given: Given) -> Any:
     labels = given.read()
-    return labels.detach().cpu().numpy() if hasattr(labels, "detach") else labels
+    return labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else labels
 
 
 @dataclass
@@ -118,6 +116,7 @@ class Carrier:
     run's label maps and the state of both are kept. timing: its decode_seconds grow. pixels: whether each
     frame's pixels are needed; without them the frames that an earlier process finished are not decoded where
     the source can begin anywhere. stepped: called with the segmenter after each frame it has segmented.
+    skipped: called with the number of frames that an earlier process has segmented.
     """
 
     source: Frames
@@ -127,6 +126,7 @@ class Carrier:
     timing: Timing
     pixels: bool = True
     stepped: Callable[[Any], None] = lambda segmenter: None
+    skipped: Callable[[int], None] = lambda count: None
 
     def frames(self) -> Generator[Made, None, None]:
         """Yield every frame in order with its final label map; UserError as `carry`."""
@@ -146,6 +146,7 @@ class Carrier:
         self.work.way("backward")
         last, segmenter = self.plan.last, self.make_segmenter()
         after = self.work.load(segmenter)
+        self.skipped(after + 1)
         if after == last:
             return
         begin = after + 1 if self.source.jumps else 0
@@ -155,14 +156,17 @@ class Carrier:
         with closing(decode_ahead(turned, self.timing)) as frames:
             fresh = (item for item in frames if item[0] > after)
             for step, _, labels in carry(fresh, given, segmenter, names=names, begun=after >= 0):
-                self.work.sureness(last - step, segmenter, labels, self.plan.shown.get(last - step, ()))
+                sure = self.work.sureness(segmenter, labels, self.plan.shown.get(last - step, ()))
+                self.work.note(last - step, sure)
                 self.work.shelve(last - step, labels)
                 self.stepped(segmenter)
                 self.work.keep(step, segmenter)
 
     def _forward(self, segmenter: Any) -> Iterator[Made]:
         plan, after = self.plan, self.work.load(segmenter)
-        start = max(after + 1, plan.first if plan.direction == "both" else 0)
+        own = plan.first if plan.direction == "both" else 0  # its first frame
+        start = max(after + 1, own)
+        self.skipped(start - own)
         begin = start if self.source.jumps and not self.pixels else 0
         if begin:
             yield from self._finished(range(start), after=after)
@@ -178,10 +182,11 @@ class Carrier:
             for index, frame, labels in carry(
                 waiting, given, segmenter, names=self.source.names, begun=begun
             ):
-                sure = self.work.sureness(index, segmenter, labels, plan.shown.get(index, ()))
+                sure = self.work.sureness(segmenter, labels, plan.shown.get(index, ()))
                 made = Made(index, frame, labels, sure)
                 if plan.backward(index) and (other := self.work.shelved(index)) is not None:
                     made.labels, made.sure = nearer(plan, index, (labels, sure), other)
+                self.work.note(index, made.sure)
                 self.stepped(segmenter)
                 yield made
                 self.work.keep(index, segmenter)
@@ -190,7 +195,9 @@ class Carrier:
         """Frames that the forward run says nothing of, or that it finished earlier: those up to `after`."""
         for index in indices:
             if index <= after:
-                yield Made(index, frame, None, self.work.surenesses.get(index, {}))
+                other = self.work.shelved(index) if index < self.plan.first else None
+                sure = other[1] if other is not None else self.work.surenesses.get(index, {})
+                yield Made(index, frame, None, sure)
             elif index > self.plan.last:  # of a backward run: there is nothing after the last mask
                 labels, _ = self.work.shelved(self.plan.last) or (np.zeros((1, 1), np.uint8), {})
                 yield Made(index, frame, np.zeros_like(labels))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mamp import methods
 from mamp.config import Config
-from mamp.core.devices import peak_memory_mb
+from mamp.core.devices import out_of_memory, peak_memory_mb, slow_amp, whole_float32
 from mamp.core.errors import UserError, plural
 from mamp.core.progress import Progress, say, stay_silent
 from mamp.core.provenance import describe_code
@@ -50,10 +51,13 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
         Signals() as stop,
         distributed.join(device, timeout=knobs.rank_timeout) as ranks,
         RunFolder(run, writes=ranks.first) as folder,
-        reproducible(knobs.seed),
+        reproducible(knobs.seed, deterministic=knobs.deterministic),
+        whole_float32(ranks.device),
+        out_of_memory(partial(_less_memory, config)),
     ):
         tell = say if ranks.first and not quiet else stay_silent
         _refuse_at_once(config, ranks)
+        _warn([line] if (line := slow_amp("train.amp", knobs.amp, ranks.device)) else [], ranks)
         saved = ranks.from_first(lambda: checkpoints.load_last(folder.checkpoints))
         if saved is not None:
             refuse_other_config(saved["config"], config, run)
@@ -204,6 +208,15 @@ def _compare(trainer: Trainer, loss: float | None, tell: Callable[[str], None]) 
     for line in compare_loss(trainer.config.train, loss, step=trainer.step, steps=trainer.steps):
         warned = line.startswith("warning") and trainer.ranks.first
         (say if warned else tell)(line)
+
+
+def _less_memory(config: Config) -> str:
+    """What takes less of the device's memory."""
+    knobs = config.train
+    return (
+        f"raise train.accumulate={knobs.accumulate}, which takes a step's clips in more parts, or lower"
+        f" train.batch={knobs.batch} or data.size={config.data.size}, or begin with train.amp=auto"
+    )
 
 
 def _warn(lines: list[str], ranks: Ranks) -> None:

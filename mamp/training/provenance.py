@@ -55,9 +55,12 @@ def begin_with(model: nn.Module, config: Config) -> dict[str, Any] | None:
             f"train.init={config.train.init} holds weights of method {kept}, not {config.method.name}; give"
             " others"
         )
-    weights.fill(model, found, remedy="set train.init to weights that fit, or method.encoder as they have it")
+    learnt = weights.without_distilled(found)
+    weights.fill(
+        model, learnt, remedy="set train.init to weights that fit, or method.encoder as they have it"
+    )
     return {
         "weights": found.path.name,
-        "sha256": checksum(found.state),
-        "provenance": dict(found.provenance),
+        "sha256": checksum(learnt.state),
+        "provenance": dict(learnt.provenance),
     }

@@ -27,9 +27,11 @@ def seed_everything(seed: int, rank: int = 0) -> None:
 
 
 @contextlib.contextmanager
-def reproducible(seed: int) -> Iterator[None]:
-    """Seed every generator and ask for deterministic algorithms; what torch was set to comes back
-    afterwards.
+def reproducible(seed: int, *, deterministic: bool = True) -> Iterator[None]:
+    """Seed every generator and choose torch's algorithms; what torch was set to comes back afterwards.
+
+    deterministic: those that give the same numbers every time, with a warning where there is none; else the
+    fastest ones, which cuDNN finds out by trying.
     """
     os.environ.setdefault(
         "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
@@ -42,8 +44,9 @@ def reproducible(seed: int) -> Iterator[None]:
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
     )
-    cudnn.deterministic, cudnn.benchmark, fill.fill_uninitialized_memory = True, False, False
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    cudnn.deterministic, cudnn.benchmark = deterministic, not deterministic
+    fill.fill_uninitialized_memory = False
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
     try:
         yield
     finally:

@@ -131,7 +131,7 @@ class Trainer:
             return warnings
         names = list(self._untold[0])
         table = torch.stack([torch.stack([s[name].float() for name in names]) for s in self._untold])
-        rows = self.ranks.mean(table.double().cpu()).tolist()
+        rows = self.ranks.mean(table.cpu().double()).tolist()  # MPS has no doubles
         # with fp16 the scaler leaves out a step whose gradient is not finite, and tries a smaller scale
         judged = ("loss",) if self.scaler.is_enabled() else ("loss", "grad_norm")
         for step, row in enumerate(rows, start=self.step - len(rows) + 1):
@@ -166,12 +166,14 @@ class Trainer:
         """Means of the scalars since the last call, loss and grad_norm first; None where a mean is not
         finite.
 
-        Steps that were left out are not in them; `settle` comes first.
+        Steps that were left out are not in them; `settle` comes first. With fp16 the scaler leaves out steps
+        by itself, whose gradient is not finite: grad_norm is the mean of the others.
         """
         seen = self.told[-1] if self.told else {"loss": 0.0, "grad_norm": 0.0}
         names = sorted(seen, key=lambda name: (name != "loss", name != "grad_norm", name))
-        count = len(self.told) or math.nan
-        means = {name: sum(values[name] for values in self.told) / count for name in names}
+        columns = {name: [values[name] for values in self.told] for name in names}
+        columns["grad_norm"] = [norm for norm in columns["grad_norm"] if math.isfinite(norm)]
+        means = {name: sum(column) / (len(column) or math.nan) for name, column in columns.items()}
         self.told.clear()
         return {name: mean if math.isfinite(mean) else None for name, mean in means.items()}
 

@@ -87,7 +87,7 @@ def index_video(path: Path, *, stream: int | None = None) -> VideoIndex:
     except (av.FFmpegError, OSError, IndexError, ValueError) as error:
         reason = "no video stream" if isinstance(error, IndexError) else first_line(error)
         raise UserError(f"{path} cannot be read as a video ({reason}); {OTHER_FILE}") from None
-    times = counted.shown()
+    times = counted.shown(whole=named)
     if not times:
         raise UserError(f"{path} holds no video frames; {OTHER_FILE}")
     cut = named and held < promised - max(_SLACK * promised, 1.5 / (fps or 1))
@@ -112,11 +112,16 @@ class _Counted:
             self.dropped, self.times = self.times, []
         self.times.append(packet.pts)
 
-    def shown(self) -> list[int | None]:
-        """Those that can be shown; all where no packet is a keyframe."""
-        if not self.dropped or self._first is None:
+    def shown(self, *, whole: bool) -> list[int | None]:
+        """Those that can be shown; all where no packet is a keyframe.
+
+        whole: the container is one that begins with its video. In others pictures that are shown before the
+        first keyframe need one that is not there, also where that keyframe is the first packet.
+        """
+        known = [time for time in self.times if time is not None]
+        if self._first is None or len(known) < len(self.times) or (whole and not self.dropped):
             return self.times
-        return [time for time in self.times if time is not None and time >= self._first]
+        return [time for time in known if time >= self._first]
 
 
 def _videos(container: Any) -> list[Any]:
@@ -147,10 +152,10 @@ def _is_plain(container: Any, video: Any) -> bool:
     """
     context = video.codec_context
     return (
-        len(_videos(container)) == 1
+        len(container.streams.video) == 1
         and context.width >= _NARROW
         and context.pix_fmt in _EIGHT_BITS
-        and not is_hd(context.width, context.height)
+        and not (is_hd(context.width, context.height) and context.colorspace == _UNSPECIFIED)
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mamp.core.errors import UserError
+from mamp.video.masks import bands
 
 OR_ELSE = "or set data.bad_frame (training) or evaluate.bad_frame to skip or repeat"
 _ORIENTATION = 0x0112  # EXIF: 5 and more lie on their side
@@ -44,7 +45,8 @@ def _read_image(path: Path, at_least: int | None) -> tuple[np.ndarray, tuple[int
                 image.draft(None, (at_least, at_least))
             image.load()
             turned = image.getexif().get(_ORIENTATION, 1) >= 5
-            return to_rgb(ImageOps.exif_transpose(image)), (width, height) if turned else (height, width)
+            ImageOps.exif_transpose(image, in_place=True)
+            return to_rgb(image), (width, height) if turned else (height, width)
     except (FileNotFoundError, PermissionError) as error:
         raise BadFrame(f"{path} cannot be opened ({error.strerror}); {_REMEDY}") from None
     except Image.DecompressionBombError:
@@ -94,4 +96,7 @@ def to_rgb(image: Image.Image) -> np.ndarray:
         wide = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
         grey = ((wide + 128) // 257).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    pixels = np.empty((*image.size[::-1], 3), np.uint8)
+    for rows, band in bands(image if image.mode == "RGB" else image.convert("RGB")):
+        pixels[rows] = band  # a large picture is not held a third time
+    return pixels

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,7 @@ _LARGEST_PALETTE_ID = 254  # 255 is void in DAVIS
 _MOST_GREYS = 64  # a colour image with more distinct greys than this is a photograph, not a mask
 _MANY = 64  # ids in a mask above which it may be a photograph
 _MANY_SOFT = 8  # ids in a mask that is mostly 255 above which it is one object with soft edges
+_BAND = 1 << 20  # pixels of an image that are looked at together
 _TINY = 4096  # pixels of an image that is too small to be told from a photograph
 _LEAST_FLAT = (
     0.5  # part of neighbouring pixels that are equal: over 0.9 in masks of any kind, under 0.4 in photographs
@@ -97,7 +100,7 @@ def read_palette_mask(path: Path | str) -> np.ndarray:
     colours = np.zeros((256, 3), np.int16)
     palette = np.array(image.getpalette("RGB") or [], dtype=np.int16).reshape(-1, 3)
     colours[: len(palette)] = palette
-    used = np.flatnonzero(np.bincount(labels.reshape(-1), minlength=256))
+    used = np.flatnonzero(_counts(labels))
     if np.abs(colours[used] - PALETTE[used]).max(initial=0) > 1:  # PASCAL VOC has 192 where DAVIS has 191
         raise UserError(
             f"mask {path} has other colours than the DAVIS palette; write it again with"
@@ -146,13 +149,20 @@ def _labels(path: Path, image: Image.Image) -> np.ndarray:
             raise UserError(f"mask {path} holds ids outside 0..65535; renumber its objects")
         return wide.astype(np.uint16)
     if image.mode in ("RGB", "RGBA"):
-        return _from_colours(path, np.asarray(image))
+        return _from_colours(path, image)
     raise UserError(f"mask {path} has the pixel format {image.mode}; write masks as palette PNG")
+
+
+def _counts(labels: np.ndarray) -> np.ndarray:
+    """How many pixels of uint8 (H, W) have each of 256 values; in parts, as bincount makes int64 of all."""
+    flat = labels.reshape(-1)
+    parts = (flat[start : start + _BAND] for start in range(0, flat.size, _BAND))
+    return sum((np.bincount(part, minlength=256) for part in parts), np.zeros(256, np.int64))
 
 
 def _refuse_picture(path: Path, labels: np.ndarray) -> None:
     """UserError for greys that are no ids: a photograph, or the soft edges of one white object."""
-    counts = np.bincount(labels.reshape(-1), minlength=256)
+    counts = _counts(labels)
     many = int((counts > 0).sum())
     if many > _MANY and (labels[:, 1:] == labels[:, :-1]).mean() < _LEAST_FLAT:
         looks = "a photograph"
@@ -166,12 +176,20 @@ def _refuse_picture(path: Path, labels: np.ndarray) -> None:
     )
 
 
-def _from_colours(path: Path, pixels: np.ndarray) -> np.ndarray:
-    """(H, W, 3 or 4) colours of the DAVIS palette -> (H, W) ids; transparent pixels are background."""
-    codes = _code(pixels[..., :3])
-    if pixels.shape[-1] == 4:
-        codes = np.where(pixels[..., 3] == 0, 0, codes)
-    colours, inverse = np.unique(codes, return_inverse=True)
+def _from_colours(path: Path, image: Image.Image) -> np.ndarray:
+    """An RGB or RGBA image in colours of the DAVIS palette -> (H, W) ids; transparent pixels are background.
+
+    A band of rows at a time, since the number of a colour takes eight times the memory of an id.
+    """
+    ids = np.empty(image.size[::-1], np.uint8)
+    numbers, seen = _id_of_code(), np.zeros(1 << 24, bool)
+    for rows, pixels in bands(image):
+        codes = _code(pixels[..., :3])
+        if pixels.shape[-1] == 4:
+            codes[pixels[..., 3] == 0] = 0
+        seen[codes] = True
+        ids[rows] = numbers[codes]
+    colours = np.flatnonzero(seen)
     strangers = [int(c) for c in colours if int(c) not in DAVIS_COLOURS]
     greys = sum(c >> 16 == c & 255 == c >> 8 & 255 for c in map(int, colours))
     if strangers or greys > _MOST_GREYS:
@@ -180,8 +198,24 @@ def _from_colours(path: Path, pixels: np.ndarray) -> np.ndarray:
             " the DAVIS palette: it is a photograph, or painted in other colours; give a PNG whose pixels"
             " are object numbers, or paint in the DAVIS colours (128,0,0 is object 1, 0,128,0 is 2)"
         )
-    ids = np.array([DAVIS_COLOURS[int(c)] for c in colours], dtype=np.uint8)
-    return ids[inverse.reshape(codes.shape)]
+    return ids
+
+
+def bands(image: Image.Image) -> Iterator[tuple[slice, np.ndarray]]:
+    """(rows, pixels (h, W, ...)) of a decoded image, so many rows at a time that one takes a few MB."""
+    width, height = image.size
+    step = max(1, _BAND // max(1, width))
+    for top in range(0, height, step):
+        bottom = min(top + step, height)
+        yield slice(top, bottom), np.asarray(image.crop((0, top, width, bottom)))
+
+
+@functools.cache
+def _id_of_code() -> np.ndarray:
+    """uint8 (2^24,): the id of each colour of the palette; 0 for the others, which are refused."""
+    numbers = np.zeros(1 << 24, np.uint8)
+    numbers[list(DAVIS_COLOURS)] = list(DAVIS_COLOURS.values())
+    return numbers
 
 
 def _code(colours: np.ndarray) -> np.ndarray:

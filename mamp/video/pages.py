@@ -90,9 +90,11 @@ class PagedFile(FrameSource):
 
     def _decode(self, index: int) -> tuple[np.ndarray, tuple[int, ...]]:
         try:
-            if self._image is None:
+            page = self._pages[index]
+            if self._image is None or page < self._image.tell():  # not every format goes back
+                self.close()
                 self._image = open_image(self.path)
-            self._image.seek(self._pages[index])
+            self._image.seek(page)
             frame = to_rgb(ImageOps.exif_transpose(self._image))
         except Exception as error:  # as above
             self.close()

@@ -62,9 +62,10 @@ def default_for(method: str) -> str:
     """The shipped weights of a method; UserError when none came with the package."""
     name = methods.get(method).shipped
     if name not in names():
+        trained = methods.get(method).task is not None
+        remedy = "`mamp train` makes them" if trained else "or set needs_weights=False in its METHOD"
         raise UserError(
-            f"no weights of method {method} come with the package; name some with --weights: `mamp train`"
-            " makes them"
+            f"no weights of method {method} come with the package; name some with --weights: {remedy}"
         )
     return str(name)
 
@@ -113,6 +114,17 @@ def fill(model: nn.Module, weights: Weights, *, remedy: str) -> None:
                 f"{own.get(name, 'absent')} here ({_network(weights)}); {remedy}"
             )
     model.load_state_dict({name: value.to(entries[name].dtype) for name, value in weights.state.items()})
+
+
+def without_distilled(weights: Weights) -> Weights:
+    """The same without the distilled network, which is used beside the encoder and not trained on from."""
+    encoder = weights.method.get("encoder") or {}
+    if not encoder.get("distilled"):
+        return weights
+    state = {name: value for name, value in weights.state.items() if not name.startswith("distilled.")}
+    method = {**weights.method, "encoder": {k: v for k, v in encoder.items() if k != "distilled"}}
+    made = {key: value for key, value in weights.provenance.items() if key != "distilled"}
+    return replace(weights, state=state, method=method, provenance=made)
 
 
 def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:
@@ -164,10 +176,11 @@ def widen(source: Path | str, target: Path, *, width: float, seed: int = 0) -> W
     """Write weights as those of a network of more channels that computes nearly the same, to train on from
     there.
 
-    width: as `method.encoder.width`. seed: at least 0. Raises UserError when the method cannot be widened,
-    when no layer grows, or when the wide network has layers that the narrow one lacks.
+    width: as `method.encoder.width`. seed: at least 0. A distilled network is left out. Raises UserError when
+    the method cannot be widened, when no layer grows, or when the wide network has layers that the narrow one
+    lacks.
     """
-    found = read(source)
+    found = without_distilled(read(source))
     grow = methods.require(str(found.method.get("name")), "widen")
     if not 0 <= seed < 2**63:
         raise UserError(f"--seed {seed} is not between 0 and 2^63; give another")

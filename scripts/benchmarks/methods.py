@@ -40,6 +40,7 @@ ROWS = {  # method, settings beside the defaults
     "afb_urr, native": ("afb_urr", ["method.propagation.short_side=null"]),
     "ssm": ("ssm", []),
     "probe, ResNet-18": ("probe", ["method.encoder=torchvision:resnet18"]),
+    "flow": ("flow", []),
 }
 WARMING = 6  # frames
 

@@ -2,10 +2,16 @@
 working.
 
     python scripts/benchmarks/propagation.py [--quick] [--runs N] [--device D] [--amp A] [--json FILE]
+        [--shipped WxH ...] [--only-shipped]
 
-Random weights of full width; a rendered clip at 240 px, enlarged for 360 and 480. The step is that of the
-preset `published` with five memory frames (radius 12, top 36), frame in, probabilities out; beside it other
-numbers of objects, every motion source, and the preset `tuned`. Steps run in the precision that `mamp
+The weights that ship, one object, every preset: seconds a frame and peak memory at 854x480, or at the sizes
+of --shipped; as on a processor without AVX-512 and bf16, on one thread:
+    ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=1 \\
+        python scripts/benchmarks/propagation.py --amp off --only-shipped --shipped 854x480 1920x1080
+
+The rest: random weights of full width; a rendered clip at 240 px, enlarged for 360 and 480. The step is that
+of the preset `published` with five memory frames (radius 12, top 36), frame in, probabilities out; beside it
+other numbers of objects, every motion source, and the preset `tuned`. Steps run in the precision that `mamp
 evaluate` takes by itself on the device (`--amp auto`), and once more in float32 where that is another one;
 the plain encoder runs in float32. The published way encodes all memories anew for every frame, correlates by
 one shift at a time and unfolds the masks of seven classes. Figures are medians of the runs, which take turns,
@@ -32,11 +38,13 @@ from mamp import config
 from mamp.core.devices import amp_dtype, pick_device
 from mamp.core.errors import UserError
 from mamp.core.files import MB
+from mamp.methods.mamp.config import MampConfig
 from mamp.methods.mamp.encoder import build_model
 from mamp.methods.mamp.propagator import MampPropagator as build_propagator
 from mamp.ops.colour import rgb_to_lab
 from mamp.ops.folding import fold_batch_norms
 from mamp.ops.sizes import pad_to_multiple, resize
+from mamp.segmentation import model as models
 from mamp.video.synthetic import render_clip
 
 MEMORIES, RADIUS, TOP_K, CLASSES = 5, 12, 36, 7
@@ -51,6 +59,7 @@ MOTION = {
     "DIS composed": ["source=dis", "compose=true"],
     "RAFT (random weights)": ["source=raft", "weights={raft}"],
 }  # fmt: skip
+SHIPPED, PRESETS = "mamp-small", ("tuned", "fast", "exact", "published")
 FRAMES = 8  # of the clip: as many as fill the memory of any preset, then again from the start
 Figures = dict[str, Any]
 
@@ -68,17 +77,33 @@ def main() -> None:
         "--amp", default="auto", help="off, auto, bf16 or fp16; of the step, not of the plain encoder"
     )
     parser.add_argument("--json", type=Path, help="where the figures go")
+    parser.add_argument(
+        "--shipped",
+        nargs="+",
+        metavar="WxH",
+        help="sizes of frames for the shipped weights (default 854x480; with --quick 96x54)",
+    )
+    parser.add_argument("--only-shipped", action="store_true", help="leave out the random weights")
+    parser.add_argument("--peak-of", nargs=2, metavar=("PRESET", "WxH"), help=argparse.SUPPRESS)
     parser.add_argument("--peak", type=int, nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.peak:
         print(json.dumps(peaks(args.peak, quick=args.quick)))
         return
     device = pick_device(args.device)
+    if args.peak_of:
+        print(peak_of(*args.peak_of, device=device, amp=args.amp))
+        return
     figures: Figures = {"machine": machine(device, args.amp)}
     print("\n".join(f"{key}: {value}" for key, value in figures["machine"].items()))
-    figures |= memory(quick=args.quick)
-    for height in (48,) if args.quick else (240, 360, 480):
-        runs = 1 if args.quick else args.runs
+    runs = 1 if args.quick else args.runs
+    figures["shipped"] = {}
+    for size in args.shipped or ["96x54" if args.quick else "854x480"]:
+        figures["shipped"][size] = shipped(size, runs=runs, device=device, amp=args.amp)
+        print_shipped(size, figures["shipped"][size])
+    if not args.only_shipped:
+        figures |= memory(quick=args.quick)
+    for height in () if args.only_shipped else (48,) if args.quick else (240, 360, 480):
         figures[str(height)] = measure(height, runs=runs, device=device, amp=args.amp, quick=args.quick)
         print_table(height, figures[str(height)])
     if args.json:
@@ -113,16 +138,18 @@ def measure(height: int, *, runs: int, device: torch.device, amp: str, quick: bo
     dtype = amp_dtype(amp, device)
     for count in (1, 5, 10):
         name = f"step, {count} object{'s' if count > 1 else ''}"
-        jobs[name] = stepper(folded, frames, FIVE_MEMORIES, objects=count, dtype=dtype)
+        jobs[name] = stepper(folded, frames, method(FIVE_MEMORIES), objects=count, dtype=dtype)
     skipped = {}
     for name, knobs in MOTION.items():
         try:
             jobs[f"step, 1 object, {name}"] = with_motion(folded, frames, knobs, dtype=dtype, quick=quick)
         except UserError as error:
             skipped[name] = str(error)
-    jobs["step, 1 object, preset tuned"] = stepper(folded, frames, [], objects=1, dtype=dtype)
+    jobs["step, 1 object, preset tuned"] = stepper(folded, frames, method([]), objects=1, dtype=dtype)
     if dtype is not None:
-        jobs["step, 1 object, float32"] = stepper(folded, frames, FIVE_MEMORIES, objects=1, dtype=None)
+        jobs["step, 1 object, float32"] = stepper(
+            folded, frames, method(FIVE_MEMORIES), objects=1, dtype=None
+        )
     seconds, cpu = timed(jobs, runs=runs, device=device)
     ratios = ratios_of(seconds)
     return {
@@ -193,13 +220,12 @@ def squares(count: int, size: tuple[int, ...], device: torch.device) -> torch.Te
 def stepper(
     network: torch.nn.Module,
     frames: list[torch.Tensor],
-    knobs: list[str],
+    method: MampConfig,
     *,
     objects: int,
     dtype: torch.dtype | None,
 ) -> Callable[[], object]:
     """A step of a propagator whose memory is full."""
-    method = config.load(None, knobs).method
     device = frames[0].device
     propagator = build_propagator(network, method, device=device, dtype=dtype)
     propagator.start(frames[0], squares(objects, frames[0].shape[1:], device))
@@ -207,6 +233,11 @@ def stepper(
     for _ in range(method.propagation.memory_length):
         propagator.step(next(upcoming))
     return lambda: propagator.step(next(upcoming))
+
+
+def method(knobs: list[str]) -> MampConfig:
+    """MAMP's config with these settings."""
+    return config.load(None, knobs).method
 
 
 def endless(frames: list[torch.Tensor]) -> Iterator[torch.Tensor]:
@@ -236,7 +267,58 @@ def with_motion(
             torch.save(raft(weights=None).state_dict(), file)
             knobs = [*knobs, f"raft={'small' if quick else 'large'}"]
         chosen = [f"method.motion.{knob.format(raft=file)}" for knob in knobs]
-        return stepper(network, frames, FIVE_MEMORIES + chosen, objects=1, dtype=dtype)
+        return stepper(network, frames, method(FIVE_MEMORIES + chosen), objects=1, dtype=dtype)
+
+
+# ---------------------------------------------------------------- the shipped weights
+
+
+@torch.inference_mode()
+def shipped(size: str, *, runs: int, device: torch.device, amp: str) -> Figures:
+    """Seconds a frame and peak memory of each preset with the shipped weights, frames of `size`."""
+    dtype = amp_dtype(amp, device)
+    jobs = {preset: shipped_step(preset, size, device=device, dtype=dtype) for preset in PRESETS}
+    seconds, cpu = timed(jobs, runs=runs, device=device)
+    command = [sys.executable, __file__, "--device", str(device), "--amp", amp, "--peak-of"]
+    peaks = {
+        preset: int(
+            subprocess.run([*command, preset, size], check=True, stdout=subprocess.PIPE, text=True).stdout
+        )
+        for preset in PRESETS
+    }
+    return {
+        "seconds": seconds, "cpu_seconds": cpu, "peak_bytes": peaks,
+        "over_exact": {preset: value / seconds["exact"] for preset, value in seconds.items()},
+    }  # fmt: skip
+
+
+def shipped_step(
+    preset: str, size: str, *, device: torch.device, dtype: torch.dtype | None
+) -> Callable[[], object]:
+    """A step of the shipped weights by this preset."""
+    model = models.load(SHIPPED, device=str(device), overrides=[f"method.preset={preset}"])
+    width, height = map(int, size.split("x"))
+    frames = clip(height, width, device)
+    assert isinstance(model.config.method, MampConfig)
+    return stepper(model.network.to(device), frames, model.config.method, objects=1, dtype=dtype)
+
+
+@torch.inference_mode()
+def peak_of(preset: str, size: str, *, device: torch.device, amp: str) -> int:
+    """Most bytes that a process held which has only carried masks by this preset."""
+    step = shipped_step(preset, size, device=device, dtype=amp_dtype(amp, device))
+    for _ in range(2):
+        step()
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak()
+
+
+def print_shipped(size: str, figures: Figures) -> None:
+    """A row for each preset."""
+    print(f"\n{SHIPPED}, {size}, one object{'':<14} seconds   CPU seconds   / exact   peak MB")
+    for preset, seconds in figures["seconds"].items():
+        cpu, ratio = figures["cpu_seconds"][preset], figures["over_exact"][preset]
+        megabytes = figures["peak_bytes"][preset] / MB
+        print(f"  {preset:<36} {seconds:10.3f} {cpu:13.3f} {ratio:9.3f} {megabytes:9.0f}")
 
 
 # ---------------------------------------------------------------- the published way
@@ -303,7 +385,9 @@ def peaks(counts: list[int], *, quick: bool) -> list[int]:
     """Peak bytes of this process after each of these numbers of frames."""
     height = 48 if quick else 96
     frames = clip(height, round(height * 854 / 480), torch.device("cpu"))
-    step = stepper(fold_batch_norms(encoder(quick=quick)), frames, FIVE_MEMORIES, objects=5, dtype=None)
+    step = stepper(
+        fold_batch_norms(encoder(quick=quick)), frames, method(FIVE_MEMORIES), objects=5, dtype=None
+    )
     found, done = [], MEMORIES
     for count in counts:
         for _ in range(count - done):

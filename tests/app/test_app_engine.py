@@ -29,6 +29,7 @@ def run(engine: Engine, index: int, direction="forward") -> None:
 
 def by_command(project, video, small_weights, out) -> list[np.ndarray]:
     words = ["segment", video, "--mask", project.folder / "drawn", "--out", out, "--weights", small_weights]
+    words += ["--direction", "forward"]  # as the page's runs that these are held against
     assert main([*map(str, words), "--device", "cpu", "--quiet", *QUICK]) == 0
     return [read_mask(out / f"{i:05d}.png") for i in range(FRAMES)]
 
@@ -83,8 +84,8 @@ def test_an_object_left_out_of_a_drawing_is_nowhere_in_it_and_followed_on(engine
 def test_a_run_backward_begins_at_the_next_drawing_and_goes_to_the_first_frame(engine, project, drawn):
     project.draw(5, drawn)
     run(engine, 3, "backward")
-    assert [frame.kind for frame in project.frames()] == [*["backward"] * 4, "", "drawn", ""]
-    assert engine.status.replayed == 2
+    assert [frame.kind for frame in project.frames()] == [*["backward"] * 5, "drawn", ""]
+    assert engine.status.replayed == engine.status.passing == 2
     run(engine, 5, "backward")
     assert project.frame(4).kind == "backward"
 
@@ -95,6 +96,29 @@ def test_locked_frames_stay_as_they_are(engine, project, drawn):
     project.lock([2], locked=True)
     run(engine, 0)
     assert not project.mask(2).any() and project.mask(3).any()
+
+
+def test_frames_that_a_run_passes_get_the_masks_they_lack(engine, project, drawn):
+    project.draw(0, drawn)
+    project.write(1, np.zeros(SIZE, np.uint8), kind="backward", unsure=0.0)
+    run(engine, 4)
+    assert [frame.kind for frame in project.frames()] == ["drawn", "backward", *["forward"] * 5]
+    assert not project.mask(1).any() and project.mask(2).any()
+    assert (engine.status.replayed, engine.status.passing, engine.status.done) == (4, 4, 3)
+
+
+def test_a_stop_keeps_the_frame_at_work_and_says_so_at_once(engine, project, drawn, monkeypatch):
+    begun, let_go = held_up(monkeypatch)
+    project.draw(0, drawn)
+    project.draw(1, drawn)
+    engine.start(0, "forward")
+    assert begun.wait(60)
+    engine.stop()
+    assert engine.told()["stopping"] and engine.told()["running"]
+    let_go.set()
+    engine.wait(60)
+    assert engine.status.done == 1 and engine.status.last == 0 and not engine.status.stopping
+    assert engine.status.changed is None
 
 
 def test_a_run_stops_after_the_frame_at_work_and_goes_on_from_there(
@@ -123,7 +147,7 @@ def test_a_drawing_behind_a_run_ends_it(engine, on_change, project, drawn, video
 
     on_change.append(lambda: engine.status.done == 3 and draw_behind())
     run(engine, 0)
-    assert engine.status.done == 3 and project.frame(2).stale
+    assert engine.status.done == 3 and project.frame(2).stale and engine.status.changed == 1
     run(engine, 1)
     expected = by_command(project, video, small_weights, tmp_path / "out")
     for index in range(FRAMES):
@@ -284,3 +308,25 @@ def test_unsureness_is_that_of_the_worst_object():
     lost = sure.clone()
     lost[:, 2] = torch.tensor([1.0, 0, 0])[:, None]
     assert unsureness(lost) == 1
+
+
+@pytest.mark.parametrize(
+    ("index", "direction", "until", "kinds"),
+    [(2, "forward", 3, "dfff..."), (0, "forward", 1, "df....."), (5, "backward", 4, "....bd.")],
+)
+def test_a_run_ends_where_it_is_to(engine, project, drawn, index, direction, until, kinds):
+    project.draw(kinds.index("d"), drawn)
+    engine.start(index, direction, until=until)
+    engine.wait(60)
+    told = "".join(frame.kind[:1] or "." for frame in project.frames())
+    assert told == kinds and engine.status.done == engine.status.total == 2
+    engine.start(index, direction)  # and goes on from there
+    engine.wait(60)
+    assert not engine.status.error
+
+
+def test_a_run_cannot_end_before_it_begins(engine, project, drawn):
+    project.draw(3, drawn)
+    for direction, until in (("forward", 2), ("backward", 4)):
+        with pytest.raises(UserError, match="cannot end at frame"):
+            engine.start(3, direction, until=until)

@@ -71,3 +71,14 @@ def test_without_masks_there_is_nothing_to_export(project, video):
     with pytest.raises(UserError, match="no frame has a mask"):
         export("davis", project, open_frames(video))
     assert not (project.folder / "export").exists()
+
+
+def test_every_form_of_segment_is_written_with_the_projects_names(project, video, drawn):
+    from mamp.app.export import KINDS, exported
+
+    project.draw(0, drawn)
+    for kind in KINDS:
+        made = export(kind, project, open_frames(video))
+        assert made == exported(kind, project) and made.exists()
+    assert "left" in exported("csv", project).read_text()
+    assert '"left"' in (exported("yolo", project) / "data.yaml").read_text()

@@ -246,3 +246,19 @@ def test_a_killed_process_loses_nothing(video, tmp_path, drawn):
         np.testing.assert_array_equal(project.mask(index), project.given(index))
     assert not list(work.rglob("*.partial")) and json.loads((work / "project.json").read_text())["objects"]
     project.close()
+
+
+def test_which_objects_a_frame_shows_is_known_after_each_change_and_found_out_later(project, video, drawn):
+    assert project.present() == [None] * FRAMES
+    project.draw(0, drawn)
+    project.write(1, np.where(drawn == 2, 0, drawn), kind="forward", unsure=0.1)
+    assert project.present()[:3] == [(1, 2), (1,), None]
+    project.remove_object(1)
+    assert project.present()[:2] == [(2,), ()]
+    project.close()
+    with open_frames(video) as source:
+        again = Project(project.folder, source)
+    for index in range(FRAMES):
+        again.look(index)
+    assert again.present() == [(2,), *[()] * (FRAMES - 1)]
+    again.close()

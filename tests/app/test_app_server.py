@@ -274,21 +274,21 @@ def test_a_later_drop_leaves_the_first_video_and_its_project_alone(model, empty,
     content = b"x" * 100 if second == "broken" else film
     answer = browser(empty).put(f"/api/video?name={name}", content=content)
     assert answer.status_code == 400 and "has a video's project already" in answer.json()["error"]
-    assert f"mamp app {empty.out / 'video.mp4'} --out" in answer.json()["error"]
+    assert f"mamp app {empty.out / 'a.mp4'} --out" in answer.json()["error"]
     assert {path: path.read_bytes() for path in empty.out.rglob("*") if path.is_file()} == work
-    empty.open(empty.out / "video.mp4")
+    empty.open(empty.out / "a.mp4")
     assert empty.project.names == ["00000", "00001", "00002"]
 
 
 @pytest.mark.parametrize("content", ["whole", "broken"])
 def test_a_file_of_the_same_name_that_came_in_between_is_left_alone(empty, film, content, monkeypatch):
-    video, dropped = empty.out / "video.mp4", empty.dropped
+    video, dropped = empty.out / "a.mp4", empty.dropped
 
-    def from_elsewhere():
-        folder = dropped()
-        folder.mkdir()
+    def from_elsewhere(name):
+        place = dropped(name)
+        place.parent.mkdir()
         video.write_bytes(b"of another process")
-        return folder
+        return place
 
     monkeypatch.setattr(empty, "dropped", from_elsewhere)
     answer = browser(empty).put("/api/video?name=a.mp4", content=film if content == "whole" else b"x")
@@ -306,7 +306,7 @@ def test_one_video_is_received_at_a_time(empty, film):
 
     assert page.put("/api/video?name=a.mp4", content=parts()).status_code == 200
     assert [answer.status_code for answer in answers] == [409]
-    assert (empty.out / "video.mp4").read_bytes() == film
+    assert (empty.out / "a.mp4").read_bytes() == film
 
 
 def test_a_dropped_video_is_opened(empty, film):
@@ -316,16 +316,65 @@ def test_a_dropped_video_is_opened(empty, film):
     answer = page.put("/api/video?name=../../my%20film.MP4", content=film)
     assert answer.status_code == 200
     assert state(page)["names"] == ["00000", "00001", "00002"]
-    assert [p.name for p in empty.out.glob("*.mp4")] == ["video.mp4"]
+    assert [p.name for p in empty.out.glob("*.*") if p.suffix == ".MP4"] == ["my film.MP4"]
+    assert state(page)["video"].endswith("my film.MP4")
     assert page.put("/api/video?name=b.mp4", content=b"").status_code == 409
 
 
 def test_a_wrong_or_huge_file_is_refused_and_leaves_nothing(empty, monkeypatch):
     page = browser(empty)
-    for name, words in (("a.exe", "no video file"), ("a.mp4", "cannot be read as a video")):
+    for name, words in (("a.exe", "a.exe is no video file"), ("my.mp4", "my.mp4 cannot be read as a video")):
         answer = page.put(f"/api/video?name={name}", content=b"MZ" * 100)
-        assert answer.status_code == 400 and words in answer.json()["error"]
+        assert answer.status_code == 400 and answer.json()["error"].startswith(words)
     monkeypatch.setattr(server, "LARGEST_VIDEO", 50)
     assert page.put("/api/video?name=a.mkv", content=b"x" * 100).status_code == 413
     assert not empty.out.exists()
     assert state(page)["video"] is None
+
+
+def test_an_uploaded_video_has_a_folder_of_its_name_and_its_exports_too(model, film, monkeypatch, tmp_path):
+    monkeypatch.setattr(studio, "HOME", tmp_path / "app")
+    (tmp_path / "app" / "dogs 1").mkdir(parents=True)
+    made = Studio(model)
+    page = browser(made)
+    assert page.put("/api/video?name=dogs%201.mp4", content=film).status_code == 200
+    assert made.project.folder == tmp_path / "app" / "dogs 1-2"
+    page.put("/api/masks/0", content=np.ones(SIZE, np.uint8).tobytes())
+    page.post("/api/export", json={"kind": "coco"})
+    assert finished(page)["export"]["path"].endswith("dogs-1.json")
+    made.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("../../a/b.mp4", "b.mp4"),
+        ("c:\\films\\b.mp4", "b.mp4"),
+        ("what? a <film>.mkv", "what- a -film-.mkv"),
+        ("..mp4", "video.mp4"),
+        ("\x00\n.mp4", "--.mp4"),
+        ("x" * 300 + ".webm", "x" * 80 + ".webm"),
+        ("", "video"),
+    ],
+)
+def test_a_name_becomes_one_that_any_system_takes(given, kept):
+    assert studio.file_name(given) == kept
+
+
+def test_a_video_that_is_gone_is_told(empty, film):
+    page = browser(empty)
+    page.put("/api/video?name=a.mp4", content=film)
+    assert not state(page)["missing"]
+    (empty.out / "a.mp4").unlink()
+    assert state(page)["missing"]
+
+
+def test_an_export_is_told_with_whether_masks_changed_since(page, drawn):
+    page.post("/api/objects", json={})
+    page.post("/api/export", json={"kind": "coco"})
+    told = finished(page)["export"]
+    assert "draw one first" in told["error"] and not told["changed"] and told["at"] > 0
+    page.put("/api/masks/0", content=drawn.tobytes())
+    assert state(page)["export"]["changed"]
+    page.post("/api/export", json={"kind": "coco"})
+    assert not finished(page)["export"]["changed"]

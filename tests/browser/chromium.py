@@ -12,6 +12,7 @@ import select
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,15 @@ FLAGS = [
     "--autoplay-policy=no-user-gesture-required",
     "--remote-debugging-pipe",
 ]
-PATIENCE = 240.0  # seconds for an answer: machines that test may be busy
+# what the protocol needs of keys that do more than type a letter: virtual key code, text
+KEYS = {
+    "Tab": (9, ""), "Enter": (13, "\r"), "Escape": (27, ""), " ": (32, " "), "Backspace": (8, ""),
+    "End": (35, ""), "Home": (36, ""), "PageUp": (33, ""), "PageDown": (34, ""),
+    "ArrowLeft": (37, ""), "ArrowUp": (38, ""), "ArrowRight": (39, ""), "ArrowDown": (40, ""),
+}  # fmt: skip
+PATIENCE = float(
+    os.environ.get("MAMP_PATIENCE", "240")
+)  # seconds for an answer: machines that test may be busy
 
 
 def find_chromium() -> str | None:
@@ -74,8 +83,9 @@ class Browser:
         before, self._session = self._session, None
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
+        for domain in ("Page", "Runtime", "Log"):
             self.call(f"{domain}.enable")
+        self.call("Network.enable", maxPostDataSize=1)  # megabytes of masks would come along
         return before
 
     def switch(self, tab: str | None) -> str | None:
@@ -121,14 +131,61 @@ class Browser:
         self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, modifiers=modifiers)
         self.call("Input.dispatchMouseEvent", type="mousePressed", x=x, y=y, **common)
         for x, y in points[1:]:
-            self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, buttons=1, **common)
+            held = {"left": 1, "right": 2}[button]
+            self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, buttons=held, **common)
         self.call("Input.dispatchMouseEvent", type="mouseReleased", x=last[0], y=last[1], **common)
 
     def press(self, key: str, *, modifiers: int = 0) -> None:
-        """A key, as a page's listeners see it."""
-        text = {"text": key} if len(key) == 1 and not modifiers & 6 else {}
-        self.call("Input.dispatchKeyEvent", type="keyDown", key=key, modifiers=modifiers, **text)
-        self.call("Input.dispatchKeyEvent", type="keyUp", key=key, modifiers=modifiers)
+        """A key goes down and up, as a hand does it: Tab moves on, Enter presses, letters are typed.
+
+        modifiers: 1 Alt, 2 Ctrl, 4 Meta, 8 Shift.
+        """
+        code, text = KEYS.get(key, (ord(key.upper()) if len(key) == 1 else 0, key if len(key) == 1 else ""))
+        told: dict[str, Any] = {"key": key, "modifiers": modifiers, "windowsVirtualKeyCode": code}
+        if key in KEYS:
+            told["code"] = "Space" if key == " " else key
+        typed = {"text": text} if text and not modifiers & 6 else {}
+        self.call("Input.dispatchKeyEvent", type="keyDown" if typed else "rawKeyDown", **told, **typed)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **told)
+
+    def type(self, text: str) -> None:
+        """Letter by letter, into whatever has the focus."""
+        for letter in text:
+            self.press(letter)
+
+    def click(self, selector: str, *, count: int = 1) -> None:
+        """The mouse on the middle of an element, scrolled into view; count: 2 selects a word, 3 a line."""
+        self.run(f"document.querySelector({selector!r}).scrollIntoView({{block: 'nearest'}})")
+        x, y, w, h = self.box(selector)
+        for n in range(1, count + 1):
+            common = {"x": x + w / 2, "y": y + h / 2, "button": "left", "clickCount": n}
+            self.call("Input.dispatchMouseEvent", type="mousePressed", **common)
+            self.call("Input.dispatchMouseEvent", type="mouseReleased", **common)
+
+    def box(self, selector: str) -> tuple[float, float, float, float]:
+        """Left, top, width and height of an element in the window."""
+        script = f"(b => [b.x, b.y, b.width, b.height])(document.querySelector({selector!r})"
+        left, top, width, height = self.run(f"{script}.getBoundingClientRect())")
+        return left, top, width, height
+
+    def touch(self, *moments: Sequence[tuple[float, float]]) -> None:
+        """Fingers at one moment after another; how many there are may change; at the end all are lifted."""
+        before = 0
+        for fingers in [*moments, ()]:
+            kind = (
+                "touchStart"
+                if len(fingers) > before
+                else "touchMove"
+                if len(fingers) == before
+                else "touchEnd"
+            )
+            points = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(fingers)]
+            self.call("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+            before = len(fingers)
+
+    def text(self, selector: str) -> str:
+        """What an element says."""
+        return self.run(f"document.querySelector({selector!r}).textContent")
 
     def run(self, script: str) -> Any:
         """The value of an expression of JavaScript; promises are waited for."""
@@ -177,11 +234,12 @@ class Browser:
             self.requests.append(told["request"]["url"][:200])
 
     def _receive(self) -> dict[str, Any]:
-        while b"\0" not in self._rest:
+        parts = [self._rest]
+        while b"\0" not in parts[-1]:
             ready, _, _ = select.select([self._in], [], [], PATIENCE)
             assert ready, "Chromium does not answer"
             data = os.read(self._in, 1 << 20)
             assert data, f"Chromium ended with {self._process.wait()}"
-            self._rest += data
-        message, _, self._rest = self._rest.partition(b"\0")
+            parts.append(data)
+        message, _, self._rest = b"".join(parts).partition(b"\0")
         return json.loads(message)

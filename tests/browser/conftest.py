@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "report"))
 
@@ -48,3 +49,35 @@ def browser(chromium) -> Iterator[Browser]:
     yield chromium
     used = chromium.tab()
     chromium.close(used)
+
+
+@pytest.fixture(scope="session")
+def model():
+    from page_world import QUICK
+
+    from mamp.segmentation.model import load
+
+    return load(None, device="cpu", overrides=QUICK)
+
+
+@pytest.fixture(scope="session")
+def clip(shared, tmp_path_factory) -> Path:
+    """Six frames of DAVIS, half as large."""
+    from page_world import FRAMES, SIZE
+
+    folder = tmp_path_factory.mktemp("video") / "surf"
+    folder.mkdir()
+    for path in sorted((shared / "data/DAVIS2016/JPEGImages/480p/surf").glob("*.jpg"))[:FRAMES]:
+        with Image.open(path) as image:
+            image.resize(SIZE, Image.Resampling.LANCZOS).save(folder / path.name, quality=95)
+    return folder
+
+
+@pytest.fixture
+def app(clip, model, tmp_path):
+    """The page's server, with a project on the clip in tmp_path / "work"."""
+    from page_world import App
+
+    started = App(model, tmp_path / "work", clip)
+    yield started
+    started.end()

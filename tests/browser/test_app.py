@@ -2,133 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 pytest.importorskip("starlette", reason="needs starlette and uvicorn, of the extra app")
 
-from mamp.app.run import prepare
-from mamp.app.studio import Studio
-from mamp.cli import main
-from mamp.segmentation.model import Model, load
-from mamp.video.masks import read_mask
-from mamp.video.overlay import Film
+from page_world import COMPUTED, FRAMES, QUICK, SAVED, App, Killable, at, go, paint, show  # noqa: E402
 
-FRAMES = 6
-QUICK = [
-    "method.propagation.short_side=null",
-    "method.propagation.radius=6",
-    "method.propagation.memory_length=2",
-]
-COMPUTED = "document.querySelector('#run').textContent.includes('frames in')"
-SAVED = "document.querySelector('#saved').textContent === 'saved'"
-
-
-class Killable:
-    """`mamp app` in a process of its own. State: the process and the address it printed."""
-
-    def __init__(self, *words: Path | str) -> None:
-        command = [
-            sys.executable,
-            "-m",
-            "mamp",
-            "app",
-            *words,
-            "--no-browser",
-            "--device",
-            "cpu",
-            "--quiet",
-            *QUICK,
-        ]
-        self.process = subprocess.Popen([str(w) for w in command], stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        self.address = self.process.stdout.readline().strip()
-        assert self.address.startswith("http://127.0.0.1:")
-
-    def end(self, how: int = signal.SIGINT) -> int:
-        os.kill(self.process.pid, how)
-        return self.process.wait(60)
-
-
-class App:
-    """The same in a thread. State: the server and its address."""
-
-    def __init__(self, model: Model, out: Path, video: Path | None = None, port: int = 0) -> None:
-        self.studio = Studio(model, out=out)
-        if video is not None:
-            self.studio.open(video)
-        self._server, listening, self.address = prepare(self.studio, port=port)
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listening]}, daemon=True)
-        self._thread.start()
-
-    @property
-    def port(self) -> int:
-        return int(self.address.split(":")[2].split("/")[0])
-
-    def end(self) -> None:
-        self._server.should_exit = self._server.force_exit = True
-        self._thread.join(30)
-        self.studio.close()
-
-
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return load(None, device="cpu", overrides=QUICK)
-
-
-@pytest.fixture(scope="module")
-def clip(shared, tmp_path_factory) -> Path:
-    """Six frames of DAVIS, half as large."""
-    folder = tmp_path_factory.mktemp("video") / "surf"
-    folder.mkdir()
-    for path in sorted((shared / "data/DAVIS2016/JPEGImages/480p/surf").glob("*.jpg"))[:FRAMES]:
-        with Image.open(path) as image:
-            image.resize((214, 120), Image.Resampling.LANCZOS).save(folder / path.name, quality=95)
-    return folder
-
-
-@pytest.fixture
-def app(clip, model, tmp_path) -> Iterator[App]:
-    started = App(model, tmp_path / "work", clip)
-    yield started
-    started.end()
-
-
-def show(browser, app: App | Killable, **how) -> None:
-    browser.visit(app.address, **how)
-    browser.wait("document.body.dataset.shown !== undefined")
-
-
-def at(browser, x: float, y: float) -> tuple[float, float]:
-    """Where pixel (x, y) of the frame is on the screen."""
-    box = browser.run(
-        "(b => [b.x, b.y, b.width, b.height])(document.querySelector('#canvas').getBoundingClientRect())"
-    )
-    scale = 0.985 * min(box[2] / 214, box[3] / 120)
-    return box[0] + box[2] / 2 + scale * (x - 107), box[1] + box[3] / 2 + scale * (y - 60)
-
-
-def paint(browser, *points: tuple[float, float]) -> None:
-    browser.press("b")
-    browser.drag(*(at(browser, *point) for point in points))
-    browser.wait(SAVED)
-
-
-def go(browser, index: int) -> None:
-    while (
-        now := browser.run("Number(document.querySelector('#timeline').getAttribute('aria-valuenow'))")
-    ) != index:
-        browser.press("ArrowRight" if now < index else "ArrowLeft")
-    browser.wait(f"document.body.dataset.shown === '{index}'")
+from mamp.cli import main  # noqa: E402
+from mamp.video.masks import read_mask  # noqa: E402
+from mamp.video.overlay import Film  # noqa: E402
 
 
 def test_draw_propagate_correct_export(browser, app, clip, tmp_path):
@@ -140,7 +25,7 @@ def test_draw_propagate_correct_export(browser, app, clip, tmp_path):
     browser.press("Enter")
     browser.wait(SAVED)
     browser.press("n")
-    browser.wait("document.querySelector('#objects li:nth-child(2)[aria-selected=true]') !== null")
+    browser.wait("document.querySelector('#objects li:nth-child(2)[aria-current=true]') !== null")
     paint(browser, (20, 20), (40, 20))
     browser.press("f")
     browser.wait(COMPUTED)

@@ -48,7 +48,7 @@ def overlap(probabilities, channel, mask):
     return float((got & (mask > 0)).sum() / (got | (mask > 0)).sum())
 
 
-PRESETS = [("tuned", ""), ("published", ""), ("published", "youtubevos")]
+PRESETS = [("tuned", ""), ("exact", ""), ("fast", ""), ("published", ""), ("published", "youtubevos")]
 
 
 @pytest.mark.parametrize(("preset", "dataset"), PRESETS)
@@ -312,3 +312,31 @@ def test_a_budget_that_holds_no_frame_is_told_in_a_sentence():
         UserError, match=r"budget_mb=0\.001 holds no memory frame of 0\.00\d+ MB; set it to 1 or more"
     ):
         propagator.step(scene(1)[0])
+
+
+# ---------------------------------------------------------------- the search
+
+
+def carried(*overrides, frames=4, size=(48, 80)):
+    propagator = MampPropagator(Colours(), method("method.encoder.similarity=cosine", *overrides))
+    propagator.start(*scene(0, size))
+    for t in range(1, frames):
+        probabilities = propagator.step(scene(t, size)[0])
+    return probabilities
+
+
+@pytest.mark.parametrize("knob", ["search_near=24", "radius=6", "outside=zero"])
+def test_a_window_that_is_near_by_as_a_whole_is_read_exactly(knob):
+    knobs = f"method.propagation.{knob}"
+    torch.testing.assert_close(carried(knobs), carried(knobs, "method.propagation.search=exact"))
+
+
+def test_the_search_by_blocks_finds_nearly_what_the_exact_one_finds():
+    found, exact = (carried(f"method.propagation.search={search}") for search in ("blocks", "exact"))
+    assert (found.argmax(0) == exact.argmax(0)).float().mean() > 0.97
+
+
+def test_frames_that_are_named_twice_are_read_exactly():
+    knobs = ["method.propagation.memory=youtube", "method.propagation.memory_length=4"]
+    found, exact = (carried(*knobs, f"method.propagation.search={s}", frames=2) for s in ("blocks", "exact"))
+    assert (found.argmax(0) == exact.argmax(0)).float().mean() > 0.97

@@ -161,7 +161,8 @@ def test_hard_labels_are_remembered_as_label_maps():
 
 def test_mamps_own_propagator_is_the_preset_mamp_where_they_agree():
     torch.manual_seed(0)
-    plain = ["short_side=null", "edge_radius=0", "radius=16"]  # the probe sees frames as they are
+    # the probe sees frames as they are, and reads every cell
+    plain = ["short_side=null", "edge_radius=0", "radius=16", "search=exact"]
     own = config.load(
         None,
         [

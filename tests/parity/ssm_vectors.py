@@ -173,7 +173,7 @@ def _carried(case: Case) -> dict[str, object]:
             masks = {i: case.mask(t, i) for i in FIRST}
             if t:
                 for i, mask in zip(ids, propagator.pending.masks, strict=True):
-                    boxes[i].append(propagator._box(mask))
+                    boxes[i].append(propagator._boxes(mask[None])[0])
                 propagator.step(frame)
                 for i, s in zip(ids, scores[-1], strict=True):
                     greys[i].append(_grey(s))
@@ -181,7 +181,7 @@ def _carried(case: Case) -> dict[str, object]:
                 given = masks[i][None].float()
                 propagator.add(given) if ids else propagator.start(frame, given)
                 ids.append(i)
-                boxes[i].append(propagator._box(masks[i]))
+                boxes[i].append(propagator._boxes(masks[i][None])[0])
                 greys[i].append(np.where(masks[i].numpy(), 255, 0).astype(np.uint8))
             now = np.stack([greys[i][-1] for i in ids])
             soft.append(merge_scores(now, ids, how="soft"))

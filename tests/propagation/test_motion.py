@@ -7,7 +7,8 @@ import torch
 
 from mamp import config
 from mamp.core.errors import UserError
-from mamp.propagation.motion.build import build_motion
+from mamp.propagation.motion.build import build_motion, build_source
+from mamp.propagation.motion.config import SourceConfig
 from mamp.propagation.motion.dis import to_cells
 from mamp.propagation.motion.source import Composed, Source, chain
 
@@ -32,7 +33,12 @@ def view(x: int, y: int) -> torch.Tensor:
 def motion(*knobs: str, features=None):
     """A source by its knobs; features: the ones of the frame being shown."""
     loaded = config.load(None, [f"method.motion.{knob}" for knob in knobs]).method.motion
-    return build_motion(loaded, features=features or (lambda: torch.empty(0)))
+    return build_motion(loaded, features=features or blank)
+
+
+def blank(frame: torch.Tensor) -> torch.Tensor:
+    """No features."""
+    return torch.empty(0)
 
 
 def middle(flow: torch.Tensor) -> torch.Tensor:
@@ -53,6 +59,19 @@ def test_dis_finds_a_shift_in_cells_from_the_query_to_the_memory():
     torch.testing.assert_close(middle(flow).mean((1, 2)), torch.tensor([2.0, -1.0]), atol=0.1, rtol=0)
 
 
+def test_dis_has_a_motion_for_each_pixel_and_cells_have_their_mean():
+    cells, pixels = (build_source(SourceConfig(source="dis"), features=blank, stride=n) for n in (4, 1))
+    for source in (cells, pixels):
+        source.see(0, view(0, 0))
+        source.see(1, view(3, -2))
+    flow = pixels.flow(1, 0)
+    assert flow.shape == (2, *SIZE)
+    torch.testing.assert_close(
+        flow[:, 24:-24, 24:-24].mean((1, 2)), torch.tensor([3.0, -2.0]), atol=0.1, rtol=0
+    )
+    torch.testing.assert_close(cells.flow(1, 0), to_cells(flow))
+
+
 @pytest.mark.parametrize("size", [(5, 7), (9, 33), (16, 16)])
 def test_dis_takes_frames_of_any_size(size):
     source = motion("source=dis", "dis_preset=ultrafast")
@@ -70,8 +89,16 @@ def test_dis_without_opencv_says_what_to_install(monkeypatch):
         return real(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", absent)
-    with pytest.raises(UserError, match="pip install opencv-python-headless"):
+    with pytest.raises(UserError, match="mamp\\[opencv\\]"):
         motion("source=dis")
+
+
+def test_a_message_names_the_key_where_the_source_was_asked_for():
+    knobs = SourceConfig(source="raft")
+    with pytest.raises(
+        UserError, match=r"^method.propagation.source=raft .* method.propagation.weights=FILE"
+    ):
+        build_source(knobs, features=blank, section="method.propagation")
 
 
 def test_a_cell_has_the_mean_motion_of_the_pixels_around_its_centre():
@@ -87,7 +114,7 @@ def coarse_at(places, **knobs: float):
     """
     world = texture(3, 16, (100, 120), 3) - 0.5
     shown = iter([world[:, 20 + y : 60 + y, 20 + x : 80 + x] for x, y in places])
-    source = motion("source=coarse", *(f"{k}={v}" for k, v in knobs.items()), features=lambda: next(shown))
+    source = motion("source=coarse", *(f"{k}={v}" for k, v in knobs.items()), features=lambda _: next(shown))
     for index in range(len(places)):
         source.see(index, torch.empty(3, 160, 240))
     return source
@@ -104,7 +131,7 @@ def test_coarse_matching_finds_motion_far_beyond_a_window(x, y):
 
 def test_coarse_matching_leaves_even_areas_where_they_are():
     even = torch.ones(8, 21, 18)
-    source = motion("source=coarse", features=lambda: even)
+    source = motion("source=coarse", features=lambda _: even)
     source.see(0, torch.empty(3, 84, 72))
     source.see(1, torch.empty(3, 84, 72))
     assert source.flow(1, 0).abs().max() < 1e-5
@@ -165,6 +192,20 @@ def test_composed_flow_holds_the_latest_frame_and_what_was_not_forgotten():
             chained.forget(index)  # never wanted as a memory, but the next frame is chained to it
     assert list(chained.source.kept) == [19] and list(chained.flows) == [0]
     torch.testing.assert_close(chained.flow(19, 0), number(19)[:2])
+
+
+@pytest.mark.parametrize("make", [Counting, lambda: Composed(Counting())])
+def test_a_twin_goes_on_by_itself(make):
+    first = make()
+    for index in range(3):
+        first.see(index, number(index))
+    second = first.twin()
+    for source, value in ((first, 5), (second, 8)):
+        source.see(3, number(value))
+    for source, value in ((first, 5), (second, 8)):
+        torch.testing.assert_close(source.flow(3, 0), number(value)[:2])
+    second.forget(0)
+    torch.testing.assert_close(first.flow(3, 0), number(5)[:2])
 
 
 def test_a_chain_follows_the_first_flow_before_it_reads_the_second():

@@ -40,7 +40,7 @@ def test_it_is_torchvisions_own_forward(monkeypatch, network, iterations):
     source = RaftFlow(network, iterations=iterations)
     source.see(0, first)
     source.see(1, second)
-    ours = source.low_resolution(source.kept[1], source.kept[0], iterations=iterations)
+    ours, _ = source.low_resolution(source.kept[1], source.kept[0], iterations=iterations)
     expected = own_forward(monkeypatch, network, second, first, iterations)
     assert expected.abs().max() > 0.1
     torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
@@ -97,7 +97,7 @@ def raft(*knobs: str):
     loaded = config.load(
         None, ["method.motion.source=raft", *(f"method.motion.{k}" for k in knobs)]
     ).method.motion
-    return build_motion(loaded, features=lambda: torch.empty(0))
+    return build_motion(loaded, features=lambda _: torch.empty(0))
 
 
 def test_weights_come_from_a_file(tmp_path, network):
@@ -133,3 +133,18 @@ def test_a_download_that_fails_is_told_in_a_sentence(monkeypatch):
 
 def test_far_frames_get_more_iterations_as_published():
     assert [published_iterations(apart, far=15) for apart in (1, 15, 16)] == [2, 2, 5]
+
+
+@pytest.mark.parametrize("kind", ["small", "large"])
+def test_at_every_pixel_it_is_what_torchvision_returns(kind):
+    torch.manual_seed(0)
+    network = {"small": optical_flow.raft_small, "large": optical_flow.raft_large}[kind](weights=None).eval()
+    first, second = frames(2, (128, 131))
+    source = RaftFlow(network, iterations=2, stride=1)
+    source.see(0, first)
+    source.see(1, second)
+    for query, memory, pair in ((1, 0, (second, first)), (0, 1, (first, second))):
+        with torch.no_grad():
+            expected = network(*map(as_raft_takes_it, pair), num_flow_updates=2)[-1][0, :, :, :131]
+        assert expected.abs().max() > 0.1
+        torch.testing.assert_close(source.flow(query, memory), expected, atol=1e-3, rtol=1e-4)

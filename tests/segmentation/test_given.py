@@ -62,7 +62,7 @@ def test_a_folder_named_like_frames_has_a_mask_for_each(tmp_path, read, said):
 @pytest.mark.parametrize("names", [("0.png", "1.png"), ("dog.png", "man.png"), ("mask_2.png", "mask_10.png")])
 @pytest.mark.parametrize("how", ["folder", "files"])
 def test_one_file_an_object(tmp_path, read, names, how):
-    files = [grey(tmp_path / name, FIRST == k) for k, name in enumerate(names, start=1)]
+    files = [grey(tmp_path / name, k == FIRST) for k, name in enumerate(names, start=1)]
     np.testing.assert_array_equal(read(tmp_path if how == "folder" else files)[0], FIRST)
 
 
@@ -95,7 +95,9 @@ def test_annotations_lie_beside_the_frames_they_were_drawn_on(tmp_path, read):
     frames = write_video(tmp_path)
     corners = [[2, 2], [8, 2], [8, 7], [2, 7]]
     for t in (0, 3):
-        told = {"shapes": [{"label": "a", "points": [[x + t, y] for x, y in corners], "shape_type": "polygon"}]}
+        told = {
+            "shapes": [{"label": "a", "points": [[x + t, y] for x, y in corners], "shape_type": "polygon"}]
+        }
         (frames / f"{t:05d}.json").write_text(json.dumps({**told, "imageHeight": 24, "imageWidth": 32}))
     found = read(frames)
     assert list(found) == [0, 3]
@@ -153,7 +155,7 @@ def test_segment_says_what_it_read(tmp_path, make_segmenter, capsys, quiet):
 
 def test_segment_takes_one_file_an_object(tmp_path, make_segmenter):
     frames = write_video(tmp_path)
-    files = [grey(tmp_path / f"{k}.png", FIRST == k) for k in (1, 2)]
+    files = [grey(tmp_path / f"{k}.png", k == FIRST) for k in (1, 2)]
     segment(frames, files, tmp_path / "out", make_segmenter, quiet=True)
     np.testing.assert_array_equal(read_mask(tmp_path / "out" / "00005.png"), scene(5)[1])
 

@@ -13,6 +13,7 @@ from scenes import COLOUR, ColourPropagator, scene
 
 from mamp import methods
 from mamp.core.errors import UserError
+from mamp.methods.base import Propagator
 from mamp.segmentation.segmenter import MaskMode, Segmenter
 
 
@@ -178,12 +179,13 @@ def test_a_frame_or_mask_that_does_not_fit_is_refused_and_changes_nothing(
     np.testing.assert_array_equal(segmenter.step(scene(1)[0]), scene(1)[1])
 
 
-class NoisePropagator:
+class NoisePropagator(Propagator):
     """Random probabilities; as many rows as there are objects."""
 
     memory_bytes = 0
 
     def __init__(self, seed: int):
+        super().__init__(torch.nn.Identity(), None)
         self.generator, self.count = torch.Generator().manual_seed(seed), 0
 
     def start(self, frame, masks):
@@ -294,3 +296,12 @@ def test_an_unknown_mode_is_refused(make_segmenter):
 def test_a_segmenter_says_why_it_cannot_be_pickled(make_segmenter):
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(make_segmenter())
+
+
+@pytest.mark.parametrize("mode", ["whole", "replace", "objects"])
+def test_small_masks_after_large_ids(make_segmenter, mode):
+    segmenter = make_segmenter()
+    segmenter.step(*scene(0, ids=(1, 300)))
+    frame, truth = scene(1)
+    labels = segmenter.step(frame, (truth == 1).astype(np.uint8), mode=mode)
+    np.testing.assert_array_equal(labels == 1, truth == 1)

@@ -17,6 +17,7 @@ from mamp.segmentation import unfinished
 from mamp.segmentation.segment import segment
 from mamp.segmentation.stream import Given
 from mamp.segmentation.ways import Plan, nearer
+from mamp.video.export import Wish
 from mamp.video.masks import read_mask, write_mask
 from mamp.video.parts import Part
 
@@ -99,6 +100,19 @@ def test_both_ways_is_the_default_where_the_first_object_comes_later(first, dire
     assert Plan.of({0: empty, first: full}, direction).direction == chosen
 
 
+def test_a_continued_run_counts_what_was_finished(world, model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(unfinished, "EVERY", 0.0)
+    monkeypatch.setattr(unfinished, "_PART", 0)
+    video, masks = world / "JPEGImages" / "clip", masks_at(world, tmp_path / "given", {3: (1, 2)})
+    make, _ = stop_after(model, 6)
+    with pytest.raises(Stopped):
+        segment(video, masks, tmp_path / "out", make, quiet=True)
+    timing = segment(video, masks, tmp_path / "out", model.segmenter)
+    said = capsys.readouterr().err
+    assert "clip: 4 frames were finished before" in said and "clip: 2 frames were finished before" in said
+    assert "9 of 9 frames" in said and timing.frames == 3
+
+
 def test_an_unknown_direction_is_refused():
     with pytest.raises(UserError, match="direction up is not known; use one of both, forward, backward"):
         Plan.of({}, "up")
@@ -147,13 +161,16 @@ def test_a_stopped_run_goes_on_to_the_same_files(world, tmp_path, monkeypatch, s
     }[method]
     model = mamp.load(world / "small.safetensors", device="cpu", overrides=[*QUICK, *knobs])
     video, masks = world / "JPEGImages" / "clip", masks_at(world, tmp_path / "given", {3: (1, 2), 5: (1,)})
-    segment(video, masks, tmp_path / "whole", model.segmenter, quiet=True)
+    tables = [[Wish("csv", tmp_path / f"{name}.csv")] for name in ("whole", "out")]
+    segment(video, masks, tmp_path / "whole", model.segmenter, save=tables[0], quiet=True)
     make, _ = stop_after(model, steps)
     with pytest.raises(Stopped):
-        segment(video, masks, tmp_path / "out", make, quiet=True)
+        segment(video, masks, tmp_path / "out", make, save=tables[1], quiet=True)
     again, left = stop_after(model, 100)
-    segment(video, masks, tmp_path / "out", again, quiet=True)
+    segment(video, masks, tmp_path / "out", again, save=tables[1], quiet=True)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    whole, out = ((tmp_path / f"{name}.csv").read_text() for name in ("whole", "out"))
+    assert whole == out and ",1.0000\n" in whole and ",\n" not in whole
     total = 6 + 5  # five down to 0, three up to 7
     assert 100 - left[0] == (total if method == "coarse" else total - steps)
 

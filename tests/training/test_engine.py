@@ -13,10 +13,12 @@ from PIL import Image
 from runs import curve, equal, finish, last_state, log, same_end, start, weights
 
 from mamp import config as configs
+from mamp.core import devices
 from mamp.core.errors import TryAgain, UserError
 from mamp.training.checkpoints import listed
 from mamp.training.engine import train
 from mamp.training.resume import refuse_other_config
+from mamp.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("fake_method")
 
@@ -331,3 +333,21 @@ def test_quiet_prints_nothing_and_otherwise_the_census_comes_first(tmp_path, set
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("training video: 8 videos, 64 frames")
     assert "8 videos do not say their rate" in err and "training: 2 of 2 steps" in err
+
+
+# ---------------------------------------------------------------- devices
+
+
+def test_a_full_memory_ends_training_with_what_to_lower(tmp_path, settings, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has less")
+
+    monkeypatch.setattr(Trainer, "learn", full)
+    with pytest.raises(UserError, match=r"2\.50 GiB more.*train\.accumulate=1.*train\.batch"):
+        train(settings("train.steps=1"), tmp_path / "run", device="cpu", quiet=True)
+
+
+def test_bf16_on_a_processor_without_it_is_warned_of(tmp_path, settings, monkeypatch, capsys):
+    monkeypatch.setattr(devices, "fast_bf16", lambda device: False)
+    train(settings("train.steps=1", "train.amp=bf16"), tmp_path / "run", device="cpu", quiet=True)
+    assert "train.amp=bf16 makes it up to ten times slower" in capsys.readouterr().err

@@ -52,7 +52,9 @@ def test_davis_palettes_keep_their_ids(tmp_path, seed):
     labels = painted(seed, 3)
     labels[labels == 2] = 21
     np.testing.assert_array_equal(read(saved(tmp_path / "a.png", davis(labels))).labels, labels)
-    np.testing.assert_array_equal(read(saved(tmp_path / "b.png", davis(labels).convert("RGB"))).labels, labels)
+    np.testing.assert_array_equal(
+        read(saved(tmp_path / "b.png", davis(labels).convert("RGB"))).labels, labels
+    )
 
 
 @pytest.mark.parametrize("numbers", [(1,), (7,), (3, 7), (1, 2, 3), (2, 60), (1, 100, 200)])
@@ -90,7 +92,11 @@ def test_small_objects_and_lines_are_kept(tmp_path):
     labels = painted(2, 3)
     labels[5, 5:40] = 4  # a line of one pixel
     labels[100:103, 5:8] = 5
-    for name, image in (("p", davis(labels)), ("l", Image.fromarray(labels)), ("c", coloured(labels, BRIGHT))):
+    for name, image in (
+        ("p", davis(labels)),
+        ("l", Image.fromarray(labels)),
+        ("c", coloured(labels, BRIGHT)),
+    ):
         assert count(read(saved(tmp_path / f"{name}.png", image)).labels) == 5
 
 
@@ -216,7 +222,11 @@ SOFT = {
     "JPEG 75": lambda image: as_jpeg(image, 75),
     "JPEG 40": lambda image: as_jpeg(image, 40),
     "blurred JPEG": lambda image: as_jpeg(image.filter(BLUR(1.5)), 85),
-    "smoothed": lambda image: image.resize((80, 60), Image.Resampling.BOX).resize((160, 120), Image.Resampling.BICUBIC),
+    "smoothed": (
+        lambda image: image.resize((80, 60), Image.Resampling.BOX).resize(
+            (160, 120), Image.Resampling.BICUBIC
+        )
+    ),
 }
 SCALED = {
     "half": lambda image: image.resize((80, 60), Image.Resampling.BILINEAR),
@@ -243,17 +253,23 @@ def test_a_white_object_with_soft_edges_is_one_object(tmp_path, kind, seed):
 ])  # fmt: skip
 def test_one_colour_with_soft_edges_is_object_1(tmp_path, kind, colours):
     labels = painted(3)
-    found = read(saved(tmp_path / "a.png", {**SOFT, **SCALED}[kind](coloured(labels, colours))), size=SIZE).labels
+    found = read(
+        saved(tmp_path / "a.png", {**SOFT, **SCALED}[kind](coloured(labels, colours))), size=SIZE
+    ).labels
     assert ids(found) == [1]
     assert overlap(found, labels) > (0.93 if kind in SOFT else 0.9)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("kind", [*SOFT, *SCALED])
-@pytest.mark.parametrize("table", [PALETTE[:4].tolist(), BRIGHT, [(0, 0, 0), (255, 90, 0), (0, 160, 255), (250, 250, 250)]])
+@pytest.mark.parametrize(
+    "table", [PALETTE[:4].tolist(), BRIGHT, [(0, 0, 0), (255, 90, 0), (0, 160, 255), (250, 250, 250)]]
+)
 def test_several_colours_with_soft_edges_stay_several(tmp_path, kind, seed, table):
     labels = painted(seed, 3)
-    found = read(saved(tmp_path / "a.png", {**SOFT, **SCALED}[kind](coloured(labels, table))), size=SIZE).labels
+    found = read(
+        saved(tmp_path / "a.png", {**SOFT, **SCALED}[kind](coloured(labels, table))), size=SIZE
+    ).labels
     assert count(found) == 3 and overlap(found, labels) > 0.85
 
 
@@ -312,7 +328,9 @@ def scene(seed, size=SIZE):
 def test_a_photograph_is_refused(tmp_path, seed, mode):
     image = scene(seed)
     image = as_jpeg(image) if mode == "jpeg" else image.quantize(64) if mode == "P" else image.convert(mode)
-    with pytest.raises(UserError, match="a.png looks like a photograph.*give a picture whose objects are painted"):
+    with pytest.raises(
+        UserError, match="a.png looks like a photograph.*give a picture whose objects are painted"
+    ):
         read(saved(tmp_path / "a.png", image))
 
 
@@ -340,7 +358,9 @@ def test_one_grey_is_object_1(tmp_path, kind, level):
 
 def test_colours_of_all_kinds_are_numbered_and_named(tmp_path):
     labels = painted(15, 3)
-    found = read(saved(tmp_path / "a.png", coloured(labels, [(0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)])))
+    found = read(
+        saved(tmp_path / "a.png", coloured(labels, [(0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)]))
+    )
     np.testing.assert_array_equal(found.labels, labels)
     assert "#ff0000 is object 1, #00ff00 is object 2, #0000ff is object 3" in found.line
 
@@ -366,7 +386,9 @@ def test_davis_colours_on_white_keep_their_ids(tmp_path, ground):
     labels = painted(16, 3)
     table = PALETTE.copy()
     table[0] = ground
-    np.testing.assert_array_equal(read(saved(tmp_path / "a.png", coloured(labels, table.tolist()))).labels, labels)
+    np.testing.assert_array_equal(
+        read(saved(tmp_path / "a.png", coloured(labels, table.tolist()))).labels, labels
+    )
 
 
 def test_an_inverted_mask_is_asked_for_and_suggested(tmp_path):
@@ -408,7 +430,9 @@ def test_a_colour_that_the_file_lacks_is_refused(tmp_path):
     labels = painted(18, 2)
     (tmp_path / "c.json").write_text('{"#ff0000": 1}')
     file = saved(tmp_path / "a.png", coloured(labels, [(0, 0, 0), (255, 0, 0), (0, 255, 0)]))
-    with pytest.raises(UserError, match="a.png has the colour #00ff00 in .* pixels, which the map of colours lacks"):
+    with pytest.raises(
+        UserError, match="a.png has the colour #00ff00 in .* pixels, which the map of colours lacks"
+    ):
         read(file, colours=tmp_path / "c.json")
     (tmp_path / "c.json").write_text("[1]")
     with pytest.raises(UserError, match="c.json is no map of colours"):
@@ -431,7 +455,9 @@ def test_a_mask_is_turned_as_its_exif_says(tmp_path, turn, suffix):
     exif = Image.Exif()
     exif[0x0112] = turn
     options = {"lossless": True} if suffix == "webp" else {"quality": 95} if suffix == "jpg" else {}
-    file = saved(tmp_path / f"a.{suffix}", image if undo is None else image.transpose(undo), exif=exif, **options)
+    file = saved(
+        tmp_path / f"a.{suffix}", image if undo is None else image.transpose(undo), exif=exif, **options
+    )
     assert overlap(read(file, size=SIZE).labels, labels) > 0.99
 
 
@@ -479,13 +505,19 @@ def test_a_very_large_picture_takes_little_memory(tmp_path):
     import sys
 
     labels = np.kron(painted(1, 3), np.ones((50, 50), np.uint8))  # 6000 x 8000
-    saved(tmp_path / "a.png", coloured(labels, [(0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)]), compress_level=1)
+    saved(
+        tmp_path / "a.png",
+        coloured(labels, [(0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)]),
+        compress_level=1,
+    )
     code = (
         "import sys; from mamp.video.first_masks.reading import read; found = read(sys.argv[1]);"
         "most = [line for line in open('/proc/self/status') if line.startswith('VmHWM')];"
         "print(found.labels.shape, int(most[0].split()[1]) // 1024, found.line)"
     )
-    run = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.png")], capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a.png")], capture_output=True, text=True
+    )
     assert "(6000, 8000)" in run.stdout and "objects 1 (" in run.stdout
     assert int(run.stdout.split(")")[1].split()[0]) < 700
 

@@ -37,7 +37,14 @@ def same(found, wanted):
 
 
 def labelme(shapes, **more):
-    return {"version": "5", "shapes": shapes, "imageHeight": HEIGHT, "imageWidth": WIDTH, "imagePath": "a.jpg", **more}
+    return {
+        "version": "5",
+        "shapes": shapes,
+        "imageHeight": HEIGHT,
+        "imageWidth": WIDTH,
+        "imagePath": "a.jpg",
+        **more,
+    }
 
 
 def shape(points, label="dog", **more):
@@ -67,7 +74,9 @@ def test_labelme_polygons_are_objects_in_their_order(tmp_path, name):
 
 
 def test_labelme_shapes_of_one_group_are_one_object(tmp_path):
-    told = labelme([shape(SQUARE, group_id=4), shape(STAR, group_id=4), shape([(0, 0), (9, 0), (9, 9)], group_id=5)])
+    told = labelme(
+        [shape(SQUARE, group_id=4), shape(STAR, group_id=4), shape([(0, 0), (9, 0), (9, 9)], group_id=5)]
+    )
     found = read(kept(tmp_path / "a.json", told)).labels
     assert sorted(np.unique(found)) == [0, 1, 2] and iou(found == 1, drawn(SQUARE, STAR) > 0) > 0.97
 
@@ -100,14 +109,18 @@ def test_coco_polygons_and_run_lengths_are_read(tmp_path):
         {"segmentation": {"size": list(SIZE), "counts": packed["counts"].decode()}},
     )
     found = read(kept(tmp_path / "a.json", told)).labels
-    np.testing.assert_array_equal(found == 2, (truth > 0) if truth.sum() < (drawn(SQUARE, STAR) > 0).sum() else found == 2)
+    np.testing.assert_array_equal(
+        found == 2, (truth > 0) if truth.sum() < (drawn(SQUARE, STAR) > 0).sum() else found == 2
+    )
     plain = coco({"segmentation": {"size": list(SIZE), "counts": counts}})
     np.testing.assert_array_equal(read(kept(tmp_path / "b.json", plain)).labels, truth)
     np.testing.assert_array_equal(runs(counts, SIZE), truth > 0)
 
 
 def test_coco_numbers_objects_by_their_tracks(tmp_path):
-    told = coco({"segmentation": [flat(SQUARE)], "track_id": 9}, {"segmentation": [flat(STAR)], "track_id": 4})
+    told = coco(
+        {"segmentation": [flat(SQUARE)], "track_id": 9}, {"segmentation": [flat(STAR)], "track_id": 4}
+    )
     found = read(kept(tmp_path / "a.json", told)).labels
     assert sorted(np.unique(found)) == [0, 4, 9]
 
@@ -124,7 +137,9 @@ def test_lists_of_masks_without_pictures_are_read(tmp_path, wrap):
 
 def test_a_coco_file_of_several_pictures_needs_one_that_is_meant(tmp_path):
     images = [{"id": i, "file_name": f"{i:05d}.jpg", "height": HEIGHT, "width": WIDTH} for i in (0, 7)]
-    told = coco({"segmentation": [flat(SQUARE)]}, {"segmentation": [flat(STAR)], "image_id": 0}, images=images)
+    told = coco(
+        {"segmentation": [flat(SQUARE)]}, {"segmentation": [flat(STAR)], "image_id": 0}, images=images
+    )
     with pytest.raises(UserError, match="a.json has 2 pictures, of which none is named like a frame"):
         read(kept(tmp_path / "a.json", told))
 

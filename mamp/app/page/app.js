@@ -1,450 +1,444 @@
-// The page: keeps what the server tells, asks it for pictures and masks, sends what is drawn.
+// The page: keeps what the server says, asks it for pictures and masks, sends what is drawn.
 
+import { sure } from "./asks.js";
 import { Banners } from "./banners.js";
-import { Surface } from "./draw.js";
+import { Surface, stepOf, suggested } from "./draw.js";
+import { exported } from "./exports.js";
+import { Hands } from "./hands.js";
+import { listenToKeys } from "./keys.js";
+import { Locks } from "./locks.js";
+import { Looks } from "./looks.js";
 import { ObjectList } from "./objects.js";
+import { $, frameWords, frames, page } from "./page.js";
+import { Pictures } from "./pictures.js";
+import { Runs, showRun } from "./runs.js";
+import { attempt, say, setLooking } from "./say.js";
 import { KEY, TAB, Told, ask, link, picture, post } from "./server.js";
 import { shelve, unshelve } from "./shelf.js";
+import { Strokes } from "./strokes.js";
+import { Suggestions } from "./suggest.js";
 import { Timeline } from "./timeline.js";
 import { receiveVideos } from "./upload.js";
-
-const $ = (id) => document.getElementById(id);
-const PIXELS = 120e6; // of decoded frames that are kept
-
-let state = null; // what the server told last
-let at = 0; // the frame that is shown
-let video = { width: 0, height: 0, count: 0, names: [] };
-let chosen = 0; // id of the object that is drawn
-let playing = false;
-let follow = false; // go along with a run
-const images = new Map(); // frame -> promise of a picture
-const masks = new Map(); // frame -> {made, labels}
-const unsaved = new Map(); // frame -> labels that the server has not got yet
-let sending = false, adding = null; // adding: "asked", then the number of the new object
-const visited = new Set(); // frames that "next uncertain" showed since the last run
+import { beginAnew, play, uncertain } from "./walk.js";
 
 // ---------------------------------------------------------------- the server
 
-async function attempt(work) {
-  try {
-    return await work();
-  } catch (error) {
-    if (error instanceof Told) say(error.message);
-    return null;
-  }
-}
-
 link.changed = () => {
   banners();
-  if (link.online) save();
+  if (page.state?.video) render();
+  if (link.online) strokes.flush();
 };
 
 async function listen() {
   let since = 0;
   for (;;) {
+    let told = null;
     try {
-      const told = await (await ask(`/api/state?since=${since}&wait=15&tab=${TAB}`)).json();
-      if (since && state && told.video !== state.video) since = 0;
-      else {
-        since = told.version;
-        receive(told);
-      }
+      told = await (await ask(`/api/state?since=${since}&wait=15&tab=${TAB}`)).json();
     } catch (error) {
-      banners();
+      link.changed();
       if (error instanceof Told && error.status === 403) return;
-      since = 0;
-      await new Promise((done) => setTimeout(done, 700));
+    }
+    if (!told) await new Promise((done) => setTimeout(done, 700));
+    if (!told || (since && page.state && told.video !== page.state.video)) since = 0;
+    else {
+      since = told.version;
+      receive(told);
     }
   }
 }
 
 function receive(told) {
-  const before = state;
-  state = { ...told, names: told.names || state?.names };
-  if (state.video) state.frames = state.frames.map(([kind, locked, stale, unsure, made]) => ({ kind, locked, stale, unsure, made }));
+  const before = page.state, state = (page.state = { ...told, names: told.names || page.state?.names });
+  if (state.video) state.frames = state.frames.map(([kind, locked, stale, unsure, made, ids]) => ({ kind, locked, stale, unsure, made, ids: ids || [] }));
   if (state.video && before?.video !== state.video) begin();
   $("welcome").hidden = Boolean(state.video);
-  $("work").hidden = !state.video;
+  $("work").hidden = $("export").hidden = !state.video;
   if (state.video) {
     const run = state.run;
-    if (run.running && !before?.run?.running) visited.clear();
-    for (const [i, kept] of masks) if (state.frames[i].made !== kept.made && !unsaved.has(i)) masks.delete(i), surface.outdate(i);
-    surface.colours = new Map(state.objects.map((o) => [o.id, o.colour]));
+    if (run.running && !before?.run?.running) beginAnew();
+    for (const index of [...surface.history.frames.keys()]) if (!strokes.unsaved.has(index)) surface.history.check(index, state.frames[index].made);
+    surface.overlay.colours = new Map(state.objects.map((o) => [o.id, o.colour]));
     settle();
-    if (follow && run.last !== null && run.last !== at) go(run.last, true);
-    else if (!masks.has(at)) show();
-    if (!run.running) follow = false;
+    const mine = page.follow !== null && run.number > page.follow;
+    if (mine && run.last !== null && run.last !== page.at) go(run.last, true);
+    else if ((pictures.masks.get(page.at)?.made ?? -1) < state.frames[page.at].made) show();
+    if (mine && !run.running) page.follow = null;
+    runs.ended();
     render();
   }
   banners();
 }
 
 function begin() {
-  const [height, width] = state.size;
-  video = { width, height, count: state.names.length, names: state.names };
+  const { state } = page, [height, width] = state.size;
+  page.video = { width, height, count: state.names.length, names: state.names };
   $("work").hidden = false;
   surface.setSize(width, height);
-  timeline.set(video.count, width / height);
-  images.clear();
-  masks.clear();
-  unshelve(state, unsaved, width * height, video.count);
-  if (unsaved.size) setTimeout(save);
+  timeline.set(page.video.count, width / height);
+  pictures.forget(page.video);
+  size(Math.max(12, Math.min(width, height) / 40));
+  unshelve(state, strokes.unsaved, width * height, page.video.count);
+  if (strokes.unsaved.size) setTimeout(() => strokes.flush());
+  page.chosen = 0;
   const drawn = state.frames.findIndex((f) => f.kind);
-  go(Math.min(Math.max(drawn, 0), video.count - 1));
+  surface.view.resize();
+  go(Math.min(Math.max(drawn, 0), page.video.count - 1));
   const name = state.video.split(/[\\/]/).pop();
   $("title").textContent = name;
-  $("about").textContent = `${video.count} frames, ${width}×${height} · ${state.method} · ${state.folder}`;
+  $("about").textContent = `${frames(page.video.count)}, ${width}×${height} · ${state.method} · ${state.folder}`;
   document.title = `${name} · mamp`;
-  surface.resize();
 }
 
 // ---------------------------------------------------------------- frames
 
-function image(index) {
-  if (!images.has(index)) {
-    const made = fetch(picture("frames", index)).then(async (answer) => {
-      if (!answer.ok) throw new Told((await answer.json()).error);
-      return createImageBitmap(await answer.blob());
-    });
-    made.catch(() => images.delete(index));
-    images.set(index, made);
-    const most = Math.max(6, PIXELS / Math.min(video.width * video.height, 1920 * 1080));
-    for (const old of images.keys()) {
-      if (images.size <= most) break;
-      if (old !== index && old !== at) images.delete(old);
-    }
-  }
-  return images.get(index);
-}
-
-async function mask(index) {
-  if (unsaved.has(index)) return unsaved.get(index);
-  if (masks.has(index)) return masks.get(index).labels;
-  const { made, kind } = state.frames[index];
-  const labels = kind
-    ? new Uint8Array(await (await ask(`/api/masks/${index}`)).arrayBuffer())
-    : new Uint8Array(video.width * video.height);
-  masks.set(index, { made, labels });
-  for (const old of masks.keys()) {
-    if (masks.size * video.width * video.height <= PIXELS) break;
-    if (old !== index && old !== at) masks.delete(old);
-  }
-  return labels;
-}
+const pictures = new Pictures(new Map(), (index) => index === page.at);
+const mask = (index) => pictures.mask(index, { made: page.state.frames[index].made, has: Boolean(page.state.frames[index].kind) });
 
 let turn = 0;
 async function show() {
-  const mine = ++turn, index = at;
+  const mine = ++turn, index = page.at;
   try {
-    const [bitmap, labels] = await Promise.all([image(index), mask(index)]);
-    if (mine !== turn || index !== at) return;
+    const [bitmap] = await Promise.all([pictures.image(index), mask(index)]);
+    if (mine !== turn || index !== page.at) return;
     // what is being drawn is newer than anything the server has
-    surface.show(index, bitmap, surface.index === index && (surface.stroke || unsaved.has(index)) ? null : labels);
+    const newer = surface.index === index && (surface.stroke || strokes.unsaved.has(index));
+    surface.show(index, bitmap, newer ? null : pictures.newest(index));
+    trouble("");
     document.body.dataset.shown = index;
+    render();
   } catch (error) {
-    if (error instanceof Told) say(error.message);
+    if (error instanceof Told && mine === turn) trouble(error.message);
   }
+}
+
+// why the frame does not show; it stays until one does
+function trouble(words) {
+  $("trouble").textContent = words && `${words[0].toUpperCase()}${words.slice(1)}.`;
 }
 
 function go(index, along = false) {
-  if (!video.count) return;
-  index = Math.min(Math.max(index, 0), video.count - 1);
-  if (!along) follow = false;
-  at = index;
-  if (surface.index !== index) surface.drop();
+  if (!page.video.count) return;
+  index = Math.min(Math.max(index, 0), page.video.count - 1);
+  if (!along) page.follow = null;
+  if (index !== page.at && surface.index === page.at) surface.finish();
+  page.at = index;
   timeline.go(index);
   render();
   const shown = show();
-  for (const near of [index + 1, index - 1]) if (near >= 0 && near < video.count) image(near).catch(() => {});
+  for (const near of [index + 1, index - 1]) if (near >= 0 && near < page.video.count) pictures.image(near).catch(() => {});
   return shown;
 }
 
-async function play() {
-  playing = !playing;
-  render();
-  const gap = 1000 / (state.fps || 24);
-  while (playing) {
-    const began = performance.now();
-    await go(at + 1 < video.count ? at + 1 : 0);
-    await new Promise((done) => setTimeout(done, Math.max(4, gap - (performance.now() - began))));
-  }
-}
-
-function uncertain() {
-  const near = Math.max(2, Math.round(video.count / 40));
-  const open = state.frames
-    .map((frame, index) => ({ ...frame, index }))
-    .filter((f) => f.kind && f.kind !== "d" && !f.locked && f.unsure !== null);
-  let rest = open.filter((f) => ![...visited].some((v) => Math.abs(v - f.index) <= near));
-  if (!rest.length) visited.clear(), (rest = open);
-  if (!rest.length) return say("No computed frame is left to look at: segment first.");
-  const worst = rest.reduce((a, b) => (b.unsure > a.unsure ? b : a));
-  visited.add(worst.index);
-  go(worst.index);
-}
+const seek = (index) => ((page.playing = false), go(index));
 
 // ---------------------------------------------------------------- drawing
 
-const surface = new Surface($("canvas"), {
+const surface = new Surface($("canvas"), $("picture"), {
   change(index) {
-    unsaved.set(index, surface.labels.slice());
+    locks.forget();
+    strokes.put(index, surface.labels.slice());
     render();
-    save();
   },
-  ready() {
-    if (!state?.yours) return say("Another tab draws; take over first."), false;
-    if (state.frames[at].locked) return say("This frame is locked; press L to unlock it."), false;
-    if (surface.index !== at) return false;
-    playing = false;
-    follow = false;
-    if (!chosen && !adding) addObject();
-    return adding ? (say("The new object is on its way; draw again."), false) : true;
+  suggest: (item) => suggestions.add(item),
+  takeBack() {
+    const item = suggestions.takeBack(surface.index);
+    if (item && surface.wish?.id === item.wish.id) surface.wish = item.from;
+    surface.redraw();
+    return item !== null;
   },
-  async suggest(wish) {
-    say("Looking…");
-    const index = surface.index;
-    const answer = await attempt(() => post(`/api/propose/${index}`, { inside: wish.inside, outside: wish.outside, box: wish.box }));
-    if (!answer) return;
-    const found = new Uint8Array(await answer.arrayBuffer());
-    if (index !== at) return;
-    surface.suggest(wish, found);
-    say(found.some((v) => v) ? "Click on it to add, Shift-click beside it to take away; brush the rest." : "Nothing was found there; click elsewhere, or draw it.");
-  },
+  look: () => ($("zoom").textContent = `${surface.view.percent}%`),
 });
 
-async function save() {
-  if (sending) return;
-  sending = true;
-  render();
-  while (unsaved.size && state?.yours && !link.ended) {
-    const [index, labels] = unsaved.entries().next().value;
-    try {
-      const answer = await (await ask(`/api/masks/${index}`, { method: "PUT", body: labels })).json();
-      if (unsaved.get(index) === labels) unsaved.delete(index);
-      masks.set(index, { made: answer.made, labels });
-    } catch (error) {
-      if (!(error instanceof Told)) break; // sent again once the connection is back
-      if (error.status === 423 || error.status === 403) break;
-      say(error.message);
-      unsaved.delete(index);
-      masks.delete(index);
-      show();
-    }
-  }
-  sending = false;
-  if (state?.video) shelve(state, unsaved);
-  render();
+const hands = new Hands(surface, () => {
+  if (!page.state?.yours) return say("Another tab draws; take over first."), false;
+  if (page.state.frames[page.at].locked) return say("This frame is locked; press L to unlock it."), false;
+  if (surface.index !== page.at) return false;
+  page.playing = false;
+  page.follow = null;
+  if (!page.chosen && !page.adding) addObject();
+  return page.adding ? "wait" : true;
+});
+
+const suggestions = new Suggestions({
+  async ask({ index, wish }) {
+    const { inside, outside, box } = wish;
+    const answer = await attempt(() => post(`/api/propose/${index}`, { inside, outside, box }));
+    return answer && new Uint8Array(await answer.arrayBuffer());
+  },
+  async answer(item, found) {
+    await surface.idle();
+    if (!page.state.objects.some((o) => o.id === item.wish.object)) return;
+    if (item.index === surface.index) surface.suggestion(item, found);
+    else await elsewhere(item, found);
+    if (!found.some((v) => v)) say("Nothing was found there. Click elsewhere, or draw it.");
+    else if (item.index === page.at) say("Click on it to add, Shift-click beside it to take away. Brush the rest.");
+  },
+  changed: () => setLooking(suggestions.size > 0),
+});
+
+// the answer to a click on a frame that is no longer shown
+async function elsewhere({ index, from, wish }, found) {
+  const before = await mask(index), past = surface.history.of(index), { width, height } = page.video;
+  const after = suggested(before, past, width, { wish, mask: found, protects: surface.protects });
+  surface.history.push(index, stepOf(before, after, width, [0, 0, width, height], { id: wish.id, was: from, is: wish }));
+  strokes.put(index, after);
 }
 
-// until the server's list has the new object nothing is drawn: a stroke would become another's
-async function addObject() {
-  if (adding === "asked") return;
-  adding = "asked";
-  const made = await attempt(async () => (await post("/api/objects", { name: "" })).json());
-  if (adding === "asked") adding = made && made.id, settle();
+const strokes = new Strokes({
+  open: () => page.state?.yours && !link.ended,
+  send: async (index, labels) => (await (await ask(`/api/masks/${index}`, { method: "PUT", body: labels })).json()).made,
+  sent(index, labels, made) {
+    pictures.put(index, made, labels);
+    surface.history.saved(index, made);
+  },
+  refused(index, error) {
+    if (!(error instanceof Told)) return true; // sent again once the connection is back
+    if (error.status === 423 || error.status === 403) return true;
+    say(error.message);
+    pictures.masks.delete(index);
+    setTimeout(show);
+    return false;
+  },
+  changed() {
+    if (page.state?.video) shelve(page.state, strokes.sending ? new Map() : strokes.unsaved), render();
+  },
+});
+pictures.unsaved = strokes.unsaved;
+
+// a change of the whole label map of this frame: change(label, index) is the new label. Locked and hidden objects stay
+async function edit(change) {
+  if (!(await drawn()) || (await hands.ready()) !== true) return;
+  surface.replace(surface.labels.map((label, i) => (surface.protects.has(label) ? label : change(label, i))));
+}
+
+// the chosen object's mask of a neighbour, over what is here
+async function copyFrom(index) {
+  if (index < 0 || index >= page.video.count) return say("There is no such frame.");
+  const other = await mask(index), id = page.chosen;
+  if (!other.includes(id)) return say(`Frame ${index + 1} has no mask of this object.`);
+  return edit((label, i) => (other[i] === id ? id : label === id ? 0 : label));
+}
+
+// until the server's list has the new object a stroke waits: it would become another's
+function addObject() {
+  page.adding ||= attempt(async () => (await post("/api/objects", { name: "" })).json()).then(async (made) => {
+    while (made && !page.state.objects.some((o) => o.id === made.id) && !link.ended) await new Promise((done) => setTimeout(done, 20));
+    page.adding = null;
+    if (made) choose(made.id);
+    hands.release(Boolean(made));
+  });
+  return page.adding;
 }
 
 // what is chosen is on the list
 function settle() {
-  const has = (id) => state.objects.some((o) => o.id === id);
-  if (has(adding)) choose(adding);
-  else if (!adding && !has(chosen)) choose(state.objects[0]?.id || 0);
+  if (!page.adding && !page.state.objects.some((o) => o.id === page.chosen)) choose(page.state.objects[0]?.id || 0);
 }
 
 function choose(id) {
-  chosen = surface.object = id;
-  adding = null;
+  if (id === page.chosen && surface.object === id) return;
+  page.chosen = surface.object = id;
   surface.wish = null;
+  surface.redraw();
   render();
 }
 
 function tool(name) {
   say("");
-  surface.drop();
+  surface.finish();
+  if (name === "suggest") surface.erasing = false;
   surface.tool = name;
   render();
 }
 
 function erase(on) {
+  if (on && surface.tool === "suggest") tool("brush");
   surface.erasing = on;
-  if (on && surface.tool === "suggest") surface.tool = "brush";
   render();
 }
 
+// a brush of `diameter` pixels; the slider's steps grow with it, so that 4K has large ones
+const largest = () => Math.max(150, Math.min(page.video.width, page.video.height) / 3);
 function size(radius) {
-  surface.radius = Math.min(Math.max(radius, 0.5), 75);
-  $("size").value = $("sizeword").textContent = Math.round(2 * surface.radius);
+  surface.radius = Math.min(Math.max(radius, 0.5), largest() / 2);
+  const diameter = Math.round(2 * surface.radius);
+  $("size").value = (100 * Math.log(2 * surface.radius)) / Math.log(largest());
+  $("size").setAttribute("aria-valuetext", `${diameter} pixels`);
+  $("sizeword").textContent = diameter;
   surface.redraw();
 }
 
-// ---------------------------------------------------------------- runs
+// ---------------------------------------------------------------- runs, locks, exports
 
-async function segment(direction) {
-  surface.drop();
-  await save();
-  const answer = await attempt(() => post("/api/run", { frame: at, direction }));
-  follow = Boolean(answer);
+// all that was drawn and clicked is at the server; false where it cannot be
+async function drawn() {
+  surface.finish();
+  await page.adding;
+  await suggestions.settled();
+  await strokes.flush();
+  if (strokes.unsaved.size) say("The last strokes are not saved yet; try again once they are.");
+  return !strokes.unsaved.size;
 }
 
-const stop = () => attempt(() => post("/api/stop"));
-const lock = (from, to, locked) => attempt(() => post("/api/lock", { from, to, locked }));
+const runs = new Runs(drawn, () => render());
+
+async function removeObject(object) {
+  const more = "Its mask goes from every frame, locked ones too. This cannot be undone.";
+  if (await sure(`Remove ${object.name} from all frames?`, more, "Remove")) await attempt(() => ask(`/api/objects/${object.id}`, { method: "DELETE" }));
+}
 
 async function exportAs(kind) {
-  menu(false);
-  await save();
-  await attempt(() => post("/api/export", { kind }));
+  menu(null);
+  if (await drawn()) await attempt(() => post("/api/export", { kind }));
 }
 
 // ---------------------------------------------------------------- what is shown
 
-let hint = 0;
-function say(words) {
-  $("hint").textContent = words;
-  clearTimeout(hint);
-  if (words) hint = setTimeout(() => ($("hint").textContent = ""), 7000);
-}
-
+const locks = new Locks(() => (banners(), render()));
 const banner = new Banners($("banners"));
-let dismissed = "";
 function banners() {
-  const lines = [];
-  if (link.ended) lines.push([`${link.ended[0].toUpperCase()}${link.ended.slice(1)}.${unsaved.size ? " The last strokes are not saved." : " All is saved."}`]);
-  else if (!link.online) lines.push(["The connection to mamp is lost. What you draw is kept here and saved when it is back; trying again…"]);
-  else if (state && !state.yours) lines.push(["This video is open in another tab, which draws. You can look here.", ["Draw here instead", take]]);
-  const out = state?.export;
-  if (out && !out.running && (out.path || out.error) && dismissed !== JSON.stringify(out)) {
-    const close = ["Close", () => ((dismissed = JSON.stringify(out)), banners())];
-    if (out.error) lines.push([`The export failed: ${out.error}`, close]);
-    else if (out.kind === "davis") lines.push([`Exported to ${out.path}`, close]);
-    else lines.push([`Exported to ${out.path}`, ["Download", () => (location.href = picture("export", out.kind))], close]);
-  } else if (out?.running) lines.push([`Exporting: ${out.done} of ${out.total} frames…`]);
+  const { state } = page, lines = [], lost = strokes.unsaved.size;
+  const kept = lost ? " The last strokes are kept in this browser; they are saved once the video is open again." : " All is saved.";
+  if (link.ended) lines.push({ words: `${link.ended[0].toUpperCase()}${link.ended.slice(1)}.${kept}` });
+  else if (!link.online) lines.push({ words: "The connection to mamp is lost. What you draw is kept here and saved when it is back; trying again…" });
+  else if (state && !state.yours) lines.push({ words: "This video is open in another tab, which draws. You can look here.", buttons: [["Draw here instead", take]] });
+  if (state?.missing && link.online) lines.push({ words: `${state.video} is not there any more. Put it back to see and segment its frames; the masks are safe in ${state.folder}.` });
+  lines.push(...locks.lines());
+  if (state?.export?.kind && link.online && !link.ended) lines.push(...exported(state.export, banners));
   banner.show(lines);
 }
 
-const take = () => attempt(() => post("/api/take")).then(save);
-
-const KINDS = { d: "drawn", f: "computed forward", b: "computed backward", "": "no mask yet" };
+const take = () => attempt(() => post("/api/take")).then(() => strokes.flush());
 
 function render() {
-  if (!state?.video) return;
-  const frame = state.frames[at], run = state.run, past = surface.past();
+  const { state, at, video } = page;
+  if (!state?.video || !state.frames[at]) return;
+  const frame = state.frames[at], past = surface.past;
   surface.locked = Boolean(frame.locked);
-  timeline.tell(state.frames);
+  timeline.tell(state.frames, page.chosen, surface.overlay.css(page.chosen));
   $("position").textContent = `${at + 1} / ${video.count}${Number(video.names[at]) === at ? "" : ` · ${video.names[at]}`}`;
-  const kind = unsaved.has(at) ? "drawn" : KINDS[frame.kind];
-  const words = [kind, frame.stale ? "before a change" : "", frame.locked ? "locked" : "",
-    frame.unsure !== null && frame.kind !== "d" ? `unsure ${Math.round(100 * frame.unsure)}%` : ""];
-  $("about-frame").textContent = words.filter(Boolean).join(" · ");
+  const words = frameWords(strokes.unsaved.has(at) ? { ...frame, kind: "d" } : frame);
+  $("about-frame").textContent = words;
+  $("timeline").setAttribute("aria-valuetext", `frame ${at + 1} of ${video.count}, ${words}`);
   $("lock").textContent = frame.locked ? "Unlock" : "Lock";
   $("lock").disabled = !frame.kind;
+  $("unlockall").hidden = !state.frames.some((f) => f.locked);
   $("forget").hidden = frame.kind !== "d";
-  $("undo").disabled = !past.done.length && !surface.polygon.length;
+  $("undo").disabled = !past.done.length && !surface.polygon.length && !suggestions.size && !locks.last;
   $("redo").disabled = !past.undone.length;
   $("erase").setAttribute("aria-pressed", surface.erasing);
+  $("beside").setAttribute("aria-pressed", surface.beside);
+  $("beside").hidden = surface.tool !== "suggest";
+  $("erase").hidden = surface.tool === "suggest";
+  $("size").parentElement.hidden = surface.tool !== "brush";
   for (const button of document.querySelectorAll("[data-tool]")) button.setAttribute("aria-pressed", button.dataset.tool === surface.tool);
-  $("play").firstElementChild.innerHTML = playing ? '<path d="M8 5v14M16 5v14"/>' : '<path d="M8 5v14l11-7z" class="solid"/>';
-  $("saved").textContent = link.ended || !link.online ? (unsaved.size ? "not saved" : "") : unsaved.size || sending ? "saving…" : "saved";
-  list.show(state.objects, chosen, (id) => surface.css(id));
-  progress(run);
+  $("play").firstElementChild.innerHTML = page.playing ? '<path d="M8 5v14M16 5v14"/>' : '<path d="M8 5v14l11-7z" class="solid"/>';
+  $("play").setAttribute("aria-label", page.playing ? "Pause" : "Play");
+  $("saved").textContent = link.ended || !link.online ? (strokes.unsaved.size ? "not saved" : "") : strokes.busy ? "saving…" : "saved";
+  list.show(state.objects, page.chosen, (id) => ({ colour: surface.overlay.css(id), ...looks.of(id) }));
+  showRun();
   surface.redraw();
 }
 
-function progress(run) {
-  for (const id of ["forward", "backward"]) $(id).hidden = run.running;
-  $("stop").hidden = $("progress").hidden = !run.running;
-  $("run").classList.toggle("bad", Boolean(run.error));
-  if (run.error) $("run").textContent = run.error[0].toUpperCase() + run.error.slice(1) + ".";
-  else if (run.running && !run.done && run.replayed) $("run").textContent = `catching up to this frame: ${run.replayed}`;
-  else if (run.running) $("run").textContent = `${run.done} of ${run.total} frames${left(run)}`;
-  else $("run").textContent = run.done ? `${run.done} frames in ${run.seconds.toFixed(1)} s` : "";
-  $("progress").firstElementChild.style.width = `${(100 * run.done) / Math.max(run.total, 1)}%`;
-}
-
-function left(run) {
-  const steps = run.done + run.replayed;
-  if (steps < 3) return "";
-  const seconds = Math.round((run.seconds / steps) * (run.total - run.done));
-  return seconds > 90 ? `, ${Math.round(seconds / 60)} min left` : `, ${seconds} s left`;
-}
-
+const looks = new Looks(surface, () => render());
 const list = new ObjectList($("objects"), {
   choose,
   rename: (id, name) => attempt(() => post(`/api/objects/${id}`, { name }, "PATCH")),
-  remove: (object) => attempt(() => ask(`/api/objects/${object.id}`, { method: "DELETE" })),
-  left: render,
+  remove: removeObject,
+  hide: (id, only) => (only ? looks.only(id) : looks.hide(id)),
+  lock: (id) => looks.lock(id),
 });
 
-const timeline = new Timeline($("timeline"), { seek: (index) => ((playing = false), go(index)) }, (index) => picture("thumbs", index));
+const timeline = new Timeline($("timeline"), { seek }, (index) => picture("thumbs", index));
 
-// ---------------------------------------------------------------- hands
+// ---------------------------------------------------------------- controls
 
-function menu(open) {
-  $("exports").hidden = !open;
-  $("export").setAttribute("aria-expanded", open);
+const MENUS = { export: "exports", view: "views", editmask: "edits" };
+function menu(opened) {
+  for (const [button, popup] of Object.entries(MENUS)) {
+    $(popup).hidden = button !== opened;
+    $(button).setAttribute("aria-expanded", button === opened);
+  }
 }
+
+const byPlace = (place) => {
+  const object = page.state.objects[place - 1];
+  if (object) choose(object.id);
+  return Boolean(object);
+};
+const neighbour = (by) => {
+  const { objects } = page.state, here = objects.findIndex((o) => o.id === page.chosen);
+  if (objects.length) choose(objects[(here + by + objects.length) % objects.length].id);
+};
 
 const clicks = {
   add: addObject,
-  forward: () => segment("forward"),
-  backward: () => segment("backward"),
-  stop,
-  lock: () => lock(at, at, !state.frames[at].locked),
-  lockall: () => lock(0, at, true),
-  forget: () => attempt(() => ask(`/api/drawn/${at}`, { method: "DELETE" })),
-  undo: () => (surface.undo(), render()),
+  forward: () => runs.start("forward"),
+  backward: () => runs.start("backward"),
+  both: () => runs.start("both"),
+  tohere: () => runs.toHere(),
+  stop: () => runs.stop(),
+  lock: async () => (await drawn()) && locks.set([page.at], !page.state.frames[page.at].locked, false),
+  lockall: async () => (await drawn()) && locks.upTo(page.at),
+  unlockall: () => locks.none(),
+  forget: async () => (await drawn()) && attempt(() => ask(`/api/drawn/${page.at}`, { method: "DELETE" })),
+  undo: () => (locks.last ? locks.undo() : surface.undo(), render()),
   redo: () => (surface.redo(), render()),
   erase: () => erase(!surface.erasing),
-  previous: () => ((playing = false), go(at - 1)),
-  next: () => ((playing = false), go(at + 1)),
-  play,
-  uncertain,
+  beside: () => ((surface.beside = !surface.beside), render()),
+  previous: () => seek(page.at - 1),
+  next: () => seek(page.at + 1),
+  play: () => play(go, render),
+  uncertain: () => uncertain(go),
+  clearframe: () => edit(() => 0),
+  clearobject: () => edit((label) => (label === page.chosen ? 0 : label)),
+  copyprevious: () => copyFrom(page.at - 1),
+  copynext: () => copyFrom(page.at + 1),
+  fit: () => surface.view.fit(),
+  zoomin: () => surface.view.zoom(1.3),
+  zoomout: () => surface.view.zoom(1 / 1.3),
   help: () => $("keys").showModal(),
-  export: () => menu($("exports").hidden),
 };
 for (const [id, act] of Object.entries(clicks)) $(id).onclick = act;
-for (const button of document.querySelectorAll("[data-tool]")) button.onclick = () => (surface.erasing && button.dataset.tool === "suggest" && erase(false), tool(button.dataset.tool));
+for (const [id, popup] of Object.entries(MENUS)) $(id).onclick = () => menu($(popup).hidden && id);
+for (const button of $("edits").children) button.addEventListener("click", () => menu(null));
+for (const button of document.querySelectorAll("[data-tool]")) button.onclick = () => tool(button.dataset.tool);
 for (const button of document.querySelectorAll("[data-export]")) button.onclick = () => exportAs(button.dataset.export);
-$("size").oninput = () => size($("size").value / 2);
-document.addEventListener("click", (e) => !e.target.closest(".menu") && menu(false));
+$("size").oninput = () => size(largest() ** ($("size").value / 100) / 2);
+document.addEventListener("click", (e) => !e.target.closest(".menu") && menu(null));
 
-const keys = {
-  s: () => clicks_tool("suggest"), b: () => clicks_tool("brush"), p: () => clicks_tool("polygon"), e: clicks.erase,
-  "[": () => size(surface.radius / 1.2 - 0.2), "]": () => size(surface.radius * 1.2 + 0.2),
-  n: addObject, u: uncertain, f: clicks.forward, F: clicks.backward, l: clicks.lock, "?": clicks.help, " ": play,
-  0: () => ((surface.view = null), surface.redraw()),
-  ArrowLeft: (e) => ((playing = false), go(at - (e.shiftKey ? 10 : 1))),
-  ArrowRight: (e) => ((playing = false), go(at + (e.shiftKey ? 10 : 1))),
-  Home: () => go(0), End: () => go(video.count - 1),
-  Enter: () => surface.closePolygon(),
-  Escape: () => (surface.drop() ? render() : state.run.running && stop()),
-};
-function clicks_tool(name) {
-  document.querySelector(`[data-tool="${name}"]`).click();
+listenToKeys({
+  keys: {
+    s: () => tool("suggest"), b: () => tool("brush"), p: () => tool("polygon"), e: clicks.erase, x: clicks.beside,
+    "[": () => size(surface.radius / 1.2 - 0.2), "]": () => size(surface.radius * 1.2 + 0.2),
+    n: addObject, ",": () => neighbour(-1), ".": () => neighbour(1),
+    u: clicks.uncertain, f: clicks.forward, F: clicks.backward, g: clicks.both, t: clicks.tohere, l: clicks.lock, "?": clicks.help, " ": clicks.play,
+    v: () => looks.hide(page.chosen), V: () => looks.only(page.chosen),
+    0: clicks.fit, "+": clicks.zoomin, "=": clicks.zoomin, "-": clicks.zoomout,
+    ArrowLeft: (e) => seek(page.at - (e.shiftKey ? 10 : 1)),
+    ArrowRight: (e) => seek(page.at + (e.shiftKey ? 10 : 1)),
+    Home: () => seek(0), End: () => seek(page.video.count - 1),
+    Enter: () => surface.closePolygon(),
+    Escape: escape,
+  },
+  undo: clicks.undo,
+  redo: clicks.redo,
+  digits: byPlace,
+  cross: (event) => hands.key(event),
+  hide: (on) => ((surface.hidden = on), surface.refresh()),
+});
+
+function escape() {
+  const opened = Object.keys(MENUS).find((id) => !$(MENUS[id]).hidden);
+  if (opened) return menu(null), $(opened).focus();
+  if (surface.drop()) return render();
+  runs.stop();
 }
 
-document.addEventListener("keydown", (event) => {
-  if (!state?.video || $("keys").open || event.target.matches("input:not([type=range])")) return;
-  if (event.ctrlKey || event.metaKey) {
-    const key = event.key.toLowerCase();
-    if (key !== "z" && key !== "y") return;
-    event.preventDefault();
-    return key === "y" || event.shiftKey ? clicks.redo() : clicks.undo();
-  }
-  if (event.altKey) return;
-  if (event.key === "h") return (surface.hidden = true), surface.redraw();
-  if (/^[1-9]$/.test(event.key)) return state.objects[event.key - 1] && choose(state.objects[event.key - 1].id);
-  const act = keys[event.key] || keys[event.key.toLowerCase()];
-  if (!act || (event.target.matches("button") && (event.key === "Enter" || event.key === " "))) return;
-  event.preventDefault();
-  act(event);
-});
-document.addEventListener("keyup", (event) => {
-  if (event.key === "h") (surface.hidden = false), surface.redraw();
-});
 window.addEventListener("pageshow", (event) => event.persisted && location.reload());
 window.addEventListener("pagehide", () => fetch("/api/leave", { method: "POST", keepalive: true, headers: { "x-mamp-key": KEY, "x-mamp-tab": TAB } }).catch(() => {}));
-window.addEventListener("beforeunload", (event) => unsaved.size && event.preventDefault());
+window.addEventListener("beforeunload", (event) => strokes.unsaved.size && event.preventDefault());
 
 receiveVideos(() => say("A video is open already; start mamp app again for another one."));
-size(12);
 listen();

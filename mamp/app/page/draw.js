@@ -1,107 +1,88 @@
-// The frame, its label map, and the tools that change it. Knows nothing of the server.
+// The frame, its label map, and the tools that change it. Knows nothing of the server, nor of mouse and fingers (hands.js).
 
-import { changedBox, fill, grown } from "./labels.js";
+import { History } from "./history.js";
+import { brush, changedBox, copyBox, fill, grown, joined, putRuns, runsOf } from "./labels.js";
+import { drawMarks } from "./marks.js";
+import { Overlay } from "./overlay.js";
+import { View } from "./view.js";
 
-const TINT = 0.5; // of a mask over the frame, as in the films
-const HISTORY = 48e6; // bytes of what can be undone in a frame
+const DRAGGED = 6; // screen pixels that make a click a drag
 
 export class Surface {
-  // canvas: where it shows. on.change(index) follows a finished edit; on.suggest(wish) asks for a mask; on.refuse() is called
-  // when someone draws where nothing may be drawn; on.look() after zooming.
-  constructor(canvas, on) {
+  // canvas: takes the mouse, shows clicks and outlines; picture, below it: frame and masks. on.change(index) follows a finished edit; on.suggest({index, from, wish}) asks for a mask after a
+  // click; on.takeBack() gives up the last click that has no answer, true if there was one; on.look() follows zoom and pan.
+  constructor(canvas, picture, on) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d");
+    this.picture = picture;
+    this.paper = picture.getContext("2d");
     this.on = on;
+    this.overlay = new Overlay();
+    this.history = new History();
+    this.view = new View(canvas, () => (this.refresh(), on.look()));
     this.width = this.height = 0;
     this.labels = null; // Uint8Array, a byte for each pixel
+    this.kept = null; // the same after the last finished edit
     this.image = null;
     this.index = -1;
-    this.colours = new Map(); // id -> [r, g, b]
     this.object = 0;
     this.tool = "suggest";
     this.erasing = false;
+    this.beside = false; // clicks show what is not the object
     this.radius = 12; // in pixels of the video
     this.hidden = false;
     this.locked = false;
-    this.overlay = document.createElement("canvas");
-    this.history = new Map(); // frame -> {done, undone}: lists of {box, before, after}
+    this.protects = new Set(); // ids whose pixels stay
     this.polygon = [];
-    this.wish = null; // {inside, outside, box, base}
+    this.wish = null; // {id, object, inside, outside, box}: clicks of one suggestion; never changed, replaced
     this.stroke = null;
     this.pointer = null;
-    this.view = null; // {scale, x, y}: of the whole frame where null
-    this.listen();
+    this.cursor = null; // the same, of the keyboard
+    this.dirty = null; // box of labels that changed since the last drawing
+    this.stale = true; // the whole picture is to be drawn
+    new ResizeObserver(() => (this.view.resize(), this.refresh())).observe(canvas);
   }
 
   // -- what is shown
 
   setSize(width, height) {
-    this.width = this.overlay.width = width;
-    this.height = this.overlay.height = height;
+    this.width = this.view.width = width;
+    this.height = this.view.height = height;
     this.labels = new Uint8Array(width * height);
-    this.paper = this.overlay.getContext("2d");
+    this.kept = new Uint8Array(width * height);
+    this.overlay.setSize(width, height);
+    this.history = new History();
+    this.index = -1;
+    this.image = null;
+    this.view.own = null;
   }
 
   show(index, image, labels) {
-    if (index !== this.index) this.drop();
     this.index = index;
     this.image = image;
     if (labels) this.setLabels(labels);
-    this.redraw();
+    this.refresh();
   }
 
   setLabels(labels) {
-    this.labels = labels.slice();
+    this.labels.set(labels);
+    this.kept.set(labels);
     this.paint();
   }
 
-  get busy() {
-    return this.stroke !== null || this.polygon.length > 0 || this.wish !== null;
+  get whole() {
+    return [0, 0, this.width, this.height];
   }
 
-  // -- view
-
-  fitted() {
-    const [w, h] = [this.canvas.width, this.canvas.height];
-    const scale = Math.min(w / this.width, h / this.height) * 0.985;
-    return { scale, x: (w - scale * this.width) / 2, y: (h - scale * this.height) / 2 };
-  }
-
-  place() {
-    return this.view || this.fitted();
-  }
-
-  toFrame(event) {
-    const box = this.canvas.getBoundingClientRect();
-    const ratio = this.canvas.width / box.width;
-    const { scale, x, y } = this.place();
-    return [((event.clientX - box.left) * ratio - x) / scale, ((event.clientY - box.top) * ratio - y) / scale];
-  }
-
-  zoom(factor, event) {
-    const now = this.place();
-    const least = this.fitted().scale;
-    const scale = Math.min(Math.max(now.scale * factor, least), 40);
-    if (scale <= least * 1.001) {
-      this.view = null;
-    } else {
-      const box = this.canvas.getBoundingClientRect();
-      const ratio = this.canvas.width / box.width;
-      const px = (event.clientX - box.left) * ratio, py = (event.clientY - box.top) * ratio;
-      this.view = { scale, x: px - ((px - now.x) * scale) / now.scale, y: py - ((py - now.y) * scale) / now.scale };
-    }
+  // the picture of the masks anew at the next drawing
+  paint(box = this.whole) {
+    this.dirty = joined(this.dirty, box);
     this.redraw();
   }
 
-  resize() {
-    const box = this.canvas.getBoundingClientRect();
-    const ratio = window.devicePixelRatio || 1;
-    const [w, h] = [Math.max(1, Math.round(box.width * ratio)), Math.max(1, Math.round(box.height * ratio))];
-    if (w !== this.canvas.width || h !== this.canvas.height) {
-      this.canvas.width = w;
-      this.canvas.height = h;
-      this.view = null;
-    }
+  // the whole picture anew
+  refresh() {
+    this.stale = true;
     this.redraw();
   }
 
@@ -115,139 +96,51 @@ export class Surface {
   }
 
   drawNow() {
-    const c = this.context;
+    const { canvas, context: c, picture } = this;
+    if (picture.width !== canvas.width || picture.height !== canvas.height) {
+      [picture.width, picture.height, this.stale] = [canvas.width, canvas.height, true];
+    }
     c.setTransform(1, 0, 0, 1, 0, 0);
-    c.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    c.clearRect(0, 0, canvas.width, canvas.height);
     if (!this.width) return;
-    const { scale, x, y } = this.place();
-    c.setTransform(scale, 0, 0, scale, x, y);
-    c.imageSmoothingEnabled = scale < 3;
-    if (this.image) c.drawImage(this.image, 0, 0, this.width, this.height);
-    if (!this.hidden) {
-      c.imageSmoothingEnabled = false;
-      c.drawImage(this.overlay, 0, 0);
-    }
-    c.lineWidth = 1.5 / scale;
-    this.drawPolygon(c, scale);
-    this.drawWish(c, scale);
-    this.drawBrush(c);
+    if (this.dirty) this.overlay.paint(this.labels, this.dirty);
+    if (this.stale || this.dirty) this.drawPicture(this.stale ? null : grown(this.dirty, 2, this.width, this.height));
+    this.dirty = null;
+    this.stale = false;
+    const place = this.view.place();
+    c.setTransform(place.scale, 0, 0, place.scale, place.x, place.y);
+    drawMarks(c, this, place.scale);
   }
 
-  line(c, path, colour) {
-    c.setLineDash([]);
-    c.lineWidth *= 2;
-    c.strokeStyle = "#000a";
-    c.stroke(path);
-    c.lineWidth /= 2;
-    c.strokeStyle = colour;
-    c.stroke(path);
-  }
-
-  css(id) {
-    const [r, g, b] = this.colours.get(id) || [255, 255, 255];
-    return `rgb(${r} ${g} ${b})`;
-  }
-
-  drawPolygon(c, scale) {
-    if (!this.polygon.length) return;
-    const path = new Path2D();
-    const points = this.pointer ? [...this.polygon, this.pointer] : this.polygon;
-    points.forEach(([x, y], i) => (i ? path.lineTo(x, y) : path.moveTo(x, y)));
-    if (points.length > 2) path.closePath();
-    c.fillStyle = this.erasing ? "#fff5" : this.css(this.object).replace(")", " / 35%)");
-    c.fill(path, "evenodd");
-    this.line(c, path, "#fff");
-    c.fillStyle = "#fff";
-    for (const [x, y] of this.polygon) c.fillRect(x - 3 / scale, y - 3 / scale, 6 / scale, 6 / scale);
-  }
-
-  drawWish(c, scale) {
-    const box = this.stroke?.kind === "wish" && this.stroke.moved ? this.stroke.box : this.wish?.box;
+  // frame and masks within a box of the frame; all of them without one
+  drawPicture(box) {
+    const c = this.paper, place = this.view.place(), { scale, x, y } = place;
+    c.save();
     if (box) {
-      const path = new Path2D();
-      path.rect(box[0], box[1], box[2] - box[0], box[3] - box[1]);
-      this.line(c, path, "#fff");
+      const [left, top] = [Math.floor(x + scale * box[0]), Math.floor(y + scale * box[1])];
+      c.beginPath();
+      c.rect(left, top, Math.ceil(x + scale * box[2]) - left, Math.ceil(y + scale * box[3]) - top);
+      c.clip();
     }
-    if (!this.wish) return;
-    for (const [points, sign] of [[this.wish.inside, "#2ecc71"], [this.wish.outside, "#ff5252"]]) {
-      for (const [x, y] of points) {
-        const dot = new Path2D();
-        dot.arc(x, y, 5 / scale, 0, 7);
-        c.fillStyle = sign;
-        c.fill(dot);
-        this.line(c, dot, "#fff");
-      }
-    }
+    c.clearRect(0, 0, this.picture.width, this.picture.height);
+    c.imageSmoothingEnabled = scale < 3;
+    if (this.image) c.drawImage(this.image, x, y, scale * this.width, scale * this.height);
+    if (!this.hidden) this.overlay.draw(c, place, box || this.whole);
+    c.restore();
   }
 
-  drawBrush(c) {
-    if (this.tool !== "brush" || !this.pointer || this.locked) return;
-    const ring = new Path2D();
-    ring.arc(this.pointer[0], this.pointer[1], this.radius, 0, 7);
-    this.line(c, ring, this.erasing ? "#fff" : this.css(this.object));
+  // -- edits
+
+  get past() {
+    return this.history.of(this.index);
   }
 
-  // the overlay anew, where labels may have changed: their colour, half clear inside and full along the border
-  paint(box) {
-    const [w, h] = [this.width, this.height];
-    const [left, top, right, bottom] = box ? grown(box, 1, w, h) : [0, 0, w, h];
-    if (right <= left || bottom <= top) return;
-    const picture = this.paper.createImageData(right - left, bottom - top);
-    const data = picture.data, labels = this.labels;
-    const colours = new Uint8Array(768);
-    for (const [id, [r, g, b]] of this.colours) colours.set([r, g, b], 3 * id);
-    const half = Math.round(255 * TINT);
-    let at = 0;
-    for (let y = top; y < bottom; y++) {
-      let i = y * w + left;
-      for (let x = left; x < right; x++, i++, at += 4) {
-        const id = labels[i];
-        if (!id) continue;
-        data[at] = colours[3 * id];
-        data[at + 1] = colours[3 * id + 1];
-        data[at + 2] = colours[3 * id + 2];
-        const edge =
-          (x > 0 && labels[i - 1] !== id) || (x < w - 1 && labels[i + 1] !== id) ||
-          (y > 0 && labels[i - w] !== id) || (y < h - 1 && labels[i + w] !== id);
-        data[at + 3] = edge ? 255 : half;
-      }
-    }
-    this.paper.putImageData(picture, left, top);
-    this.redraw();
-  }
-
-  // -- edits; a box is [left, top, right, bottom], the last two excluded
-
-  copy(box, from = this.labels) {
-    const [left, top, right, bottom] = box;
-    const part = new Uint8Array((right - left) * (bottom - top));
-    for (let y = top; y < bottom; y++)
-      part.set(from.subarray(y * this.width + left, y * this.width + right), (y - top) * (right - left));
-    return part;
-  }
-
-  put(box, part) {
-    const [left, top, right, bottom] = box;
-    for (let y = top; y < bottom; y++)
-      this.labels.set(part.subarray((y - top) * (right - left), (y - top + 1) * (right - left)), y * this.width + left);
-    this.paint(box);
-  }
-
-  past() {
-    if (!this.history.has(this.index)) this.history.set(this.index, { done: [], undone: [] });
-    return this.history.get(this.index);
-  }
-
-  // remember what an edit changed, against the label map before it
-  keep(before) {
-    const box = changedBox(before, this.labels, this.width);
-    if (!box) return;
-    const past = this.past();
-    past.done.push({ box, before: this.copy(box, before), after: this.copy(box) });
-    past.undone = [];
-    let bytes = past.done.reduce((sum, step) => sum + 2 * step.before.length, 0);
-    while (past.done.length > 1 && (past.done.length > 60 || bytes > HISTORY)) bytes -= 2 * past.done.shift().before.length;
-    if (this.history.size > 12) this.history.delete(this.history.keys().next().value);
+  // what changed within the box since the last kept edit becomes a step that can be undone; more: of a suggestion
+  keep(box, more = null) {
+    const changed = box && changedBox(this.kept, this.labels, this.width, box);
+    if (!changed && !more) return;
+    this.history.push(this.index, stepOf(this.kept, this.labels, this.width, changed, more));
+    if (changed) copyBox(this.labels, this.kept, this.width, changed);
     this.on.change(this.index);
   }
 
@@ -256,35 +149,51 @@ export class Surface {
       this.polygon.pop();
       return this.redraw();
     }
-    this.wish = null;
-    this.swap("done", "undone", "before");
+    if (this.on.takeBack()) return;
+    const step = this.swap("done", "undone", "before");
+    this.wish = (this.tool === "suggest" && step?.was) || null;
   }
 
   redo() {
-    this.wish = null;
-    this.swap("undone", "done", "after");
+    const step = this.swap("undone", "done", "after");
+    this.wish = (this.tool === "suggest" && step?.is) || null;
   }
 
   swap(from, to, which) {
-    const past = this.past();
-    if (this.locked || !past[from].length) return;
+    const past = this.past;
+    if (this.locked || this.stroke || !past[from].length) return null;
     const step = past[from].pop();
     past[to].push(step);
-    this.put(step.box, step[which]);
+    putRuns(this.labels, this.width, step.box, step[which]);
+    copyBox(this.labels, this.kept, this.width, step.box);
+    this.paint(step.box);
     this.on.change(this.index);
+    return step;
   }
 
-  // the history of a frame whose mask came from elsewhere means nothing any more
-  outdate(index) {
-    this.history.delete(index);
+  // replace the whole label map by an edit, as a step
+  replace(labels) {
+    this.finish();
+    this.labels.set(labels);
+    this.paint();
+    this.keep(this.whole);
   }
 
-  // give up what is half done
-  drop() {
-    const had = this.busy;
-    if (this.stroke?.before && this.stroke.kind === "brush") this.keep(this.stroke.before);
-    this.stroke = null;
+  // end what is half done and keep it
+  finish() {
+    this.end();
+    if (this.polygon.length > 2) this.closePolygon();
     this.polygon = [];
+    this.wish = null;
+    this.redraw();
+  }
+
+  // give up what is half done; true if there was something
+  drop() {
+    const had = this.stroke !== null || this.polygon.length > 0 || this.wish !== null;
+    this.cancel();
+    this.polygon = [];
+    while (this.on.takeBack()) /* each click without an answer */;
     this.wish = null;
     this.redraw();
     return had;
@@ -294,144 +203,131 @@ export class Surface {
     return this.erasing ? 0 : this.object;
   }
 
-  stamp(x0, y0, x1, y1) {
-    const r = this.radius, [w, h] = [this.width, this.height];
-    const box = grown([Math.floor(Math.min(x0, x1) - r), Math.floor(Math.min(y0, y1) - r),
-      Math.ceil(Math.max(x0, x1) + r) + 1, Math.ceil(Math.max(y0, y1) + r) + 1], 0, w, h);
-    const dx = x1 - x0, dy = y1 - y0, long = dx * dx + dy * dy;
-    for (let y = box[1]; y < box[3]; y++) {
-      for (let x = box[0]; x < box[2]; x++) {
-        const px = x + 0.5 - x0, py = y + 0.5 - y0;
-        const t = long ? Math.min(1, Math.max(0, (px * dx + py * dy) / long)) : 0;
-        const ex = px - t * dx, ey = py - t * dy;
-        if (ex * ex + ey * ey <= r * r) this.labels[y * w + x] = this.stroke.ink;
-      }
-    }
-    this.paint(box);
+  put(from, to, ink) {
+    if (!this.protects.size) return this.labels.fill(ink, from, to);
+    for (let i = from; i < to; i++) if (!this.protects.has(this.labels[i])) this.labels[i] = ink;
   }
 
   closePolygon() {
     const points = this.polygon;
     this.polygon = [];
     if (points.length > 2) {
-      const before = this.labels.slice();
-      fill(points, this.width, this.height, (i) => (this.labels[i] = this.ink));
-      this.paint();
-      this.keep(before);
+      const box = fill(points, this.width, this.height, (from, to) => this.put(from, to, this.ink));
+      if (box) this.paint(box), this.keep(box);
     }
     this.redraw();
   }
 
-  // a suggested mask (0 and 1) takes the place of the last one of the same clicks
-  suggest(wish, mask) {
-    if (this.wish !== wish) return;
-    const before = this.labels.slice(), object = this.object;
-    const past = this.past();
-    if (wish.kept && past.done.length) {
-      const step = past.done.pop();
-      this.put(step.box, step.before);
-      wish.kept = false;
-    }
-    const base = this.labels.slice();
-    for (let i = 0; i < mask.length; i++) {
-      if (mask[i]) this.labels[i] = object;
-    }
+  // a mask (0 and 1) that answers a click takes the place of the one for the clicks before it
+  suggestion({ from, wish }, mask) {
+    this.labels.set(suggested(this.kept, this.past, this.width, { wish, mask, protects: this.protects }));
     this.paint();
-    const count = past.done.length;
-    this.keep(base);
-    wish.kept = past.done.length > count;
-    if (!wish.kept && changedBox(before, this.labels, this.width)) this.on.change(this.index);
+    this.keep(this.whole, { id: wish.id, was: from, is: wish });
   }
 
-  // -- what hands do
+  // -- a stroke from its begin to its end; points are [x, y] in pixels of the video
 
-  listen() {
-    const canvas = this.canvas;
-    canvas.addEventListener("contextmenu", (e) => e.preventDefault());
-    canvas.addEventListener("wheel", (e) => {
-      e.preventDefault();
-      this.zoom(Math.exp(-e.deltaY * 0.0016), e);
-    }, { passive: false });
-    canvas.addEventListener("pointerdown", (e) => this.down(e));
-    canvas.addEventListener("pointermove", (e) => this.move(e));
-    canvas.addEventListener("pointerup", (e) => this.up(e));
-    canvas.addEventListener("pointercancel", () => this.drop());
-    canvas.addEventListener("pointerleave", () => {
-      if (!this.stroke) this.pointer = null;
-      this.redraw();
-    });
-    canvas.addEventListener("dblclick", () => this.tool === "polygon" && this.closePolygon());
-    new ResizeObserver(() => this.resize()).observe(canvas);
-  }
-
-  down(event) {
-    if (!this.width || this.stroke) return;
-    try { this.canvas.setPointerCapture(event.pointerId); } catch { /* a pen that is gone */ }
-    this.canvas.focus({ preventScroll: true });
-    const point = this.toFrame(event);
-    if (event.button) {
-      this.stroke = { kind: "pan", x: event.clientX, y: event.clientY, view: this.place() };
-      return;
-    }
-    if (!this.on.ready()) return;
+  begin(point, { beside = false } = {}) {
+    if (this.stroke) return;
+    const near = 8 / this.view.place().scale * this.view.ratio;
     if (this.tool === "brush") {
-      this.stroke = { kind: "brush", before: this.labels.slice(), last: point, ink: this.ink };
-      this.stamp(...point, ...point);
+      this.stroke = { kind: "brush", last: point, ink: this.ink, box: null };
+      this.along([point]);
     } else if (this.tool === "polygon") {
-      const [fx, fy] = this.polygon[0] || [];
-      const near = 8 / this.place().scale;
-      if (this.polygon.length > 2 && Math.hypot(fx - point[0], fy - point[1]) < near) return this.closePolygon();
-      const [lx, ly] = this.polygon.at(-1) || [];
-      if (!(Math.hypot(lx - point[0], ly - point[1]) < near / 4)) this.polygon.push(point);
+      const corner = this.polygon.findIndex(([x, y]) => Math.hypot(x - point[0], y - point[1]) < near);
+      this.stroke = { kind: "corner", from: point, corner, moved: false };
     } else {
-      this.stroke = { kind: "wish", from: point, x: event.clientX, y: event.clientY, moved: false, beside: event.shiftKey };
+      this.stroke = { kind: "wish", from: point, moved: false, beside: beside || this.beside };
     }
     this.redraw();
   }
 
-  move(event) {
-    this.pointer = this.toFrame(event);
-    const stroke = this.stroke;
-    if (stroke?.kind === "brush") {
-      for (const part of event.getCoalescedEvents?.() || []) {
-        const point = this.toFrame(part);
-        this.stamp(...stroke.last, ...point);
-        stroke.last = point;
+  along(points) {
+    const stroke = this.stroke, point = points.at(-1);
+    if (!stroke) return;
+    if (stroke.kind === "brush") {
+      for (const next of points) {
+        const put = (from, to) => this.put(from, to, stroke.ink);
+        const box = brush(stroke.last, next, this.radius, this.width, this.height, put);
+        stroke.box = joined(stroke.box, box);
+        stroke.last = next;
+        if (box) this.paint(box);
       }
-      this.stamp(...stroke.last, ...this.pointer);
-      stroke.last = this.pointer;
-    } else if (stroke?.kind === "pan") {
-      const ratio = this.canvas.width / this.canvas.getBoundingClientRect().width;
-      const { scale, x, y } = stroke.view;
-      this.view = { scale, x: x + (event.clientX - stroke.x) * ratio, y: y + (event.clientY - stroke.y) * ratio };
-    } else if (stroke?.kind === "wish") {
-      stroke.moved ||= Math.hypot(event.clientX - stroke.x, event.clientY - stroke.y) > 6;
-      stroke.box = [...stroke.from, ...this.pointer];
+    } else {
+      const far = DRAGGED * this.view.ratio / this.view.place().scale;
+      stroke.moved ||= Math.hypot(point[0] - stroke.from[0], point[1] - stroke.from[1]) > far;
+      stroke.to = point;
+      if (stroke.kind === "corner" && stroke.corner >= 0 && stroke.moved) this.polygon[stroke.corner] = point;
     }
     this.redraw();
   }
 
-  up(event) {
+  end() {
     const stroke = this.stroke;
     this.stroke = null;
-    if (stroke?.kind === "brush") this.keep(stroke.before);
-    if (stroke?.kind !== "wish") return;
-    const inside = (x, size) => Math.min(Math.max(x, 0), size);
-    const fresh = () => {
-      this.wish = { inside: [], outside: [], box: null, object: this.object, kept: false };
-    };
-    if (stroke.moved) {
-      fresh();
-      const [a, b, c, d] = [...stroke.from, ...this.toFrame(event)];
-      this.wish.box = [inside(Math.min(a, c), this.width), inside(Math.min(b, d), this.height),
-        inside(Math.max(a, c), this.width), inside(Math.max(b, d), this.height)];
-    } else {
-      const [x, y] = stroke.from;
-      if (x < 0 || y < 0 || x >= this.width || y >= this.height) return;
-      if (!this.wish || this.wish.object !== this.object) fresh();
-      (stroke.beside ? this.wish.outside : this.wish.inside).push([x, y]);
-    }
-    this.redraw();
-    this.on.suggest(this.wish);
+    if (stroke?.kind === "brush") this.keep(stroke.box);
+    else if (stroke?.kind === "corner") this.corner(stroke);
+    else if (stroke?.kind === "wish") this.click(stroke);
+    this.ended?.();
   }
+
+  cancel() {
+    const stroke = this.stroke;
+    this.stroke = null;
+    if (stroke?.kind === "brush" && stroke.box) {
+      copyBox(this.kept, this.labels, this.width, stroke.box);
+      this.paint(stroke.box);
+    }
+    this.ended?.();
+    this.redraw();
+  }
+
+  // until no stroke is under way
+  async idle() {
+    while (this.stroke) await new Promise((done) => (this.ended = done));
+    this.ended = null;
+  }
+
+  corner({ corner, moved, from, to }) {
+    if (corner < 0) this.polygon.push(to || from);
+    else if (!moved && corner === 0 && this.polygon.length > 2) this.closePolygon();
+    this.redraw();
+  }
+
+  click({ from, to, moved, beside }) {
+    const [w, h] = [this.width, this.height];
+    const last = this.wish;
+    let wish = last;
+    if (moved) {
+      const within = (v, size) => Math.min(Math.max(v, 0), size);
+      const xs = [from[0], to[0]].map((v) => within(v, w)).sort((a, b) => a - b);
+      const ys = [from[1], to[1]].map((v) => within(v, h)).sort((a, b) => a - b);
+      wish = { ...fresh(this.object), box: [xs[0], ys[0], xs[1], ys[1]] };
+    } else {
+      if (from[0] < 0 || from[1] < 0 || from[0] >= w || from[1] >= h) return;
+      if (!wish || wish.object !== this.object) wish = fresh(this.object);
+      const kind = beside ? "outside" : "inside";
+      wish = { ...wish, [kind]: [...wish[kind], from] };
+    }
+    this.wish = wish;
+    this.redraw();
+    this.on.suggest({ index: this.index, from: last?.id === wish.id ? last : null, wish });
+  }
+}
+
+let wishes = 0;
+const fresh = (object) => ({ id: ++wishes, object, inside: [], outside: [], box: null });
+
+// what an edit changed, within a box or nowhere (null)
+export function stepOf(before, after, w, box, more) {
+  box ||= [0, 0, 0, 0];
+  return { box, before: runsOf(before, w, box), after: runsOf(after, w, box), ...more };
+}
+
+// labels after a suggestion: as they were before its clicks, with the mask of the last one
+export function suggested(labels, past, w, { wish, mask, protects }) {
+  const base = labels.slice();
+  for (let i = past.done.length - 1; i >= 0 && past.done[i].id === wish.id; i--) putRuns(base, w, past.done[i].box, past.done[i].before);
+  for (let i = 0; i < mask.length; i++) if (mask[i] && !protects.has(base[i])) base[i] = wish.object;
+  return base;
 }

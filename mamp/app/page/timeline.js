@@ -69,24 +69,31 @@ export class Timeline {
     this.root.setAttribute("aria-valuenow", index);
   }
 
-  tell(frames) {
+  // object, colour: whose presence shows
+  tell(frames, object, colour) {
     this.frames = frames;
+    this.object = object;
+    this.colour = colour;
     this.root.setAttribute("aria-valuemax", this.count - 1);
     this.draw();
   }
 
-  // a column for each frame: how unsure as a bar from below, over a band that says where the mask comes from
+  // a column for each frame, with a line above where the object is: how unsure as a bar from below, over a band that says where the mask comes from
   draw() {
     const c = this.strip.getContext("2d"), w = this.strip.width, h = this.strip.height;
     if (!w || !this.count) return;
     const style = getComputedStyle(document.documentElement), colour = (name) => style.getPropertyValue(name).trim();
     const [bar, link, ink, unsure] = ["--bar", "--link", "--ink", "--unsure"].map(colour);
-    const step = w / this.count, gap = step > 5 ? 1 : 0, band = h * 0.24, room = h - band - 3;
+    const step = w / this.count, gap = step > 5 ? 1 : 0, band = h * 0.24, line = Math.max(3, h * 0.09), room = h - band - line - 4;
     const most = Math.max(0.3, ...this.frames.map((f) => (f.kind === "d" ? 0 : f.unsure || 0)));
     c.clearRect(0, 0, w, h);
     this.frames.forEach((frame, i) => {
       if (!frame.kind) return;
       const x = i * step, wide = Math.max(step - gap, 1);
+      if (frame.ids.includes(this.object)) {
+        c.fillStyle = this.colour;
+        c.fillRect(x, 0, Math.max(step, 1), line);
+      }
       if (frame.kind === "d") {
         c.fillStyle = link;
         c.fillRect(x, h - band, wide, band);

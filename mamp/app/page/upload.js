@@ -14,11 +14,13 @@ function upload(file) {
   request.onload = () => {
     let words = "";
     try { words = JSON.parse(request.response).error || ""; } catch { words = "the server gave no answer"; }
-    $("upload").textContent = words && words[0].toUpperCase() + words.slice(1) + ".";
+    $("upload").textContent = words && sentence(words, file.name);
   };
   request.onerror = () => ($("upload").textContent = "The file was not taken: it is too large, or the connection was lost.");
   request.send(file);
 }
+
+const sentence = (words, name) => `${words.startsWith(name) ? words : words[0].toUpperCase() + words.slice(1)}.`;
 
 // refuse() follows a drop where a video is open already
 export function receiveVideos(refuse) {

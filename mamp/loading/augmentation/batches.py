@@ -33,7 +33,7 @@ def moved(batch: Batch, data: DataConfig, generator: torch.Generator) -> Batch:
     draw = batch.draw(batch.frames.shape[1], moves.DRAWS, generator=generator)
     size = moves.trained_size(data, size_of(batch.frames))
     frames, labels = moves.move_frames(batch.frames, batch.labels, data.moves, size=size, draw=draw)
-    return replace(batch, frames=frames, labels=labels)
+    return replace(batch, frames=frames, labels=labels, read=None)
 
 
 def augmented(batch: Batch, data: DataConfig, generator: torch.Generator) -> Tensor:
@@ -60,9 +60,10 @@ def augmented_with_masks(
     batch = moved(batch, data, generator)
     assert batch.labels is not None
     draw = batch.draw(labelled.DRAWS + labelled.CHOICES, generator=generator)
-    pairs = zip(batch.labels, draw[:, labelled.DRAWS :], strict=True)
-    labels = torch.stack([labelled.choose_objects(clip, most, row, others=others) for clip, row in pairs])
-    counts = [max(1, int(clip.masked_fill(clip == UNLABELLED, 0).max())) for clip in labels]
+    pairs = zip(batch.labels_to_read(), draw[:, labelled.DRAWS :], strict=True)
+    chosen = [labelled.chosen_objects(clip[0], most, row, others=others) for clip, row in pairs]
+    labels = labelled.renumbered(batch.labels, torch.stack([table for table, _ in chosen]))
+    counts = [max(1, count) for _, count in chosen]
     frames, labels = labelled.augment_masked(
         batch.frames, labels, data.affine, draw=draw[:, : labelled.DRAWS]
     )

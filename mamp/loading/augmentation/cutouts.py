@@ -34,14 +34,14 @@ def cut_moved(
     """Flipped, turned, cut out around `bounding` and stretched to `size`.
 
     frame: (3, H, W). masks: {0, 1} (N, H, W), of which a pixel between stays if it is more than a half.
-    bounding: {0, 1} (H, W). Returns (3, *size), {0, 1} (N, *size), and the box on the turned canvas.
+    bounding: {0, 1} (H, W), best on the CPU, where the box is needed. Returns (3, *size), {0, 1} (N, *size),
+    and the box on the turned canvas.
     """
-    together = torch.cat((frame, masks, bounding[None]))
+    soft, around = torch.cat((frame, masks)), bounding[None]
     if move.flip:
-        together = together.flip(-1)
-    together = turn(together, move.degrees)
-    soft, around = together[:-1], together[-1] > 0.5
-    box = find_box(around, move.margins)
+        soft, around = soft.flip(-1), around.flip(-1)
+    soft, around = turn(soft, move.degrees), turn(around, move.degrees)
+    box = find_box(around[0] > 0.5, move.margins)
     image = fit(crop(soft[:3], box), size)
     fitted = resize(crop((soft[3:] > 0.5).to(frame.dtype), box), size)
     return image, (fitted > 0.5).to(frame.dtype), box
@@ -73,18 +73,28 @@ def blob(mask: Tensor, draws: Tensor) -> Tensor:
     Medians, and 1.4826 of the median distance from them. draws: (4,) shifts x, y in spreads, and factors of
     the spreads x, y.
     """
-    rows, columns = mask.nonzero(as_tuple=True)
-    if not len(rows):
-        return torch.zeros_like(mask, dtype=torch.float32)
-    found = []
-    for n, places in enumerate((columns, rows)):
-        places = places.float()
-        centre = places.quantile(0.5)
-        spread = (1.4826 * (places - centre).abs().quantile(0.5)).clamp(min=LEAST_SPREAD)
-        along = torch.arange(mask.shape[1 - n], device=mask.device)
+    there, found = mask != 0, []
+    for n in range(2):  # x, then y
+        along = torch.arange(mask.shape[1 - n], device=mask.device, dtype=torch.float32)
+        counts = there.sum(n)  # pixels of the mask at each place
+        centre = _median(along, counts)
+        spread = (1.4826 * _median((along - centre).abs(), counts)).clamp(min=LEAST_SPREAD)
         away = (along - (centre + draws[n] * spread)) / (spread * draws[2 + n])
         found.append(away.square())
-    return torch.exp(-0.5 * (found[1][:, None] + found[0][None, :])).clamp(0, 1).float()
+    shape = torch.exp(-0.5 * (found[1][:, None] + found[0][None, :])).clamp(0, 1)
+    return torch.where(there.any(), shape, 0)
+
+
+def _median(values: Tensor, counts: Tensor) -> Tensor:
+    """The median of values (n,), each there `counts` times; no matter what where all counts are 0.
+
+    Unlike a list of the places it does not wait for the device.
+    """
+    order = values.argsort()
+    upto = counts[order].cumsum(0)
+    middle = torch.stack(((upto[-1] - 1) // 2, upto[-1] // 2))
+    places = torch.searchsorted(upto, middle, right=True).clamp(max=len(values) - 1)
+    return values[order[places]].mean()
 
 
 def blob_draws(uniform: Tensor) -> Tensor:

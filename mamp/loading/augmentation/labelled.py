@@ -22,14 +22,29 @@ def choose_objects(labels: Tensor, most: int, draw: Tensor, *, others: int = UNL
     Others become `others`: unlabelled (255), in no channel, as STM-Cycle publishes it, or background.
     draw: (CHOICES,) random numbers.
     """
-    ids = [int(i) for i in labels[0].unique() if i not in (0, UNLABELLED)]
+    table, _ = chosen_objects(labels[0].cpu(), most, draw, others=others)
+    return renumbered(labels[None], table[None])[0]
+
+
+def chosen_objects(first: Tensor, most: int, draw: Tensor, *, others: int) -> tuple[Tensor, int]:
+    """What `choose_objects` makes of each id, uint8 (256,), and how many objects it keeps.
+
+    first: labels (H, W) of the first frame, on the CPU.
+    """
+    ids = [i for i in first.unique().tolist() if i not in (0, UNLABELLED)]
     if len(ids) > most:
         ids = sorted(ids[int(n)] for n in draw[: len(ids)].argsort()[:most])
     table = torch.full((256,), others, dtype=torch.uint8)
     table[0], table[UNLABELLED] = 0, UNLABELLED
     for number, i in enumerate(ids, start=1):
         table[i] = number
-    return table.to(labels.device)[labels.long()]
+    return table, len(ids)
+
+
+def renumbered(labels: Tensor, tables: Tensor) -> Tensor:
+    """uint8 (B, T, H, W) by a table (256,) for each clip."""
+    found = tables.to(labels.device).gather(1, labels.flatten(1).long())
+    return found.view(labels.shape)
 
 
 @torch.no_grad()

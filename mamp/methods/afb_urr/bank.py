@@ -45,6 +45,23 @@ class Cells:
 
 
 @dataclass(frozen=True)
+class Match:
+    """A frame's m cells beside a bank of n. likeness, nearest: of each the cosine to the most similar cell of
+    the bank, and its place, (m,). merged: is it similar enough, bool (m,). often: uses per frame of a bank's
+    cell, (n,); shown: the same, or nothing where the CPU need not know."""
+
+    likeness: Tensor
+    nearest: Tensor
+    merged: Tensor
+    often: Tensor
+    shown: Tensor
+
+    def asked(self) -> tuple[Tensor, Tensor]:
+        """What the CPU must know: how many cells are not merged (1,), and `shown`."""
+        return (~self.merged).sum().float()[None], self.shown
+
+
+@dataclass(frozen=True)
 class Report:
     """How a video used its banks. budget: cells each object may have; cells: those in all banks now. peak:
     the fullest bank as a
@@ -69,8 +86,8 @@ class FeatureBank:
     """The banks of a video's objects, the background first.
 
     State: `cells`, one bank for each object, None until it has been seen; at most `budget` cells in all,
-    shared equally
-    (`whole`: as published, see `_begin` and `_evict`). Working memory of an operation: about `max_bytes`.
+    shared equally (`whole`: as published, see `_begin` and `_evict_whole`). Working memory of an operation:
+    about `max_bytes`.
     """
 
     def __init__(
@@ -154,11 +171,21 @@ class FeatureBank:
         """Take in frame number `index`: keys (K+1, C, n) and values (K+1, V, n); an object seen for the first
         time begins its bank.
 
-        Indices grow from call to call.
+        Indices grow from call to call. The device is asked once: how many cells of each object are new.
         """
-        for k, (key, value) in enumerate(zip(keys.float(), values.float(), strict=True)):
-            old, new = self.cells[k], _fresh(key, value, index)
-            cells = self._update(old, new, index) if old else self._begin(new)  # one may have been emptied
+        frame = [_fresh(*pair, index) for pair in zip(keys.float(), values.float(), strict=True)]
+        matches = [
+            self._match(old, new, index) if old else None  # one may have been emptied
+            for old, new in zip(self.cells, frame, strict=True)
+        ]
+        asked = [x for match in matches if match for x in match.asked()]
+        told = iter(torch.cat(asked).cpu().split([len(x) for x in asked]) if asked else ())
+        for k, (old, new, match) in enumerate(zip(self.cells, frame, matches, strict=True)):
+            if old and match:
+                coming, often = int(next(told)), next(told)
+                cells = self._update(old, new, match, coming=coming, often=often)
+            else:
+                cells = self._begin(new)
             self.cells[k], self.peak = cells, max(self.peak, len(cells) / self.share)
 
     def _begin(self, cells: Cells) -> Cells:
@@ -169,21 +196,35 @@ class FeatureBank:
         self.stored += len(cells)
         return cells
 
-    def _update(self, cells: Cells, new: Cells, index: int) -> Cells:
-        """Merge what is similar, append the rest, and evict so that there is room."""
+    def _match(self, cells: Cells, new: Cells, index: int) -> Match:
+        """What is new in a frame beside a bank, and how often the bank's cells were used per frame of their
+        lives.
+        """
         likeness, nearest = self._nearest(cells.keys, new.keys)  # (m,), (m,)
-        merged = likeness > self.merge_above
-        self._merge(cells, new.pick(merged), nearest[merged])
-        fresh = new.pick(~merged)
-        if len(fresh) > self.share:  # the newest looks alone fill it: those least like anything known
-            least = likeness[~merged].argsort(stable=True)[: int(self.share)]
-            fresh = fresh.pick(least.sort().values)
+        often = cells.used / (index - cells.born)
+        needed = self.whole and self.share < len(cells) + len(new)
+        return Match(likeness, nearest, likeness > self.merge_above, often, often if needed else often[:0])
+
+    def _update(self, cells: Cells, new: Cells, match: Match, *, coming: int, often: Tensor) -> Cells:
+        """Merge what is similar, append the rest, and evict so that there is room.
+
+        coming: how many cells are new. often: (n,) on the CPU where `whole` may need it.
+        """
+        self._merge(cells, new, match)
+        fresh = match.merged.to(torch.uint8).argsort(stable=True)[:coming]  # in order
+        if coming > self.share:  # the newest looks alone fill it: those least like anything known
+            least = match.likeness[fresh].argsort(stable=True)[: int(self.share)]
+            fresh = fresh[least.sort().values]
         if self.share < len(cells) + len(fresh):
-            kept = self._evict(cells, len(fresh), index)
+            if self.whole:
+                kept = self._evict_whole(often, len(fresh)).to(match.often.device)
+            else:
+                order = match.often.argsort(descending=True, stable=True)
+                kept = order[: int(self.share) - len(fresh)].sort().values
             self.evicted += len(cells) - len(kept)
             cells = cells.pick(kept)
         self.stored += len(fresh)
-        joined = cells.followed_by(fresh)
+        joined = cells.followed_by(new.pick(fresh))
         joined.used = joined.used.clamp(0, MOST_USED)
         return joined
 
@@ -193,39 +234,43 @@ class FeatureBank:
         parts = [(unit @ part).max(dim=0) for part in F.normalize(theirs, dim=0).split(columns, dim=1)]
         return torch.cat([p.values for p in parts]), torch.cat([p.indices for p in parts])
 
-    def _merge(self, cells: Cells, new: Cells, place: Tensor) -> None:
-        """Turn the bank's cells towards new ones at `place` (m,), their lengths kept.
+    def _merge(self, cells: Cells, new: Cells, match: Match) -> None:
+        """Turn the bank's cells towards the new ones that are like them, their lengths kept.
 
         The mean of unit vectors is no unit vector, so that lengths shrink a little, as published.
         """
-        if not len(place):
-            return
-        counts = torch.bincount(place, minlength=len(cells))
+        weight = match.merged.float()  # (m,): the others count as 0
+        counts = summed_at(weight[None], match.nearest, len(cells))[0]  # (n,)
 
         def turned(old: Tensor, new: Tensor) -> Tensor:
             unit, coming = F.normalize(old, dim=0), F.normalize(new, dim=0)
-            mean = torch.zeros_like(old).index_add(1, place, coming) / counts.clamp(min=1)
+            mean = summed_at(coming * weight, match.nearest, len(cells)) / counts.clamp(min=1)
             towards = old.norm(dim=0) * ((1 - self.rate) * unit + self.rate * mean)
             return torch.where(counts > 0, towards, old)
 
         cells.keys, cells.values = turned(cells.keys, new.keys), turned(cells.values, new.values)
 
-    def _evict(self, cells: Cells, coming: int, index: int) -> Tensor:
-        """Which cells stay so that `coming` more fit: indices, in order. Use is counted per frame of a cell's
-        life.
+    def _evict_whole(self, often: Tensor, coming: int) -> Tensor:
+        """Which cells stay so that `coming` more fit: indices, in order, on the CPU.
 
-        As many of the least used go as needed, of equals the later ones. `whole`: all up to a whole number of
-        uses, the lowest that makes room, as published.
+        All go up to a whole number of uses per frame, the lowest that makes room, as published.
         """
-        often = cells.used / (index - cells.born)
-        if not self.whole:
-            order = often.argsort(descending=True, stable=True)
-            return order[: int(self.share) - coming].sort().values
-        kept = torch.arange(len(cells), device=often.device)
+        kept = torch.arange(len(often))
         while True:
             kept = kept[often[kept] > int(often[kept].min()) + 1]
             if not len(kept) or self.share - len(kept) - coming >= 0:
                 return kept
+
+
+def summed_at(x: Tensor, place: Tensor, count: int) -> Tensor:
+    """Sums (C, count) of the columns of x (C, m) that have the same `place` (m,), the same on every run.
+
+    CUDA adds in any order but where values are accumulated by index, the CPU only there.
+    """
+    if x.is_cuda:
+        sums = x.new_zeros(count, len(x)).index_put((place,), x.T, accumulate=True)
+        return sums.T
+    return x.new_zeros(len(x), count).index_add(1, place, x)
 
 
 def _fresh(keys: Tensor, values: Tensor, index: int) -> Cells:

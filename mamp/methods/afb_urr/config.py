@@ -6,8 +6,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mamp.core.section import MethodConfig, Section
+from mamp.core.section import MAX_MB, MethodConfig, Section
 from mamp.methods.memory_network import MemoryNetwork
+
+ON_CPU = 64  # MB of working memory there
 
 
 class AfbNetwork(MemoryNetwork):
@@ -82,10 +84,8 @@ class AfbPropagation(Section):
             " published; null: never"
         ),
     )
-    max_mb: int = Field(
-        64,
-        ge=1,
-        description="bound on the working memory of reading and updating, in MB; changes speed, not results",
+    max_mb: int | None = Field(
+        None, ge=1, description=MAX_MB.format(what="reading and updating", on_cpu=ON_CPU)
     )
 
 

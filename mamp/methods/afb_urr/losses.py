@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from mamp.loading.labels import UNLABELLED
 from mamp.methods.afb_urr.network import own_probabilities, scores, uncertainty
+from mamp.ops.losses import map_cross_entropy
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -18,7 +18,7 @@ def segmentation_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     ends with all objects certain everywhere. The second is the mean over frames of the root mean square of
     the pixels' uncertainty.
     """
-    ce = F.cross_entropy(scores(logits), labels.long(), ignore_index=UNLABELLED, reduction="sum")
+    ce = map_cross_entropy(scores(logits), labels, ignored=UNLABELLED)
     doubt = uncertainty(own_probabilities(logits).softmax(dim=1)).flatten(1)  # (B, H*W)
     labelled = (labels != UNLABELLED).sum().clamp(min=1)
     return ce / labelled, (doubt.norm(dim=1) / doubt.shape[1] ** 0.5).mean()

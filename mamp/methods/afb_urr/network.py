@@ -68,7 +68,11 @@ class RefiningDecoder(Decoder):
 class AfbUrr(nn.Module):
     """The network. Objects of several frames go as one batch, the frame's objects together, the background
     first.
+
+    entries: what propagation calls, in place of `forward`.
     """
+
+    entries = ("memorise", "look", "decode")
 
     def __init__(self, knobs: AfbNetwork) -> None:
         super().__init__()

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mamp.core.files import MB
+from mamp.core.devices import working_bytes
 from mamp.methods.afb_urr.bank import FeatureBank, Report
-from mamp.methods.afb_urr.config import AfbConfig
+from mamp.methods.afb_urr.config import ON_CPU, AfbConfig
 from mamp.methods.afb_urr.fitting import make_fit
 from mamp.methods.afb_urr.network import scores
 from mamp.methods.base import Propagator
@@ -44,6 +44,8 @@ class AfbPropagator(Propagator):
     motion is not used.
     """
 
+    floats_held = (250, 130)
+
     def __init__(self, model: nn.Module, method: AfbConfig, **places: Any) -> None:
         super().__init__(model, method, **places)
         self.knobs, self.colour = method.propagation, method.network.colour
@@ -53,7 +55,7 @@ class AfbPropagator(Propagator):
             update_rate=knobs.update_rate,
             merge_above=knobs.merge_above,
             whole=knobs.evict == "whole",
-            max_bytes=knobs.max_mb * MB,
+            max_bytes=working_bytes(knobs.max_mb, self.device, on_cpu=ON_CPU),
         )
         self.pending: Pending | None = None
         self.fit: Fit | None = None
@@ -137,6 +139,9 @@ class AfbPropagator(Propagator):
         return self.bank.report()
 
     # -- one frame
+
+    def _seen_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        return make_fit(size, self.knobs).inner
 
     def _fit(self) -> Fit:
         assert self.fit is not None

@@ -63,7 +63,7 @@ class AfbTask(SupervisedTask):
         parts = []
         for frames, labels, objects in zip(prepared.frames, prepared.labels, prepared.objects, strict=True):
             ce, doubt = segmentation_loss(self.carry(frames, labels[0], objects), labels[1:])
-            shown = bool(((labels[0] > 0) & (labels[0] != UNLABELLED)).any())
+            shown = ((labels[0] > 0) & (labels[0] != UNLABELLED)).any()
             parts.append(torch.stack((ce, doubt)) * shown)
         ce, doubt = torch.stack(parts).mean(0)
         loss = ce + self.knobs.uncertainty * doubt

@@ -6,8 +6,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mamp.core.section import MethodConfig, Section
+from mamp.core.section import MAX_MB, MethodConfig, Section
 from mamp.propagation.motion.config import MotionConfig
+
+ON_CPU = 16  # MB of working memory there; larger chunks cost page faults in every allocation
 
 
 class MampEncoder(Section):
@@ -31,8 +33,16 @@ class MampEncoder(Section):
         None,
         gt=0,
         description=(
-            "what similarities are divided by before the softmax; null: 0.07 for cosine, sqrt(features)"
-            " for dot"
+            "what similarities are divided by before the softmax; null: 0.07 for cosine, sqrt(features) for"
+            " dot"
+        ),
+    )
+
+    distilled: bool = Field(
+        False,
+        description=(
+            "weights with a lighter network beside the encoder, which gives in one pass what its two views"
+            " give; scripts/distil.py makes them"
         ),
     )
 
@@ -55,11 +65,31 @@ class MampPropagation(Section):
     radius: int = Field(
         24, ge=0, le=128, description="half side of the square window a query cell looks into, in cells"
     )
+    search: Literal["blocks", "exact"] = Field(
+        "exact",
+        description=(
+            "how the most similar cells are found: among the cells near by and those of the best blocks of"
+            " 2 x 2 cells, which are found by mean features; or among all cells of the window. With"
+            " outside=zero always exact"
+        ),
+    )
+    search_near: int = Field(
+        8,
+        ge=0,
+        le=128,
+        description="search=blocks: half side of the window in which every cell is compared, in cells",
+    )
+    search_blocks: int = Field(
+        24,
+        ge=1,
+        le=4096,
+        description="search=blocks: how many blocks, over all memories, are compared cell by cell",
+    )
     memory: Literal["recent", "davis", "youtube", "budget"] = Field(
         "recent",
         description=(
-            "which frames are read: first, given and last ones; the published rules for DAVIS or YouTube-VOS;"
-            " or first, last and older ones thinned within budget_mb"
+            "which frames are read: first, given and last ones; the published rules for DAVIS or"
+            " YouTube-VOS; or first, last and older ones thinned within budget_mb"
         ),
     )
     memory_length: int = Field(
@@ -72,8 +102,8 @@ class MampPropagation(Section):
         64,
         gt=0,
         description=(
-            "budget: most that features and labels of memory frames take together, in millions of bytes; time"
-            " grows with it"
+            "budget: most that features and labels of memory frames take together, in millions of bytes;"
+            " time grows with it"
         ),
     )
     outside: Literal["zero", "masked"] = Field(
@@ -85,6 +115,13 @@ class MampPropagation(Section):
         description=(
             "what the network sees of a frame: as in training, once with each chroma channel hidden, features"
             " joined; or once in full, as published"
+        ),
+    )
+    distilled: bool = Field(
+        False,
+        description=(
+            "views=hidden: weights that have a distilled network give in one pass of it what two passes of"
+            " the encoder give"
         ),
     )
     upsample: Literal["centred", "published"] = Field(
@@ -99,8 +136,8 @@ class MampPropagation(Section):
         ge=0,
         le=16,
         description=(
-            "masks are fitted to the edges of the frame by a guided filter with windows of this half side, in"
-            " cells; 0: not fitted"
+            "masks are fitted to the edges of the frame by a guided filter with windows of this half side,"
+            " in cells; 0: not fitted"
         ),
     )
     edge_eps: float = Field(
@@ -108,6 +145,10 @@ class MampPropagation(Section):
         gt=0,
         le=1,
         description="guided filter: edges whose squared contrast is well below it are ignored",
+    )
+    edge_fit: Literal["fast", "exact"] = Field(
+        "exact",
+        description="guided filter: computed on a smaller grid (He and Sun, 2015), or at every pixel",
     )
     backfill: bool = Field(
         True,
@@ -142,9 +183,12 @@ class MampPropagation(Section):
     tile: int = Field(
         8, ge=4, le=128, description="side of the query tile, in cells; changes speed, not results"
     )
-    max_mb: int = Field(
-        16, ge=1, description="bound on the correlation's working memory, in MB; changes speed, not results"
-    )
+    max_mb: int | None = Field(None, ge=1, description=MAX_MB.format(what="the correlation", on_cpu=ON_CPU))
+
+    def resolved_search(self) -> str:
+        """The search in force."""
+        whole = self.search_near >= self.radius  # every cell of the window is near by
+        return "exact" if self.outside == "zero" or whole else self.search
 
 
 class MampTraining(Section):
@@ -167,32 +211,62 @@ class MampConfig(MethodConfig):
     """Motion-aware mask propagation (Miao et al., ICME 2022)."""
 
     name: Literal["mamp"] = Field("mamp", description="which method")
-    preset: Literal["tuned", "published"] = Field(
-        "tuned", description="where the propagation knobs start from; any of them may be set beside it"
+    preset: Literal["exact", "fast", "tuned", "published"] = Field(
+        "tuned",
+        description=(
+            "where the propagation knobs start from; any of them may be set beside it. exact: as tuned, with"
+            " every cell compared and every pixel fitted, several times slower; fast: to look around;"
+            " published: as the published program"
+        ),
     )
     encoder: MampEncoder = MampEncoder()
     propagation: MampPropagation = MampPropagation()
     motion: MotionConfig = MotionConfig()
     training: MampTraining = MampTraining()
 
+    def reads_distilled(self) -> bool:
+        """Whether frames are seen by the distilled network of the weights."""
+        knobs = self.propagation
+        return knobs.views == "hidden" and knobs.distilled and self.encoder.distilled
+
 
 YOUTUBE = {"propagation": {"memory": "youtube", "memory_length": 4, "pad": 16, "subsample": 2}}
 
+# What makes it fast at little loss. The fields' own defaults are the exact ways, since configs that were
+# written before these settings existed have none of them.
+QUICK = {"search": "blocks", "distilled": True, "edge_fit": "fast"}
+
 # What a preset sets, and what it sets besides for one data set; "" is every data set.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "tuned": {},
+    "tuned": {"": {"propagation": QUICK}},
+    "exact": {},
+    "fast": {
+        "": {
+            "propagation": {
+                **QUICK,
+                "short_side": 240,
+                "enlarge": 1,
+                "radius": 16,
+                "memory_length": 3,
+                "search_near": 4,
+                "search_blocks": 8,
+            }
+        }
+    },
     "published": {
         "": {
             "propagation": {
                 "labels": "hard",
                 "top_k": 36,
                 "radius": 12,
+                "search": "exact",
                 "memory": "davis",
                 "memory_length": 5,
                 "outside": "zero",
                 "backfill": False,
                 "upsample": "published",
                 "edge_radius": 0,
+                "edge_fit": "exact",
                 "views": "full",
                 "pad": 4,
                 "subsample": 1,

@@ -38,26 +38,37 @@ class Block(nn.Module):
 class Encoder(nn.Module):
     """Normalised Lab (B, 3, H, W) -> features (B, C, ceil(ceil(H/2)/2), ceil(ceil(W/2)/2)).
 
-    width: channel counts as a fraction of the published 64, 64, 128, 256, 256. features: C.
-    At width 1 and C = 64 it has the published 5,291,648 parameters.
+    width: channel counts as a fraction of the published 64, 64, 128, 256, 256. features: C. depth: blocks in
+    a layer. At width 1, C = 64 and depth 2 it has the published 5,291,648 parameters.
+    distilled: beside it stands a network of one block in a layer, `distilled`, which gives in one pass of the
+    whole frame features alike where those of the two views joined are; `forward` leaves it out.
     """
 
-    def __init__(self, *, width: float = 1.0, features: int = 64) -> None:
+    def __init__(
+        self, *, width: float = 1.0, features: int = 64, depth: int = 2, distilled: bool = False
+    ) -> None:
         super().__init__()
         c = [max(8, round(n * width)) for n in (64, 64, 128, 256, 256)]
         self.stem = nn.Sequential(
             nn.Conv2d(3, c[0], 7, 2, 3, bias=False), nn.BatchNorm2d(c[0]), nn.ReLU(inplace=True)
         )
-        self.layer1 = nn.Sequential(Block(c[0], c[1]), Block(c[1], c[1]))
-        self.layer2 = nn.Sequential(Block(c[1], c[2], stride=2), Block(c[2], c[2]))
-        self.layer3 = nn.Sequential(Block(c[2], c[3]), Block(c[3], c[3]))
-        self.layer4 = nn.Sequential(Block(c[3], c[4]), Block(c[4], c[4]))
+        self.layer1 = _layer(c[0], c[1], depth)
+        self.layer2 = _layer(c[1], c[2], depth, stride=2)
+        self.layer3 = _layer(c[2], c[3], depth)
+        self.layer4 = _layer(c[3], c[4], depth)
         self.head = nn.Conv2d(c[4], features, 3, 1, 1)
+        self.distilled = Encoder(width=width, features=features, depth=1) if distilled else None
 
     def forward(self, lab: Tensor) -> Tensor:
         """Features at stride 4, not normalised."""
         x = self.layer2(self.layer1(self.stem(lab)))  # (B, 128, h, w) at width 1
         return self.head(self.layer4(self.layer3(x)))
+
+
+def _layer(inputs: int, outputs: int, depth: int, *, stride: int = 1) -> nn.Sequential:
+    """`depth` blocks, the first of which changes channels and side."""
+    first = Block(inputs, outputs, stride=stride)
+    return nn.Sequential(first, *(Block(outputs, outputs) for _ in range(depth - 1)))
 
 
 def published_name(name: str) -> str:
@@ -71,4 +82,5 @@ def published_name(name: str) -> str:
 
 def build_model(method: MampConfig) -> Encoder:
     """Return the encoder that `method` describes, with fresh weights."""
-    return Encoder(width=method.encoder.width, features=method.encoder.features)
+    knobs = method.encoder
+    return Encoder(width=knobs.width, features=knobs.features, distilled=knobs.distilled)

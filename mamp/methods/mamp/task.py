@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mamp.config import Config
+from mamp.core.errors import UserError
 from mamp.loading.augmentation.batches import augmented
 from mamp.methods.mamp.config import MampConfig
 from mamp.methods.mamp.encoder import STRIDE, Encoder
@@ -40,6 +41,11 @@ class MampTask(TrainingTask):
         super().__init__()
         method = config.method
         assert isinstance(method, MampConfig)
+        if method.encoder.distilled:
+            raise UserError(
+                "method.encoder.distilled is of finished weights (scripts/distil.py), not of training;"
+                " leave it out"
+            )
         self.knobs, self.encoder, self.data = method.training, method.encoder, config.data
         self.model = Encoder(width=self.encoder.width, features=self.encoder.features)
         self.frames = self.knobs.references + 1

@@ -12,15 +12,16 @@ from mamp.ops.colour import CHROMA, drop_channel, rgb_to_lab
 
 
 class MampTrunk(MethodTrunk):
-    """RGB (1, 3, H, W) in [0, 1] -> features (1, C, h, w) at stride 4, of the views that
-    `method.propagation.views` names.
+    """RGB (1, 3, H, W) in [0, 1] -> features (1, C, h, w) at stride 4, of the views of
+    `method.propagation.views`, by the encoder itself: it is what has been learnt.
     """
 
     normalises = True
 
     def __init__(self, network: nn.Module, method: MampConfig) -> None:
         super().__init__()
-        self.network, self.method = network, method
+        propagation = method.propagation.model_copy(update={"distilled": False})
+        self.network, self.method = network, method.model_copy(update={"propagation": propagation})
 
     def forward(self, images: Tensor) -> Tensor:
         """Features, joined over the views."""
@@ -32,10 +33,14 @@ def encode_views(network: nn.Module, lab: Tensor, method: MampConfig) -> Tensor:
     """Features (C, h, w) of normalised Lab (3, H, W), of all views joined; of unit length when compared by
     cosine.
     """
-    hidden = method.propagation.views == "hidden"
-    views = torch.stack([drop_channel(lab, channel) for channel in CHROMA] if hidden else [lab])
-    features = network(views.contiguous(memory_format=torch.channels_last)).float()  # (views, C, h, w)
+    seen = [lab]
+    if method.reads_distilled():
+        network = network.get_submodule("distilled")
+    elif method.propagation.views == "hidden":
+        seen = [drop_channel(lab, channel) for channel in CHROMA]
+    views = torch.stack(seen).contiguous(memory_format=torch.channels_last)
+    features = network(views).float()  # (views, C, h, w)
     if method.encoder.similarity == "cosine":
         features = F.normalize(features, dim=1)
     # dot products are then means over the views
-    return (features.flatten(0, 1) / len(views) ** 0.5).contiguous()
+    return (features.flatten(0, 1) / len(seen) ** 0.5).contiguous()

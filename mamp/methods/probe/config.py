@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from mamp.core.section import MethodConfig, Section
+from mamp.core.section import MAX_MB, SPEED, MethodConfig, Section
 
+ON_CPU = 8  # MB of working memory there
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -149,9 +150,7 @@ class ProbePropagation(Section):
     tile: int = Field(
         8, ge=4, le=128, description="side of the query tile, in cells; changes speed, not results"
     )
-    max_mb: int = Field(
-        8, ge=1, description="bound on the correlation's working memory, in MB; changes speed, not results"
-    )
+    max_mb: int | None = Field(None, ge=1, description=MAX_MB.format(what="the correlation", on_cpu=ON_CPU))
 
 
 class ProbeConfig(MethodConfig):
@@ -192,8 +191,7 @@ class ProbeConfig(MethodConfig):
 
 
 def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    speed = ("tile", "max_mb")
-    yield from ((key, b[key]) for key in b if a[key] != b[key] and key not in speed)
+    yield from ((key, b[key]) for key in b if a[key] != b[key] and key not in SPEED)
 
 
 _CRW = {

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from mamp.methods.probe.config import ProbeInput
+from mamp.ops.colour import channels
 from mamp.ops.pillow import pillow_bicubic
 from mamp.ops.sizes import opencv_bilinear, resize
 
@@ -49,5 +50,5 @@ def prepare(frame: Tensor, size: tuple[int, int], knobs: ProbeInput) -> Tensor:
 
 def normalise(frame: Tensor, knobs: ProbeInput) -> Tensor:
     """(..., 3, H, W) in [0, 1], less the mean, by the deviation."""
-    mean, std = (frame.new_tensor(v).view(3, 1, 1) for v in (knobs.mean, knobs.std))
+    mean, std = channels(frame.device, knobs.mean, knobs.std)
     return (frame - mean) / std

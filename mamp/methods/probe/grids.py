@@ -10,7 +10,6 @@ from torch import Tensor
 
 from mamp.ops.pillow import pillow_nearest
 from mamp.ops.sizes import resize
-from mamp.propagation.labels import normalised
 
 
 def to_grid(labels: Tensor, grid: tuple[int, int], *, how: str, between: tuple[int, int]) -> Tensor:
@@ -29,7 +28,7 @@ def to_grid(labels: Tensor, grid: tuple[int, int], *, how: str, between: tuple[i
 
 
 def to_frame(scores: Tensor, size: tuple[int, ...], *, how: str, stretch: str, cell: int) -> Tensor:
-    """(K+1, h, w) -> probabilities (K+1, H, W) whose largest is the published label.
+    """(K+1, h, w) -> (K+1, H, W) whose largest is the published label; each channel by itself.
 
     how: `upsample`; cell: pixels of the network's input to a cell, for patch.
     """
@@ -48,7 +47,7 @@ def to_frame(scores: Tensor, size: tuple[int, ...], *, how: str, stretch: str, c
         )
     if how == "patch":
         full = pillow_nearest(full, (height, width))
-    return normalised(full, out=full)
+    return full.clone() if full is scores else full
 
 
 def stretched_(scores: Tensor, *, constant: float) -> Tensor:

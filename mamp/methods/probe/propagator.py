@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,13 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mamp.core.files import MB
-from mamp.methods.probe.config import ProbeConfig
+from mamp.core.devices import working_bytes
+from mamp.core.progress import say_once
+from mamp.methods.probe.config import ON_CPU, ProbeConfig
 from mamp.methods.probe.frames import input_size, normalise, prepare, whole_patches
 from mamp.methods.probe.grids import to_frame, to_grid
 from mamp.ops.sizes import size_of
 from mamp.propagation.carrier import LabelCarrier, Reading
-from mamp.propagation.labels import with_background, with_small_ones
+from mamp.propagation.labels import normalised, with_background, with_small_ones
 from mamp.propagation.memory import MemoryRule, PaddedRule, RecentRule, TwiceRule
 
 RULES: dict[str, Callable[[int], MemoryRule]] = {"none": RecentRule, "twice": TwiceRule, "padded": PaddedRule}
@@ -39,7 +39,7 @@ class ProbePropagator(LabelCarrier):
             temperature=knobs.temperature,
             outside="masked",
             tile=knobs.tile,
-            max_bytes=knobs.max_mb * MB,
+            max_bytes=working_bytes(knobs.max_mb, torch.device(places.get("device", "cpu")), on_cpu=ON_CPU),
             shape=knobs.window,
             ties=knobs.ties,
         )
@@ -55,6 +55,7 @@ class ProbePropagator(LabelCarrier):
             **places,
         )
         self.method, self.knobs = method, knobs
+        self.small: torch.Size | None = None  # (C, h, w) of the features of a small picture
         self.input, self.grid, self.cell = (0, 0), (0, 0), 1  # of the latest frame
 
     def _features(self, index: int, frame: Tensor) -> Tensor:
@@ -63,11 +64,11 @@ class ProbePropagator(LabelCarrier):
         wanted = input_size(frame_size, self.method.input, patch=patch)
         self.input = whole_patches((max(wanted[0], patch), max(wanted[1], patch)), patch)
         if self.input != wanted:
-            _tell_once(
+            say_once(
                 f"frames of {frame_size[1]}x{frame_size[0]} make {wanted[1]}x{wanted[0]} pixels, no whole"
                 f" patches of {patch}: they are resized to {self.input[1]}x{self.input[0]}"
             )
-        image = prepare(frame, self.input, self.method.input)
+        image = prepare(self._here(frame), self.input, self.method.input)
         if not self.model.normalises:
             image = normalise(image, self.method.input)
         with self._mixed():
@@ -76,20 +77,34 @@ class ProbePropagator(LabelCarrier):
         self.cell = round(self.input[0] / self.grid[0])
         return (F.normalize(features, dim=0) if self.knobs.normalise else features).contiguous()
 
-    def _to_grid(self, labels: Tensor) -> Tensor:
-        """(K+1, H, W), background first -> (K+1, h, w)."""
+    def _seen_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        patch = self.model.patch
+        height, width = input_size(size, self.method.input, patch=patch)
+        return whole_patches((max(height, patch), max(width, patch)), patch)
+
+    def _feature_size(self, size: tuple[int, int]) -> tuple[int, int, int]:
+        """By a look at a small black picture: what an encoder gives is not known otherwise."""
+        seen, small = self._seen_size(size), whole_patches((64, 64), self.model.patch)
+        if self.small is None:
+            with torch.inference_mode():
+                self.small = self.model.forward(torch.zeros(1, 3, *small, device=self.device)).shape[1:]
+        channels, height, width = self.small
+        return channels, -(-seen[0] * height // small[0]), -(-seen[1] * width // small[1])
+
+    def _cells(self, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(N, H, W) -> (N, h, w), and the cells that each touches, where small objects are kept."""
+        labels = labels.float()
         cells = to_grid(labels, self.grid, how=self.knobs.first_labels, between=self.input)
         if self.knobs.small_objects == "lost":
-            return cells
-        touched = F.adaptive_max_pool2d(labels[None, 1:], self.grid)[0]
-        return with_background(with_small_ones(cells[1:], touched))
+            return cells, None
+        return cells, F.adaptive_max_pool2d(labels[None], self.grid)[0]
 
-    def _to_frame(self, scores: Tensor, size: tuple[int, ...]) -> Tensor:
+    def _joined(self, cells: Tensor, touched: Tensor | None) -> Tensor:
+        """Labels (K+1, h, w)."""
+        return cells if touched is None else with_background(with_small_ones(cells[1:], touched[1:]))
+
+    def _to_frame(self, scores: Tensor, size: tuple[int, ...], *, norm: bool = True) -> Tensor:
         """(K+1, h, w) -> probabilities (K+1, H, W)."""
-        return to_frame(scores, size, how=self.knobs.upsample, stretch=self.knobs.stretch, cell=self.cell)
-
-
-def _tell_once(line: str) -> None:
-    if line not in _printed:
-        _printed.add(line)
-        print(line, file=sys.stderr, flush=True)
+        knobs = self.knobs
+        full = to_frame(scores, size, how=knobs.upsample, stretch=knobs.stretch, cell=self.cell)
+        return normalised(full, out=full) if norm else full

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,10 @@ class Features:
     eighth: Tensor
     quarter: Tensor
 
+    def float(self) -> Features:
+        """The same in float32."""
+        return Features(self.deepest.float(), self.cells.float(), self.eighth.float(), self.quarter.float())
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -43,6 +48,13 @@ class Reference:
     def __getitem__(self, objects: slice | list[int]) -> Reference:
         parts: list[Any] = [None if x is None else x[objects] for x in self._parts()]
         return Reference(*parts)
+
+    def float(self) -> Reference:
+        """The same with its features in float32."""
+        floats: list[Any] = [
+            x.float() if x is not None and x.is_floating_point() else x for x in self._parts()
+        ]
+        return Reference(*floats)
 
     def joined(self, other: Reference) -> Reference:
         """These objects, then those of `other`."""
@@ -157,7 +169,13 @@ class Structure(nn.Module):
 
 
 class Ssm(nn.Module):
-    """Separable structure modelling. One object a row: its own crop of the frame, its own reference."""
+    """Separable structure modelling. One object a row: its own crop of the frame, its own reference.
+
+    entries: what propagation calls. Similarities are sums of products of features, beyond 65,504, the
+    largest number of fp16; all that is made of them is float32 where mixed precision is fp16.
+    """
+
+    entries = ("refer", "look", "forward")
 
     def __init__(self, knobs: SsmNetwork, *, dropout: float = 0.0) -> None:
         super().__init__()
@@ -196,13 +214,18 @@ class Ssm(nn.Module):
         """Logits (B, 2, *size), not the object and the object; and those of the structure maps alone,
         likewise.
         """
-        maps, told = self.compare(reference, seen)
         x = self.context(torch.cat((reference.deepest, seen.deepest), dim=1))
-        x = self.refine1(x, seen.cells, maps)
-        for refine, fine in ((self.refine2, seen.eighth), (self.refine3, seen.quarter)):
-            maps = F.interpolate(maps, fine.shape[-2:], mode="nearest")
-            x = refine(x, fine, maps)
-        logits = self.predict(self.dropout(x))
+        kind = seen.cells.device.type
+        narrow = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16
+        with torch.autocast(kind, enabled=False) if narrow else contextlib.nullcontext():
+            if narrow:
+                x, reference, seen = x.float(), reference.float(), seen.float()
+            maps, told = self.compare(reference, seen)
+            x = self.refine1(x, seen.cells, maps)
+            for refine, fine in ((self.refine2, seen.eighth), (self.refine3, seen.quarter)):
+                maps = F.interpolate(maps, fine.shape[-2:], mode="nearest")
+                x = refine(x, fine, maps)
+            logits = self.predict(self.dropout(x))
         return resize(logits.float(), size), resize(told.float(), size)
 
     def compare(self, reference: Reference, seen: Features) -> tuple[Tensor, Tensor]:

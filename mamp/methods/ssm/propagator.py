@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mamp.methods.base import Propagator
 from mamp.methods.ssm.config import SsmConfig
 from mamp.methods.ssm.network import Reference
-from mamp.ops.crops import Box, cut, find_box, paste
+from mamp.ops.crops import Box, cut, find_boxes, paste
 from mamp.ops.sizes import size_of
 from mamp.propagation.labels import normalised
 
@@ -39,6 +39,8 @@ class SsmPropagator(Propagator):
     State: one reference for each object, encoded once, and the pending frame. motion is not used.
     """
 
+    floats_held = (300, 0)
+
     def __init__(self, model: nn.Module, method: SsmConfig, **places: Any) -> None:
         super().__init__(model, method, **places)
         self.knobs = method.propagation
@@ -60,7 +62,7 @@ class SsmPropagator(Propagator):
         with self._computing():
             frame, before, reference = self._here(frame), self._pending().masks, self._reference()
             size = size_of(frame)
-            boxes = [self._box(mask) for mask in before]
+            boxes = self._boxes(before)
             found = torch.cat(
                 [
                     self._find(frame, before[part], reference[part], boxes[part])
@@ -113,6 +115,11 @@ class SsmPropagator(Propagator):
 
     # -- one frame
 
+    def _seen_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Of all crops that go through the network together."""
+        height, width = self.knobs.input_size
+        return self.at_once * height, width
+
     @contextmanager
     def _computing(self) -> Iterator[None]:
         with torch.inference_mode(), self._mixed():
@@ -130,13 +137,13 @@ class SsmPropagator(Propagator):
         """So many objects, as they go through the network."""
         return [slice(k, min(k + self.at_once, objects)) for k in range(0, objects, self.at_once)]
 
-    def _box(self, mask: Tensor) -> Box:
-        return find_box(mask, [self.knobs.margin] * 4)
+    def _boxes(self, masks: Tensor) -> list[Box]:
+        return find_boxes(masks, [self.knobs.margin] * 4)
 
     def _refer(self, masks: Tensor) -> Reference:
         """The objects of these masks (N, H, W), as they are in the pending frame."""
         frame = self._pending().frame
-        boxes, found = [self._box(mask) for mask in masks], None
+        boxes, found = self._boxes(masks), None
         for part in self._parts(len(masks)):
             more = self.model.refer(*self._cut(frame, masks[part], boxes[part]))
             found = more if found is None else found.joined(more)

@@ -7,7 +7,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mamp.config import Config
@@ -21,6 +20,7 @@ from mamp.methods.ssm.network import Ssm
 from mamp.methods.supervised import SupervisedTask
 from mamp.methods.task import Batch
 from mamp.ops.colour import imagenet
+from mamp.ops.losses import map_cross_entropy
 
 REFERENCE, PREVIOUS, CURRENT = 0, 1, 2  # frames of a clip
 
@@ -69,26 +69,30 @@ class SsmTask(SupervisedTask):
         """
         batch = moved(batch, self.data, generator)
         assert batch.labels is not None
-        parts = zip(batch.frames, batch.labels, batch.draw(DRAWS, generator=generator), strict=True)
+        draw = batch.draw(DRAWS, generator=generator)
+        parts = zip(batch.frames, batch.labels, batch.labels_to_read(), draw, strict=True)
         found = [self._prepare_one(*part) for part in parts]
         return Prepared(*(torch.stack(x) for x in zip(*found, strict=True)))
 
-    def _prepare_one(self, frames: Tensor, labels: Tensor, draw: Tensor) -> tuple[Tensor, ...]:
-        """uint8 frames (3, 3, H, W) and labels (3, H, W) -> a row of each of `Prepared`. draw: (DRAWS,)."""
-        chosen = choose_object(labels, float(draw[0]))
-        own = (labels == chosen).float()
+    def _prepare_one(self, frames: Tensor, labels: Tensor, read: Tensor, draw: Tensor) -> tuple[Tensor, ...]:
+        """uint8 frames (3, 3, H, W) and labels (3, H, W) -> a row of each of `Prepared`.
+
+        read: the labels on the CPU, where the object is chosen and its box is found. draw: (DRAWS,).
+        """
+        chosen = choose_object(read, float(draw[0]))
+        own, bounding = (labels == chosen).float(), (read == chosen).float()
         images = frames.float() / 255
         reference, masks, _ = cut_moved(
             images[REFERENCE],
             own[REFERENCE, None],
-            own[REFERENCE],
+            bounding[REFERENCE],
             move=self._move(draw[1:7]),
             size=self.size,
         )
         unlabelled = (labels[CURRENT] == UNLABELLED).float()
         now = torch.stack((own[CURRENT], unlabelled, own[PREVIOUS]))
         frame, (mask, unknown, previous), _ = cut_moved(
-            images[CURRENT], now, own[PREVIOUS], move=self._move(draw[7:13]), size=self.size
+            images[CURRENT], now, bounding[PREVIOUS], move=self._move(draw[7:13]), size=self.size
         )
         if float(draw[13]) < self.knobs.blur:
             previous = blob(previous, blob_draws(draw[14:18]).to(previous.device))
@@ -151,7 +155,7 @@ def _ids(labels: Tensor) -> list[int]:
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     """Mean over the labelled pixels; logits (B, 2, H, W), target (B, H, W)."""
-    total = F.cross_entropy(logits, target, ignore_index=UNLABELLED, reduction="sum")
+    total = map_cross_entropy(logits, target, ignored=UNLABELLED)
     return total / (target != UNLABELLED).sum().clamp(min=1)
 
 

@@ -6,8 +6,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mamp.core.section import MethodConfig, Section, Side
+from mamp.core.section import MAX_MB, MethodConfig, Section, Side
 from mamp.methods.memory_network import MemoryNetwork
+
+ON_CPU = 64  # MB of working memory there
 
 
 class StmNetwork(MemoryNetwork):
@@ -83,8 +85,8 @@ class StmPropagation(Section):
             " is remembered"
         ),
     )
-    max_mb: int = Field(
-        64, ge=1, description="bound on the memory read's working memory, in MB; changes speed, not results"
+    max_mb: int | None = Field(
+        None, ge=1, description=MAX_MB.format(what="reading the memory", on_cpu=ON_CPU)
     )
 
 

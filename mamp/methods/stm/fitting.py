@@ -13,13 +13,15 @@ from torch import Tensor
 from mamp.methods.stm.config import StmPropagation
 from mamp.methods.stm.network import STRIDE
 from mamp.ops.colour import imagenet, rgb_to_lab
-from mamp.ops.sizes import bilinear_neighbours, letterbox, resize, scaled, short_side_factor
+from mamp.ops.sizes import letterbox, neighbours_on, resize, scaled, short_side_factor
 
 
 class Fit(Protocol):
     """Frames and masks of one size (H, W), to the grid that masks are kept on (I), to the network's (N), and
     back.
     """
+
+    inner: tuple[int, int]  # the frame's size in what the network sees
 
     def frame(self, frame: Tensor) -> Tensor:
         """(3, H, W) in [0, 1] -> (3, N), not normalised."""
@@ -79,10 +81,9 @@ class Letterbox:
         cut = probabilities[:, top : top + height, left : left + width]
         return F.interpolate(cut[None], self.size, mode="nearest")[0]
 
-    def _neighbours(self, device: torch.device) -> list[list[Tensor]]:
+    def _neighbours(self, device: torch.device) -> list[tuple[Tensor, ...]]:
         """For rows and columns: first and second pixel, and the second one's part."""
-        sides = zip(self.size, self.inner, strict=True)
-        return [[torch.from_numpy(n).to(device) for n in bilinear_neighbours(*side)] for side in sides]
+        return [neighbours_on(*side, device) for side in zip(self.size, self.inner, strict=True)]
 
 
 class Padded:

@@ -12,6 +12,7 @@ from torch import Tensor
 class Remembered:
     """A memory frame: keys (K, C, n), values (K, V, n), and which objects it knows, bool (K,).
 
+    The last is on the CPU: each reading asks for it, and asking the device would wait for it.
     An object that came later is unknown to it, and reads nothing from it.
     """
 

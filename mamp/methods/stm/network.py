@@ -142,7 +142,11 @@ class Decoder(nn.Module):
 class Stm(nn.Module):
     """Space-time memory network. Objects of several frames go as one batch; `owner` (K,) tells each one's
     frame.
+
+    entries: what propagation calls, in place of `forward`.
     """
+
+    entries = ("memorise", "look", "decode")
 
     def __init__(self, knobs: StmNetwork) -> None:
         super().__init__()

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mamp.core.files import MB
+from mamp.core.devices import working_bytes
 from mamp.methods.base import Propagator
-from mamp.methods.stm.config import StmConfig
+from mamp.methods.stm.config import ON_CPU, StmConfig
 from mamp.methods.stm.correction import Reference, corrected
 from mamp.methods.stm.fitting import Fit, make_fit, normalise
 from mamp.methods.stm.memory import Memory, Remembered
@@ -46,11 +46,14 @@ class StmPropagator(Propagator):
     given masks, one encoding for each mask given at most. motion is not used.
     """
 
+    floats_held = (300, 60)
+
     def __init__(self, model: nn.Module, method: StmConfig, **places: Any) -> None:
         super().__init__(model, method, **places)
         self.knobs, self.colour = method.propagation, method.network.colour
         knobs = self.knobs
         self.memory = Memory(every=knobs.every, keep_given=knobs.keep_given, max_frames=knobs.max_frames)
+        self.max_bytes = working_bytes(knobs.max_mb, self.device, on_cpu=ON_CPU)
         self.references: list[Reference] = []
         self.pending: Pending | None = None
         self.fit: Fit | None = None
@@ -140,6 +143,9 @@ class StmPropagator(Propagator):
 
     # -- one frame
 
+    def _seen_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        return make_fit(size, self.knobs).inner
+
     @contextmanager
     def _computing(self) -> Iterator[None]:
         """No gradients, but tensors that the correction can take some through; mixed precision as asked."""
@@ -169,7 +175,7 @@ class StmPropagator(Propagator):
         pending = self._pending()
         masks = self._fit().to_network(pending.labels[1:])
         keys, values = self.model.memorise(pending.frame, masks, self._owner(len(masks)))
-        known = torch.ones(len(masks), dtype=torch.bool, device=self.device)
+        known = torch.ones(len(masks), dtype=torch.bool)
         self.memory.push(Remembered(pending.index, keys, values, known, pending.given or pending.index == 0))
 
     def _read(self, pending: Pending) -> Tensor:
@@ -182,7 +188,7 @@ class StmPropagator(Propagator):
             [entry.values for entry in frames],
             known=[entry.known for entry in frames],
             top_k=self.knobs.top_k,
-            max_bytes=self.knobs.max_mb * MB,
+            max_bytes=self.max_bytes,
         )
         return aggregate(self._fit().from_network(self.model.decode(query, read, owner)))
 

@@ -19,6 +19,7 @@ from mamp.methods.stm.losses import segmentation_loss
 from mamp.methods.stm.network import Query, Stm, aggregate
 from mamp.methods.supervised import SupervisedTask, painted
 from mamp.methods.task import Batch
+from mamp.ops.constants import numbers
 from mamp.propagation.readout import memory_read
 
 
@@ -87,9 +88,7 @@ class StmTask(SupervisedTask):
         clips, length = frames.shape[:2]
         queries = self._look(frames)
         counts = [target.shape[1] - 1 for target in targets]
-        owner = torch.arange(clips, device=frames.device).repeat_interleave(
-            torch.tensor(counts, device=frames.device)
-        )
+        owner = numbers(tuple(b for b, count in enumerate(counts) for _ in range(count)), frames.device)
         masks = torch.cat([target[0, 1:] for target in targets])  # (sum of K, H, W)
         keys, values = [], []
         predicted, forward, backward = [], [], []
@@ -106,8 +105,9 @@ class StmTask(SupervisedTask):
             key, value = self.model.memorise(frames[:, -1], masks, owner)
             keys.append(key)
             values.append(value)
+            shown = torch.stack([target[:, -1].flatten(1).any(1) for target in targets]).tolist()  # (B, T)
             for t in range(length - 1, 0, -1):
-                counted = [b for b in range(clips) if bool(targets[b][t, -1].any())]  # the last object shows
+                counted = [b for b in range(clips) if shown[b][t]]  # the last object shows
                 if not counted:
                     continue
                 found = self._segment(queries[0], [keys[t]], [values[t]], owner, counts)

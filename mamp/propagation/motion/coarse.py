@@ -31,17 +31,22 @@ class CoarseMatching(Source):
     best.
 
     The window of a query is placed by it; what is finer is the window's own business, so only far motion
-    counts.
+    counts. features: makes features (C, h, w) of the frame (3, H, W) being shown; flow is on their grid.
     """
 
     def __init__(
-        self, features: Callable[[], Tensor], *, pool: int = 4, pull: float = 0.01, temperature: float = 0.02
+        self,
+        features: Callable[[Tensor], Tensor],
+        *,
+        pool: int = 4,
+        pull: float = 0.01,
+        temperature: float = 0.02,
     ) -> None:
         super().__init__()
         self.features, self.pool, self.pull, self.temperature = features, pool, pull, temperature
 
     def _keep(self, frame: Tensor) -> Pooled:
-        features = self.features()
+        features = self.features(frame)
         height, width = features.shape[-2:]
         cells = F.normalize(features.float(), dim=0)[None]
         pooled = F.normalize(F.avg_pool2d(cells, self.pool, ceil_mode=True, count_include_pad=False), dim=1)

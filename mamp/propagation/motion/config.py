@@ -9,8 +9,8 @@ from pydantic import Field
 from mamp.core.section import Section
 
 
-class MotionConfig(Section):
-    """Where things were: memory frames are brought to the query before features are compared."""
+class SourceConfig(Section):
+    """Where flow comes from, and the settings of each source."""
 
     source: Literal["none", "coarse", "dis", "raft"] = Field(
         "none",
@@ -18,9 +18,6 @@ class MotionConfig(Section):
             "nothing; global matching of our own pooled features; OpenCV's DIS flow (extra opencv); RAFT,"
             " which was trained with labels"
         ),
-    )
-    compose: bool = Field(
-        False, description="flow to far frames as a chain of flows between neighbours, one new flow a frame"
     )
     dis_preset: Literal["ultrafast", "fast", "medium"] = Field(
         "medium", description="dis: OpenCV's preset, from fast to careful"
@@ -49,4 +46,12 @@ class MotionConfig(Section):
     )
     coarse_temperature: float = Field(
         0.02, gt=0, description="coarse: divisor of cosines where the best match is refined below a block"
+    )
+
+
+class MotionConfig(SourceConfig):
+    """Where things were: memory frames are brought to the query before features are compared."""
+
+    compose: bool = Field(
+        False, description="flow to far frames as a chain of flows between neighbours, one new flow a frame"
     )

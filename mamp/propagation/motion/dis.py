@@ -12,21 +12,27 @@ from torch import Tensor
 from mamp.core.errors import UserError
 from mamp.propagation.motion.source import Source
 
-STRIDE = 4  # pixels to a feature cell
 SMALLEST = 16  # pixels; OpenCV refuses frames below 12
 
 
 class DisFlow(Source):
-    """DIS flow at the frame's own resolution, averaged over each cell's pixels."""
+    """DIS flow at the frame's own resolution, averaged over each cell's pixels; stride: pixels to a cell."""
 
-    def __init__(self, *, preset: str = "medium", device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        *,
+        preset: str = "medium",
+        stride: int = 4,
+        section: str = "method.motion",
+        device: torch.device | str = "cpu",
+    ) -> None:
         super().__init__()
         try:
             import cv2
         except ImportError:
             raise UserError(
-                "method.motion.source=dis needs OpenCV; pip install opencv-python-headless, or use"
-                " method.motion.source=coarse"
+                f'{section}.source=dis needs OpenCV; pip install "mamp[opencv]", or use'
+                f" {section}.source=coarse"
             ) from None
         presets = {
             "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
@@ -34,7 +40,7 @@ class DisFlow(Source):
             "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
         }
         self.search: Any = cv2.DISOpticalFlow.create(presets[preset])
-        self.device = torch.device(device)
+        self.stride, self.device = stride, torch.device(device)
 
     def _keep(self, frame: Tensor) -> np.ndarray:
         """Grey levels uint8 (H, W)."""
@@ -47,12 +53,14 @@ class DisFlow(Source):
         room = ((0, max(0, SMALLEST - height)), (0, max(0, SMALLEST - width)))
         flow = self.search.calc(np.pad(query, room, "edge"), np.pad(memory, room, "edge"), None)
         pixels = torch.from_numpy(flow[:height, :width]).movedim(-1, 0).to(self.device)  # (2, H, W)
-        return to_cells(pixels)
+        return to_cells(pixels, self.stride)
 
 
-def to_cells(flow: Tensor) -> Tensor:
-    """(2, H, W) in pixels -> (2, ceil(H/4), ceil(W/4)) in cells: the mean of the pixels around each cell's
-    centre, 4 * i.
+def to_cells(flow: Tensor, stride: int = 4) -> Tensor:
+    """(2, H, W) in pixels -> (2, ceil(H/stride), ceil(W/stride)) in cells: the mean of the pixels around each
+    cell's centre, stride * i.
     """
-    around = F.avg_pool2d(flow[None], STRIDE + 1, stride=STRIDE, padding=STRIDE // 2, count_include_pad=False)
-    return around[0] / STRIDE
+    if stride == 1:
+        return flow
+    around = F.avg_pool2d(flow[None], stride + 1, stride=stride, padding=stride // 2, count_include_pad=False)
+    return around[0] / stride

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mamp.core.errors import UserError
 from mamp.core.reading import read_pickle
+from mamp.ops.constants import once
 from mamp.ops.sizes import pad_to_multiple
 from mamp.propagation.motion.source import Source
 
@@ -33,11 +34,10 @@ class Seen:
 
 
 class RaftFlow(Source):
-    """RAFT's flow at 1/8, upsampled as MAMP does; features of a frame and context of a query are computed
-    once.
+    """RAFT's flow; features of a frame and context of a query are computed once.
 
     iterations: of the recurrent unit, for every pair; None: FAR between frames more than `far` apart, else
-    NEAR.
+    NEAR. stride: pixels to a cell; 4: flow at 1/8 is upsampled as MAMP does; 1: as the network itself does.
     """
 
     def __init__(
@@ -46,12 +46,13 @@ class RaftFlow(Source):
         *,
         iterations: int | None = None,
         far: int = 15,
+        stride: int = 4,
         device: torch.device | str = "cpu",
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.device, self.dtype = torch.device(device), dtype
-        self.iterations, self.far = iterations, far
+        self.iterations, self.far, self.stride = iterations, far, stride
         self.network: Any = network.to(self.device).eval()
 
     def see(self, index: int, frame: Tensor) -> None:
@@ -69,21 +70,30 @@ class RaftFlow(Source):
 
     def _between(self, query: Seen, memory: Seen, *, apart: int) -> Tensor:
         iterations = self.iterations or published_iterations(apart, far=self.far)
-        eighth = self.low_resolution(query, memory, iterations=iterations)
-        quarter = 2 * F.interpolate(eighth, scale_factor=2, mode="bilinear", align_corners=True)[0]
-        height, width = (-(-side // 4) for side in query.size)
-        return quarter[:, :height, :width]
+        eighth, hidden = self.low_resolution(query, memory, iterations=iterations)
+        flow = self._upsampled(eighth, hidden)[0]
+        height, width = (-(-side // self.stride) for side in query.size)
+        return flow[:, :height, :width]
 
     @torch.inference_mode()
-    def low_resolution(self, query: Seen, memory: Seen, *, iterations: int) -> Tensor:
-        """(1, 2, H/8, W/8) flow after `iterations`, in its own cells: the network's own forward without its
-        upsampling.
+    def _upsampled(self, flow: Tensor, hidden: Tensor) -> Tensor:
+        """(1, 2, H/8, W/8) to (1, 2, H', W'), each in its own cells."""
+        if self.stride == 1 and self.network.mask_predictor is not None:
+            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
+                mask = self.network.mask_predictor(hidden)
+            return convex(flow, mask.float())
+        factor = STRIDE // self.stride
+        return factor * F.interpolate(flow, scale_factor=factor, mode="bilinear", align_corners=True)
+
+    @torch.inference_mode()
+    def low_resolution(self, query: Seen, memory: Seen, *, iterations: int) -> tuple[Tensor, Tensor]:
+        """(1, 2, H/8, W/8) flow after `iterations`, in its own cells, and the hidden state: the network's own
+        forward without its upsampling.
         """
         lookup, update = self.network.corr_block, self.network.update_block
         lookup.build_pyramid(query.features, memory.features)
         height, width = query.features.shape[-2:]
-        rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-        home = torch.stack((columns, rows)).float().to(self.device)[None]
+        home = _places(height, width, self.device)
         there = home
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
             hidden, context = self._context(query)
@@ -92,7 +102,7 @@ class RaftFlow(Source):
                 hidden, delta = update(hidden, context, found, there - home)
                 there = there + delta.float()
         lookup.corr_pyramid = []  # the largest thing here; not to be held between frames
-        return there - home
+        return there - home, hidden
 
     def _context(self, query: Seen) -> tuple[Tensor, Tensor]:
         """Hidden state and context of a query."""
@@ -101,6 +111,26 @@ class RaftFlow(Source):
             hidden = self.network.update_block.hidden_state_size
             query.context = torch.tanh(both[:, :hidden]), F.relu(both[:, hidden:])
         return query.context
+
+
+@once
+def _places(height: int, width: int, device: torch.device) -> Tensor:
+    """(1, 2, H, W): x and y of each cell."""
+    rows, columns = (torch.arange(side, device=device, dtype=torch.float32) for side in (height, width))
+    return torch.stack((columns.expand(height, width), rows[:, None].expand(height, width)))[None]
+
+
+def convex(flow: Tensor, mask: Tensor) -> Tensor:
+    """Upsample flow (1, 2, h, w), in its own cells, to pixels (1, 2, 8h, 8w): each is a convex combination of
+    the 3x3 cells around.
+
+    mask: (1, 9 * 8 * 8, h, w), its logits.
+    """
+    height, width = flow.shape[-2:]
+    weights = mask.view(1, 1, 9, STRIDE, STRIDE, height, width).softmax(dim=2)
+    near = F.unfold(STRIDE * flow, 3, padding=1).view(1, 2, 9, 1, 1, height, width)
+    pixels = (weights * near).sum(dim=2)  # (1, 2, 8, 8, h, w)
+    return pixels.permute(0, 1, 4, 2, 5, 3).reshape(1, 2, STRIDE * height, STRIDE * width)
 
 
 def published_iterations(apart: int, *, far: int) -> int:
@@ -117,7 +147,7 @@ def as_raft_takes_it(frame: Tensor) -> Tensor:
     return 2 * pad_to_multiple(F.pad(frame[None], room), STRIDE) - 1
 
 
-def load_raft(kind: str, weights: str | None) -> nn.Module:
+def load_raft(kind: str, weights: str | None, *, section: str = "method.motion") -> nn.Module:
     """torchvision's raft_`kind` with the weights in a file, or with its own: weights=torchvision, which
     downloads them.
 
@@ -128,8 +158,8 @@ def load_raft(kind: str, weights: str | None) -> nn.Module:
     build = {"large": optical_flow.raft_large, "small": optical_flow.raft_small}[kind]
     if weights is None:
         raise UserError(
-            "method.motion.source=raft needs weights; set method.motion.weights=FILE, or =torchvision to"
-            " download them"
+            f"{section}.source=raft needs weights; set {section}.weights=FILE, or =torchvision to download"
+            " them"
         )
     if weights == "torchvision":
         published = {
@@ -141,14 +171,14 @@ def load_raft(kind: str, weights: str | None) -> nn.Module:
         except (OSError, RuntimeError) as error:
             raise UserError(
                 f"RAFT's weights {published[kind].url} cannot be downloaded ({error}); set"
-                " method.motion.weights=FILE"
+                f" {section}.weights=FILE"
             ) from None
     network, state = build(weights=None), read_pickle(Path(weights))
     try:
         network.load_state_dict(state)
     except (RuntimeError, TypeError):
         raise UserError(
-            f"{weights} does not hold the weights of torchvision's raft_{kind}; set method.motion.raft, or"
-            " give another file"
+            f"{weights} does not hold the weights of torchvision's raft_{kind}; set {section}.raft, or give"
+            " another file"
         ) from None
     return network

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from mamp.propagation.warping import look_up
 
 
 class Source:
@@ -34,6 +35,12 @@ class Source:
     def forget(self, index: int) -> None:
         """Drop what is kept for frame `index`."""
         self.kept.pop(index, None)
+
+    def twin(self) -> Source:
+        """Return a copy that goes on by itself; what is kept of frames is shared."""
+        other = copy.copy(self)
+        other.kept, other.flows = dict(self.kept), dict(self.flows)
+        return other
 
     def _keep(self, frame: Tensor) -> Any:
         raise NotImplementedError
@@ -76,14 +83,15 @@ class Composed:
         if index == self.latest:
             self.wanted = False
 
+    def twin(self) -> Composed:
+        """Return a copy that goes on by itself; what is kept of frames is shared."""
+        other = copy.copy(self)
+        other.source, other.flows = self.source.twin(), dict(self.flows)
+        return other
+
 
 def chain(first: Tensor, second: Tensor) -> Tensor:
     """Flow (2, h, w) along `first`, then along `second` from where that leads; beyond the border as at the
     border.
     """
-    height, width = first.shape[-2:]
-    rows = torch.arange(height, device=first.device, dtype=first.dtype).view(height, 1) + first[1]
-    columns = torch.arange(width, device=first.device, dtype=first.dtype) + first[0]
-    grid = torch.stack((2 * columns / max(width - 1, 1) - 1, 2 * rows / max(height - 1, 1) - 1), dim=-1)
-    there = F.grid_sample(second[None], grid[None], padding_mode="border", align_corners=True)[0]
-    return first + there
+    return first + look_up(second, first)

@@ -70,7 +70,8 @@ def drawn(annotated: Annotated, name: str, size: tuple[int, int] | None) -> np.n
     size = annotated.size or size
     if size is None:
         raise UserError(
-            f"mask {name} ({annotated.kind}) does not say how large its picture is; give a frame of the video too"
+            f"mask {name} ({annotated.kind}) does not say how large its picture is; give a frame of the"
+            " video too"
         )
     masks = []
     for item in annotated.items:
@@ -118,7 +119,8 @@ def _json(told: Any, name: str) -> list[Annotated]:
     if isinstance(told, list) and told and all(isinstance(t, Mapping) and "segmentation" in t for t in told):
         return _coco({"annotations": told})
     raise UserError(
-        f"mask {name} is JSON, and neither labelme's (shapes) nor COCO's (annotations); export it as one of them"
+        f"mask {name} is JSON, and neither labelme's (shapes) nor COCO's (annotations); export it as one of"
+        " them"
     )
 
 
@@ -241,9 +243,8 @@ def _yolo(text: str, name: str) -> Annotated:
                 f"mask {name} line {number} is a box, as YOLO has them for detection; export outlines"
                 " (YOLO segmentation)"
             )
-        points = np.array(values[1 : 1 + (len(values) - 1) // 2 * 2]).reshape(
-            -1, 2
-        )  # a confidence may follow
+        # a confidence may follow
+        points = np.array(values[1 : 1 + (len(values) - 1) // 2 * 2]).reshape(-1, 2)
         if len(points) < 3 or points.min() < -0.1 or points.max() > 1.1:
             raise UserError(
                 f"mask {name} line {number} is no outline in parts of the picture (class x y x y ..., from 0"

@@ -21,7 +21,9 @@ _BLOCK = 2**21  # pixels worked on at a time
 _LARGE = 2**22  # pixels; in a larger soft picture flat colours are sought among so many of them
 _SOFT = 0.1  # part of the pixels at edges that are in between above which a picture is soft
 _SPECKLED = 0.05  # part of all pixels in colours without any place of their own above which it is dithered
-_BROKEN = 0.06  # part of neighbours, right and below, that differ in a photograph of few colours; 0.023 in DAVIS
+_BROKEN = (
+    0.06  # part of neighbours, right and below, that differ in a photograph of few colours; 0.023 in DAVIS
+)
 _LONE = 0.0005  # part of pixels unlike all their neighbours in such a photograph
 _TINY = 4096  # pixels of a picture that is too small to be told from a photograph
 _FEW = 4  # colours below which speckles are no sign of a photograph
@@ -36,8 +38,10 @@ _BRIGHTNESS = np.array([0.299, 0.587, 0.114], np.float32)  # as JPEG has it
 class Flat:
     """The classes of a picture.
 
-    labels: (H, W) class of each pixel. colours: (K, 3) or, of greys, (K,). clear: the class of transparent pixels,
-    or None. numbers: (K,) palette indices, where each class is one. soft: whether edges were cut. notes: in words.
+    labels: (H, W) class of each pixel. colours: (K, 3) or, of greys, (K,). clear: the class of transparent
+    pixels,
+    or None. numbers: (K,) palette indices, where each class is one. soft: whether edges were cut. notes: in
+    words.
     """
 
     labels: np.ndarray
@@ -81,7 +85,9 @@ def flat_colours(picture: Picture, name: str) -> Flat:
 
 
 def _is_davis(picture: Picture) -> bool:
-    """Whether each number of the palette has its DAVIS colour, and the greys among them are objects, not shades."""
+    """Whether each number of the palette has its DAVIS colour, and the greys among them are objects, not
+    shades.
+    """
     if picture.numbers is None or (picture.table != PALETTE[picture.numbers])[picture.numbers >= 0].any():
         return False
     rows = picture.rows
@@ -218,7 +224,7 @@ def _smoothed(values: np.ndarray) -> np.ndarray:
     for axis in (0, 1):
         wide = np.pad(values, [(1, 1) if a == axis else (0, 0) for a in range(3)], mode="edge")
         size = values.shape[axis]
-        values = sum(np.take(wide, range(i, i + size), axis) for i in range(3)) / 3
+        values = np.sum([np.take(wide, range(i, i + size), axis) for i in range(3)], axis=0) / 3
     return values
 
 
@@ -227,7 +233,8 @@ def _smoothed(values: np.ndarray) -> np.ndarray:
 
 def _habits(picture: Picture) -> _Habits:
     count = len(picture.table)
-    habits = _Habits(*(np.zeros(count, np.int64) for _ in range(3)))
+    zeros = [np.zeros(count, np.int64) for _ in range(3)]
+    habits = _Habits(*zeros)  # type: ignore[arg-type]
     most = int(picture.table.max(initial=0))
     step = 1 if _is_dark(picture) else 8 if most <= 255 else most // 32
     for padded in _padded_blocks(picture.rows):
@@ -266,7 +273,9 @@ def _solid(padded: np.ndarray) -> np.ndarray:
 
 
 def _between(table: np.ndarray, padded: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels whose 3 x 3 neighbourhood spans more than `step`, and those whose colour lies within that span."""
+    """Pixels whose 3 x 3 neighbourhood spans more than `step`, and those whose colour lies within that
+    span.
+    """
     channels = table.reshape(len(table), -1).astype(np.int32)
     edge = np.zeros((padded.shape[0] - 2, padded.shape[1] - 2), bool)
     outside = edge.copy()

@@ -26,8 +26,8 @@ _MOST_NUMBERS = 64  # a palette number above it stands for a colour, not for an 
 
 @dataclass
 class Colours:
-    """Which object a colour is. State: grows by the colours that pictures have, so that one colour is one object
-    in all pictures of a video.
+    """Which object a colour is. State: grows by the colours that pictures have, so that one colour is one
+    object in all pictures of a video.
 
     fixed: whether it was given by the user, and no colour may be added.
     """
@@ -46,7 +46,9 @@ class Meaning:
 
 
 def meaning(flat: Flat, name: str, colours: Colours) -> Meaning:
-    """Say which object each class of `flat` is. UserError, naming it `name`, for a colour that was not given."""
+    """Say which object each class of `flat` is. UserError, naming it `name`, for a colour that was not
+    given.
+    """
     counts = counted(flat.labels, len(flat.colours))
     if colours.fixed:
         return _as_given(flat, counts, name, colours)
@@ -129,8 +131,8 @@ def _greys(flat: Flat, counts: np.ndarray) -> Meaning:
     values = {int(levels[k]) for k in objects}
     if any(v >= 250 for v in values) and any(120 <= v <= 136 for v in values):
         found.warnings.append(
-            "it has grey 128 beside 255, which is often where the painter was unsure; both are objects here, so"
-            " paint one over if they are one"
+            "it has grey 128 beside 255, which is often where the painter was unsure; both are objects here,"
+            " so paint one over if they are one"
         )
     return found
 
@@ -257,8 +259,8 @@ def read_colours(path: Path) -> Colours:
     """The objects that a JSON file gives to colours: {"#ff0000": 1, "0,0,255": 2, "128": 3}, or
     {"1": "#ff0000", "2": [0, 0, 255]}; with names for numbers, objects are numbered in the file's order.
 
-    Colours are #rrggbb, red,green,blue, a list of the three, a name such as "red", or a grey. 0 is background.
-    Raises UserError when it is none.
+    Colours are #rrggbb, red,green,blue, a list of the three, a name such as "red", or a grey. 0 is
+    background. Raises UserError when it is none.
     """
     try:
         told = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -269,7 +271,8 @@ def read_colours(path: Path) -> Colours:
         raise UserError(f"--colours {path} cannot be opened ({error.strerror}); give a JSON file") from None
     except (ValueError, TypeError, RecursionError) as error:
         raise UserError(
-            f'--colours {path} is no map of colours ({error}); write for example {{"#ff0000": 1, "#0000ff": 2}}'
+            f'--colours {path} is no map of colours ({error}); write for example {{"#ff0000": 1,'
+            ' "#0000ff": 2}'
         ) from None
     return Colours(pairs, fixed=True)
 
@@ -317,7 +320,7 @@ def _as_given(flat: Flat, counts: np.ndarray, name: str, colours: Colours) -> Me
             ids[k] = numbers[int(off.argmin())]
         elif rgb[k].max() > near:  # black is background unless it is given
             raise UserError(
-                f"mask {name} has the colour {_hex(rgb[k])} in {counts[k]:,} pixels, which the map of colours lacks;"
-                " add it there, with 0 for background"
+                f"mask {name} has the colour {_hex(rgb[k])} in {counts[k]:,} pixels, which the map of colours"
+                " lacks; add it there, with 0 for background"
             )
     return Meaning(ids)

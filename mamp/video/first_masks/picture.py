@@ -1,4 +1,6 @@
-"""An image file or array as flat rows of colours: what each pixel's colour is, and where it is transparent."""
+"""An image file or array as flat rows of colours: what each pixel's colour is, and where it is
+transparent.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,10 @@ class Picture:
     """The colours of a picture's pixels.
 
     rows: (H, W) which row of `table` a pixel has. table: (n, 3) uint8 colours, or (n,) uint16 greys.
-    clear: the row of transparent pixels, or None. numbers: of a palette picture, (n,) the palette index of each
-    row. notes: what was done to read it, in words. size: (H, W) of the file, where it was read smaller. exact:
-    its greys are object numbers for sure.
+    clear: the row of transparent pixels, or None. numbers: of a palette picture, (n,) the palette index of
+    each
+    row. notes: what was done to read it, in words. size: (H, W) of the file, where it was read smaller.
+    exact: its greys are object numbers for sure.
     """
 
     rows: np.ndarray
@@ -79,8 +82,9 @@ def _decoded(file: Path | bytes, name: str) -> Image.Image:
             f"mask {name} is damaged or no image ({length:,} bytes); write it again as a PNG, or give a"
             " labelme, COCO, YOLO or .npy file"
         ) from None
-    if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
-        raise UserError(f"mask {name} holds {image.n_frames} pictures; save the one of the first frame")
+    pictures = getattr(image, "n_frames", 1)
+    if pictures > 1 and image.format != "MPO":
+        raise UserError(f"mask {name} holds {pictures} pictures; save the one of the first frame")
     return image
 
 
@@ -246,7 +250,8 @@ def _cut(alpha: Image.Image) -> np.ndarray | None:
     if low == high:
         return None if high else np.ones(alpha.size[::-1], bool)
     if alpha.width * alpha.height <= _LARGE and sum(count > 0 for count in alpha.histogram()) > 8:
-        sharper = unblurred(np.asarray(alpha) / np.float32(high))
+        most = np.float32(high)  # type: ignore[arg-type]
+        sharper = unblurred(np.asarray(alpha) / most)
         if sharper is not None:
             return ~sharper
     half = (int(high) + 1) // 2  # type: ignore[arg-type]

@@ -74,7 +74,8 @@ def find_plateaus(values: np.ndarray, clear: np.ndarray | None) -> tuple[Plateau
 
 
 def local_nearest(values: np.ndarray, known: np.ndarray, plateaus: Plateaus) -> np.ndarray:
-    """uint8 (H, W): `known` with each open pixel (class K) given to the nearest in colour of the classes around.
+    """uint8 (H, W): `known` with each open pixel (class K) given to the nearest in colour of the classes
+    around.
 
     Between a bright and a black object there are pixels that look like a third one; what is not near cannot
     be it.

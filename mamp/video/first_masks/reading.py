@@ -24,8 +24,8 @@ _COARSE = 4  # times that a mask may be enlarged without a warning
 
 @dataclass(frozen=True)
 class FirstMask:
-    """labels: uint8 or uint16 (H, W), 0 is background. name: of the file, or what it is called. notes: how it was
-    read; warnings: what is odd; both in words.
+    """labels: uint8 or uint16 (H, W), 0 is background. name: of the file, or what it is called. notes: how it
+    was read; warnings: what is odd; both in words.
     """
 
     labels: np.ndarray
@@ -69,7 +69,8 @@ class Reader:
         """Return the label map in `source`, and what is to be said of it.
 
         Args:
-            source: the path of an image (any that Pillow reads), a labelme, COCO or YOLO file, or a .npy file; an
+            source: the path of an image (any that Pillow reads), a labelme, COCO or YOLO file, or a .npy
+            file; an
                 array or a PIL image; or a sequence of paths, each with one object.
             size: (H, W) of the frame. A mask of another size and the same shape is resized.
             picture: of a COCO file with several pictures, the name of the one that is meant, without suffix.
@@ -165,7 +166,8 @@ class Reader:
         several = next((m for m in read if len(np.unique(m.labels[m.labels > 0])) > 1), None)
         if several is not None:
             raise UserError(
-                f"{several.name} has several objects; where masks are given one an object, each has one object"
+                f"{several.name} has several objects; where masks are given one an object, each has one"
+                " object"
             )
         layers = [mask.labels > 0 for mask in read]
         labels = laid_over(layers, list(numbers), read[0].labels.shape)
@@ -213,8 +215,10 @@ def read_mask(
     """Return the label map (H, W) of a mask as a person makes it, uint8 or uint16, 0 for background.
 
     Args:
-        source: an image file (grey, palette or colours, with or without transparency and soft edges), a labelme,
-            COCO, YOLO-segmentation or .npy file, an array, a PIL image, or a list of files with one object each.
+        source: an image file (grey, palette or colours, with or without transparency and soft edges), a
+        labelme,
+            COCO, YOLO-segmentation or .npy file, an array, a PIL image, or a list of files with one object
+            each.
         size: (H, W) of the frame; a mask of the same shape is resized to it.
         invert: the object is what is background in the file.
         colours: a JSON file of objects by colour, such as {"#ff0000": 1}.
@@ -235,13 +239,15 @@ def read_mask(
 def resized(
     labels: np.ndarray, size: tuple[int, int], name: str, before: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """The label map at (H, W) `size`, each pixel the nearest. UserError, naming it, when its shape is another."""
+    """The label map at (H, W) `size`, each pixel the nearest. UserError, naming it, when its shape is
+    another.
+    """
     before = before or (labels.shape[0], labels.shape[1])
     if not _same_shape(before, size):
         turned = ", its sides exchanged: turn it" if _same_shape(before[::-1], size) else ""
         raise UserError(
-            f"{name} is {_by(before)} pixels and its frame {_by(size)}{turned}; give a mask of the frame's size,"
-            " or of its shape"
+            f"{name} is {_by(before)} pixels and its frame {_by(size)}{turned}; give a mask of the frame's"
+            " size, or of its shape"
         )
     image = Image.fromarray(labels.astype(np.int32) if labels.dtype == np.uint16 else labels)
     return np.array(image.resize(size[::-1], Image.Resampling.NEAREST)).astype(labels.dtype)
@@ -284,9 +290,7 @@ def _load_array(path: Path) -> np.ndarray:
         ) from None
 
 
-def _of_annotations(
-    told: list[Annotated], name: str, size: tuple[int, int] | None, picture: str
-) -> _Found:
+def _of_annotations(told: list[Annotated], name: str, size: tuple[int, int] | None, picture: str) -> _Found:
     chosen = [one for one in told if picture and one.picture == picture] or (told if len(told) == 1 else [])
     if not chosen:
         raise UserError(

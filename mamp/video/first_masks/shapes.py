@@ -11,8 +11,8 @@ import numpy as np
 def filled(points: Sequence[Sequence[float]], size: tuple[int, int]) -> np.ndarray:
     """bool (H, W): the pixels whose centres lie inside an outline of (x, y) points, by the even-odd rule.
 
-    Coordinates are those of COCO, labelme and YOLO: the first pixel reaches from 0 to 1. Raises ValueError for
-    an outline of fewer than three points, and for points that are no numbers.
+    Coordinates are those of COCO, labelme and YOLO: the first pixel reaches from 0 to 1. Raises ValueError
+    for an outline of fewer than three points, and for points that are no numbers.
     """
     height, width = size
     corners = np.asarray(points, np.float64)

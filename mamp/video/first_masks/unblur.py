@@ -1,4 +1,6 @@
-"""The hard mask whose blurred picture is the one given: a cut at the half loses what is thinner than the blur."""
+"""The hard mask whose blurred picture is the one given: a cut at the half loses what is thinner than the
+blur.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,9 @@ def _begun(part: np.ndarray, line: Line, widths: np.ndarray) -> _Begun | None:
         return None
     picture, left = part, before
     for _ in range(_TRIES):
-        picture = _solve(part, _Blur(part.shape, line, width), steps=_steps(part, _STEPS, 4), pull=0.0, start=picture)
+        picture = _solve(
+            part, _Blur(part.shape, line, width), steps=_steps(part, _STEPS, 4), pull=0.0, start=picture
+        )
         width, left = _best_width(part, picture > 0.5, line, _around(line, width))
         if left > 0.7 * before:
             return None

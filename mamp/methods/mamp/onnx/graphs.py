@@ -22,11 +22,13 @@ from torch import nn
 from mamp.methods.mamp.config import MampConfig
 from mamp.methods.mamp.encoder import STRIDE, Block, Encoder
 from mamp.methods.mamp.onnx import parts
+from mamp.methods.mamp.onnx.blocks import block_readout
 from mamp.methods.mamp.onnx.graph import Graph, Value
 from mamp.methods.mamp.onnx.guided import guided_filter
 from mamp.methods.mamp.onnx.readout import topk_readout
 from mamp.ops.colour import CHROMA
 from mamp.ops.folding import fold_batch_norms
+from mamp.propagation.guided import FINE, SHORT
 
 FEATURES = ["channels", "rows", "columns"]
 LABELS = ["labels", "rows", "columns"]
@@ -42,14 +44,16 @@ def encoder(model: nn.Module, method: MampConfig, *, metadata: dict[str, str]) -
     lab = parts.rgb_to_lab(g, frame)
     # padded after normalising, as published: the network's 0 is a mid grey
     lab = parts.every(g, _padded(g, lab, method), knobs.subsample)
-    views = g("Unsqueeze", lab, [0])  # (1, 3, H, W)
-    if knobs.views == "hidden":
+    distilled, views = method.reads_distilled(), g("Unsqueeze", lab, [0])  # (1, 3, H, W)
+    hidden = knobs.views == "hidden" and not distilled
+    if hidden:
         kept = 1.5 * (1 - np.eye(3, dtype=np.float32)[list(CHROMA)])  # (views, 3)
         views = views * kept[:, :, None, None]
-    features = network(g, fold_batch_norms(model), views)  # (views, C, h, w)
+    chosen = model.get_submodule("distilled") if distilled else model
+    features = network(g, fold_batch_norms(chosen), views)  # (views, C, h, w)
     if method.encoder.similarity == "cosine":
         features = features / g("Max", g("ReduceL2", features, [1]), 1e-12)
-    count = len(CHROMA) if knobs.views == "hidden" else 1
+    count = len(CHROMA) if hidden else 1
     joined = g("Reshape", features, g("Concat", [-1], parts.sides(g, features), axis=0))
     g.output("features", joined / count**0.5, FEATURES)
     return g.model(about="A frame's features.", metadata=metadata)
@@ -98,22 +102,13 @@ def step(method: MampConfig, *, metadata: dict[str, str]) -> onnx.ModelProto:
     query = g.input("features", "float32", FEATURES)
     keys = g.input("keys", "float32", ["memory", *FEATURES])
     values = g.input("values", "float32", ["memory", *LABELS])
-    scores = topk_readout(
-        g,
-        query,
-        keys,
-        values,
-        radius=knobs.radius,
-        top_k=knobs.top_k,
-        temperature=temperature(method),
-        outside=knobs.outside,
-        tile=knobs.tile,
-    )  # (K+1, h, w)
+    scores = _read(g, query, keys, values, method)  # (K+1, h, w)
     size = parts.sides(g, frame)
     probabilities = _to_frame(g, scores, size, method)
     if knobs.edge_radius:
         radius = _edge_radius(g, size, method)
-        fitted = guided_filter(g, frame, probabilities, radius=radius, eps=knobs.edge_eps)
+        step = _fast_step(g, radius, size) if knobs.edge_fit == "fast" else None
+        fitted = guided_filter(g, frame, probabilities, radius=radius, eps=knobs.edge_eps, step=step)
         probabilities = parts.normalised(g, g("Clip", fitted, 0.0, 1.0))
     winner = g("ArgMax", probabilities, axis=0, keepdims=0, dtype="int64")  # the first of equals
     if knobs.labels == "hard":
@@ -124,6 +119,24 @@ def step(method: MampConfig, *, metadata: dict[str, str]) -> onnx.ModelProto:
     g.output("mask", winner, ["height", "width"])
     g.output("probabilities", probabilities, ["labels", "height", "width"])
     return g.model(about="One frame's labels, from those of the memory frames.", metadata=metadata)
+
+
+def _read(g: Graph, query: Value, keys: Value, values: Value, method: MampConfig) -> Value:
+    """The labels (K+1, h, w) of the query, by the search that is set."""
+    knobs = method.propagation
+    read = partial(topk_readout, outside=knobs.outside)
+    if knobs.resolved_search() == "blocks":
+        read = partial(block_readout, near=knobs.search_near, blocks=knobs.search_blocks)
+    return read(
+        g,
+        query,
+        keys,
+        values,
+        radius=knobs.radius,
+        top_k=knobs.top_k,
+        temperature=temperature(method),
+        tile=knobs.tile,
+    )
 
 
 def temperature(method: MampConfig) -> float:
@@ -204,6 +217,11 @@ def _to_frame(g: Graph, scores: Value, size: Value, method: MampConfig) -> Value
     else:
         full = parts.resized(g, scores, padded)
     return parts.normalised(g, parts.resized(g, parts.cut(g, full, scaled), size))
+
+
+def _fast_step(g: Graph, radius: Value, size: Value) -> Value:
+    """As `mamp.propagation.guided.fast_step`, an int64 scalar."""
+    return g("Max", g("Min", radius / FINE, g("ReduceMin", size, keepdims=0) / SHORT), 1)
 
 
 def _edge_radius(g: Graph, size: Value, method: MampConfig) -> Value:

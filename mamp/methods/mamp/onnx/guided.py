@@ -3,31 +3,46 @@
 from __future__ import annotations
 
 from mamp.methods.mamp.onnx.graph import Graph, Value
-from mamp.methods.mamp.onnx.parts import grown, planes, sides
+from mamp.methods.mamp.onnx.parts import grown, planes, resized, sides
 
 
-def guided_filter(g: Graph, image: Value, maps: Value, *, radius: Value, eps: float) -> Value:
-    """Maps (N, H, W) -> (N, H, W), as `mamp.propagation.guided.guided_filter`; `radius` is an int64 scalar,
-    in pixels.
-    """
+def guided_filter(
+    g: Graph, image: Value, maps: Value, *, radius: Value, eps: float, step: Value | None = None
+) -> Value:
+    """Maps (N, H, W) -> (N, H, W), as `mamp.propagation.guided.guided_filter`; radius and step are int64."""
     image = image - g("ReduceMean", image, [1, 2])
-    window = Window(g, sides(g, image), radius)
-    mean = window.mean(g, image)  # (3, H, W)
-    triangle = _triangle(g, image, mean, window, eps)
+    full = sides(g, image)
+    size = None if step is None else (full + step - 1) / step
+    if step is not None:
+        shrunk = g("Round", g.cast(radius, "float64") / g.cast(step, "float64"))  # halves to even, as Python
+        radius = g("Max", g.cast(shrunk, "int64"), 1)
+    guide = _shrunk(g, image, size)
+    window = Window(g, sides(g, guide), radius)
+    mean = window.mean(g, guide)  # (3, H, W)
+    triangle = _triangle(g, guide, mean, window, eps)
 
     def one(inner: Graph, number: Value) -> list[Value]:
         plane = inner("Gather", maps, inner("Unsqueeze", number, [0]), axis=0)  # (1, H, W)
+        plane = _shrunk(inner, plane, size)
         centre = window.mean(inner, plane)
-        covariance = window.mean(inner, image * plane) - mean * centre
+        covariance = window.mean(inner, guide * plane) - mean * centre
         slope = inner("Concat", *_solve(triangle, planes(inner, covariance)), axis=0)  # (3, H, W)
         offset = centre - inner("ReduceSum", slope * mean, [0])
-        averaged = planes(inner, window.mean(inner, inner("Concat", slope, offset, axis=0)), 4)
+        function = window.mean(inner, inner("Concat", slope, offset, axis=0))
+        if size is not None:
+            function = resized(inner, function, full)
+        averaged = planes(inner, function, 4)
         colours = planes(inner, image)
         return [sum((averaged[i] * colours[i] for i in range(3)), averaged[3])]
 
     count = g("Gather", g("Shape", maps, dtype="int64"), 0)
     (found,) = g.repeat(count, one)  # (N, 1, H, W)
     return g("Squeeze", found, [1])
+
+
+def _shrunk(g: Graph, x: Value, size: Value | None) -> Value:
+    """(C, H, W) to `size`, each the mean of the pixels around it; None leaves it."""
+    return x if size is None else resized(g, x, size, antialias=True)
 
 
 class Window:

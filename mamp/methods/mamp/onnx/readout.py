@@ -36,7 +36,7 @@ def topk_readout(
     frame = grown(g, g("Expand", g.constant(1.0), size), margin, after)
     counts = tiled / tile  # tiles (ny, nx)
     columns = g("Gather", counts, 1)
-    window = _outside_window(g, tile, radius)  # (t*t, (t+2r)^2)
+    window = outside_window(g, tile, radius)  # (t*t, (t+2r)^2)
     groups = min(top_k, (2 * radius + 1) ** 2)
 
     def one(inner: Graph, number: Value) -> list[Value]:
@@ -45,14 +45,14 @@ def topk_readout(
             inner("Unsqueeze", inner("Mod", number, columns), [0]),
         )
         corner = inner("Concat", *place, axis=0) * tile
-        cells = inner("Transpose", _block(inner, queries, corner, tile), perm=[1, 0])  # (t*t, C)
-        scores = inner("MatMul", cells, _block(inner, keys, corner, side))  # (M, t*t, (t+2r)^2)
+        cells = inner("Transpose", block(inner, queries, corner, tile), perm=[1, 0])  # (t*t, C)
+        scores = inner("MatMul", cells, block(inner, keys, corner, side))  # (M, t*t, (t+2r)^2)
         hidden = window
         if outside == "masked":
-            nothing = inner("Equal", _block(inner, frame, corner, side), 0.0, dtype="bool")
+            nothing = inner("Equal", block(inner, frame, corner, side), 0.0, dtype="bool")
             hidden = inner("Or", window, nothing, dtype="bool")
-        top, memory, cell = _best(inner, scores, hidden, top_k=top_k, groups=groups)  # (t*t, k)
-        labels = inner("Transpose", _block(inner, values, corner, side), perm=[0, 2, 1])  # (M, (t+2r)^2, V)
+        top, memory, cell = best_cells(inner, scores, hidden, top_k=top_k, groups=groups)  # (t*t, k)
+        labels = inner("Transpose", block(inner, values, corner, side), perm=[0, 2, 1])  # (M, (t+2r)^2, V)
         read = inner("GatherND", labels, inner("Concat", memory, cell, axis=2))  # (t*t, k, V)
         weights = inner("Unsqueeze", inner("Softmax", top, axis=1), [1])  # (t*t, 1, k)
         return [inner("Squeeze", inner("MatMul", weights, read), [1])]  # (t*t, V)
@@ -63,16 +63,17 @@ def topk_readout(
     return cut(g, g("Reshape", full, g("Concat", [-1], tiled, axis=0)), size)
 
 
-def _block(g: Graph, x: Value, corner: Value, side: int) -> Value:
+def block(g: Graph, x: Value, corner: Value, side: int) -> Value:
     """(..., h', w') -> (..., side * side), from `corner` (2,) on."""
     part = g("Slice", x, corner, corner + side, [-2, -1])
     lead = g("Slice", g("Shape", part, dtype="int64"), [0], [-2])
     return g("Reshape", part, g("Concat", lead, [side * side], axis=0))
 
 
-def _best(g: Graph, scores: Value, hidden: Value, *, top_k: int, groups: int) -> tuple[Value, Value, Value]:
-    """Best k of scores (M, n, cells): scores (n, k), descending, and of each the memory and the cell (n, k,
-    1).
+def best_cells(
+    g: Graph, scores: Value, hidden: Value, *, top_k: int, groups: int
+) -> tuple[Value, Value, Value]:
+    """Best k of scores (M, n, cells): scores (n, k), descending, and of each memory and cell (n, k, 1).
 
     Cells at the same place in all memories are a group, known by its best; the best k cells lie in the best k
     groups.
@@ -91,7 +92,7 @@ def _best(g: Graph, scores: Value, hidden: Value, *, top_k: int, groups: int) ->
     return top, g("Unsqueeze", chosen / groups, [2]), g("Unsqueeze", cell, [2])
 
 
-def _outside_window(g: Graph, tile: int, radius: int) -> Value:
+def outside_window(g: Graph, tile: int, radius: int) -> Value:
     """(t*t, (t+2r)^2) bool: is this cell of the block outside the window of this query of the tile?"""
     offset = np.arange(tile + 2 * radius)[None] - np.arange(tile)[:, None]
     near = g.constant((offset >= 0) & (offset <= 2 * radius))  # (t, t+2r)
