@@ -16,7 +16,6 @@ import numpy as np
 from mamp.core.errors import UserError
 from mamp.segmentation.stream import Given
 from mamp.video.first_masks.annotations import parse
-from mamp.video.first_masks.picture import read_bytes
 from mamp.video.first_masks.reading import FirstMask, Reader
 from mamp.video.folders import image_files, natural_key, subfolders
 
@@ -122,7 +121,7 @@ def given_masks(
 def _file(path: Path, names: Sequence[str], index: int, one: Callable[..., Given]) -> dict[int, Given]:
     """One file; of a COCO file with several pictures, each that is named like a frame."""
     if path.suffix.lower() == ".json" and path.is_file():
-        pictures = parse(read_bytes(path), str(path)) or []
+        pictures = parse(path) or []
         numbers = {name: i for i, name in enumerate(names)}
         named = {numbers[p.picture]: p.picture for p in pictures if p.picture in numbers and p.items}
         if len(pictures) > 1 and named:

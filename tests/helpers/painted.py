@@ -45,7 +45,7 @@ def coloured(labels: np.ndarray, colours: list[tuple[int, ...]]) -> Image.Image:
 
 def grey(labels: np.ndarray, levels: list[int] | None = None) -> Image.Image:
     """A grey image with the level of each number; white for all objects by default."""
-    return Image.fromarray(np.array(levels or [0] + [255] * 255, np.uint8)[labels])
+    return Image.fromarray(np.array(levels or [0] + [255] * 255, np.uint8)[labels.astype(np.uint8)])
 
 
 def davis(labels: np.ndarray) -> Image.Image:

@@ -8,17 +8,18 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
 
 from mamp.core.errors import UserError
-from mamp.video.first_masks.picture import open_picture
+from mamp.video.first_masks.picture import open_picture, read_bytes
 from mamp.video.first_masks.shapes import ellipse, filled, run_lengths, runs
 
 Draw = Callable[[tuple[int, int]], np.ndarray]
 _MOST = 65535
+_OF_NUMBERS = frozenset(b"0123456789.eE+- \t\r\n")
 _LEFT_OUT = ("line", "linestrip", "point", "points")  # shapes of labelme without an inside
 
 
@@ -42,23 +43,23 @@ class Annotated:
     notes: list[str] = field(default_factory=list)
 
 
-def parse(data: bytes, name: str) -> list[Annotated] | None:
+def parse(path: Path) -> list[Annotated] | None:
     """What an annotation file says of each of its pictures; None when it is none, but perhaps an image.
 
     Raises UserError, naming it `name`, for JSON or text of another kind, and for broken outlines.
     """
-    start = data[:64].lstrip(b"\xef\xbb\xbf \t\r\n")
-    try:
-        if start[:1] in (b"{", b"["):
-            return _json(json.loads(data.decode("utf-8-sig")), name)
-        text = data.decode("ascii") if b"\0" not in data[:4096] and len(data) < 2**26 else ""
-    except UnicodeDecodeError:
+    name, head = str(path), read_bytes(path, 4096)
+    is_json = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[")
+    line = head.strip().split(b"\n")[0]
+    if not is_json and (not line or not set(line) <= _OF_NUMBERS):
         return None
+    try:
+        text = read_bytes(path).decode("utf-8-sig")
+        return _json(json.loads(text), name) if is_json else [_yolo(text, name)]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise UserError(
-            f"mask {name} is not as labelme or COCO write it ({error}); export it again"
+            f"mask {name} is not as labelme, COCO or YOLO write it ({error}); export it again"
         ) from None
-    return [_yolo(text, name)] if text.strip() and _is_numbers(text) else None
 
 
 def drawn(annotated: Annotated, name: str, size: tuple[int, int] | None) -> np.ndarray:
@@ -227,16 +228,6 @@ def _coco_part(outline: Any) -> Draw:
 
 
 # ---------------------------------------------------------------- YOLO
-
-
-def _is_numbers(text: str) -> bool:
-    """Whether the first lines are numbers with spaces between."""
-    for line in text.split("\n", 5)[:5]:
-        try:
-            [float(word) for word in line.split()]
-        except ValueError:
-            return False
-    return True
 
 
 def _yolo(text: str, name: str) -> Annotated:

@@ -21,7 +21,11 @@ _BLOCK = 2**21  # pixels worked on at a time
 _LARGE = 2**22  # pixels; in a larger soft picture flat colours are sought among so many of them
 _SOFT = 0.1  # part of the pixels at edges that are in between above which a picture is soft
 _SPECKLED = 0.05  # part of all pixels in colours without any place of their own above which it is dithered
-_LONE = 0.01  # part of pixels unlike all their neighbours above which many colours are a photograph
+_BROKEN = (
+    0.06  # part of neighbours, right and below, that differ in a photograph of few colours; 0.023 in DAVIS
+)
+_LONE = 0.0005  # part of pixels unlike all their neighbours in such a photograph
+_TINY = 4096  # pixels of a picture that is too small to be told from a photograph
 _FEW = 4  # colours below which speckles are no sign of a photograph
 _SHADES = 64  # greys of the DAVIS palette above which they may be those of a photograph
 _DARK_16 = 16384  # the same of 16-bit greys, above 255
@@ -74,8 +78,8 @@ def flat_colours(picture: Picture, name: str) -> Flat:
     dithered = habits.all[speckled].sum() >= _SPECKLED * picture.rows.size
     dark = _is_dark(picture)
     if dark or not (soft or dithered):
-        if not dark and colours > _FEW and habits.lone > _LONE * picture.rows.size and _spread_out(habits):
-            raise _photograph(name, colours)
+        if colours > _FEW and _in_pieces(picture.rows, habits):
+            raise _photograph(name, colours, " in small pieces")
         return _hard(picture, habits, rims)
     return _soft(picture, name, dithered=dithered and not soft)
 
@@ -88,7 +92,7 @@ def _is_davis(picture: Picture) -> bool:
         return False
     rows = picture.rows
     flat = (rows[:, 1:] == rows[:, :-1]).mean() if rows.shape[1] > 1 else 1.0
-    return bool((picture.numbers >= 22).sum() <= _SHADES or rows.size < 4096 or flat >= 0.5)
+    return bool((picture.numbers >= 22).sum() <= _SHADES or rows.size < _TINY or flat >= 0.5)
 
 
 def _as_they_are(picture: Picture) -> Flat:
@@ -105,7 +109,7 @@ def _specked(picture: Picture, habits: _Habits) -> bool:
     """Whether most colours are scattered pixels near few colours that have places: a JPEG of high quality."""
     solid = habits.solid > 0.35 * habits.all
     loose = habits.solid <= 0.2 * habits.all
-    if not solid.any() or not loose.any() or loose.sum() < max(3, solid.sum()):
+    if not 0 < solid.sum() <= 64 or loose.sum() < max(3, solid.sum()):
         return False
     table = picture.table.reshape(len(picture.table), -1).astype(np.int64)
     scale = 257 if table.max() > 255 else 1
@@ -113,9 +117,12 @@ def _specked(picture: Picture, habits: _Habits) -> bool:
     return bool((np.asarray(off) <= 24 * scale).all())
 
 
-def _spread_out(habits: _Habits) -> bool:
-    """Whether no small number of colours has most of the pixels, as in a mask with background."""
-    return bool(np.sort(habits.all)[-_FEW:].sum() < 0.98 * habits.all.sum())
+def _in_pieces(rows: np.ndarray, habits: _Habits) -> bool:
+    """Whether colours lie in small pieces and single pixels, and no few of them have most of the picture."""
+    if rows.size < _TINY or np.sort(habits.all)[-_FEW:].sum() >= 0.98 * rows.size:
+        return False
+    changes = (rows[:, 1:] != rows[:, :-1]).mean() + (rows[1:] != rows[:-1]).mean()
+    return bool(changes > _BROKEN and habits.lone > _LONE * rows.size)
 
 
 def _hard(picture: Picture, habits: _Habits, rims: np.ndarray) -> Flat:
@@ -151,7 +158,7 @@ def _soft(picture: Picture, name: str, *, dithered: bool) -> Flat:
         values = _smoothed(_smoothed(values))
     plateaus, known = find_plateaus(values, clear)
     labels = local_nearest(values, known, plateaus)
-    if reason := unlike_flat(values, labels, plateaus):
+    if reason := unlike_flat(values, labels, plateaus, noise=24.0 if dithered else 16.0):
         raise _photograph(name, len(picture.table), reason)
     note = "dithered colours are joined" if dithered else "soft edges are cut at the half"
     if len(plateaus.opaque()) + (clear is not None) > 2 and not dithered:

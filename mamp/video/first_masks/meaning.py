@@ -13,6 +13,7 @@ from PIL import ImageColor
 
 from mamp.core.errors import UserError
 from mamp.video.first_masks.flat import Flat
+from mamp.video.first_masks.telling import counted
 from mamp.video.masks import DAVIS_COLOURS, PALETTE
 
 BACKGROUND = 0
@@ -48,7 +49,7 @@ def meaning(flat: Flat, name: str, colours: Colours) -> Meaning:
     """Say which object each class of `flat` is. UserError, naming it `name`, for a colour that was not
     given.
     """
-    counts = np.bincount(flat.labels.ravel(), minlength=len(flat.colours))
+    counts = counted(flat.labels, len(flat.colours))
     if colours.fixed:
         return _as_given(flat, counts, name, colours)
     if flat.numbers is not None and _palette_holds(flat, counts):

@@ -50,14 +50,14 @@ class Picture:
         return self.table.ndim == 1
 
 
-def open_picture(data: bytes, name: str, *, size: tuple[int, int] | None = None) -> Picture:
-    """The picture in an image file's bytes, upright. size: (H, W) that a much larger one may be reduced to.
+def open_picture(file: Path | bytes, name: str, *, size: tuple[int, int] | None = None) -> Picture:
+    """The picture in an image file, or in its bytes, upright. size: (H, W) that a much larger one may be reduced to.
 
-    Raises UserError, naming it `name`, when the bytes are no image.
+    Raises UserError, naming it `name`, when it is no image.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        image = _decoded(data, name)
+        image = _decoded(file, name)
     notes: list[str] = []
     if image.getexif().get(_ORIENTATION, 1) not in (0, 1):
         image = ImageOps.exif_transpose(image)
@@ -68,9 +68,10 @@ def open_picture(data: bytes, name: str, *, size: tuple[int, int] | None = None)
     return picture
 
 
-def _decoded(data: bytes, name: str) -> Image.Image:
+def _decoded(file: Path | bytes, name: str) -> Image.Image:
+    length = len(file) if isinstance(file, bytes) else file.stat().st_size
     try:
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
         image.load()
     except Image.DecompressionBombError:
         raise UserError(f"mask {name} claims more pixels than any frame has; write it again") from None
@@ -78,7 +79,7 @@ def _decoded(data: bytes, name: str) -> Image.Image:
         raise
     except Exception:  # Pillow's readers raise whatever they trip over in a damaged file
         raise UserError(
-            f"mask {name} is damaged or no image ({len(data):,} bytes); write it again as a PNG, or give a"
+            f"mask {name} is damaged or no image ({length:,} bytes); write it again as a PNG, or give a"
             " labelme, COCO, YOLO or .npy file"
         ) from None
     pictures = getattr(image, "n_frames", 1)
@@ -171,6 +172,8 @@ def _greys(image: Image.Image, name: str, clear: np.ndarray | None) -> Picture:
         return values.astype(np.int32) * (255 if values.dtype == bool else 1)
 
     rows, found = _indexed(band, codes, clear, 65536)
+    if not rows.size:
+        return from_image(_smaller(image, _LARGE), name)
     return Picture(rows, np.minimum(found, 65535).astype(np.uint16), _where(found, 65536))
 
 
@@ -183,8 +186,7 @@ def _colours(image: Image.Image, clear: np.ndarray | None) -> Picture:
         return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
 
     rows, found = _indexed(image, codes, clear, CLEAR)
-    if len(found) > _MANY_COLOURS and rows.size > _LARGE:
-        del rows
+    if not rows.size:
         return from_image(_smaller(image, _LARGE), "")
     table = np.stack([found >> 16 & 255, found >> 8 & 255, found & 255], 1).astype(np.uint8)
     return without_colour(Picture(rows, table, _where(found, CLEAR)))
@@ -277,7 +279,9 @@ def _blocks(image: Image.Image) -> Iterator[np.ndarray]:
 def _indexed(
     image: Image.Image, codes: Callable[[Any], np.ndarray], clear: np.ndarray | None, clear_code: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W) place of each pixel's code among those that occur, and these, ascending."""
+    """(H, W) place of each pixel's code among those that occur, and these, ascending; no places of a very large
+    picture with more colours than a painted one has.
+    """
 
     def coded(band: slice) -> np.ndarray:
         block = codes(image.crop((0, band.start, image.width, band.stop)))
@@ -289,6 +293,8 @@ def _indexed(
     for band in _bands(image.height, image.width):
         occurs[coded(band)] = True
     found = np.flatnonzero(occurs)
+    if len(found) > _MANY_COLOURS and image.width * image.height > _LARGE:
+        return np.empty((0, 0), np.uint8), found
     places = np.zeros(clear_code + 1, _kind(len(found)))
     places[found] = np.arange(len(found))
     rows = np.empty((image.height, image.width), places.dtype)
@@ -309,10 +315,11 @@ def _small(rows: np.ndarray, count: int) -> np.ndarray:
     return rows.astype(_kind(count))
 
 
-def read_bytes(path: Path) -> bytes:
-    """A mask file's bytes; UserError when it cannot be opened."""
+def read_bytes(path: Path, most: int = -1) -> bytes:
+    """A mask file's bytes, all or the first `most`; UserError when it cannot be opened."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(most)
     except FileNotFoundError:
         raise UserError(f"mask {path} does not exist; give the PNG of the masks") from None
     except OSError as error:

@@ -12,7 +12,8 @@ _APART_AT_EDGES = 56.0  # the same where a JPEG leaves colours of its own: near 
 _CALM = 12  # levels over which a place may vary where nothing changes
 _NOISY = 40  # the same, where a JPEG has left its marks
 _LEAST = 9  # pixels of a flat colour in calm places
-_LEAST_ON_LINE = 90  # the same for one that may be a mixture of two others
+_LEAST_EXACT = 25  # the same for one that may be a mixture of two others, where nothing changes at all
+_LEAST_ON_LINE = 90  # the same where little changes
 _MOST = 40  # flat colours; a picture with more, and soft edges, is a photograph
 _FAR = 12  # pixels over which a soft edge reaches
 _BIN = 8
@@ -50,8 +51,8 @@ def find_plateaus(values: np.ndarray, clear: np.ndarray | None) -> tuple[Plateau
     found: list[np.ndarray] = []
     calm = opaque & (wide <= _CALM)
     # a blur of thin things close together is calm too, in places that are small or change a little
-    for sure in (opaque & (wide <= 1), calm & (_range(values, 3) <= _CALM)):
-        _add(found, values[sure], least=_LEAST)
+    _add(found, values[opaque & (wide <= 1)], least=_LEAST, on_line=_LEAST_EXACT)
+    _add(found, values[calm & (_range(values, 3) <= _CALM)], least=_LEAST)
     _add(found, values[calm], least=_LEAST, on_line=_LEAST_ON_LINE)
     for level, least in ((_CALM, 6), (_NOISY, 12)):
         _add(
@@ -120,8 +121,10 @@ def _classes_around(known: np.ndarray, open_: np.ndarray, count: int) -> np.ndar
     return near
 
 
-def unlike_flat(values: np.ndarray, labels: np.ndarray, plateaus: Plateaus) -> str:
-    """Why a picture is no mask in flat colours, in words; empty when it may be one."""
+def unlike_flat(values: np.ndarray, labels: np.ndarray, plateaus: Plateaus, *, noise: float) -> str:
+    """Why a picture is no mask in flat colours, in words; empty when it may be one. noise: how
+    far colours may be off where there is no edge.
+    """
     opaque = labels != plateaus.clear if plateaus.clear is not None else np.ones(labels.shape, bool)
     classes = plateaus.opaque()
     if len(classes) > _MOST:
@@ -130,11 +133,12 @@ def unlike_flat(values: np.ndarray, labels: np.ndarray, plateaus: Plateaus) -> s
     calm = opaque & (_range(values, 2) <= _CALM)
     if calm.any() and (off[calm] <= 8).mean() < 0.85:
         return " that change little by little"
-    near = _near_an_edge(labels)
-    if (opaque & ~near & (off > _APART)).sum() > 0.03 * opaque.sum():
+    short = min(labels.shape)
+    near = _near_an_edge(labels, max(6, short // 40) if len(classes) > 2 else max(_FAR, short // 12))
+    if (opaque & ~near & (off > noise)).sum() > 0.03 * opaque.sum():
         return ", far from any edge too"
     crossings = (labels[:, 1:] != labels[:, :-1]).mean() + (labels[1:] != labels[:-1]).mean()
-    if len(classes) > 1 and crossings > 0.25 and labels.size > 4096:
+    if len(classes) > 1 and crossings > 0.15 and labels.size > 4096:
         return " in small pieces"
     return ""
 
@@ -223,14 +227,14 @@ def _spread(values: np.ndarray, pick: np.ufunc) -> np.ndarray:
     return pick(pick(tall[:, :-2], tall[:, 1:-1]), tall[:, 2:])
 
 
-def _near_an_edge(labels: np.ndarray) -> np.ndarray:
+def _near_an_edge(labels: np.ndarray, reach: int) -> np.ndarray:
     near = np.zeros(labels.shape, bool)
     across, down = labels[:, 1:] != labels[:, :-1], labels[1:] != labels[:-1]
     near[:, 1:] |= across
     near[:, :-1] |= across
     near[1:] |= down
     near[:-1] |= down
-    for _ in range(_FAR):
+    for _ in range(reach):
         wider = near.copy()
         wider[1:] |= near[:-1]
         wider[:-1] |= near[1:]

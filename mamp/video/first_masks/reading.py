@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -90,17 +89,19 @@ class Reader:
             labels = (labels == 0).astype(np.uint8)
             notes.append("inverted")
         warnings = list(found.warnings)
-        if size is not None and labels.shape != size:
-            labels = resized(labels, size, f"mask {source}" if name != "the mask" else "a mask", found.size)
-            notes.append(f"{_by(found.size)} resized to {_by(size)}")
-            if max(size) > _COARSE * max(found.size):
+        target = size or found.size
+        if labels.shape != target:
+            labels = resized(labels, target, f"mask {source}" if name != "the mask" else "a mask", found.size)
+        if found.size != target:
+            notes.append(f"{_by(found.size)} resized to {_by(target)}")
+            if max(target) > _COARSE * max(found.size):
                 warnings.append(f"it is only {_by(found.size)} pixels; paint it at the frame's size")
         warnings += warnings_of(labels, inverted=self.invert)
         return FirstMask(labels, name, tuple(notes), tuple(warnings))
 
     def needs_size(self, path: Path | str) -> bool:
         """Whether a file is of outlines that do not say how large their picture is."""
-        told = parse(read_bytes(Path(path)), str(path))
+        told = parse(Path(path))
         return told is not None and any(one.size is None for one in told)
 
     def _once(self, source: Any, size: tuple[int, int] | None, picture: str) -> _Found:
@@ -120,13 +121,14 @@ class Reader:
     def _read(self, source: Any, size: tuple[int, int] | None, picture: str) -> _Found:
         if not isinstance(source, (str, Path)):
             return self._of_picture(_from_python(source), "the mask")
-        name, data = str(source), read_bytes(Path(source))
-        if data[:6] == b"\x93NUMPY" or (data[:2] == b"PK" and zipfile.is_zipfile(io.BytesIO(data))):
-            return self._of_array(_load_array(data, name), name)
-        told = parse(data, name)
+        path, name = Path(source), str(source)
+        head = read_bytes(path, 6)
+        if head == b"\x93NUMPY" or (head[:2] == b"PK" and zipfile.is_zipfile(path)):
+            return self._of_array(_load_array(path), name)
+        told = parse(path)
         if told is not None:
             return _of_annotations(told, name, size, picture)
-        found = self._of_picture(open_picture(data, name, size=size), name)
+        found = self._of_picture(open_picture(path, name, size=size), name)
         found.sized = found.labels.shape != found.size  # a very large picture is read smaller
         return found
 
@@ -274,9 +276,9 @@ def _from_python(source: Any) -> Picture:
     return from_array(np.asarray(source), "the mask")
 
 
-def _load_array(data: bytes, name: str) -> np.ndarray:
+def _load_array(path: Path) -> np.ndarray:
     try:
-        loaded = np.load(io.BytesIO(data), allow_pickle=False)
+        loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return loaded
         if len(loaded.files) != 1:
@@ -284,7 +286,7 @@ def _load_array(data: bytes, name: str) -> np.ndarray:
         return np.asarray(loaded[loaded.files[0]])
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"mask {name} is no array that can be read ({error}); save it with numpy.save"
+            f"mask {path} is no array that can be read ({error}); save it with numpy.save"
         ) from None
 
 

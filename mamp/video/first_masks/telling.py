@@ -9,6 +9,7 @@ import numpy as np
 _LARGE = 0.9  # part of the picture above which one object is odd
 _MANY = 50  # objects
 _SMALL = 30  # pixels
+_BLOCK = 2**21  # pixels counted at a time
 _SHOWN = 10  # objects named
 
 
@@ -46,8 +47,17 @@ def warnings_of(labels: np.ndarray, *, inverted: bool = False) -> list[str]:
     return odd
 
 
+def counted(labels: np.ndarray, least: int) -> np.ndarray:
+    """How many pixels have each number from 0 on, `least` numbers; in bands, since numpy counts in 64 bits."""
+    total = np.zeros(least, np.int64)
+    step = max(1, _BLOCK // max(labels.shape[1], 1))
+    for top in range(0, len(labels), step):
+        total += np.bincount(labels[top : top + step].ravel(), minlength=least)
+    return total
+
+
 def _objects(labels: np.ndarray) -> tuple[list[int], list[int]]:
-    counts = np.bincount(labels.reshape(-1), minlength=1)
+    counts = counted(labels, int(labels.max(initial=0)) + 1)
     ids = np.flatnonzero(counts)
     ids = ids[ids > 0]
     return ids.tolist(), counts[ids].tolist()
