@@ -171,7 +171,8 @@ def test_yolo_lines_that_are_no_outlines_are_named(tmp_path, text, words):
 @pytest.mark.parametrize("told", [
     labelme([shape([(1, 1)])]), labelme([shape([(1, 1, 1)] * 4)]), coco({"segmentation": [[1, 2, 3]]}),
     coco({"segmentation": {"size": list(SIZE), "counts": [5]}}), coco({"segmentation": {"counts": "~~"}}),
-    labelme([shape([(float("nan"), 1)] * 4)]), coco({"image_id": 7}), {"shapes": 3}, [3], "[", {"annotations": [None]},
+    labelme([shape([(float("nan"), 1)] * 4)]), coco({"image_id": 7}), {"shapes": 3}, [3], "[",
+    {"annotations": [None]},
 ])  # fmt: skip
 def test_broken_annotations_are_refused_in_one_sentence(tmp_path, told):
     with pytest.raises(UserError, match="a.json") as error:

@@ -51,7 +51,8 @@ class Picture:
 
 
 def open_picture(file: Path | bytes, name: str, *, size: tuple[int, int] | None = None) -> Picture:
-    """The picture in an image file, or in its bytes, upright. size: (H, W) that a much larger one may be reduced to.
+    """The picture in an image file, or in its bytes, upright. size: (H, W) that a much larger one may be
+    reduced to.
 
     Raises UserError, naming it `name`, when it is no image.
     """
@@ -279,8 +280,8 @@ def _blocks(image: Image.Image) -> Iterator[np.ndarray]:
 def _indexed(
     image: Image.Image, codes: Callable[[Any], np.ndarray], clear: np.ndarray | None, clear_code: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W) place of each pixel's code among those that occur, and these, ascending; no places of a very large
-    picture with more colours than a painted one has.
+    """(H, W) place of each pixel's code among those that occur, and these, ascending; no places of a very
+    large picture with more colours than a painted one has.
     """
 
     def coded(band: slice) -> np.ndarray:
