@@ -54,7 +54,7 @@ def demo(
 ) -> dict[str, dict[str, float | None]]:
     """Carry a mask through a rendered clip, train on others, and score four rows on unseen clips.
 
-    The first picture, OUT/first.png, is there within a minute: the shipped weights on one clip. Then the
+    The first picture, OUT/first.png, comes before any training: the shipped weights on one clip. Then the
     network trains on rendered clips for about `minutes`. A table and its pictures follow: OUT/overlay.mp4,
     OUT/sheet.png, masks and scores in OUT/scored/ROW. A demo that was stopped goes on from where it was.
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# First masks within a minute, then training without labels and scores on unseen clips: about six minutes in all.
+# First masks by the shipped weights, then some minutes of training without labels, then scores on unseen clips.
 #   bash scripts/demo.sh [--out DIR] [--minutes M] [--video VIDEO --mask PNG]
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/_env.sh"

@@ -14,7 +14,7 @@ def add(commands: Any) -> None:
     """Put the command into the parser."""
     demo = commands.add_parser(
         "demo",
-        help="first masks within a minute, then training without labels and scores: about six minutes in all",
+        help="first masks, then three minutes of training without labels (--minutes), then scores",
     )
     demo.add_argument(
         "--out", type=Path, default=Path("runs/demo"), help="where results go (default %(default)s)"
