@@ -62,14 +62,15 @@ def _short_side(
     propagator: Propagator, method: Any, objects: int, size: tuple[int, int], there: int
 ) -> int | None:
     """The largest method.propagation.short_side at which it fits; None where there is none."""
-    knobs: Any = getattr(method, "propagation", None)
-    if not hasattr(knobs, "short_side"):
+    knobs: Any = vars(method).get("propagation")
+    there_are = {} if knobs is None else vars(knobs)
+    if "short_side" not in there_are:
         return None
-    now = min(knobs.short_side or min(size), int(min(size) * getattr(knobs, "enlarge", 1)))
+    now = min(knobs.short_side or min(size), int(min(size) * there_are.get("enlarge", 1)))
 
     def fits(side: int) -> bool:
         update: dict[str, Any] = {"propagation": knobs.model_copy(update={"short_side": side})}
-        if hasattr(method, "motion"):
+        if "motion" in vars(method):
             update["motion"] = type(method.motion)()  # none, which needs no network
         changed = method.model_copy(update=update)
         other = methods.get(method.name).build_propagator(

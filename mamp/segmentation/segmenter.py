@@ -256,7 +256,9 @@ class Segmenter:
 
     def _notice_another_video(self, image: Tensor, given: np.ndarray | None) -> None:
         """Warn where a mask of known ids comes with a frame that has nothing in common with the last one."""
-        planes = [F.adaptive_avg_pool2d(as_float(plane[None]), 16) for plane in image]
+        # a large frame, in uint8, a colour at a time
+        planes = [image] if image.is_floating_point() else [as_float(plane[None]) for plane in image]
+        planes = [F.adaptive_avg_pool2d(plane, 16) for plane in planes]
         before, self._seen = self._seen, torch.cat(planes)
         if before is None or given is None or not np.isin(self._ids, given).any():
             return

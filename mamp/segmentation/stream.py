@@ -27,6 +27,9 @@ class Steps(Protocol):
     def step(self, frame: Any, mask: Any = None) -> np.ndarray:
         """Return the next frame's label map."""
 
+    def refuse_too_many(self, objects: int, size: tuple[int, int]) -> None:
+        """Raise UserError where so many objects on frames of (H, W) do not fit into memory."""
+
     @property
     def report(self) -> Any:
         """What there is to say of the memory, or None."""
@@ -94,7 +97,7 @@ def carry(
         if size is None:
             size = frame_size(frame)
             if not begun:
-                _check(masks, size, getattr(segmenter, "refuse_too_many", None))
+                _check(masks, size, segmenter.refuse_too_many)
         if waiting and index > waiting[0]:
             break
         given = masks[waiting.pop(0)] if waiting and index == waiting[0] else None
@@ -113,7 +116,7 @@ def carry(
 
 
 def _check(
-    masks: Mapping[int, Given], size: tuple[int, int], refuse: Callable[[int, tuple[int, int]], None] | None
+    masks: Mapping[int, Given], size: tuple[int, int], refuse: Callable[[int, tuple[int, int]], None]
 ) -> None:
     """Every mask has the frame's size, one has an object, and `refuse` lets so many objects pass; masks are
     read here and again when used, so that none is held.
@@ -130,8 +133,7 @@ def _check(
             f"{first} has no object, all its pixels are 0; draw each object with a number of its own from"
             " 1 on"
         )
-    if refuse is not None:
-        refuse(len(ids), size)
+    refuse(len(ids), size)
 
 
 def decode_ahead(frames: Iterable[Any], timing: Timing, *, depth: int = AHEAD) -> Generator[Any, None, None]:

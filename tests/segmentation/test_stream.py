@@ -53,6 +53,9 @@ def test_every_frame_is_stepped_once_with_the_mask_given_there():
         def __init__(self):
             self.steps = []
 
+        def refuse_too_many(self, objects, size):
+            self.steps.append((objects, size))
+
         def step(self, frame, mask=None):
             self.steps.append((int(frame[0, 0, 0]), mask is not None))
             return np.zeros(frame.shape[:2], np.uint8)
@@ -62,7 +65,7 @@ def test_every_frame_is_stepped_once_with_the_mask_given_there():
     recorder = Recorder()
     indices = [i for i, _, _ in carry(enumerate(frames), {1: given(mask), 3: given(mask)}, recorder)]
     assert indices == list(range(5))
-    assert recorder.steps == [(0, False), (1, True), (2, False), (3, True), (4, False)]
+    assert recorder.steps == [(1, (4, 5)), (0, False), (1, True), (2, False), (3, True), (4, False)]
 
 
 @pytest.mark.parametrize(

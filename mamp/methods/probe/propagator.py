@@ -19,6 +19,7 @@ from mamp.propagation.carrier import LabelCarrier, Reading
 from mamp.propagation.labels import normalised, with_background, with_small_ones
 from mamp.propagation.memory import MemoryRule, PaddedRule, RecentRule, TwiceRule
 
+CHANNELS, STRIDE = 1024, 8  # of the features of a network without patches, for an estimate of memory
 RULES: dict[str, Callable[[int], MemoryRule]] = {"none": RecentRule, "twice": TwiceRule, "padded": PaddedRule}
 _printed: set[str] = set()
 
@@ -55,7 +56,6 @@ class ProbePropagator(LabelCarrier):
             **places,
         )
         self.method, self.knobs = method, knobs
-        self.small: torch.Size | None = None  # (C, h, w) of the features of a small picture
         self.input, self.grid, self.cell = (0, 0), (0, 0), 1  # of the latest frame
 
     def _features(self, index: int, frame: Tensor) -> Tensor:
@@ -83,13 +83,10 @@ class ProbePropagator(LabelCarrier):
         return whole_patches((max(height, patch), max(width, patch)), patch)
 
     def _feature_size(self, size: tuple[int, int]) -> tuple[int, int, int]:
-        """By a look at a small black picture: what an encoder gives is not known otherwise."""
-        seen, small = self._seen_size(size), whole_patches((64, 64), self.model.patch)
-        if self.small is None:
-            with torch.inference_mode():
-                self.small = self.model.forward(torch.zeros(1, 3, *small, device=self.device)).shape[1:]
-        channels, height, width = self.small
-        return channels, -(-seen[0] * height // small[0]), -(-seen[1] * width // small[1])
+        """As large as most are: what an encoder gives is not known before it has run."""
+        height, width = self._seen_size(size)
+        side = self.model.patch if self.model.patch > 1 else STRIDE
+        return CHANNELS, -(-height // side), -(-width // side)
 
     def _cells(self, labels: Tensor) -> tuple[Tensor, Tensor | None]:
         """(N, H, W) -> (N, h, w), and the cells that each touches, where small objects are kept."""
