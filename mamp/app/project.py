@@ -20,7 +20,8 @@ import numpy as np
 from mamp.core.errors import UserError
 from mamp.core.files import Locks, make_folder, remove_leftovers, write_text
 from mamp.video.frames import FrameSource
-from mamp.video.masks import read_mask, write_mask
+from mamp.video.first_masks.reading import FirstMask, Reader
+from mamp.video.masks import object_ids, read_mask, write_mask
 
 LARGEST_ID = 254  # of a palette PNG
 NAME_LENGTH = 60  # of an object
@@ -77,6 +78,7 @@ class Project:
         self._frames: list[Frame] = []
         self._present: list[tuple[int, ...] | None] = [None] * len(self.names)  # ids, where they are known
         self._guard = threading.RLock()
+        self._reader = Reader()  # of masks from elsewhere: a colour is one object in all of them
         self._saved = self._took = 0.0  # when project.json was written last, and the seconds it took
         self._locks = Locks(folder / ".lock")
         if not self._locks.take(0):
@@ -142,6 +144,10 @@ class Project:
 
     # -- what a person does
 
+    def read(self, file: Path) -> FirstMask:
+        """The mask in a person's file at the size of the frames; UserError when there is none."""
+        return self._reader.read(file, size=self.size)
+
     def draw(self, index: int, labels: np.ndarray) -> None:
         """`labels` uint8 (H, W) is the mask of frame `index` from now on; other frames that it would change
         become stale.
@@ -172,6 +178,27 @@ class Project:
                 self._frames[index] = Frame("forward", stale=True)
                 self._outdate(index)
                 self._save()
+
+    def bring(self, index: int, labels: np.ndarray) -> None:
+        """Draw a mask from elsewhere, as `draw`; objects that it has and the project lacks are added.
+
+        Raises UserError for a locked frame, another size, and ids above 254.
+        """
+        with self._guard:
+            self._refuse_locked(index)
+            ids = set(object_ids(labels)) - {o.id for o in self._objects}
+            if not labels.any():
+                raise UserError("the mask has no object")
+            if ids and max(ids) > LARGEST_ID:
+                raise UserError(f"the mask has object {max(ids)}; a project has objects 1 to {LARGEST_ID}")
+            before = self._objects
+            added = [Object(i, f"object {i}") for i in sorted(ids)]
+            self._objects = sorted([*before, *added], key=lambda o: o.id)
+            try:
+                self.draw(index, labels.astype(np.uint8))
+            except UserError:
+                self._objects = before
+                raise
 
     def lock(self, indices: Sequence[int], *, locked: bool) -> None:
         """Frames that have a mask keep it whatever is computed, or do so no more."""
@@ -291,7 +318,9 @@ class Project:
         if drawn.exists():
             # the drawn file is written first: it is what a killed process was about to make the mask
             if not mask.exists() or mask.read_bytes() != drawn.read_bytes():
-                write_mask(mask, read_mask(drawn, size=self.size))
+                labels = self._reader.read(drawn, size=self.size).labels  # a person may have put it there
+                write_mask(drawn, labels)
+                write_mask(mask, labels)
             return Frame("drawn", locked=told.locked)
         if not mask.exists():
             return Frame()

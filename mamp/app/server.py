@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from mamp.app.proposal import MOST, Wish
 from mamp.app.studio import Studio, file_name
 from mamp.core.errors import UserError
 from mamp.core.files import MB, make_folder
+from mamp.video.first_masks.reading import FirstMask
 from mamp.video.frames import VIDEO_SUFFIXES
 
 _TYPES = {".js": "text/javascript", ".css": "text/css"}
@@ -40,6 +42,7 @@ PAGE = {
 }
 PATIENCE = 20.0  # seconds that a question for news waits at most
 LARGEST_JSON = 65536
+LARGEST_MASK = 2**26  # bytes of a mask's file
 LARGEST_VIDEO = 4000 * MB
 _SPARE = 500 * MB  # left free on the disk beside a dropped video
 
@@ -64,6 +67,7 @@ def build(studio: Studio, *, key: str, hosts: set[str]) -> Gate:
         ("GET", "/api/masks/{index:int}", routes.mask),
         ("PUT", "/api/masks/{index:int}", routes.draw),
         ("DELETE", "/api/drawn/{index:int}", routes.forget),
+        ("POST", "/api/import/{index:int}", routes.bring),
         ("POST", "/api/propose/{index:int}", routes.propose),
         ("POST", "/api/lock", routes.lock),
         ("POST", "/api/objects", routes.add_object),
@@ -165,6 +169,27 @@ class Routes:
         await self._edit(index, lambda: self._project.draw(index, labels))
         self._studio.changed()
         return JSONResponse({"made": self._project.revisions[index]})
+
+    async def bring(self, request: Request) -> Response:
+        """A mask from a file of the person's, as the mask of a frame; what was read, in words."""
+        self._yours(request)
+        index, name = self._index(request), file_name(request.query_params.get("name", "mask"))
+        data = await body(request, LARGEST_MASK)
+
+        def read() -> FirstMask:
+            with TemporaryDirectory(prefix="mamp-") as folder:
+                path = Path(folder) / name
+                path.write_bytes(data)
+                try:
+                    return self._project.read(path)
+                except UserError as error:
+                    raise UserError(str(error).replace(str(path), name)) from None
+
+        found = await run_in_threadpool(read)
+        await self._edit(index, lambda: self._project.bring(index, found.labels))
+        self._studio.changed()
+        told = {"line": found.line, "warnings": found.warnings, "made": self._project.revisions[index]}
+        return JSONResponse(told)
 
     async def forget(self, request: Request) -> Response:
         """A drawn mask guides no more."""

@@ -262,3 +262,13 @@ def test_which_objects_a_frame_shows_is_known_after_each_change_and_found_out_la
         again.look(index)
     assert again.present() == [(2,), *[()] * (FRAMES - 1)]
     again.close()
+
+
+def test_a_mask_that_a_person_put_into_the_folder_is_read_as_any_other(project, drawn, video):
+    project.draw(0, drawn)
+    soft = Image.fromarray(np.uint8(255) * (drawn > 0)).convert("RGB")
+    soft.save(project.folder / "drawn" / "00003.png")
+    again = reopened(project, video)
+    np.testing.assert_array_equal(again.given(3), drawn > 0)
+    np.testing.assert_array_equal(again.mask(3), drawn > 0)
+    again.close()

@@ -378,3 +378,25 @@ def test_an_export_is_told_with_whether_masks_changed_since(page, drawn):
     assert state(page)["export"]["changed"]
     page.post("/api/export", json={"kind": "coco"})
     assert not finished(page)["export"]["changed"]
+
+
+def test_a_mask_from_a_file_becomes_the_frames_mask(page, drawn):
+    import io
+
+    file = io.BytesIO()
+    red = np.array([(255, 255, 255), (255, 0, 0), (0, 0, 255)], np.uint8)[drawn]
+    Image.fromarray(red).resize((2 * SIZE[1], 2 * SIZE[0]), Image.Resampling.NEAREST).save(file, "PNG")
+    told = page.post("/api/import/2?name=my mask.png", content=file.getvalue())
+    assert told.status_code == 200 and told.json()["line"].startswith("my mask.png: objects 1 (")
+    assert "resized" in told.json()["line"]
+    shown = np.frombuffer(page.get("/api/masks/2").content, np.uint8).reshape(SIZE)
+    np.testing.assert_array_equal(shown, drawn)
+    assert [o["id"] for o in state(page)["objects"]] == [1, 2] and state(page)["frames"][2][0] == "d"
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"{}"])
+def test_a_file_that_is_no_mask_is_refused_by_its_name(page, content):
+    before = state(page)["objects"]
+    told = page.post("/api/import/0?name=../x/a.png", content=content)
+    assert told.status_code == 400 and told.json()["error"].startswith("mask a.png is ")
+    assert state(page)["objects"] == before

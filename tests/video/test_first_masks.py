@@ -149,10 +149,10 @@ def test_soft_transparency_is_cut_at_the_half(tmp_path, seed, blur):
     assert count(found) == 1 and overlap(found, labels) > 0.95
 
 
-def test_a_cut_out_of_a_photograph_is_one_object(tmp_path):
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_cut_out_of_a_photograph_is_one_object(tmp_path, seed):
     labels = painted(5)
-    pixels = np.random.default_rng(0).integers(0, 256, (*labels.shape, 4), dtype=np.uint8)
-    pixels[..., 3] = 255 * (labels > 0)
+    pixels = np.dstack([np.asarray(scene(seed)), np.uint8(255) * (labels > 0)])
     np.testing.assert_array_equal(read(saved(tmp_path / "a.png", Image.fromarray(pixels))).labels, labels)
 
 

@@ -3,6 +3,7 @@
 import { sure } from "./asks.js";
 import { Banners } from "./banners.js";
 import { Surface, stepOf, suggested } from "./draw.js";
+import { receiveMasks } from "./bring.js";
 import { exported } from "./exports.js";
 import { Hands } from "./hands.js";
 import { listenToKeys } from "./keys.js";
@@ -440,5 +441,6 @@ window.addEventListener("pageshow", (event) => event.persisted && location.reloa
 window.addEventListener("pagehide", () => fetch("/api/leave", { method: "POST", keepalive: true, headers: { "x-mamp-key": KEY, "x-mamp-tab": TAB } }).catch(() => {}));
 window.addEventListener("beforeunload", (event) => strokes.unsaved.size && event.preventDefault());
 
-receiveVideos(() => say("A video is open already; start mamp app again for another one."));
+const bring = receiveMasks(drawn);
+receiveVideos((file) => (file?.type.startsWith("video/") ? say("A video is open already; start mamp app again for another one.") : bring(file)));
 listen();

@@ -22,7 +22,7 @@ function upload(file) {
 
 const sentence = (words, name) => `${words.startsWith(name) ? words : words[0].toUpperCase() + words.slice(1)}.`;
 
-// refuse() follows a drop where a video is open already
+// refuse(file) follows a drop where a video is open already
 export function receiveVideos(refuse) {
   $("file").onchange = () => upload($("file").files[0]);
   document.addEventListener("dragover", (e) => (e.preventDefault(), $("welcome").classList.add("over")));
@@ -31,6 +31,6 @@ export function receiveVideos(refuse) {
     e.preventDefault();
     $("welcome").classList.remove("over");
     if (!$("welcome").hidden) upload(e.dataTransfer.files[0]);
-    else refuse();
+    else refuse(e.dataTransfer.files[0]);
   });
 }

@@ -26,6 +26,7 @@ _BROKEN = (
 )
 _LONE = 0.0005  # part of pixels unlike all their neighbours in such a photograph
 _TINY = 4096  # pixels of a picture that is too small to be told from a photograph
+_MOST = 2**20  # colours, more than the noise of a JPEG makes of flat ones
 _FEW = 4  # colours below which speckles are no sign of a photograph
 _SHADES = 64  # greys of the DAVIS palette above which they may be those of a photograph
 _DARK_16 = 16384  # the same of 16-bit greys, above 255
@@ -65,11 +66,29 @@ class _Habits:
     lone: int = 0
 
 
+class Photograph(UserError):
+    """A picture that is no mask."""
+
+
 def flat_colours(picture: Picture, name: str) -> Flat:
-    """The classes of a picture; UserError, naming it `name`, for a photograph."""
+    """The classes of a picture; UserError, naming it `name`, for a photograph that is not cut out."""
     colours = len(picture.table) - (picture.clear is not None)
     if colours <= 2 or _is_davis(picture):
         return _as_they_are(picture)
+    try:
+        return _classes(picture, name, colours)
+    except Photograph:
+        if picture.clear is None:
+            raise
+        labels = (picture.rows != picture.clear).astype(np.uint8)
+        notes = [*picture.notes, "a photograph; what is not transparent is the object"]
+        return Flat(labels, np.array([0, 255], np.uint16), clear=0, notes=notes)
+
+
+def _classes(picture: Picture, name: str, colours: int) -> Flat:
+    """The classes of a picture of several colours, hard or soft; Photograph when it is one."""
+    if colours > _MOST:
+        raise _photograph(name, colours)
     habits = _habits(picture)
     rims = (habits.between >= 0.5 * habits.all) & (habits.solid <= 0.35 * habits.all)
     soft = rims.any() and habits.all[rims].sum() >= _SOFT * habits.edges
@@ -212,8 +231,8 @@ def _values(picture: Picture) -> np.ndarray:
     return table[picture.rows]
 
 
-def _photograph(name: str, colours: int, reason: str = "") -> UserError:
-    return UserError(
+def _photograph(name: str, colours: int, reason: str = "") -> Photograph:
+    return Photograph(
         f"mask {name} looks like a photograph: {colours:,} colours{reason}; give a picture whose objects are"
         " painted in flat colours, or whose pixels are object numbers"
     )
