@@ -19,8 +19,8 @@ import numpy as np
 
 from mamp.core.errors import UserError
 from mamp.core.files import Locks, make_folder, remove_leftovers, write_text
-from mamp.video.frames import FrameSource
 from mamp.video.first_masks.reading import FirstMask, Reader
+from mamp.video.frames import FrameSource
 from mamp.video.masks import object_ids, read_mask, write_mask
 
 LARGEST_ID = 254  # of a palette PNG
