@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -20,11 +21,31 @@ def gradients(outputs: Any, inputs: Any, *_: Any, **__: Any) -> tuple[Tensor | N
     return _gradients(_listed(outputs), [None], _listed(inputs))
 
 
+@contextlib.contextmanager
+def _without_onednn() -> Iterator[None]:
+    before = torch.backends.mkldnn.enabled
+    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = before
+
+
 @torch.no_grad()
 def _gradients(
     roots: list[Tensor], seeds: list[Tensor | None], wanted: Sequence[Tensor] | None
 ) -> tuple[Tensor | None, ...]:
-    """Visit each node of the graph once all that read it have been visited."""
+    """Visit each node of the graph once all that read it have been visited.
+
+    Without oneDNN, whose gradients of narrow convolutions can end the process (`core.devices.backward_on`).
+    """
+    with _without_onednn():
+        return _visited(roots, seeds, wanted)
+
+
+def _visited(
+    roots: list[Tensor], seeds: list[Tensor | None], wanted: Sequence[Tensor] | None
+) -> tuple[Tensor | None, ...]:
     waiting = _readers([_node(root) for root in roots])
     asked = {tuple(torch.autograd.graph.get_gradient_edge(t)[:2]): n for n, t in enumerate(wanted or ())}
     held: dict[Any, dict[int, Tensor]] = {}
