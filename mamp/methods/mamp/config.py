@@ -106,6 +106,12 @@ class MampPropagation(Section):
             " time grows with it"
         ),
     )
+    sharpen: float = Field(
+        1.0,
+        ge=1,
+        le=8,
+        description="power that a label's score is raised to before it is remembered and shown; 1: none",
+    )
     outside: Literal["zero", "masked"] = Field(
         "masked",
         description="window cells outside the frame: score 0 and no label, as published, or left out",

@@ -53,6 +53,7 @@ class MampPropagator(LabelCarrier):
             reading=reading,
             backfill=knobs.backfill,
             hard=knobs.labels == "hard",
+            sharpen=knobs.sharpen,
             **places,
         )
         self.motion = self.motion or build_motion(
