@@ -253,9 +253,10 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
                 "short_side": 240,
                 "enlarge": 1,
                 "radius": 16,
-                "memory_length": 3,
-                "search_near": 4,
-                "search_blocks": 8,
+                "memory_length": 5,
+                "search_near": 6,
+                "search_blocks": 12,
+                "sharpen": 1.5,
             }
         }
     },
