@@ -163,7 +163,7 @@ def _palette(image: Image.Image, clear: np.ndarray | None) -> Picture:
         below = np.bincount(np.asarray(bands)[clear], minlength=256).argmax()
         numbers[found == 256] = -1 - below
     picture = Picture(rows, table, _where(found, 256), numbers)
-    if _WEB <= {tuple(colour) for colour in given.tolist()}:
+    if {tuple(colour) for colour in given.tolist()} >= _WEB:
         picture.notes.append("read by its colours, which are those of the web")
         picture.numbers = None
     return picture
