@@ -64,7 +64,10 @@ def open_image(path: Path) -> Image.Image:
             import pillow_heif  # type: ignore[import-not-found]
 
             pillow_heif.register_heif_opener()
-    return Image.open(path)
+    image = Image.open(path)
+    if image.format == "TIFF":
+        image.filename = ""  # Pillow 13 maps uncompressed ones into memory with their sides exchanged
+    return image
 
 
 def upright_size(path: Path) -> tuple[int, int] | None:
