@@ -4,18 +4,59 @@ errors and counts are told.
 
 from __future__ import annotations
 
+import errno
+import os
+
+from mamp.core.terminal import clipped, printable
+
 
 class UserError(Exception):
     """Bad input: one sentence that names the file or key, what was found, and the remedy.
 
-    The command line prints it without a traceback and ends with status 2.
+    The command line prints it without a traceback and ends with status 2. Names in it cannot steer
+    a terminal.
     """
+
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__(printable(sentence))
+
+
+OUT_OF_MEMORY = (
+    "the memory of this machine is full; use smaller frames, fewer processes, or a machine with more memory"
+)
 
 
 class TryAgain(KeyboardInterrupt):
     """Stopped by SIGUSR1 or SIGUSR2, all saved: the same command goes on from there. Exit status 75
     (EX_TEMPFAIL).
     """
+
+
+def refused_by_system(error: OSError) -> str | None:
+    """The sentence for a name, folder or disk that the system does not allow; None for another error."""
+    if error.errno not in _REFUSALS or not error.filename:
+        return None
+    name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else str(error.filename)
+    return f"{clipped(name)}: {first_line(error)}; {_REFUSALS[error.errno]}"
+
+
+_REFUSALS = {
+    errno.ENAMETOOLONG: "give a name of at most 255 bytes",
+    errno.ELOOP: "the link leads to itself; remove it, or give another path",
+    errno.EACCES: "make it readable and its folder writable, or give another path",
+    errno.EPERM: "make it readable and its folder writable, or give another path",
+    errno.ENOENT: "it went away meanwhile; bring it back and run this again",
+    errno.ENOTDIR: "a file stands where a folder should be; give another path",
+    errno.EISDIR: "a folder stands where a file should be; give another path",
+    errno.ENXIO: "it is no file; give another path",
+    errno.EINVAL: "give another path",
+    errno.EIO: "see that its disk answers",
+    errno.ESTALE: "see that its disk answers",
+    errno.EROFS: "choose a folder you may write to",
+    errno.ENOSPC: "make room, or choose another folder",
+    errno.EDQUOT: "make room, or choose another folder",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
 
 
 def first_line(error: BaseException) -> str:

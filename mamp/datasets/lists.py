@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mamp.core.errors import UserError
+from mamp.core.texts import parse_json, parse_yaml
 from mamp.video.folders import IMAGE_SUFFIXES, entries, image_files, natural_key, read_text
 
 # where each data set keeps its lists, the first place that has a list winning; "any" is for one that is not
@@ -130,16 +130,14 @@ def mask_files(masks: Path, names: tuple[str, ...]) -> dict[int, Path]:
 
 def _read_info(file: Path, year: int) -> Splits:
     """db_info.yaml: entries with name, set and year; the sets of a year hold those of the years before."""
-    import yaml
-
     try:
-        values = yaml.safe_load(read_text(file))
+        values = parse_yaml(read_text(file))
         splits: Splits = {}
         for entry in values["sequences"] if isinstance(values, Mapping) else values:
             years = entry.get("years", entry.get("year", year))
             if any(int(y) <= year for y in (years if isinstance(years, list) else [years])):
                 splits.setdefault(str(entry["set"]), {})[checked_name(str(entry["name"]), file)] = ()
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{file} is not DAVIS's list of sequences ({reason}); fetch it again") from None
     return splits
@@ -163,7 +161,7 @@ def read_meta(file: Path) -> dict[str, dict[int, Listed]]:
     try:
         return {
             plain_name(video, file): {int(number): _listed(o, file) for number, o in value["objects"].items()}
-            for video, value in json.loads(read_text(file))["videos"].items()
+            for video, value in parse_json(read_text(file))["videos"].items()
         }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"{type(error).__name__} {error}".strip()
@@ -197,7 +195,7 @@ def is_holdout(split: str) -> bool:
 def read_holdout(file: Path) -> Holdout:
     """The list that `mamp data holdout` wrote; UserError when the file is none."""
     try:
-        values = json.loads(read_text(file))
+        values = parse_json(read_text(file))
         names = [plain_name(str(name), file) for group in values["videos"].values() for name in group]
         seen = frozenset(map(str, values["categories"]["seen"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

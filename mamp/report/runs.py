@@ -4,7 +4,6 @@ missing.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 import yaml
 
 from mamp.core.errors import UserError
+from mamp.core.texts import parse_json, read_json
 
 FIGURES = ("J&F-Mean", "J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F-Decay")
 CURVES = {
@@ -224,7 +224,7 @@ def _log(path: Path) -> Iterator[dict[str, Any]]:
     """Entries of a log; a last line that is being written is left out."""
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
         except ValueError:
             continue
         if isinstance(entry, dict) and isinstance(entry.get("step"), int):
@@ -236,7 +236,7 @@ def _log(path: Path) -> Iterator[dict[str, Any]]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except (OSError, ValueError):
         found = None
     if not isinstance(found, dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from mamp.core.errors import UserError, plural
 from mamp.core.files import make_folder, whole
+from mamp.core.texts import read_json
 from mamp.scoring.folders import mask_folders
 from mamp.scoring.metrics import labels_in
 from mamp.scoring.protocols import VOID, get_protocol, size, unknown_label
@@ -154,7 +154,7 @@ def _unfinished(folder: Path) -> Iterator[str]:
     if not (folder / "masks").is_dir() or not record.is_file():
         return
     try:
-        sequences: dict[str, Any] = json.loads(record.read_text(encoding="utf-8")).get("sequences", {})
+        sequences: dict[str, Any] = read_json(record).get("sequences", {})
         counts = {name: entry["frames"] for name, entry in sequences.items()}
     except (ValueError, AttributeError, KeyError, TypeError):
         yield "run.json cannot be read; evaluate again into another folder"

@@ -26,6 +26,7 @@ from mamp.config.pack import PackConfig
 from mamp.core.errors import UserError, plural
 from mamp.core.files import Locks, make_folder, remove_leftovers, sha256_of, whole, write_json, write_text
 from mamp.core.progress import Progress
+from mamp.core.texts import read_json
 from mamp.datasets.sequences import Sequence as Video
 from mamp.datasets.sequences import training_sequences
 from mamp.video.decoding import Undecodable
@@ -146,7 +147,7 @@ def _indexed(out: Path, knobs: PackConfig) -> dict[str, Any]:
         index = read_index(out / INDEX)
         known, then = dict(index["clips"]), index["settings"]
     elif settings.is_file():
-        then = json.loads(settings.read_text(encoding="utf-8"))
+        then = read_json(settings)
     for key, value in now.items():
         if then.get(key) != value:
             raise UserError(
@@ -161,7 +162,7 @@ def _finished(out: Path) -> dict[str, Any]:
     known = {}
     for file in (out / UNFINISHED).glob("*.mp4.json"):
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            name, record = json.loads(file.read_text(encoding="utf-8"))
+            name, record = read_json(file)
             parse_clip(out, name, record)
             known[name] = record
     return known

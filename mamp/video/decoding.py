@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mamp.core.errors import UserError, first_line
+from mamp.core.texts import refuse_special
 
 OTHER_FILE = "give a video file or a folder of images"
 
@@ -65,6 +66,7 @@ def index_video(path: Path, *, stream: int | None = None) -> VideoIndex:
     import av
 
     try:
+        refuse_special(path)
         with av.open(file_url(path)) as container:
             video = _chosen(path, container, stream)
             number = video.index

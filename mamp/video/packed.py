@@ -4,7 +4,6 @@ straight there.
 
 from __future__ import annotations
 
-import json
 import os
 import zlib
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mamp.core.errors import UserError
+from mamp.core.texts import read_json
 from mamp.video.decoding import ToRgb, Undecodable
 
 INDEX = "pack.json"
@@ -76,7 +76,7 @@ def read_index(index: Path) -> dict[str, Any]:
     none.
     """
     try:
-        value = json.loads(index.read_text(encoding="utf-8"))
+        value = read_json(index)
         if value["format"] != FORMAT:
             raise ValueError(f"its format is {value['format']!r}, not {FORMAT!r}")
         for name, record in value["clips"].items():

@@ -1,7 +1,7 @@
 """Give every command odd inputs, and count what breaks the contract: a right result, or one sentence.
 
     python tests/durability/fuzz.py --count 20000 --seed 1
-    python tests/durability/fuzz.py --kind weights --seed 1 --only 37     # one input again, with its folder kept
+    python tests/durability/fuzz.py --kind weights --seed 1 --only 37   # one again, its folder kept
 
 COUNT inputs are shared among the kinds. A case is known by kind, seed and number: the same ones make the same
 input. Processes that die or hang are started anew, and what they were at is counted too.
@@ -65,7 +65,9 @@ def _share(kind: str, seed: int, count: int, room: str) -> list[tuple[int, str, 
             except Exception:
                 if process.is_alive() and time.monotonic() - heard < DEAD:
                     continue
-                why = "hangs the process" if process.is_alive() else f"ends the process with {process.exitcode}"
+                why = (
+                    "hangs the process" if process.is_alive() else f"ends the process with {process.exitcode}"
+                )
                 process.kill()
                 found.append((at, "", why))
                 left = [n for n in left if n > at]
@@ -83,7 +85,9 @@ def _share(kind: str, seed: int, count: int, room: str) -> list[tuple[int, str, 
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--count", type=int, default=len(KINDS) * 20, help="inputs, shared among the kinds")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kind", action="append", choices=sorted(KINDS), help="only these kinds")
@@ -102,7 +106,10 @@ def main() -> int:
         began = time.monotonic()
         found = _share(kind, args.seed, share, room)
         broken[kind] = len(found)
-        print(f"{kind:12} {share:6,} inputs, {len(found):4} break the contract, {time.monotonic() - began:.0f} s", flush=True)
+        print(
+            f"{kind:12} {share:6,} inputs, {len(found):4} break the contract, {time.monotonic() - began:.0f} s",
+            flush=True,
+        )
         for number, what, broke in found:
             print(f"  --kind {kind} --seed {args.seed} --only {number}: {what!r}: {broke}", flush=True)
     shutil.rmtree(room, ignore_errors=True)

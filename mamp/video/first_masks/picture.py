@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from mamp.core.errors import UserError
+from mamp.core.errors import UserError, first_line
+from mamp.core.texts import refuse_special
 from mamp.video.first_masks.unblur import unblurred
 from mamp.video.masks import LABEL_MAP
 
@@ -319,11 +320,12 @@ def _small(rows: np.ndarray, count: int) -> np.ndarray:
 def read_bytes(path: Path, most: int = -1) -> bytes:
     """A mask file's bytes, all or the first `most`; UserError when it cannot be opened."""
     try:
+        refuse_special(path)
         with path.open("rb") as file:
             return file.read(most)
     except FileNotFoundError:
         raise UserError(f"mask {path} does not exist; give the PNG of the masks") from None
     except OSError as error:
         raise UserError(
-            f"mask {path} cannot be opened ({error.strerror}); give the PNG of the masks"
+            f"mask {path} cannot be opened ({first_line(error)}); give the PNG of the masks"
         ) from None

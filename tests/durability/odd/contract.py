@@ -198,7 +198,7 @@ def _changed(before: dict[str, tuple], after: dict[str, tuple]) -> str:
 
 
 def _half_written(folder: Path) -> str:
-    for place, _, files in os.walk(folder):
+    for _, _, files in os.walk(folder):
         for name in files:
             if name.endswith((".partial", ".probe", ".tmp")):
                 return f"{name!r} was left"

@@ -23,15 +23,58 @@ from odd.values import BROKEN_NAMES, NAMES, damaged, deep_text, scalar, spoiled,
 
 def _list_text(rng: Random) -> str:
     forms = (
-        "ant\nbee\n", "ant", "/JPEGImages/480p/ant/00000.jpg /Annotations/480p/ant/00000.png\n", "\\ant\n",
-        "JPEGImages\\480p\\ant\\00000.jpg Annotations\\480p\\ant\\00000.png\n", "C:\\data\\DAVIS\\JPEGImages\\480p\\ant\n",
-        "/home/somebody/DAVIS/JPEGImages/480p/ant\n", "480p/ant\n", "ant/\n", "./ant\n", "../ant\n", "ant\nant\n", "ANT\n",
-        " ant \n\n\n", "# a comment\nant\n", "ant bee\n", "ant,bee\n", "ant\tbee\n", "ant;bee\n", '"ant"\n', "[ant]\n",
-        "ant\x00bee\n", "\x00\n", "\x1b[31mant\n", "ant\x0cbee\n", "ant\u2028bee\n", "a" * 300 + "\n", "a" * 5000 + "\n",
-        "a/" * 500 + "\n", "\n" * 100, "", " ", "ant\n" * 20000, "ghost\n", "ant/00000.jpg\n", "ant/00009.jpg\n",
-        "/ant/00000.jpg\n/ant/00000.jpg\n", ".\n", "..\n", "/\n", "~\n", "*\n", "-\n", "con\n", "ant.\n", "1\n",
-        "/JPEGImages/480p/ant/00000.jpg 1\n", "{}\n", "<html>\n", "PK\x03\x04\n", "version https://git-lfs\n",
-    )  # fmt: skip
+        "ant\nbee\n",
+        "ant",
+        "/JPEGImages/480p/ant/00000.jpg /Annotations/480p/ant/00000.png\n",
+        "\\ant\n",
+        "JPEGImages\\480p\\ant\\00000.jpg Annotations\\480p\\ant\\00000.png\n",
+        "C:\\data\\DAVIS\\JPEGImages\\480p\\ant\n",
+        "/home/somebody/DAVIS/JPEGImages/480p/ant\n",
+        "480p/ant\n",
+        "ant/\n",
+        "./ant\n",
+        "../ant\n",
+        "ant\nant\n",
+        "ANT\n",
+        " ant \n\n\n",
+        "# a comment\nant\n",
+        "ant bee\n",
+        "ant,bee\n",
+        "ant\tbee\n",
+        "ant;bee\n",
+        '"ant"\n',
+        "[ant]\n",
+        "ant\x00bee\n",
+        "\x00\n",
+        "\x1b[31mant\n",
+        "ant\x0cbee\n",
+        "ant\u2028bee\n",
+        "a" * 300 + "\n",
+        "a" * 5000 + "\n",
+        "a/" * 500 + "\n",
+        "\n" * 100,
+        "",
+        " ",
+        "ant\n" * 20000,
+        "ghost\n",
+        "ant/00000.jpg\n",
+        "ant/00009.jpg\n",
+        "/ant/00000.jpg\n/ant/00000.jpg\n",
+        ".\n",
+        "..\n",
+        "/\n",
+        "~\n",
+        "*\n",
+        "-\n",
+        "con\n",
+        "ant.\n",
+        "1\n",
+        "/JPEGImages/480p/ant/00000.jpg 1\n",
+        "{}\n",
+        "<html>\n",
+        "PK\x03\x04\n",
+        "version https://git-lfs\n",
+    )
     text = rng.choice(forms)
     if rng.random() < 0.2:
         text += rng.choice(forms)
@@ -61,7 +104,15 @@ def lists(rng: Random, folder: Path) -> Case:
     elif place == "seen":
         (folder / "seen.txt").write_bytes(content)
         root = right.write_youtube(folder / "youtube", json.dumps(right.META).encode())
-        words = ["score", root, root / "valid" / "Annotations", "--processes", "1", "--seen", folder / "seen.txt"]
+        words = [
+            "score",
+            root,
+            root / "valid" / "Annotations",
+            "--processes",
+            "1",
+            "--seen",
+            folder / "seen.txt",
+        ]
     else:
         file = root / "ImageSets" / f"{place}.txt"
         file.parent.mkdir(exist_ok=True)
@@ -69,15 +120,33 @@ def lists(rng: Random, folder: Path) -> Case:
             shutil.rmtree(root / "ImageSets" / "2017")
         file.write_bytes(content)
         name = "davis2016" if place == "480p/val" else "davis2017"
-        words = rng.choice((
-            ["data", "check", root, "--quiet"], _train(folder, root, out),
-            ["evaluate", name, root, "--split", place.split("/")[1], "--baseline", "copy", "--out", out, "--quiet"],
-            ["score", root, root / "Annotations" / "480p", "--processes", "1"],
-            ["data", "index", name, root, "--split", place.split("/")[1], "--out", out / "index.json"],
-        ))  # fmt: skip
+        words = rng.choice(
+            (
+                ["data", "check", root, "--quiet"],
+                _train(folder, root, out),
+                [
+                    "evaluate",
+                    name,
+                    root,
+                    "--split",
+                    place.split("/")[1],
+                    "--baseline",
+                    "copy",
+                    "--out",
+                    out,
+                    "--quiet",
+                ],
+                ["score", root, root / "Annotations" / "480p", "--processes", "1"],
+                ["data", "index", name, root, "--split", place.split("/")[1], "--out", out / "index.json"],
+            )
+        )
         check = _all_listed(text, words)
-    return Case(f"{words[0]} {words[1] if words[0] == 'data' else ''} {place} {content[:60]!r}",
-                lambda: mamp(*words), [out], check)  # fmt: skip
+    return Case(
+        f"{words[0]} {words[1] if words[0] == 'data' else ''} {place} {content[:60]!r}",
+        lambda: mamp(*words),
+        [out],
+        check,
+    )
 
 
 def _all_listed(text: str, words: list[Any]) -> Any:
@@ -95,8 +164,10 @@ def _all_listed(text: str, words: list[Any]) -> Any:
 def _train(folder: Path, root: Path, out: Path) -> list[Any]:
     """A training that ends before its first step: its batch is larger than an epoch."""
     recipe = folder / "recipe.yaml"
-    recipe.write_text("method: {name: mamp, encoder: {width: 0.125, features: 8}}\n"
-                      "train: {steps: 1, batch: 100000}\ndata: {workers: 0, size: 32}\n")  # fmt: skip
+    recipe.write_text(
+        "method: {name: mamp, encoder: {width: 0.125, features: 8}}\n"
+        "train: {steps: 1, batch: 100000}\ndata: {workers: 0, size: 32}\n"
+    )
     return ["train", recipe, f"data.root={root}", "--run", out]
 
 
@@ -118,8 +189,27 @@ def _plant(rng: Random, place: bytes, depth: int, left: list[int]) -> None:
         path = os.path.join(place, _odd_name(rng))
         if os.path.lexists(path) or len(path) > 3500:
             continue
-        what = rng.choice(("frames", "frames", "frames", "film", "folder", "folder", "folder", "empty folder", "image",
-                           "file", "empty", "link", "loop", "fifo", "socket", "closed", "masks"))  # fmt: skip
+        what = rng.choice(
+            (
+                "frames",
+                "frames",
+                "frames",
+                "film",
+                "folder",
+                "folder",
+                "folder",
+                "empty folder",
+                "image",
+                "file",
+                "empty",
+                "link",
+                "loop",
+                "fifo",
+                "socket",
+                "closed",
+                "masks",
+            )
+        )
         try:
             _plant_one(rng, path, what, depth, left)
         except OSError:
@@ -179,34 +269,57 @@ def roots(rng: Random, folder: Path) -> Case:
     if rng.random() < 0.1:
         right.write_davis(root / "davis", ("ant",))
     if rng.random() < 0.1:
-        (root / rng.choice(("Annotations_unsupervised", "Annotations", "ImageSets", "pack.json", "meta.json"))).mkdir(
-            exist_ok=True
-        )
+        (
+            root
+            / rng.choice(("Annotations_unsupervised", "Annotations", "ImageSets", "pack.json", "meta.json"))
+        ).mkdir(exist_ok=True)
     special = rng.choice(("", "", "train.txt", "meta.json", "pack.json", "db_info.yaml"))
     if special and not (root / special).exists():
-        rng.choice((os.mkfifo, lambda p: os.symlink(p, p), lambda p: Path(p).mkdir(), lambda p: Path(p).touch()))(
-            root / special
-        )
+        rng.choice(
+            (os.mkfifo, lambda p: os.symlink(p, p), lambda p: Path(p).mkdir(), lambda p: Path(p).touch())
+        )(root / special)
     out = folder / "out"
     target: Path = root
     if rng.random() < 0.15:
-        target = rng.choice((root / "x" * 3 / ("y" * 300), root / "nothing", folder / ("z" * 5000), Path("/dev/zero"),
-                             _fifo(folder), _loop(folder)))  # fmt: skip
-    words = rng.choice((
-        ["data", "check", target, "--quiet"], ["data", "check", target, "--quiet", "--fast"],
-        ["data", "check", target, "--quiet", "--most", "1000"], _train(folder, target, out),
-        ["data", "pack", target, out, "--size", "32", "--quiet", "--processes", "1"],
-        ["first", target, "--out", out / "f.png"], ["score", target, root], ["score", root, target],
-        ["segment", target, "--mask", target, "--out", out, "--quiet"], ["report", target, "--out", out / "r.html"],
-        ["mask", target], ["weights", "info", target], ["train", target, "--run", out],
-        ["evaluate", "folder", target, "--baseline", "copy", "--out", out, "--quiet"],
-        ["data", "merge", target, out, "--quiet"], ["data", "index", target],
-        ["data", "static", "all", target, out, "--quiet", "--workers", "1"],
-        ["data", "fetch", "davis2017", "--url", target, "--out", out, "--quiet"],
-        ["export", "davis", target, "--out", out / "x.zip"],
-    ))  # fmt: skip
-    return Case(f"{words[0]} {words[1] if words[0] == 'data' else ''} of {target.name[:60]!r}",
-                lambda: _opened_after(words, folder), [out], _nothing_silent(words, root, target))  # fmt: skip
+        target = rng.choice(
+            (
+                root / "x" / ("y" * 300),
+                root / "nothing",
+                folder / ("z" * 5000),
+                Path("/dev/zero"),
+                _fifo(folder),
+                _loop(folder),
+            )
+        )
+    words = rng.choice(
+        (
+            ["data", "check", target, "--quiet"],
+            ["data", "check", target, "--quiet", "--fast"],
+            ["data", "check", target, "--quiet", "--most", "1000"],
+            _train(folder, target, out),
+            ["data", "pack", target, out, "--size", "32", "--quiet", "--processes", "1"],
+            ["first", target, "--out", out / "f.png"],
+            ["score", target, root],
+            ["score", root, target],
+            ["segment", target, "--mask", target, "--out", out, "--quiet"],
+            ["report", target, "--out", out / "r.html"],
+            ["mask", target],
+            ["weights", "info", target],
+            ["train", target, "--run", out],
+            ["evaluate", "folder", target, "--baseline", "copy", "--out", out, "--quiet"],
+            ["data", "merge", target, out, "--quiet"],
+            ["data", "index", target],
+            ["data", "static", "all", target, out, "--quiet", "--workers", "1"],
+            ["data", "fetch", "davis2017", "--url", target, "--out", out, "--quiet"],
+            ["export", "davis", target, "--out", out / "x.zip"],
+        )
+    )
+    return Case(
+        f"{words[0]} {words[1] if words[0] == 'data' else ''} of {target.name[:60]!r}",
+        lambda: _opened_after(words, folder),
+        [out],
+        _nothing_silent(words, root, target),
+    )
 
 
 def _fifo(folder: Path) -> Path:
@@ -241,7 +354,9 @@ def _nothing_silent(words: list[Any], root: Path, target: Path) -> Any:
     def check(said: Said) -> str:
         if words[:2] != ["data", "check"] or "1000" not in words or target != root or not said.out:
             return ""
-        videos = sum(_counted(line) for line in said.out.splitlines() if line.startswith("  ") and " video" in line)
+        videos = sum(
+            _counted(line) for line in said.out.splitlines() if line.startswith("  ") and " video" in line
+        )
         named = [line for line in said.out.splitlines() if line.startswith("  ")]
         for place in _video_places(root):
             shown = os.fsencode(place).decode(errors="backslashreplace")
@@ -255,11 +370,15 @@ def _nothing_silent(words: list[Any], root: Path, target: Path) -> Any:
 
 def _counted(line: str) -> int:
     words = line.split()
-    return int(words[0].replace(",", "")) if words[1].startswith("video") and words[0].replace(",", "").isdigit() else 0
+    return (
+        int(words[0].replace(",", ""))
+        if words[1].startswith("video") and words[0].replace(",", "").isdigit()
+        else 0
+    )
 
 
 def _shows(line: str, place: str) -> bool:
-    from mamp.core.errors import printable
+    from mamp.core.terminal import printable
 
     place = printable(place)
     return any(part in line for part in (place, *(f"{p}:" for p in _parents(place))))
@@ -293,7 +412,9 @@ def predictions(rng: Random, folder: Path) -> Case:
     for _ in range(rng.choice((1, 2, 4))):
         name, t = rng.choice(("ant", "bee")), rng.randrange(right.FRAMES)
         path = found / name / f"{t:05d}.png"
-        how = rng.choice(("odd", "gone", "jpeg", "folder", "fifo", "loop", "upper", "spare", "extra", "truth", "name"))
+        how = rng.choice(
+            ("odd", "gone", "jpeg", "folder", "fifo", "loop", "upper", "spare", "extra", "truth", "name")
+        )
         path.unlink(missing_ok=True) if path.is_file() or path.is_symlink() else None
         if path.exists():
             continue
@@ -329,7 +450,12 @@ def predictions(rng: Random, folder: Path) -> Case:
     def check(said: Said) -> str:
         if jpegs and words[0] == "score" and said.status == 0:
             return "scores with a JPEG in place of a PNG"
-        if jpegs and "frame is missing" in said.err and ".jp" not in said.err.lower() and "jpeg" not in said.err.lower():
+        if (
+            jpegs
+            and "frame is missing" in said.err
+            and ".jp" not in said.err.lower()
+            and "jpeg" not in said.err.lower()
+        ):
             return f"does not say that there are JPEGs: {said.err!r}"
         return ""
 
@@ -347,29 +473,90 @@ def metadata(rng: Random, folder: Path) -> Case:
         content = _spoiled_json(right.META, rng)
         split = rng.choice(("valid", "train"))
         root = right.write_youtube(folder / "root", content, split)
-        words: list[Any] = rng.choice((
-            ["data", "check", root, "--quiet"],
-            ["evaluate", "youtubevos", root, "--split", split, "--baseline", "copy", "--out", out, "--quiet"],
-            ["score", root, root / split / "Annotations", "--processes", "1", "--split", split],
-            ["data", "holdout", "youtubevos", root, "--out", out / "h.json", "--unseen", "1", "--share", "0.5"],
-            ["data", "index", "youtubevos", root, "--split", split, "--out", out / "i.json"],
-            _train(folder, root, out),
-        ))  # fmt: skip
+        words: list[Any] = rng.choice(
+            (
+                ["data", "check", root, "--quiet"],
+                [
+                    "evaluate",
+                    "youtubevos",
+                    root,
+                    "--split",
+                    split,
+                    "--baseline",
+                    "copy",
+                    "--out",
+                    out,
+                    "--quiet",
+                ],
+                ["score", root, root / split / "Annotations", "--processes", "1", "--split", split],
+                [
+                    "data",
+                    "holdout",
+                    "youtubevos",
+                    root,
+                    "--out",
+                    out / "h.json",
+                    "--unseen",
+                    "1",
+                    "--share",
+                    "0.5",
+                ],
+                ["data", "index", "youtubevos", root, "--split", split, "--out", out / "i.json"],
+                _train(folder, root, out),
+            )
+        )
     elif what == "holdout":
-        held = {"holdout": "youtubevos", "format": 1, "videos": {"seen": ["0a1"], "unseen": ["0b2"]},
-                "categories": {"seen": ["ant"], "unseen": ["bee"]}, "train": {"videos": 2}}  # fmt: skip
+        held = {
+            "holdout": "youtubevos",
+            "format": 1,
+            "videos": {"seen": ["0a1"], "unseen": ["0b2"]},
+            "categories": {"seen": ["ant"], "unseen": ["bee"]},
+            "train": {"videos": 2},
+        }
         file = folder / "h.json"
         file.write_bytes(_spoiled_json(held, rng))
         root = right.write_youtube(folder / "root", json.dumps(right.META).encode(), "train")
-        words = rng.choice((
-            ["evaluate", "youtubevos", root, "--split", file, "--baseline", "copy", "--out", out, "--quiet"],
-            ["score", root, root / "train" / "Annotations", "--split", file, "--processes", "1"],
-            [*_train(folder, root, out), f"data.leave_out={file}"],
-            ["score", root, root / "train" / "Annotations", "--seen", file, "--processes", "1", "--split", "train"],
-        ))  # fmt: skip
+        words = rng.choice(
+            (
+                [
+                    "evaluate",
+                    "youtubevos",
+                    root,
+                    "--split",
+                    file,
+                    "--baseline",
+                    "copy",
+                    "--out",
+                    out,
+                    "--quiet",
+                ],
+                ["score", root, root / "train" / "Annotations", "--split", file, "--processes", "1"],
+                [*_train(folder, root, out), f"data.leave_out={file}"],
+                [
+                    "score",
+                    root,
+                    root / "train" / "Annotations",
+                    "--seen",
+                    file,
+                    "--processes",
+                    "1",
+                    "--split",
+                    "train",
+                ],
+            )
+        )
     elif what == "index":
-        records = [{"image_path": f"/x/{t:05d}.jpg", "mask_path": f"/x/{t:05d}.png", "video_name": "a",
-                    "num_frames": 3, "frame_index": t, "object_index": 1} for t in range(3)]  # fmt: skip
+        records = [
+            {
+                "image_path": f"/x/{t:05d}.jpg",
+                "mask_path": f"/x/{t:05d}.png",
+                "video_name": "a",
+                "num_frames": 3,
+                "frame_index": t,
+                "object_index": 1,
+            }
+            for t in range(3)
+        ]
         file = folder / "i.json"
         file.write_bytes(_spoiled_json(records, rng))
         words = ["data", "index", file]
@@ -396,8 +583,17 @@ _PACKED: list[Path] = []
 def _packed(rng: Random, folder: Path, out: Path) -> Case:
     if not _PACKED:
         right.write_video_folder(right.room() / "unpacked" / "a")
-        said = mamp("data", "pack", right.room() / "unpacked", right.room() / "packed", "--size", "32", "--quiet",
-                    "--processes", "1")  # fmt: skip
+        said = mamp(
+            "data",
+            "pack",
+            right.room() / "unpacked",
+            right.room() / "packed",
+            "--size",
+            "32",
+            "--quiet",
+            "--processes",
+            "1",
+        )
         assert said.status == 0, said
         _PACKED.append(right.room() / "packed")
     root = folder / "packed"
@@ -410,11 +606,15 @@ def _packed(rng: Random, folder: Path, out: Path) -> Case:
         clip.write_bytes(damaged(clip.read_bytes(), rng))
     if rng.random() < 0.1:
         (root / ".unfinished").mkdir()
-    words = rng.choice((
-        ["data", "check", root, "--quiet"], ["data", "check", root, "--quiet", "--deep"], _train(folder, root, out),
-        ["first", next(root.glob("*.mp4"), root), "--out", out / "f.png"],
-        ["first", next(root.glob("*.mp4"), root), "--out", out / "f.png", "--at", "2"],
-    ))  # fmt: skip
+    words = rng.choice(
+        (
+            ["data", "check", root, "--quiet"],
+            ["data", "check", root, "--quiet", "--deep"],
+            _train(folder, root, out),
+            ["first", next(root.glob("*.mp4"), root), "--out", out / "f.png"],
+            ["first", next(root.glob("*.mp4"), root), "--out", out / "f.png", "--at", "2"],
+        )
+    )
     return Case(f"{words[0]} packed", lambda: mamp(*words), [out])
 
 
@@ -425,9 +625,26 @@ def archive(rng: Random, folder: Path) -> Case:
     """A zip that `data fetch` is given: nothing appears but a whole data set."""
     files = _davis_files()
     for _ in range(rng.choice((0, 1, 2))):
-        names = ("../x", "/x", "DAVIS/a\\b", "C:/x", "DAVIS/" + "n" * 300, "DAVIS/\x1b[31m", "DAVIS/é", "DAVIS/a/../../x",
-                 "DAVIS/JPEGImages", "__MACOSX/x", "DAVIS/a\nb", "", "DAVIS//a", "DAVIS/./a", "a" * 5000,
-                 "DAVIS/" + "d/" * 600 + "f", "DAVIS/CON", "davis/imagesets/2017/val.txt")  # fmt: skip
+        names = (
+            "../x",
+            "/x",
+            "DAVIS/a\\b",
+            "C:/x",
+            "DAVIS/" + "n" * 300,
+            "DAVIS/\x1b[31m",
+            "DAVIS/é",
+            "DAVIS/a/../../x",
+            "DAVIS/JPEGImages",
+            "__MACOSX/x",
+            "DAVIS/a\nb",
+            "",
+            "DAVIS//a",
+            "DAVIS/./a",
+            "a" * 5000,
+            "DAVIS/" + "d/" * 600 + "f",
+            "DAVIS/CON",
+            "davis/imagesets/2017/val.txt",
+        )
         files[rng.choice(names)] = rng.choice((b"", b"x", bytes(10**6)))
     if rng.random() < 0.3:
         del files[rng.choice(list(files))]
@@ -452,7 +669,9 @@ def archive(rng: Random, folder: Path) -> Case:
         at = content.rfind(b"PK\x01\x02")
         if at > 0:
             data[at + rng.randrange(4, 46)] = rng.randrange(256)
-            data[at + 20 : at + 28] = struct.pack("<II", *rng.choice(((1, 2**32 - 1), (2**32 - 1, 1), (0, 0))))
+            data[at + 20 : at + 28] = struct.pack(
+                "<II", *rng.choice(((1, 2**32 - 1), (2**32 - 1, 1), (0, 0)))
+            )
         content = bytes(data)
     path.write_bytes(content)
     out = folder / "out" / "DAVIS"
@@ -475,5 +694,11 @@ def _davis_files() -> dict[str, bytes]:
     return files
 
 
-KINDS = {"lists": lists, "roots": roots, "predictions": predictions, "metadata": metadata, "archives": archive}
+KINDS = {
+    "lists": lists,
+    "roots": roots,
+    "predictions": predictions,
+    "metadata": metadata,
+    "archives": archive,
+}
 __all__ = ["KINDS", "scalar", "written_whole"]

@@ -24,19 +24,27 @@ def tensor(rng: Random, like: Any) -> Any:
         "one nan": lambda: _with(like, float("nan")),
         "inf": lambda: _with(like, float("-inf")),
         "huge": lambda: like.double() * 1e300,
-        "half": lambda: like.half(), "bf16": lambda: like.bfloat16(), "double": lambda: like.double(),
-        "int": lambda: like.to(torch.int64), "bool": lambda: like > 0, "complex": lambda: like.to(torch.complex64),
+        "half": lambda: like.half(),
+        "bf16": lambda: like.bfloat16(),
+        "double": lambda: like.double(),
+        "int": lambda: like.to(torch.int64),
+        "bool": lambda: like > 0,
+        "complex": lambda: like.to(torch.complex64),
         "float8": lambda: like.to(torch.float8_e4m3fn),
         "sparse": lambda: like.to_sparse() if like.dim() else like,
         "csr": lambda: torch.eye(4).to_sparse_csr(),
         "meta": lambda: torch.empty_like(like, device="meta"),
         "quantised": lambda: torch.quantize_per_tensor(torch.rand(3, 3), 0.1, 0, torch.quint8),
-        "empty": lambda: torch.empty(0), "scalar": lambda: torch.tensor(1.0), "flat": lambda: like.reshape(-1),
-        "more": lambda: torch.stack([like, like]), "wide": lambda: torch.empty(1).expand(30_000, 30_000, 1000),
+        "empty": lambda: torch.empty(0),
+        "scalar": lambda: torch.tensor(1.0),
+        "flat": lambda: like.reshape(-1),
+        "more": lambda: torch.stack([like, like]),
+        "wide": lambda: torch.empty(1).expand(30_000, 30_000, 1000),
         "transposed": lambda: like.transpose(0, -1) if like.dim() > 1 else like,
-        "seven": lambda: torch.zeros((1,) * 7), "parameter": lambda: torch.nn.Parameter(like.float()),
+        "seven": lambda: torch.zeros((1,) * 7),
+        "parameter": lambda: torch.nn.Parameter(like.float()),
         "nested": lambda: torch.nested.nested_tensor([torch.rand(2), torch.rand(3)]),
-    }  # fmt: skip
+    }
     return forms[rng.choice(list(forms))]()
 
 
@@ -60,7 +68,9 @@ def odd_state(rng: Random) -> Any:
         elif how < 0.7:
             del state[name]
         elif how < 0.8:
-            state[rng.choice(("", "x" * 400, "\x1b[31m", "a.b", "module." + str(name), "module.module.a"))] = state.pop(name)
+            state[
+                rng.choice(("", "x" * 400, "\x1b[31m", "a.b", "module." + str(name), "module.module.a"))
+            ] = state.pop(name)
         elif how < 0.85:
             state[rng.choice((1, None, 0.5, ("a", 1), b"a"))] = state[name]
         elif how < 0.95:
@@ -83,10 +93,16 @@ def checkpoint(rng: Random) -> Any:
     if how < 0.35:
         return scalar(rng)
     made = {
-        "model": right.state(), "optimizer": {"state": {}, "param_groups": []}, "step": 3, "steps": 5,
-        "rng": {}, "config": {"train": {"steps": 5, "epochs": 1.0}}, "method": dict(right.SMALL),
-        "provenance": {"commit": "x", "data": {"videos": 3}}, "ema": None,
-    }  # fmt: skip
+        "model": right.state(),
+        "optimizer": {"state": {}, "param_groups": []},
+        "step": 3,
+        "steps": 5,
+        "rng": {},
+        "config": {"train": {"steps": 5, "epochs": 1.0}},
+        "method": dict(right.SMALL),
+        "provenance": {"commit": "x", "data": {"videos": 3}},
+        "ema": None,
+    }
     for _ in range(rng.choice((1, 1, 2, 4))):
         key = rng.choice(list(made))
         if key == "model" and rng.random() < 0.6:
@@ -118,13 +134,21 @@ def _metadata(rng: Random) -> dict[str, str] | None:
         method = spoiled(method, rng)
     elif how < 0.5:
         method = spoiled({**right.SMALL, "preset": "tuned", "propagation": {"top_k": 5}, "motion": {}}, rng)
-    provenance: Any = {"commit": "x", "changed": True, "data": {"videos": 3}, "recipe": {"train": {"lr": 0.1}},
-                       "init": {"path": "a", "provenance": {"commit": "y"}}, "licence": "none"}  # fmt: skip
+    provenance: Any = {
+        "commit": "x",
+        "changed": True,
+        "data": {"videos": 3},
+        "recipe": {"train": {"lr": 0.1}},
+        "init": {"path": "a", "provenance": {"commit": "y"}},
+        "licence": "none",
+    }
     if rng.random() < 0.5:
         provenance = spoiled(provenance, rng)
     told = {"method": _json(method), "provenance": _json(provenance)}
     if rng.random() < 0.1:
-        told[rng.choice(("method", "provenance"))] = rng.choice((deep_text(rng), "", "{", "null", "NaN", "9" * 6000))
+        told[rng.choice(("method", "provenance"))] = rng.choice(
+            (deep_text(rng), "", "{", "null", "NaN", "9" * 6000)
+        )
     if rng.random() < 0.05:
         return rng.choice((None, {}, {"method": told["method"]}))
     return told
@@ -173,8 +197,9 @@ def weights(rng: Random, folder: Path) -> Case:
         path.rename(run / "weights.safetensors")
         source = run
     out = folder / "out"
-    use = rng.choice(("info", "copy", "half", "convert", "convert", "segment", "segment", "widen", "onnx", "init",
-                      "probe"))  # fmt: skip
+    use = rng.choice(
+        ("info", "copy", "half", "convert", "convert", "segment", "segment", "widen", "onnx", "init", "probe")
+    )
     target = out / "made.safetensors"
     words: list[Any] = {
         "info": ["weights", "info", source],
@@ -183,13 +208,44 @@ def weights(rng: Random, folder: Path) -> Case:
         "convert": ["weights", "convert", source, target, "--method", rng.choice(METHODS)],
         "widen": ["weights", "widen", source, target, "--width", "0.25"],
         "onnx": ["weights", "onnx", source, out],
-        "init": ["train", _recipe(folder), "--run", out, f"train.init={source}", f"data.root={_videos(folder)}"],
-        "segment": ["segment", _videos(folder) / "a", "--mask", _mask(folder), "--out", out, "--weights", source,
-                    "--quiet", *right.CHEAP],
-        "probe": ["segment", _videos(folder) / "a", "--mask", _mask(folder), "--out", out, "--weights", source,
-                  "--quiet", "method.name=probe"],
-    }[use]  # fmt: skip
-    check = written_whole(out) if use in ("copy", "half", "convert", "widen", "onnx", "segment") else lambda said: ""
+        "init": [
+            "train",
+            _recipe(folder),
+            "--run",
+            out,
+            f"train.init={source}",
+            f"data.root={_videos(folder)}",
+        ],
+        "segment": [
+            "segment",
+            _videos(folder) / "a",
+            "--mask",
+            _mask(folder),
+            "--out",
+            out,
+            "--weights",
+            source,
+            "--quiet",
+            *right.CHEAP,
+        ],
+        "probe": [
+            "segment",
+            _videos(folder) / "a",
+            "--mask",
+            _mask(folder),
+            "--out",
+            out,
+            "--weights",
+            source,
+            "--quiet",
+            "method.name=probe",
+        ],
+    }[use]
+    check = (
+        written_whole(out)
+        if use in ("copy", "half", "convert", "widen", "onnx", "segment")
+        else lambda said: ""
+    )
     return Case(f"{use} {path.name}", lambda: mamp(*words), [out], check)
 
 
@@ -222,7 +278,9 @@ def resumed(rng: Random, folder: Path) -> Case:
     _write_torch(path, checkpoint(rng), rng)
     if rng.random() < 0.2:
         path.write_bytes(damaged(path.read_bytes(), rng))
-    (run / "checkpoints" / "scores.json").write_text(rng.choice(("{}", "[]", "null", deep_text(rng), '{"a": "x"}')))
+    (run / "checkpoints" / "scores.json").write_text(
+        rng.choice(("{}", "[]", "null", deep_text(rng), '{"a": "x"}'))
+    )
     words = ["train", _recipe(folder), "--run", run, f"data.root={_videos(folder)}", "train.batch=1"]
     return Case("resume", lambda: mamp(*words), [run])
 

@@ -1,4 +1,4 @@
-"""What runs leave behind and other commands read: reports, evaluations, projects of the page; requests to it."""
+"""What runs leave behind and others read: reports, evaluations, projects of the page; requests; options."""
 
 from __future__ import annotations
 
@@ -32,15 +32,39 @@ def report(rng: Random, folder: Path) -> Case:
     """`mamp report` of folders whose files are odd."""
     one, two = right.write_evaluation(folder / "one"), right.write_training(folder / "two")
     for _ in range(rng.choice((1, 1, 2))):
-        place, value = rng.choice((
-            (one / "run.json", right.RUN), (one / "scores.json", right.SCORES), (one / "scores.json", right.SCORES),
-            (one / "frames.json", right.PER_FRAME), (two / "code.json", {"commit": "x", "hardware": {"device": "cpu"}}),
-            (two / "log.jsonl", None), (two / "log.jsonl", None), (two / "config.yaml", None), (two / "previews", None),
-        ))  # fmt: skip
+        place, value = rng.choice(
+            (
+                (one / "run.json", right.RUN),
+                (one / "scores.json", right.SCORES),
+                (one / "scores.json", right.SCORES),
+                (one / "frames.json", right.PER_FRAME),
+                (two / "code.json", {"commit": "x", "hardware": {"device": "cpu"}}),
+                (two / "log.jsonl", None),
+                (two / "log.jsonl", None),
+                (two / "config.yaml", None),
+                (two / "previews", None),
+            )
+        )
         if place.name == "log.jsonl":
-            lines = [json.dumps(spoiled(line, rng) if rng.random() < 0.4 else line, default=str) for line in right.LOG]
-            lines.insert(rng.randrange(len(lines)), rng.choice((deep_text(rng), "9" * 5000, '{"step": ' + "9" * 5000 + "}",
-                         '{"step": 1e400, "loss": 1}', '{"step": true}', "", "null", '{"step": -5, "loss": "x"}')))  # fmt: skip
+            lines = [
+                json.dumps(spoiled(line, rng) if rng.random() < 0.4 else line, default=str)
+                for line in right.LOG
+            ]
+            lines.insert(
+                rng.randrange(len(lines)),
+                rng.choice(
+                    (
+                        deep_text(rng),
+                        "9" * 5000,
+                        '{"step": ' + "9" * 5000 + "}",
+                        '{"step": 1e400, "loss": 1}',
+                        '{"step": true}',
+                        "",
+                        "null",
+                        '{"step": -5, "loss": "x"}',
+                    )
+                ),
+            )
             place.write_bytes("\n".join(lines).encode(errors="replace"))
         elif place.name == "config.yaml":
             place.write_bytes(rng.choice((b"\xff\xfe", rng.randbytes(50), b"\x1b[31m", b"<script>")))
@@ -63,7 +87,9 @@ def report(rng: Random, folder: Path) -> Case:
         words += ["--root", right.write_davis(folder / "root")]
     words = [f"./{w}" if str(w).startswith("-") and w not in ("--quiet", "--root") else w for w in words]
     words += ["--out", out / "r.html"]
-    return Case(f"report {[str(w)[-20:] for w in words[1:3]]}", lambda: mamp(*words), [out], written_whole(out))
+    return Case(
+        f"report {[str(w)[-20:] for w in words[1:3]]}", lambda: mamp(*words), [out], written_whole(out)
+    )
 
 
 def resumed(rng: Random, folder: Path) -> Case:
@@ -74,8 +100,18 @@ def resumed(rng: Random, folder: Path) -> Case:
     words: list[Any] = ["evaluate", "davis2017", root, "--baseline", "copy", "--out", out, "--quiet"]
     if use == "segment":
         (folder / "m.png").write_bytes(right.mask_png())
-        words = ["segment", root / "JPEGImages/480p/ant", "--mask", folder / "m.png", "--out", out, "--quiet",
-                 "--weights", right.weights(), *right.CHEAP]  # fmt: skip
+        words = [
+            "segment",
+            root / "JPEGImages/480p/ant",
+            "--mask",
+            folder / "m.png",
+            "--out",
+            out,
+            "--quiet",
+            "--weights",
+            right.weights(),
+            *right.CHEAP,
+        ]
     first = mamp(*words)
     assert first.status == 0, first
     files = sorted(f for f in out.rglob("*") if f.is_file())
@@ -95,7 +131,9 @@ def resumed(rng: Random, folder: Path) -> Case:
         (work / "backward").mkdir(parents=True, exist_ok=True)
         (work / "run.json").write_bytes(_json_bytes(right.RUN, rng))
         (work / "forward.pt").write_bytes(rng.randbytes(50))
-        (work / "forward.jsonl").write_text(rng.choice(("[0, {}]\n", "null\n", deep_text(rng), '[1e400, {"a": 1}]\n')))
+        (work / "forward.jsonl").write_text(
+            rng.choice(("[0, {}]\n", "null\n", deep_text(rng), '[1e400, {"a": 1}]\n'))
+        )
     if rng.random() < 0.3:
         words.append("--redo" if use == "segment" else "--quiet")
     return Case(f"{use} again", lambda: mamp(*words), [out])
@@ -153,16 +191,37 @@ def project(rng: Random, folder: Path) -> Case:
 
 _PAGE: list[Any] = []
 _BODIES: tuple[Any, ...] = (
-    {"name": "x"}, {"from": 0, "to": 2, "locked": True}, {"inside": [[1, 2]], "outside": [], "box": [1, 1, 9, 9]},
-    {"frame": 0, "direction": "forward", "until": 2}, {"kind": "zip"}, {"kind": "film"},
-)  # fmt: skip
+    {"name": "x"},
+    {"from": 0, "to": 2, "locked": True},
+    {"inside": [[1, 2]], "outside": [], "box": [1, 1, 9, 9]},
+    {"frame": 0, "direction": "forward", "until": 2},
+    {"kind": "zip"},
+    {"kind": "film"},
+)
 _ROUTES = (
-    ("GET", "/"), ("GET", "/api/state?tab=one"), ("GET", "/api/frames/N"), ("GET", "/api/thumbs/N"), ("GET", "/api/masks/N"),
-    ("PUT", "/api/masks/N"), ("DELETE", "/api/drawn/N"), ("POST", "/api/import/N?name=NAME"), ("POST", "/api/propose/N"),
-    ("POST", "/api/lock"), ("POST", "/api/objects"), ("PATCH", "/api/objects/N"), ("DELETE", "/api/objects/N"),
-    ("POST", "/api/run"), ("POST", "/api/stop"), ("POST", "/api/export"), ("GET", "/api/export/NAME"), ("POST", "/api/take"),
-    ("POST", "/api/leave"), ("PUT", "/api/video?name=NAME"), ("GET", "/page/NAME"), ("GET", "/api/state?since=N&wait=0&tab=NAME"),
-)  # fmt: skip
+    ("GET", "/"),
+    ("GET", "/api/state?tab=one"),
+    ("GET", "/api/frames/N"),
+    ("GET", "/api/thumbs/N"),
+    ("GET", "/api/masks/N"),
+    ("PUT", "/api/masks/N"),
+    ("DELETE", "/api/drawn/N"),
+    ("POST", "/api/import/N?name=NAME"),
+    ("POST", "/api/propose/N"),
+    ("POST", "/api/lock"),
+    ("POST", "/api/objects"),
+    ("PATCH", "/api/objects/N"),
+    ("DELETE", "/api/objects/N"),
+    ("POST", "/api/run"),
+    ("POST", "/api/stop"),
+    ("POST", "/api/export"),
+    ("GET", "/api/export/NAME"),
+    ("POST", "/api/take"),
+    ("POST", "/api/leave"),
+    ("PUT", "/api/video?name=NAME"),
+    ("GET", "/page/NAME"),
+    ("GET", "/api/state?since=N&wait=0&tab=NAME"),
+)
 _NUMBERS = ("0", "1", "2", "-1", "99", "1e5", "9" * 30, "9" * 5000, "x", "", "0x1", "١", "1.5", "%00", "../0")
 
 
@@ -190,14 +249,16 @@ def request(rng: Random, folder: Path) -> Case:
 
     method, path = rng.choice(_ROUTES)
     number, name = rng.choice(_NUMBERS), rng.choice(NAMES)
-    path = path.replace("NAME", quote(name, safe="")).replace("N", quote(number, safe=""), 1 if "NAME" not in path else 0)
+    path = path.replace("NAME", quote(name, safe="")).replace(
+        "N", quote(number, safe=""), 1 if "NAME" not in path else 0
+    )
     how = rng.random()
     if how < 0.4:
         content = json.dumps(spoiled(rng.choice(_BODIES), rng), default=str).encode(errors="replace")
     elif how < 0.6:
         content = json.dumps(rng.choice(_BODIES)).encode()
     elif how < 0.7:
-        content = deep_text(rng)[: 60_000].encode()
+        content = deep_text(rng)[:60_000].encode()
     elif how < 0.85:
         content = picture_bytes(rng)
     else:
@@ -221,8 +282,34 @@ def request(rng: Random, folder: Path) -> Case:
 
 # ---------------------------------------------------------------- options
 
-_TIMES = ("0", "1", "-1", "2", "99", "9" * 30, "9" * 5000, "0:01", "1:2:3", "1e5", "x", "", "0.1s", "nan", "inf", "12s", "1h",
-          "00001", "00001.jpg", "²", "١", "-0", "1ms", "9" * 400 + "s", "9" * 400 + ":01", "\x1b[31m")  # fmt: skip
+_TIMES = (
+    "0",
+    "1",
+    "-1",
+    "2",
+    "99",
+    "9" * 30,
+    "9" * 5000,
+    "0:01",
+    "1:2:3",
+    "1e5",
+    "x",
+    "",
+    "0.1s",
+    "nan",
+    "inf",
+    "12s",
+    "1h",
+    "00001",
+    "00001.jpg",
+    "²",
+    "١",
+    "-0",
+    "1ms",
+    "9" * 400 + "s",
+    "9" * 400 + ":01",
+    "\x1b[31m",
+)
 
 
 def options(rng: Random, folder: Path) -> Case:
@@ -234,30 +321,75 @@ def options(rng: Random, folder: Path) -> Case:
     out = folder / "out"
     name = rng.choice(NAMES + ("y" * 300, "a" * 254, "q" * 250 + ".png", "q" * 251 + ".mp4"))
     video: Path = rng.choice((clip, clip, film))
-    base = ["segment", video, "--mask", folder / "m.png", "--quiet", "--weights", right.weights(), *right.CHEAP]
+    base = [
+        "segment",
+        video,
+        "--mask",
+        folder / "m.png",
+        "--quiet",
+        "--weights",
+        right.weights(),
+        *right.CHEAP,
+    ]
     value = rng.choice(_TIMES)
     any_text = str(rng.choice(SCALARS))
-    words: list[Any] = rng.choice((
-        ["first", video, "--out", out / "f.png", f"--at={value}"], ["first", video, "--out", out / f"{name}.png"],
-        [*base, "--out", out, f"--start={value}"], [*base, "--out", out, f"--end={value}"], [*base, "--out", out, f"--at={value}"],
-        [*base, "--out", out, f"--every={value}"], [*base, "--out", out, f"--max-frames={value}"],
-        [*base, "--out", out, f"--stream={value}"], [*base, "--out", out / name], [*base, f"--out={any_text}"] if False else
-        [*base, "--out", out, f"--save={rng.choice(('cutout', 'film', 'gif', 'coco', 'sheet', 'csv', name, any_text))}"],
-        [*base, "--out", out, "--overlay", out / "o.mp4", f"--overlay-opacity={value}"],
-        [*base, "--out", out, "--overlay", out / "o.mp4", f"--overlay-colours={rng.choice(('1=red', '1=', '=', 'x', any_text))}"],
-        [*base, "--out", out, "--overlay", out / f"{name}.mp4"], [*base, "--out", out, f"--device={any_text}"],
-        ["mask", folder / "m.png", "--out", out / f"{name}.png"], ["mask", folder / name, "--out", out / "r.png"],
-        ["weights", "widen", right.weights(), out / "w.safetensors", f"--width={value}", f"--seed={rng.choice(_TIMES)}"],
-        ["weights", "copy", right.weights(), out / f"{name}.safetensors", f"--licence={any_text}"],
-        ["data", "check", folder / name, "--quiet"], ["data", "check", folder, f"--most={value}", "--quiet"],
-        ["data", "pack", clip.parent, out, f"--size={value}", "--quiet", "--processes=1"],
-        ["data", "pack", f"{clip.parent}@{value}", out, "--size=32", "--quiet", "--processes=1"],
-        ["data", "pack", clip.parent, out / name, "--size=32", "--quiet", "--processes=1"],
-        ["report", folder / name, "--out", out / f"{name}.html"], ["score", folder / name, folder / name],
-        ["evaluate", "folder", folder, f"--split={any_text}", "--baseline=copy", "--out", out, "--quiet"],
-        ["evaluate", name, folder, "--baseline=copy", "--out", out, "--quiet"],
-        ["train", folder / name, "--run", out / name], ["config", name], [name], [name, name], ["data", name],
-    ))  # fmt: skip
+    words: list[Any] = rng.choice(
+        (
+            ["first", video, "--out", out / "f.png", f"--at={value}"],
+            ["first", video, "--out", out / f"{name}.png"],
+            [*base, "--out", out, f"--start={value}"],
+            [*base, "--out", out, f"--end={value}"],
+            [*base, "--out", out, f"--at={value}"],
+            [*base, "--out", out, f"--every={value}"],
+            [*base, "--out", out, f"--max-frames={value}"],
+            [*base, "--out", out, f"--stream={value}"],
+            [*base, "--out", out / name],
+            [*base, f"--out={any_text}"]
+            if False
+            else [
+                *base,
+                "--out",
+                out,
+                f"--save={rng.choice(('cutout', 'film', 'gif', 'coco', 'sheet', 'csv', name, any_text))}",
+            ],
+            [*base, "--out", out, "--overlay", out / "o.mp4", f"--overlay-opacity={value}"],
+            [
+                *base,
+                "--out",
+                out,
+                "--overlay",
+                out / "o.mp4",
+                f"--overlay-colours={rng.choice(('1=red', '1=', '=', 'x', any_text))}",
+            ],
+            [*base, "--out", out, "--overlay", out / f"{name}.mp4"],
+            [*base, "--out", out, f"--device={any_text}"],
+            ["mask", folder / "m.png", "--out", out / f"{name}.png"],
+            ["mask", folder / name, "--out", out / "r.png"],
+            [
+                "weights",
+                "widen",
+                right.weights(),
+                out / "w.safetensors",
+                f"--width={value}",
+                f"--seed={rng.choice(_TIMES)}",
+            ],
+            ["weights", "copy", right.weights(), out / f"{name}.safetensors", f"--licence={any_text}"],
+            ["data", "check", folder / name, "--quiet"],
+            ["data", "check", folder, f"--most={value}", "--quiet"],
+            ["data", "pack", clip.parent, out, f"--size={value}", "--quiet", "--processes=1"],
+            ["data", "pack", f"{clip.parent}@{value}", out, "--size=32", "--quiet", "--processes=1"],
+            ["data", "pack", clip.parent, out / name, "--size=32", "--quiet", "--processes=1"],
+            ["report", folder / name, "--out", out / f"{name}.html"],
+            ["score", folder / name, folder / name],
+            ["evaluate", "folder", folder, f"--split={any_text}", "--baseline=copy", "--out", out, "--quiet"],
+            ["evaluate", name, folder, "--baseline=copy", "--out", out, "--quiet"],
+            ["train", folder / name, "--run", out / name],
+            ["config", name],
+            [name],
+            [name, name],
+            ["data", name],
+        )
+    )
     return Case(f"{[str(w)[-40:] for w in words]}", lambda: _within(words, folder), [out])
 
 

@@ -17,8 +17,11 @@ from PIL import Image
 SIZE = (24, 32)
 FRAMES = 4
 SMALL = {"name": "mamp", "encoder": {"width": 0.125, "features": 8}}
-CHEAP = ["method.propagation.radius=3", "method.propagation.memory_length=1",
-         "method.propagation.short_side=null"]  # fmt: skip
+CHEAP = [
+    "method.propagation.radius=3",
+    "method.propagation.memory_length=1",
+    "method.propagation.short_side=null",
+]
 
 
 @functools.cache
@@ -99,9 +102,7 @@ def paged(form: str) -> bytes:
 
 def write_davis(root: Path, names: tuple[str, ...] = ("ant", "bee")) -> Path:
     for name in names:
-        write_video_folder(
-            root / "JPEGImages" / "480p" / name, masks=root / "Annotations" / "480p" / name
-        )
+        write_video_folder(root / "JPEGImages" / "480p" / name, masks=root / "Annotations" / "480p" / name)
     (root / "ImageSets" / "2017").mkdir(parents=True)
     for split in ("train", "val"):
         (root / "ImageSets" / "2017" / f"{split}.txt").write_text("".join(f"{n}\n" for n in names))
@@ -110,12 +111,15 @@ def write_davis(root: Path, names: tuple[str, ...] = ("ant", "bee")) -> Path:
 
 META = {
     "videos": {
-        "0a1": {"objects": {
-            "1": {"category": "ant", "frames": ["00000", "00001", "00002", "00003"]},
-            "2": {"category": "bee", "frames": ["00000", "00001", "00002", "00003"]}}},
+        "0a1": {
+            "objects": {
+                "1": {"category": "ant", "frames": ["00000", "00001", "00002", "00003"]},
+                "2": {"category": "bee", "frames": ["00000", "00001", "00002", "00003"]},
+            }
+        },
         "0b2": {"objects": {"1": {"category": "ant", "frames": ["00000", "00001", "00002"]}}},
     }
-}  # fmt: skip
+}
 
 
 def write_youtube(root: Path, meta: bytes, split: str = "valid") -> Path:
@@ -148,19 +152,38 @@ def state() -> dict[str, Any]:
 
 
 RUN = {
-    "dataset": "davis2017", "split": "val", "protocol": "davis2017", "name": None, "frames": 8,
-    "sizes": ["32x24"], "frames_per_second": 3.5, "peak_memory_mb": 300.0, "peak_device_memory_mb": None,
+    "dataset": "davis2017",
+    "split": "val",
+    "protocol": "davis2017",
+    "name": None,
+    "frames": 8,
+    "sizes": ["32x24"],
+    "frames_per_second": 3.5,
+    "peak_memory_mb": 300.0,
+    "peak_device_memory_mb": None,
     "config": {"method": {"name": "mamp", "preset": "tuned"}},
     "weights": {"sha256": "ab" * 32, "provenance": {"commit": "c0ffee" * 7, "changed": True}},
-    "code": {"mamp": "1", "commit": "deadbeef" * 5, "changed": False, "versions": {"torch": "2"},
-             "hardware": {"device": "cpu", "processor": "x", "threads": 2}},
-}  # fmt: skip
+    "code": {
+        "mamp": "1",
+        "commit": "deadbeef" * 5,
+        "changed": False,
+        "versions": {"torch": "2"},
+        "hardware": {"device": "cpu", "processor": "x", "threads": 2},
+    },
+}
 _ROW = {"J-Mean": 0.5, "J-Recall": 0.6, "J-Decay": 0.1, "F-Mean": 0.5, "F-Recall": 0.6, "F-Decay": 0.1}
-SCORES = {"protocol": "davis2017", "J&F-Mean": 0.5, **_ROW,
-          "sequences": {"ant": {"1": dict(_ROW), "2": dict(_ROW)}, "bee": {"1": dict(_ROW)}}}  # fmt: skip
-PER_FRAME = {"sequences": {
-    name: {"1": {"frames": ["00001", "00002"], "J": [0.5, 0.25], "F": [0.5, 0.75]}} for name in ("ant", "bee")
-}}  # fmt: skip
+SCORES = {
+    "protocol": "davis2017",
+    "J&F-Mean": 0.5,
+    **_ROW,
+    "sequences": {"ant": {"1": dict(_ROW), "2": dict(_ROW)}, "bee": {"1": dict(_ROW)}},
+}
+PER_FRAME = {
+    "sequences": {
+        name: {"1": {"frames": ["00001", "00002"], "J": [0.5, 0.25], "F": [0.5, 0.75]}}
+        for name in ("ant", "bee")
+    }
+}
 LOG = [{"step": s, "loss": 1 / s, "lr": 0.1, "grad_norm": None, "clips_per_s": 9.0} for s in range(1, 12)]
 
 
@@ -176,8 +199,9 @@ def write_evaluation(folder: Path) -> Path:
 def write_training(folder: Path) -> Path:
     (folder / "previews").mkdir(parents=True)
     (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in LOG))
-    (folder / "code.json").write_text(json.dumps({"commit": "d" * 40, "diff": "", "precision": "float32",
-                                                  "hardware": {"device": "cpu"}}))  # fmt: skip
+    (folder / "code.json").write_text(
+        json.dumps({"commit": "d" * 40, "diff": "", "precision": "float32", "hardware": {"device": "cpu"}})
+    )
     (folder / "config.yaml").write_text("method:\n  name: mamp\n")
     for step in (5, 10):
         Image.fromarray(frame(1)).save(folder / "previews" / f"step-{step:08d}.png")

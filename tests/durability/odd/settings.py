@@ -23,20 +23,80 @@ RECIPE = {
     "slurm": {"time": "1h", "extra": {"exclude": "node7"}, "setup": ["module load cuda"]},
 }
 ODD_YAML = (
-    "2001-99-99", "a: 2001-99-99", "!!int abc", "!!float x", "a: !!timestamp x", "!!binary '*'", "!!bool maybe",
-    "a: " + "9" * 5000, "9" * 5000 + ": 1", "a: 0x" + "f" * 5000, "a: 1:" + "59:" * 2000 + "1",
-    "&a [*a]", "a: &a {b: *a}", "&a {<<: *a}", "a: &x\n  <<: *x", "<<: 1", "<<: [1, 2]", "a: *nothing",
-    "? [a, b]\n: c", "? {a: 1}\n: c", "1: 2", "null: 3", "true: 4", "1.5: 2", "2020-01-01: x", "a: 1\na: 2",
-    "- a\n- b", "a", "---\na: 1\n---\nb: 2", "%YAML 9.9\n---\na: 1", "%TAG ! x\n---\na", "a: \t- b", "\t", "@",
-    "`", "a: 'unclosed", 'a: "\\xZZ"', 'a: "\\ud800"', "a: !!python/object/apply:os.system [id]",
-    "!!python/name:os.system", "!unknown x", "a: !!set {x, y}", "!!omap [a: 1]", "!!pairs [a: 1]", "\ufeffa: 1",
-    "a: \x07", "a: \0", "train: {steps: 1e400}", "train: {steps: .inf}", "train: {lr: .nan}", "{" * 50, "[" * 3000,
-    "{a: " * 2000 + "1" + "}" * 2000, "- " * 3000 + "a", "a:\n" + "".join(" " * i + f"k{i}:\n" for i in range(600)),
-    "method: {<<: {name: mamp}}", "method: [name, mamp]", "method: mamp", "method: {name: [mamp]}",
-    "method: {name: {a: 1}}", "method: {name: mamp, preset: [a]}", "method: {preset: {a: 1}}", "data: {root: 5}",
-    "data: {root: {path: 5}}", "data: {root: [[a]]}", "data: {root: 'a\\0b'}", "data: {root: \"a\\0b\"}",
-    "slurm: {setup: ls}", "slurm: {extra: [a]}", "!!str 5: 6", "a: |\n  x\n y", "# only a comment", "",
-)  # fmt: skip
+    "2001-99-99",
+    "a: 2001-99-99",
+    "!!int abc",
+    "!!float x",
+    "a: !!timestamp x",
+    "!!binary '*'",
+    "!!bool maybe",
+    "a: " + "9" * 5000,
+    "9" * 5000 + ": 1",
+    "a: 0x" + "f" * 5000,
+    "a: 1:" + "59:" * 2000 + "1",
+    "&a [*a]",
+    "a: &a {b: *a}",
+    "&a {<<: *a}",
+    "a: &x\n  <<: *x",
+    "<<: 1",
+    "<<: [1, 2]",
+    "a: *nothing",
+    "? [a, b]\n: c",
+    "? {a: 1}\n: c",
+    "1: 2",
+    "null: 3",
+    "true: 4",
+    "1.5: 2",
+    "2020-01-01: x",
+    "a: 1\na: 2",
+    "- a\n- b",
+    "a",
+    "---\na: 1\n---\nb: 2",
+    "%YAML 9.9\n---\na: 1",
+    "%TAG ! x\n---\na",
+    "a: \t- b",
+    "\t",
+    "@",
+    "`",
+    "a: 'unclosed",
+    'a: "\\xZZ"',
+    'a: "\\ud800"',
+    "a: !!python/object/apply:os.system [id]",
+    "!!python/name:os.system",
+    "!unknown x",
+    "a: !!set {x, y}",
+    "!!omap [a: 1]",
+    "!!pairs [a: 1]",
+    "\ufeffa: 1",
+    "a: \x07",
+    "a: \0",
+    "train: {steps: 1e400}",
+    "train: {steps: .inf}",
+    "train: {lr: .nan}",
+    "{" * 50,
+    "[" * 3000,
+    "{a: " * 2000 + "1" + "}" * 2000,
+    "- " * 3000 + "a",
+    "a:\n" + "".join(" " * i + f"k{i}:\n" for i in range(600)),
+    "method: {<<: {name: mamp}}",
+    "method: [name, mamp]",
+    "method: mamp",
+    "method: {name: [mamp]}",
+    "method: {name: {a: 1}}",
+    "method: {name: mamp, preset: [a]}",
+    "method: {preset: {a: 1}}",
+    "data: {root: 5}",
+    "data: {root: {path: 5}}",
+    "data: {root: [[a]]}",
+    "data: {root: 'a\\0b'}",
+    'data: {root: "a\\0b"}',
+    "slurm: {setup: ls}",
+    "slurm: {extra: [a]}",
+    "!!str 5: 6",
+    "a: |\n  x\n y",
+    "# only a comment",
+    "",
+)
 
 
 def bomb(rng: Random) -> str:
@@ -52,8 +112,10 @@ def bomb(rng: Random) -> str:
         else:
             lines.append(f"k{i}: &k{i} {{<<: [{', '.join([f'*k{i - 1}'] * width)}], z{i}: 1}}")
     if rng.random() < 0.3:
-        lines = [f"data: {{root: {{path: *k{depth - 1}}}}}" if i == depth else line
-                 for i, line in enumerate([*lines, ""])]  # fmt: skip
+        lines = [
+            f"data: {{root: {{path: *k{depth - 1}}}}}" if i == depth else line
+            for i, line in enumerate([*lines, ""])
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -99,8 +161,9 @@ def yaml_file(rng: Random, folder: Path) -> Case:
     if use == "db_info":
         (folder / "JPEGImages" / "a").mkdir(parents=True)
         path.rename(folder / "db_info.yaml")
-        command = rng.choice((["data", "check", folder], ["evaluate", "davis2017", folder, "--out", out,
-                                                          "--baseline", "copy"]))  # fmt: skip
+        command = rng.choice(
+            (["data", "check", folder], ["evaluate", "davis2017", folder, "--out", out, "--baseline", "copy"])
+        )
         return Case(f"db_info {content[:80]!r}", lambda: mamp(*command), [out])
     words = ["train", path, "--run", out, "--dry-run", "--local", "data.root=x"]
     if use == "site":
@@ -127,27 +190,104 @@ def _knobs() -> list[tuple[str, str]]:
 
 
 TEXTS = (
-    "", "null", "true", "-1", "0", "1", "2", "3", "255", "100000", "2147483648", "9223372036854775807",
-    "9223372036854775808", "1e3", "1e30", "1e400", ".inf", "-.inf", ".nan", "0.5", "-0.5", "1e-320", "abc", "[]",
-    "{}", "[1]", "[1, 2]", "[0, 0]", "[-1, 5]", "[1e30, 2]", "[a, b]", "[1, 2, 3]", "[null]", "{a: 1}", "{0.5: 1}",
-    "[[1]]", "a: b", "'", '"', "*a", "&a [*a]", "!!int x", "2001-99-99", "9" * 5000, "../x", "/dev/null", "/proc",
-    "~nobody/x", "~", "a@30", "a@0", "a@1e5", "@", "a\0b", '"a\\0b"', "\x1b[31m", '"\\e[31m"', "x" * 5000, "on",
-    "1_000", "0x10", "0o7", "1:30", "2020-01-01", "auto", "cuda", "é", "[" * 2000, "{a: " * 500,
-)  # fmt: skip
+    "",
+    "null",
+    "true",
+    "-1",
+    "0",
+    "1",
+    "2",
+    "3",
+    "255",
+    "100000",
+    "2147483648",
+    "9223372036854775807",
+    "9223372036854775808",
+    "1e3",
+    "1e30",
+    "1e400",
+    ".inf",
+    "-.inf",
+    ".nan",
+    "0.5",
+    "-0.5",
+    "1e-320",
+    "abc",
+    "[]",
+    "{}",
+    "[1]",
+    "[1, 2]",
+    "[0, 0]",
+    "[-1, 5]",
+    "[1e30, 2]",
+    "[a, b]",
+    "[1, 2, 3]",
+    "[null]",
+    "{a: 1}",
+    "{0.5: 1}",
+    "[[1]]",
+    "a: b",
+    "'",
+    '"',
+    "*a",
+    "&a [*a]",
+    "!!int x",
+    "2001-99-99",
+    "9" * 5000,
+    "../x",
+    "/dev/null",
+    "/proc",
+    "~nobody/x",
+    "~",
+    "a@30",
+    "a@0",
+    "a@1e5",
+    "@",
+    "a\0b",
+    '"a\\0b"',
+    "\x1b[31m",
+    '"\\e[31m"',
+    "x" * 5000,
+    "on",
+    "1_000",
+    "0x10",
+    "0o7",
+    "1:30",
+    "2020-01-01",
+    "auto",
+    "cuda",
+    "é",
+    "[" * 2000,
+    "{a: " * 500,
+)
 
 
 def knob(rng: Random, folder: Path) -> Case:
     """A setting with an odd value: refused, or kept and read back as it is."""
     method, key = rng.choice(_knobs())
     if rng.random() < 0.1:
-        key = rng.choice((key + ".x", key.split(".")[0], key.upper(), key + "s", "." + key, key.replace(".", ".."),
-                          "a" * 3000, key + ".a" * 900))  # fmt: skip
+        key = rng.choice(
+            (
+                key + ".x",
+                key.split(".")[0],
+                key.upper(),
+                key + "s",
+                "." + key,
+                key.replace(".", ".."),
+                "a" * 3000,
+                key + ".a" * 900,
+            )
+        )
     text = rng.choice(TEXTS) if rng.random() < 0.8 else json.dumps(scalar(rng), default=str)
     words = [f"{key}={text}"]
     if rng.random() < 0.2:
         words.append(f"{rng.choice(_knobs())[1]}={rng.choice(TEXTS)}")
-    return Case(f"{method} {words[0][:80]!r}", lambda: mamp("config", method, *words), [],
-                lambda said: _kept(method, words, said))  # fmt: skip
+    return Case(
+        f"{method} {words[0][:80]!r}",
+        lambda: mamp("config", method, *words),
+        [],
+        lambda said: _kept(method, words, said),
+    )
 
 
 def _kept(method: str, words: list[str], said: Said) -> str:
@@ -162,7 +302,12 @@ def _kept(method: str, words: list[str], said: Said) -> str:
     if again != loaded:
         return f"{words} is not read back as it was written to {path.name}"
     for key, value in _numbers(loaded.model_dump(mode="python"), ""):
-        if isinstance(value, int) and abs(value) >= 2**63 or isinstance(value, float) and not math.isfinite(value):
+        if (
+            isinstance(value, int)
+            and abs(value) >= 2**63
+            or isinstance(value, float)
+            and not math.isfinite(value)
+        ):
             return f"{key} may be {value}"
     return ""
 
@@ -181,8 +326,26 @@ def _numbers(value: Any, key: str):
 # ---------------------------------------------------------------- jobs
 
 _SLURM = ("partition", "account", "qos", "constraint", "mem", "time", "setup", "extra")
-_INJECTED = ("\nid > /tmp/x\n", "\n#SBATCH --wrap=id", "\r\nid", "a\x1b[31m", "a\nb", "\x00", "a\u2028b", "a\x85b",
-             "$(id)", "`id`", "; id", "a b", "'", '"', "\\", "-x", "#", "x" * 5000)  # fmt: skip
+_INJECTED = (
+    "\nid > /tmp/x\n",
+    "\n#SBATCH --wrap=id",
+    "\r\nid",
+    "a\x1b[31m",
+    "a\nb",
+    "\x00",
+    "a\u2028b",
+    "a\x85b",
+    "$(id)",
+    "`id`",
+    "; id",
+    "a b",
+    "'",
+    '"',
+    "\\",
+    "-x",
+    "#",
+    "x" * 5000,
+)
 
 
 def job(rng: Random, folder: Path) -> Case:
@@ -199,7 +362,11 @@ def job(rng: Random, folder: Path) -> Case:
         else:
             values[f"slurm.{key}"] = odd
     words = [f"{key}={json.dumps(value)}" for key, value in values.items()]
-    run = folder / "runs" / (rng.choice(NAMES + ("new\nline", "a\n#SBATCH --x")) if rng.random() < 0.5 else "run")
+    run = (
+        folder
+        / "runs"
+        / (rng.choice(NAMES + ("new\nline", "a\n#SBATCH --x")) if rng.random() < 0.5 else "run")
+    )
     use = ["train", recipe, *words]
     if rng.random() < 0.7:
         use += [f"--run={run}"]
@@ -235,7 +402,11 @@ def _script(words: list[Any], folder: Path) -> Said:
 
 def _no_line(said: Said) -> str:
     """The script has the lines of any script: what a value holds begins none of its own."""
-    strange = [line for line in said.out.splitlines() if line.strip().startswith(("id", "#SBATCH --wrap", "#SBATCH --x"))]
+    strange = [
+        line
+        for line in said.out.splitlines()
+        if line.strip().startswith(("id", "#SBATCH --wrap", "#SBATCH --x"))
+    ]
     return f"the script has the line {strange[0]!r}" if strange else ""
 
 
