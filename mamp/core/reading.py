@@ -67,7 +67,7 @@ def plain_state(state: Any, path: Path) -> dict[str, Tensor]:
 
     Plain tensors are dense, in memory, and have as many values as they claim.
     """
-    if not isinstance(state, dict) or not state:
+    if not isinstance(state, dict):
         raise UserError(f"{path} holds no tensors by name; give a checkpoint of a network")
     for name, value in state.items():
         if not isinstance(name, str):

@@ -194,7 +194,7 @@ def worst_frames(evaluation: Evaluation, *, count: int) -> list[tuple[float, Obj
 
 def _training(name: str, folder: Path) -> Training:
     code = _read_json(folder / "code.json") if (folder / "code.json").is_file() else {}
-    text = (folder / "config.yaml").read_text(encoding="utf-8") if (folder / "config.yaml").is_file() else ""
+    text = _text(folder / "config.yaml") if (folder / "config.yaml").is_file() else ""
     entries = list(_log(folder / "log.jsonl"))
     settings = {
         "steps": f"{entries[-1]['step']:,}" if entries else "none",
@@ -222,7 +222,7 @@ def _previews(folder: Path) -> Iterator[tuple[str, Path]]:
 
 def _log(path: Path) -> Iterator[dict[str, Any]]:
     """Entries of a log; a last line that is being written is left out."""
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in _text(path).splitlines():
         try:
             entry = parse_json(line)
         except ValueError:
@@ -232,6 +232,11 @@ def _log(path: Path) -> Iterator[dict[str, Any]]:
 
 
 # ---------------------------------------------------------------- plain values
+
+
+def _text(path: Path) -> str:
+    """The text of a file, with a mark for each byte that is none."""
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -45,6 +45,7 @@ def save(
     """Write one safetensors file, whole or not at all; UserError when its name would not be known for one
     again.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     if path.suffix != ".safetensors":
@@ -52,7 +53,12 @@ def save(
     metadata = {"method": json.dumps(method), "provenance": json.dumps(provenance)}
     make_folder(path.parent)
     with whole(path) as part:
-        save_file({name: value.detach().cpu().contiguous() for name, value in state.items()}, part, metadata)
+        try:
+            save_file({n: value.detach().cpu().contiguous() for n, value in state.items()}, part, metadata)
+        except SafetensorError as error:  # so it tells of a full disk, and of a long name
+            raise UserError(
+                f"{path} cannot be written ({first_line(error)}); make room, or give a shorter name"
+            ) from None
 
 
 def names() -> list[str]:
@@ -123,7 +129,7 @@ def fill(model: nn.Module, weights: Weights, *, remedy: str) -> None:
                 f"{weights.path} does not fit this network: {name} is {found.get(name, 'absent')} there and "
                 f"{own.get(name, 'absent')} here ({_network(weights)}); {remedy}"
             )
-        if entries[name].is_floating_point() != weights.state[name].is_floating_point():
+        if entries[name].is_floating_point() and not weights.state[name].is_floating_point():
             raise UserError(
                 f"{weights.path}: {name} holds {_kind(weights.state[name])} where the network has"
                 f" {_kind(entries[name])}; {remedy}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import shutil
 from collections import OrderedDict
 from pathlib import Path
 from random import Random
@@ -270,19 +272,64 @@ def _recipe(folder: Path) -> Path:
     return recipe
 
 
+@functools.cache
+def _run() -> Path:
+    """A run of two steps, whose folder holds its last checkpoint."""
+    folder = right.room() / "run"
+    folder.mkdir()
+    said = mamp("train", *_steps(folder, 2))
+    assert said.status == 0, said
+    return folder / "run"
+
+
+def _steps(folder: Path, steps: int) -> list[Any]:
+    words = ("train.batch=1", f"train.steps={steps}", "data.sampling=random", "data.intervals=[1]")
+    return [
+        _recipe(folder),
+        "--run",
+        folder / "run",
+        f"data.root={_videos(folder)}",
+        "--quiet",
+        *words,
+        "data.interval_chances=[1]",
+        "method.training.references=1",
+        "train.checkpoint_every=1",
+    ]
+
+
 def resumed(rng: Random, folder: Path) -> Case:
-    """A run's folder whose last checkpoint is odd: the run goes on, or says why not; the file stays."""
+    """A run's folder whose checkpoints are odd: the run goes on, or says why not."""
+    import torch
+
     run = folder / "run"
-    (run / "checkpoints").mkdir(parents=True)
-    path = run / "checkpoints" / "step-00000003.pt"
-    _write_torch(path, checkpoint(rng), rng)
-    if rng.random() < 0.2:
+    shutil.copytree(_run(), run)
+    path = sorted((run / "checkpoints").glob("step-*.pt"))[-1]
+    how = rng.random()
+    if how < 0.2:
+        _write_torch(path, checkpoint(rng), rng)
+    elif how < 0.4:
         path.write_bytes(damaged(path.read_bytes(), rng))
-    (run / "checkpoints" / "scores.json").write_text(
-        rng.choice(("{}", "[]", "null", deep_text(rng), '{"a": "x"}'))
-    )
-    words = ["train", _recipe(folder), "--run", run, f"data.root={_videos(folder)}", "train.batch=1"]
-    return Case("resume", lambda: mamp(*words), [run])
+    else:
+        state = torch.load(path, weights_only=True)
+        for _ in range(rng.choice((1, 1, 2))):
+            key = rng.choice(list(state))
+            if key == "model" and rng.random() < 0.7:
+                state[key] = odd_state(rng)
+            elif isinstance(state[key], (dict, list)) and rng.random() < 0.8:
+                state[key] = spoiled(state[key], rng)
+            elif rng.random() < 0.2:
+                del state[key]
+            else:
+                state[key] = scalar(rng)
+        _write_torch(path, state, rng)
+    if rng.random() < 0.2:
+        scores = rng.choice(("{}", "[]", "null", deep_text(rng), '{"a": "x"}', '{"a": 1e400}'))
+        (run / "checkpoints" / "scores.json").write_text(scores)
+    if rng.random() < 0.2:
+        file = run / rng.choice(("log.jsonl", "code.json", "config.yaml"))
+        file.write_bytes(damaged(file.read_bytes(), rng))
+    words = _steps(folder, rng.choice((2, 3)))
+    return Case("resume", lambda: mamp("train", *words), [run])
 
 
 KINDS = {"weights": weights, "checkpoints": resumed}

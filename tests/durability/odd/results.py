@@ -318,7 +318,8 @@ def options(rng: Random, folder: Path) -> Case:
     (folder / "m.png").write_bytes(right.mask_png())
     film = folder / "film.mp4"
     film.write_bytes(right.film())
-    out = folder / "out"
+    out = folder / "out" / "o"
+    out.parent.mkdir()
     name = rng.choice(NAMES + ("y" * 300, "a" * 254, "q" * 250 + ".png", "q" * 251 + ".mp4"))
     video: Path = rng.choice((clip, clip, film))
     base = [
@@ -390,7 +391,7 @@ def options(rng: Random, folder: Path) -> Case:
             ["data", name],
         )
     )
-    return Case(f"{[str(w)[-40:] for w in words]}", lambda: _within(words, folder), [out])
+    return Case(f"{[str(w)[-40:] for w in words]}", lambda: _within(words, folder), [folder / "out"])
 
 
 def _within(words: list[Any], folder: Path) -> Said:

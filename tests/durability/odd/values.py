@@ -166,7 +166,7 @@ def _spoil_one(value: Any, rng: Random) -> None:
     elif how < 0.87:
         holder[key] = {"a": holder[key]}
     elif how < 0.9:
-        holder[key] = nested(rng, rng.choice((5, 200, 600)))
+        holder[key] = nested(rng, rng.choice((5, 60, 100)))
     elif isinstance(holder, dict):
         holder[str(rng.choice(NAMES))] = holder.pop(key)
     else:
