@@ -66,6 +66,14 @@ def first_line(error: BaseException) -> str:
     return text.splitlines()[0][:200] if text else type(error).__name__
 
 
+def reason(error: BaseException) -> str:
+    """What an error says of content, as part of a sentence: a missing entry, words, or the kind of error."""
+    if isinstance(error, KeyError):
+        return f"it has no {error}"
+    told = first_line(error)
+    return told if told.startswith("it ") else f"{type(error).__name__}: {told}"
+
+
 def plural(count: int, one: str, many: str | None = None) -> str:
     """`1 video`, `1,234 videos`; many: where it is not the one with an s."""
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"

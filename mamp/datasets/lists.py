@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mamp.core.errors import UserError
+from mamp.core.errors import UserError, reason
 from mamp.core.texts import parse_json, parse_yaml
 from mamp.video.folders import IMAGE_SUFFIXES, entries, image_files, natural_key, read_text
 
@@ -44,6 +44,17 @@ def read_splits(root: Path, name: str) -> Splits:
             if info.is_file():
                 return _read_info(info, _YEARS[name])
     return splits
+
+
+def has_lists(root: Path) -> bool:
+    """Whether a root is that of DAVIS, or laid out like it."""
+    return (root / "ImageSets").is_dir() or (root / "db_info.yaml").is_file()
+
+
+def split_folder(root: Path, split: str | None) -> Path | None:
+    """The folder of YouTube-VOS in a root that is trained on; None where it is another data set."""
+    places = [root / name for name in ((split,) if split else ("train_all_frames", "train"))]
+    return next((place for place in places if (place / "JPEGImages").is_dir()), None)
 
 
 def pick(splits: Splits, split: str, root: Path) -> dict[str, tuple[str, ...]]:
@@ -138,8 +149,9 @@ def _read_info(file: Path, year: int) -> Splits:
             if any(int(y) <= year for y in (years if isinstance(years, list) else [years])):
                 splits.setdefault(str(entry["set"]), {})[checked_name(str(entry["name"]), file)] = ()
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{file} is not DAVIS's list of sequences ({reason}); fetch it again") from None
+        raise UserError(
+            f"{file} is not DAVIS's list of sequences ({reason(error)}); fetch it again"
+        ) from None
     return splits
 
 
@@ -164,8 +176,9 @@ def read_meta(file: Path) -> dict[str, dict[int, Listed]]:
             for video, value in parse_json(read_text(file))["videos"].items()
         }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = f"{type(error).__name__} {error}".strip()
-        raise UserError(f"{file} is not a meta.json of YouTube-VOS ({reason}); fetch it again") from None
+        raise UserError(
+            f"{file} is not a meta.json of YouTube-VOS ({reason(error)}); fetch it again"
+        ) from None
 
 
 def listed_frames(objects: Mapping[int, Listed]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mamp.core.errors import UserError
+from mamp.core.errors import UserError, reason
 from mamp.core.texts import parse_json
 from mamp.datasets.lists import plain_name
 from mamp.video.first_masks.shapes import run_lengths, runs
@@ -68,8 +68,9 @@ def read_instances(file: Path, *, least_area: float = LEAST_AREA) -> dict[str, A
                 found[name] = Annotated(file, name, size, tuple(outlines[number]))
         return found
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        reason = f"{type(error).__name__} {error}".strip()
-        raise UserError(f"{file} is not a list of COCO's instances ({reason}); fetch it again") from None
+        raise UserError(
+            f"{file} is not a list of COCO's instances ({reason(error)}); fetch it again"
+        ) from None
 
 
 def require_pycocotools() -> None:

@@ -25,10 +25,11 @@ from mamp.config.data import Root
 from mamp.config.pack import PackConfig
 from mamp.core.errors import UserError, plural
 from mamp.core.files import Locks, make_folder, remove_leftovers, sha256_of, whole, write_json, write_text
-from mamp.core.progress import Progress
+from mamp.core.progress import Progress, say
 from mamp.core.texts import read_json
 from mamp.datasets.sequences import Sequence as Video
 from mamp.datasets.sequences import training_sequences
+from mamp.datasets.untaken import lines, untaken_of
 from mamp.video.decoding import Undecodable
 from mamp.video.frames import FrameSource, VideoFile
 from mamp.video.packed import FORMAT, INDEX, UNFINISHED, PackedReader, parse_clip, read_index
@@ -75,6 +76,10 @@ def pack(
     frame.
     """
     videos = training_sequences([root])
+    for line in lines(
+        root.path, [one for one in untaken_of(root, [video.source for video in videos]) if one.lost]
+    ):
+        say(line)
     files = _files(videos)
     with _claimed(out, root, knobs, {video.name for video in videos}) as known:
         jobs = [(video, out / file, knobs, bad_frame) for video, file in zip(videos, files, strict=True)]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mamp.core.errors import UserError
+from mamp.core.errors import UserError, reason
 from mamp.core.texts import read_json
 from mamp.video.decoding import ToRgb, Undecodable
 
@@ -82,9 +82,8 @@ def read_index(index: Path) -> dict[str, Any]:
         for name, record in value["clips"].items():
             parse_clip(index.parent, name, record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        reason = f"{type(error).__name__}: {error}"
         raise UserError(
-            f"{index} is no index of packed video ({reason}); remove it and run mamp data pack again"
+            f"{index} is no index of packed video ({reason(error)}); remove it and run mamp data pack again"
         ) from None
     return dict(value)
 
