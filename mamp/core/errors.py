@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 
 from mamp.core.terminal import clipped, printable
 
@@ -72,6 +73,12 @@ def reason(error: BaseException) -> str:
         return f"it has no {error}"
     told = first_line(error)
     return told if told.startswith("it ") else f"{type(error).__name__}: {told}"
+
+
+def first_ten(names: Sequence[str]) -> str:
+    """The names between commas, or the first ten and how many more."""
+    more = f" and {len(names) - 10:,} more" if len(names) > 10 else ""
+    return f"{', '.join(names[:10])}{more}"
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mamp.core.errors import UserError, plural
+from mamp.core.errors import UserError, first_ten, plural
 from mamp.core.files import make_folder, whole
 from mamp.core.texts import read_json
 from mamp.scoring.folders import mask_folders
@@ -205,7 +205,7 @@ def _check(folder: Path, wanted: _Wanted) -> list[str]:
 
 
 def _missing(frames: Sequence[str]) -> str:
-    return f"{plural(len(frames), 'frame is', 'frames are')} missing: {', '.join(frames)}"
+    return f"{plural(len(frames), 'frame is', 'frames are')} missing: {first_ten(frames)}"
 
 
 def _left_out(place: Path, wanted: Sequence[_Wanted]) -> Iterator[str]:

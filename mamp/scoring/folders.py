@@ -7,20 +7,20 @@ from __future__ import annotations
 import multiprocessing
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from mamp.core.errors import UserError, plural
+from mamp.core.errors import UserError, first_ten, plural
 from mamp.datasets.lists import is_holdout
 from mamp.scoring.metrics import Decay, labels_in
 from mamp.scoring.protocols import Protocol, SequenceScorer, get_protocol, scored_frames, size, unknown_label
 from mamp.scoring.scores import ObjectScores, Scores
 from mamp.scoring.truth import Video, open_truth, png_files, seen_categories
-from mamp.video.folders import natural_key
+from mamp.video.folders import entries, natural_key
 from mamp.video.masks import read_mask
 
 Job = TypeVar("Job")
@@ -191,7 +191,19 @@ class _Reader:
         if not self._missing:
             return self._broken
         count = plural(len(self._missing), "frame is", "frames are")
-        return [f"{count} missing: {', '.join(self._missing)}", *self._broken]
+        told = f"{count} missing: {', '.join(self._missing)}"
+        others = [name for stem in self._missing for name in self._beside().get(stem, ())]
+        if others:
+            told += f" (in their place: {first_ten(others)}; masks are PNGs, as JPEG blurs labels)"
+        return [told, *self._broken]
+
+    def _beside(self) -> dict[str, list[str]]:
+        """Stem -> files of the folder that are no PNGs."""
+        found: dict[str, list[str]] = {}
+        for entry in entries(self._folder):
+            if entry.suffix.lower() != ".png":
+                found.setdefault(entry.stem, []).append(entry.name)
+        return found
 
 
 def mask_folders(folder: Path, names: Sequence[str]) -> Path:
@@ -232,6 +244,11 @@ def _share(
                 if futures[i].cancel():  # nobody has begun it
                     outcomes[i] = work(jobs[i])
             return [outcomes[i] if i in outcomes else futures[i].result() for i in range(len(jobs))]
+        except BrokenExecutor:
+            raise UserError(
+                "a scoring process was killed, as a system does whose memory is full; score again with"
+                " --processes 1"
+            ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -256,6 +273,22 @@ def _notes(videos: Sequence[Video], outcomes: Sequence[_Outcome], folder: Path) 
                     " in no mean"
                 )
     yield from _surplus(videos, folder)
+    yield from _strays(videos, folder)
+
+
+def _strays(videos: Sequence[Video], folder: Path) -> Iterable[str]:
+    """What is said of files in the videos' folders that are no mask of a frame."""
+    found = []
+    for video in videos:
+        place = _folder_of(video, folder, videos)
+        frames = {*video.frames, *video.masks}
+        there = entries(place) if place.is_dir() else []
+        found += [
+            f"{video.name}/{e.name}" for e in there if e.suffix.lower() != ".png" or e.stem not in frames
+        ]
+    if found:
+        count = plural(len(found), "file that is", "files that are")
+        yield f"{folder} has {count} no mask of a frame and not scored: {first_ten(found)}"
 
 
 def _surplus(videos: Sequence[Video], folder: Path) -> Iterable[str]:

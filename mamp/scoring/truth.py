@@ -19,6 +19,7 @@ from mamp.datasets.lists import (
     read_holdout,
     read_meta,
     read_splits,
+    refuse_unsupervised,
     resolution,
 )
 from mamp.scoring.metrics import labels_in
@@ -107,6 +108,7 @@ def open_truth(path: Path | str, *, protocol: str | None = None, split: str | No
 
 
 def _open_folders(root: Path, protocol: str | None, split: str | None) -> Truth:
+    refuse_unsupervised(root)
     home, masks = _home(root)
     why = ""
     if protocol is None and home is not None:

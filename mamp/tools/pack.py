@@ -370,7 +370,7 @@ def _fingerprint(video: Video, bad_frame: str) -> str:
     and with a rate given by hand.
     """
     listing = repr((list(_source_files(video)), bad_frame, video.fps))
-    return hashlib.sha256(listing.encode()).hexdigest()[:16]
+    return hashlib.sha256(listing.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def _source_files(video: Video) -> Iterator[tuple[str, int]]:

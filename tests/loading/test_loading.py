@@ -27,7 +27,7 @@ from mamp.loading.census import take_census
 from mamp.loading.clips import Clip, ClipPlan
 from mamp.loading.loader import OPEN_VIDEOS, ClipDataset, ClipLoader, Sample, fit_square
 from mamp.tools.pack import pack
-from mamp.video.frames import read_image, read_scaled
+from mamp.video.frames import FrameFolder, read_image, read_scaled
 
 
 @pytest.fixture
@@ -234,17 +234,35 @@ class Odd(Video):
         time.sleep(600)
 
 
+class DeadDisk(FrameFolder):
+    def _decode(self, index):
+        time.sleep(600)
+
+
+class Waiting(Video):
+    """A video on a disk that does not answer."""
+
+    def open(self, *, bad_frame="error", at_least=None):
+        return DeadDisk(self.source, bad_frame=bad_frame)
+
+
+def waiting(there):
+    """The loader, with a video that does not answer among its videos."""
+    there.dataset.videos = [
+        Waiting(name=v.name, source=v.source) if v.name == "video03" else v for v in there.dataset.videos
+    ]
+    return there
+
+
 needs_timers = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers")
 
 
 @needs_timers
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_file_that_does_not_answer_is_named(videos, workers):
-    for frame in (videos / "video03").iterdir():
-        frame.unlink()
-        os.mkfifo(frame)
+    there = loader(videos, workers=workers, sample_seconds=0.5)
     with pytest.raises(UserError) as caught:
-        first(loader(videos, workers=workers, sample_seconds=0.5).batches(), 6)
+        first(waiting(there).batches(), 6)
     assert re.fullmatch(
         r".*video03/0000\d.jpg takes more than 0.5 s to read; see that its disk answers and the file is"
         r" sound, "
@@ -255,11 +273,8 @@ def test_a_file_that_does_not_answer_is_named(videos, workers):
 
 @needs_timers
 def test_skip_takes_another_clip_for_one_that_takes_too_long(videos):
-    for frame in (videos / "video03").iterdir():
-        frame.unlink()
-        os.mkfifo(frame)
     before = signal.getsignal(signal.SIGALRM)
-    batches = first(loader(videos, bad_frame="skip", sample_seconds=0.3).batches(), 3)
+    batches = first(waiting(loader(videos, bad_frame="skip", sample_seconds=0.3)).batches(), 3)
     assert all(clip["sequence"] != "video03" for _, _, clips in batches for clip in clips)
     assert signal.getsignal(signal.SIGALRM) is before and signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
