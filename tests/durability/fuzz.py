@@ -23,10 +23,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from odd import data, networks, pictures, results, settings  # noqa: E402
+from odd import files, lists, networks, pictures, requests, results, roots, settings  # noqa: E402
 from odd.contract import breach, seeded  # noqa: E402
 
-KINDS = {**settings.KINDS, **networks.KINDS, **pictures.KINDS, **data.KINDS, **results.KINDS}
+MODULES = (settings, networks, pictures, lists, roots, files, results, requests)
+KINDS = {kind: make for module in MODULES for kind, make in module.KINDS.items()}
 DEAD = 90.0  # seconds without a word after which a process is given up
 
 
@@ -44,7 +45,7 @@ def _work(kind: str, seed: int, numbers: list[int], room: str, answers: Any) -> 
         try:
             what, broke = one(kind, seed, number, folder)
         except BaseException as error:  # of the generator
-            what, broke = "the generator", f"{type(error).__name__}: {error}"
+            what, broke = "the generator", f"{type(error).__name__}: {str(error)[:200]}"
         answers.put(("done", number, what, broke))
         shutil.rmtree(folder, ignore_errors=True)
     answers.put(("end", 0, "", ""))
@@ -106,12 +107,13 @@ def main() -> int:
         began = time.monotonic()
         found = _share(kind, args.seed, share, room)
         broken[kind] = len(found)
-        print(
-            f"{kind:12} {share:6,} inputs, {len(found):4} break the contract, {time.monotonic() - began:.0f} s",
-            flush=True,
-        )
+        took = time.monotonic() - began
+        print(f"{kind:12} {share:6,} inputs, {len(found):4} break the contract, {took:.0f} s", flush=True)
         for number, what, broke in found:
-            print(f"  --kind {kind} --seed {args.seed} --only {number}: {what!r}: {broke}", flush=True)
+            print(
+                f"  --kind {kind} --seed {args.seed} --only {number}: {what[:200]!r}: {broke[:600]}",
+                flush=True,
+            )
     shutil.rmtree(room, ignore_errors=True)
     print(f"{args.count:,} inputs of {len(kinds)} kinds, {broken.total()} break the contract")
     return 1 if broken.total() else 0

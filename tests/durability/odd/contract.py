@@ -12,6 +12,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import stat
 import sys
@@ -79,6 +80,18 @@ def printed(main: Callable[[], int]) -> Said:
             status = end.code if isinstance(end.code, int) else 1
     out.flush(), err.flush()
     return Said(status, out.buffer.getvalue().decode(), err.buffer.getvalue().decode())
+
+
+def breaches(generator: Generator, kind: str, room: Path, *, count: int = 200, seed: int = 0) -> list[str]:
+    """What breaks the contract among `count` cases of a kind; each has a folder of its own in `room`."""
+    found = []
+    for number in range(count):
+        folder = room / f"{kind}-{number}"
+        case = seeded(generator, kind, seed, number, folder)
+        if broke := breach(case, folder):
+            found.append(f"--kind {kind} --seed {seed} --only {number}: {case.what!r}: {broke}")
+        shutil.rmtree(folder, ignore_errors=True)
+    return found
 
 
 class _Hung(BaseException):

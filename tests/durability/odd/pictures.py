@@ -274,7 +274,7 @@ PLAYLISTS = (
     "#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n",
     "ffconcat version 1.0\nfile /etc/passwd\n",
     "file '/etc/passwd'\n",
-    "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nm=video 5000 RTP/AVP 96\na=rtpmap:96 H264/90000\n",
+    "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nm=video 5000 RTP/AVP 96\n",
     "<?xml version='1.0'?><MPD><Period/></MPD>",
     "[playlist]\nFile1=/etc/passwd\n",
     "#EXTM3U\nhttp://127.0.0.1:1/x.ts\n",

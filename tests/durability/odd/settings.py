@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from odd.contract import Case, Said, mamp, printed
-from odd.values import NAMES, damaged, deep_text, nested, scalar, spoiled, text_bytes
+from odd.values import NAMES, damaged, deep_text, scalar, spoiled, text_bytes
 
 RECIPE = {
     "method": {"name": "mamp", "preset": "tuned", "propagation": {"top_k": 5, "radius": 8}},
@@ -411,4 +411,3 @@ def _no_line(said: Said) -> str:
 
 
 KINDS = {"yaml": yaml_file, "knobs": knob, "jobs": job}
-__all__ = ["KINDS", "nested"]
