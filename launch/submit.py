@@ -60,7 +60,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"launch: {error}", file=sys.stderr)
         return 2
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         if (sentence := refused_by_system(error)) is None:
             raise
         print(f"launch: {printable(sentence)}", file=sys.stderr)

@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         print(f"mamp: {OUT_OF_MEMORY}", file=sys.stderr)
         return 2
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
         if (sentence := refused_by_system(error)) is None:
             raise
         print(f"mamp: {printable(sentence)}", file=sys.stderr)

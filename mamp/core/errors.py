@@ -33,8 +33,11 @@ class TryAgain(KeyboardInterrupt):
     """
 
 
-def refused_by_system(error: OSError) -> str | None:
+def refused_by_system(error: OSError | RuntimeError) -> str | None:
     """The sentence for a name, folder or disk that the system does not allow; None for another error."""
+    if not isinstance(error, OSError):  # how Python 3.10 to 3.12 resolve such a path
+        loop = str(error).startswith("Symlink loop from ")
+        return f"{str(error).removeprefix('Symlink loop from ')}: {_REFUSALS[errno.ELOOP]}" if loop else None
     if error.errno not in _REFUSALS or not error.filename:
         return None
     name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else str(error.filename)

@@ -14,7 +14,7 @@ from mamp.core.texts import read_json
 from mamp.scoring.folders import mask_folders
 from mamp.scoring.metrics import labels_in
 from mamp.scoring.protocols import VOID, get_protocol, size, unknown_label
-from mamp.scoring.truth import Video, open_truth, png_files
+from mamp.scoring.truth import Video, in_place_of, open_truth, png_files
 from mamp.video.folders import subfolders
 from mamp.video.masks import read_mask, read_palette_mask
 
@@ -200,7 +200,7 @@ def _check(folder: Path, wanted: _Wanted) -> list[str]:
             if label == VOID or (wanted.ids is not None and label not in wanted.ids):
                 strange.setdefault(label, []).append(frame)
     if missing:
-        problems.insert(0, _missing(missing))
+        problems.insert(0, _missing(missing) + in_place_of(missing, folder))
     return problems + [unknown_label(label, frames) for label, frames in sorted(strange.items())]
 
 

@@ -19,7 +19,7 @@ from mamp.datasets.lists import is_holdout
 from mamp.scoring.metrics import Decay, labels_in
 from mamp.scoring.protocols import Protocol, SequenceScorer, get_protocol, scored_frames, size, unknown_label
 from mamp.scoring.scores import ObjectScores, Scores
-from mamp.scoring.truth import Video, open_truth, png_files, seen_categories
+from mamp.scoring.truth import Video, in_place_of, open_truth, png_files, seen_categories
 from mamp.video.folders import entries, natural_key
 from mamp.video.masks import read_mask
 
@@ -88,7 +88,10 @@ def score_videos(
     outcomes = _share(_one, jobs, processes=processes or 1, weights=[len(video.masks) for video in videos])
     problems = [problem for outcome in outcomes for problem in outcome.problems]
     if problems:
-        listed = [*problems, *(f"besides, {told}" for told in _surplus(videos, folder))]
+        listed = [
+            *problems,
+            *(f"besides, {told}" for told in (*_surplus(videos, folder), *_strays(videos, folder))),
+        ]
         raise UserError(
             f"{folder} does not fit the truth in {plural(len(problems), 'place')}; "
             "mend what is listed and score again:\n" + "\n".join(f"  {line}" for line in listed)
@@ -192,18 +195,7 @@ class _Reader:
             return self._broken
         count = plural(len(self._missing), "frame is", "frames are")
         told = f"{count} missing: {', '.join(self._missing)}"
-        others = [name for stem in self._missing for name in self._beside().get(stem, ())]
-        if others:
-            told += f" (in their place: {first_ten(others)}; masks are PNGs, as JPEG blurs labels)"
-        return [told, *self._broken]
-
-    def _beside(self) -> dict[str, list[str]]:
-        """Stem -> files of the folder that are no PNGs."""
-        found: dict[str, list[str]] = {}
-        for entry in entries(self._folder):
-            if entry.suffix.lower() != ".png":
-                found.setdefault(entry.stem, []).append(entry.name)
-        return found
+        return [told + in_place_of(self._missing, self._folder), *self._broken]
 
 
 def mask_folders(folder: Path, names: Sequence[str]) -> Path:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -70,9 +71,17 @@ class Record:
         try:
             found = read_json(path)
             timing = Timing(**{field.name: found.pop(field.name) for field in fields(Timing)})
-            return cls(timing, **found)
+            record = cls(timing, **found)
+            return record if record._sound() else None
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
+
+    def _sound(self) -> bool:
+        """Whether all is of the types that `write` writes, as far as the types of others may be."""
+        numbers = [*vars(self.timing).values(), self.peak_memory_mb or 0, self.peak_device_memory_mb or 0]
+        plain = all(isinstance(n, (int, float)) and math.isfinite(n) and abs(n) < 1e15 for n in numbers)
+        words = all(isinstance(word, str | None) for word in (self.size, self.commit))
+        return plain and words and isinstance(self.usage, dict | None)
 
     def made(self) -> dict[str, Any]:
         """Everything but the times."""

@@ -131,8 +131,9 @@ def _videos(container: Any) -> list[Any]:
     import av
 
     cover = av.stream.Disposition.attached_pic
-    found = [stream for stream in container.streams.video if not stream.disposition & cover]
-    return found or list(container.streams.video)
+    # a stream of no codec that is known here has no context
+    known = [stream for stream in container.streams.video if stream.codec_context is not None]
+    return [stream for stream in known if not stream.disposition & cover] or known
 
 
 def _chosen(path: Path, container: Any, stream: int | None) -> Any:
@@ -366,7 +367,11 @@ class PyavReader:
             self._container: Any = self._av.open(file_url(self._path))
         except (self._av.FFmpegError, OSError) as error:
             raise Undecodable(first_line(error)) from None
-        self._stream: Any = self._container.streams[self._index.stream]
+        streams = self._container.streams
+        self._stream: Any = streams[self._index.stream] if self._index.stream < len(streams) else None
+        if self._stream is None or self._stream.codec_context is None:  # the file is another one by now
+            self._container.close()
+            raise Undecodable("it has no such video stream any more")
         self._stream.codec_context.thread_count = 1
         self._restart()
 

@@ -71,7 +71,7 @@ def _decoded(file: Path | bytes, name: str) -> tuple[Image.Image, list[str]]:
     notes: list[str] = []
     length = len(file) if isinstance(file, bytes) else file.stat().st_size
     try:
-        image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
+        image: Image.Image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
         image.load()
         pictures = getattr(image, "n_frames", 1)
         if (pictures == 1 or image.format == "MPO") and image.getexif().get(_ORIENTATION, 1) not in (0, 1):

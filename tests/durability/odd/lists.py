@@ -202,8 +202,8 @@ def predictions(rng: Random, folder: Path) -> Case:
         words = ["export", "davis", found, "--out", out / "x.zip"]
 
     def check(said: Said) -> str:
-        if jpegs and words[0] == "score" and said.status == 0:
-            return "scores with a JPEG in place of a PNG"
+        if jpegs and words[0] == "score" and said.status == 0 and ".jp" not in said.out.lower():
+            return "scores and does not name the JPEGs"
         if (
             jpegs
             and "frame is missing" in said.err
