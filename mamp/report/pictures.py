@@ -51,7 +51,7 @@ def sequences_of(evaluations: Sequence[Evaluation], root: Path) -> list[datasets
             f"the runs are of different data ({told}); report them one by one, or leave --root out"
         )
     ((name, split),) = sets
-    return datasets.open_dataset(name, root, split, bad_frame="repeat")
+    return datasets.open_dataset(str(name), root, str(split), bad_frame="repeat")
 
 
 def _says_data(evaluation: Evaluation) -> bool:

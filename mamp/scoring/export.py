@@ -71,7 +71,7 @@ def export(
     problems = list(_unfinished(folder))
     if root is None:
         wanted = list(_of_themselves(server, place))
-        problems += _misnamed(server, wanted)
+        problems += _misnamed(server, wanted, place)
     problems += [f"{w.name}: {problem}" for w in wanted for problem in _check(place / w.name, w)]
     if not wanted:
         problems.append("there is no folder with PNG masks")
@@ -167,15 +167,15 @@ def _unfinished(folder: Path) -> Iterator[str]:
             yield f"{name}: {there} masks are there, but run.json tells of {count}"
 
 
-def _misnamed(server: str, wanted: Iterable[_Wanted]) -> Iterator[str]:
+def _misnamed(server: str, wanted: Iterable[_Wanted], place: Path) -> Iterator[str]:
     for w in wanted:
         if not all(len(frame) == 5 and frame.isdecimal() for frame in w.frames):
             strange = [frame for frame in w.frames if not (len(frame) == 5 and frame.isdecimal())]
-            yield f"{w.name}: masks are called by five digits, as 00000.png, not {', '.join(strange)}"
+            yield f"{w.name}: masks are called by five digits, as 00000.png, not {first_ten(strange)}"
         elif server == "davis":
             missing = [f"{i:05d}" for i in range(int(w.frames[-1])) if f"{i:05d}" not in w.frames]
             if missing:
-                yield f"{w.name}: {_missing(missing)}"
+                yield f"{w.name}: {_missing(missing)}{in_place_of(missing, place / w.name)}"
 
 
 def _check(folder: Path, wanted: _Wanted) -> list[str]:

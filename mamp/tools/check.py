@@ -15,6 +15,8 @@ from mamp.datasets.untaken import Untaken, untaken
 from mamp.datasets.untaken import lines as said_lines
 from mamp.tools.examine import KINDS, Finding, Job, Level, examine
 from mamp.tools.recognise import Part, recognise
+from mamp.video.folders import entries
+from mamp.video.frames import VIDEO_SUFFIXES
 from mamp.video.packed import INDEX, UNFINISHED
 
 MOST_TOLD = 10  # problems of one kind that are written out
@@ -81,7 +83,10 @@ def check(
 def _untaken(root: Path, parts: Sequence[Part]) -> list[Untaken]:
     """What lies in the root and is no video of any part."""
     packed = (root / INDEX).is_file() or (root / UNFINISHED).is_dir()  # whose index says what there is
-    return [] if packed else untaken(root, [job.frames for part in parts for job in part.jobs])
+    known = [job.frames for part in parts for job in part.jobs]
+    if packed:
+        known += [entry for entry in entries(root) if entry.suffix.lower() in VIDEO_SUFFIXES]
+    return untaken(root, known)
 
 
 def _all(jobs: Sequence[Job], level: Level, processes: int, progress: Progress) -> Iterator[Finding]:

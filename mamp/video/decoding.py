@@ -278,7 +278,7 @@ class DecordReader:
         import decord
 
         decord.logging.set_level(decord.logging.FATAL)
-        self._errors = (RuntimeError, OSError, IndexError, decord.DECORDError)
+        self._errors = (RuntimeError, OSError, IndexError, UnicodeError, decord.DECORDError)
         self._next = 0
         try:
             self._video: Any = decord.VideoReader(file_url(path), num_threads=1)

@@ -202,7 +202,13 @@ def _nothing_silent(words: list[Any], root: Path, target: Path) -> Any:
     """After a `data check` that names all: every folder of frames and every film is a video or is named."""
 
     def check(said: Said) -> str:
-        if words[:2] != ["data", "check"] or "1000" not in words or target != root or not said.out:
+        if (
+            words[:2] != ["data", "check"]
+            or os.path.lexists(root / "pack.json")
+            or "1000" not in words
+            or target != root
+            or not said.out
+        ):
             return ""
         videos = sum(
             _counted(line) for line in said.out.splitlines() if line.startswith("  ") and " video" in line
