@@ -48,8 +48,9 @@ def untaken(root: Path, sources: Collection[Path], *, known: Collection[str] = (
         return []
     taken = set(map(str, sources))
     above = {parent for source in taken for parent in map(str, Path(source).parents)}
-    names = {Path(source).stem if Path(source).suffix else Path(source).name for source in taken}
-    found = list(_below(str(root), taken, above, frozenset(known) | names))
+    beside = {str(source.parent / name) for source in sources for name in (source.name, source.stem)}
+    beside |= {str(source.parent / name) for source in sources for name in known}
+    found = list(_below(str(root), taken, above, beside))
     return sorted(found, key=lambda one: not one.lost)
 
 
@@ -71,26 +72,28 @@ def lines(root: Path, found: Sequence[Untaken], *, most: int = MOST_SAID) -> lis
 
 
 def _below(
-    folder: str, taken: Collection[str], above: Collection[str], known: frozenset[str]
+    folder: str, taken: Collection[str], above: Collection[str], beside: Collection[str]
 ) -> Iterator[Untaken]:
     is_video = folder in taken
     for name in _names(folder):
         path = os.path.join(folder, name)
         if path in taken or path in above:
             if os.path.isdir(path):
-                yield from _below(path, taken, above, known)
+                yield from _below(path, taken, above, beside)
             continue
         suffix = os.path.splitext(name)[1].lower()
         if is_video and suffix in IMAGE_SUFFIXES and not name.startswith("."):
             continue  # a frame of it
-        if name in _PARTS or name.startswith("Annotations") or os.path.splitext(name)[0] in known:
-            continue  # masks, lists, videos of other lists; NAME.png beside a video is its mask
+        if name in _PARTS or name.startswith("Annotations"):
+            continue  # masks and lists
+        if path in beside or (suffix in IMAGE_SUFFIXES and os.path.splitext(path)[0] in beside):
+            continue  # a video of another list; NAME.png, the mask of a video beside it
         if suffix in _WORDS and os.path.isfile(path):
             continue
-        yield _untaken(path, name, known)
+        yield _untaken(path, name)
 
 
-def _untaken(path: str, name: str, known: frozenset[str]) -> Untaken:
+def _untaken(path: str, name: str) -> Untaken:
     try:
         kind = os.stat(path).st_mode
     except OSError as error:
@@ -99,7 +102,7 @@ def _untaken(path: str, name: str, known: frozenset[str]) -> Untaken:
     if name.startswith("."):
         return Untaken(Path(path), "a file manager's" if is_dropping(name) else "hidden", False)
     if stat.S_ISDIR(kind):
-        return _folder(path, known)
+        return _folder(path)
     if not stat.S_ISREG(kind):
         return Untaken(Path(path), "a pipe, socket or device", False)
     suffix = os.path.splitext(name)[1].lower()
@@ -111,7 +114,7 @@ def _untaken(path: str, name: str, known: frozenset[str]) -> Untaken:
     return Untaken(Path(path), "neither image nor video file", False)
 
 
-def _folder(path: str, known: frozenset[str]) -> Untaken:
+def _folder(path: str) -> Untaken:
     videos = looked = 0
     for _, _, files in os.walk(path):
         suffixes = {os.path.splitext(file)[1].lower() for file in files if not file.startswith(".")}

@@ -23,6 +23,7 @@ from mamp.scoring.truth import Video, in_place_of, open_truth, png_files, seen_c
 from mamp.video.folders import entries, natural_key
 from mamp.video.masks import read_mask
 
+MOST_LINES = 60  # of what is wrong that are written out
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
 
@@ -94,11 +95,17 @@ def score_videos(
         ]
         raise UserError(
             f"{folder} does not fit the truth in {plural(len(problems), 'place')}; "
-            "mend what is listed and score again:\n" + "\n".join(f"  {line}" for line in listed)
+            "mend what is listed and score again:\n" + "\n".join(f"  {line}" for line in _most(listed))
         )
     sequences = {v.name: o.scores for v, o in zip(videos, outcomes, strict=True) if o.scores is not None}
     notes = tuple(_notes(videos, outcomes, folder))
     return Scores(protocol, sequences, decay=decay, split=split, notes=notes)
+
+
+def _most(told: list[str]) -> list[str]:
+    """The first lines of many, and how many more there are."""
+    more = [f"and {len(told) - MOST_LINES:,} more"] if len(told) > MOST_LINES else []
+    return [*told[:MOST_LINES], *more]
 
 
 @dataclass(frozen=True)

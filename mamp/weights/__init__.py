@@ -93,6 +93,12 @@ def read(source: Path | str) -> Weights:
                 f"{path} keeps {short(told)} as its {what}, which is no map of settings; copy or train it"
                 " again"
             )
+        try:
+            json.dumps(told, allow_nan=False, default=str)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise UserError(
+                f"{path} keeps a {what} that no JSON file can ({first_line(error)}); copy or train it again"
+            ) from None
     network = {key: value for key, value in found.method.items() if key not in CHOSEN_LATER}
     return replace(found, method=network)
 

@@ -27,7 +27,7 @@ from random import Random
 SECONDS = 5.0  # of work in this process
 HANG = 20.0  # of waiting, on a machine where others work too
 MEMORY = 10**9  # bytes over what the process had before
-SENTENCE = 6000  # letters of an error, which may list many files
+SENTENCE = 12_000  # letters of an error, which may list many files
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 

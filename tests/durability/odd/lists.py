@@ -206,6 +206,7 @@ def predictions(rng: Random, folder: Path) -> Case:
             return "scores and does not name the JPEGs"
         if (
             jpegs
+            and words[0] == "score"
             and "frame is missing" in said.err
             and ".jp" not in said.err.lower()
             and "jpeg" not in said.err.lower()
