@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mamp.commands.shared import overrides
+from mamp.core.errors import plural
 from mamp.methods import having
 
 WIDTH = 72  # letters after which what is told goes on below
@@ -94,7 +95,8 @@ def _broken(state: Mapping[str, Any]) -> dict[str, str]:
 
     if not (found := not_numbers(state)):
         return {}
-    return {"broken": f"{sum(found.values()):,} values are NaN or infinite, first in {next(iter(found))}"}
+    count = plural(sum(found.values()), "value is", "values are")
+    return {"broken": f"{count} NaN or infinite, first in {next(iter(found))}"}
 
 
 def _wrapped(words: str) -> list[str]:

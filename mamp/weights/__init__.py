@@ -150,8 +150,8 @@ def _kind(value: Tensor) -> str:
 def _refuse_not_numbers(weights: Weights) -> None:
     if found := not_numbers(weights.state):
         raise UserError(
-            f"{weights.path} holds {plural(sum(found.values()), 'value')} that are NaN or infinite, first in"
-            f" {next(iter(found))}: a training that broke down; take an earlier checkpoint, or train again"
+            f"{weights.path}: {plural(sum(found.values()), 'value is', 'values are')} NaN or infinite, first"
+            f" in {next(iter(found))}: a training that broke down; take an earlier checkpoint, or train again"
         )
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
+import multiprocessing
 import os
 import pickle
 import re
@@ -296,6 +298,43 @@ def test_a_worker_that_never_comes_back_is_given_up_and_its_file_named(videos, m
     with pytest.raises(UserError, match=message):
         first(there.batches(), 6)
     assert time.monotonic() - began < 60
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("DataLoader worker (pid 999999) is killed by signal: Killed.", "a loader process was killed, as"),
+        ("DataLoader worker (pid(s) 999999) exited unexpectedly", "lower data.workers or data.load_size"),
+        ("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible", "out of shared memory"),
+    ],
+)
+def test_a_worker_killed_between_two_files_is_said_plainly(message, said):
+    def broken():
+        raise RuntimeError(message)
+        yield
+
+    with pytest.raises(UserError, match=said):
+        list(limits.watched(broken(), limits.Board(1, multiprocessing.get_context()), 5.0))
+
+
+class Greedy(Video):
+    """A video that takes all memory, or whose disk fails."""
+
+    def open(self, *, bad_frame="error", at_least=None):
+        if self.name == "greedy":
+            raise MemoryError
+        raise OSError(errno.EIO, "Input/output error", str(self.source))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(("name", "said"), [("greedy", "memory .* is full"), ("disk", "disk answers")])
+def test_what_the_system_refuses_a_worker_is_one_sentence(videos, workers, name, said):
+    there = loader(videos, workers=workers)
+    odd = Greedy(name=name, source=videos / name)
+    there.dataset.videos = [odd if video.name == "video03" else video for video in there.dataset.videos]
+    with pytest.raises(UserError, match=said) as caught:
+        first(there.batches(), 6)
+    assert name in str(caught.value) and "Traceback" not in str(caught.value)
 
 
 # ---------------------------------------------------------------- what is held
