@@ -145,7 +145,7 @@ def _read(content: bytes) -> dict[str, Any]:
 def _refuse_other_shape(state: dict[str, Any]) -> None:
     """ValueError where what a run reads before it loads the state is not what `Trainer.state` writes."""
     kinds = {"config": dict, "model": dict, "provenance": dict, "method": dict, "step": int, "steps": int}
-    if wrong := [key for key, kind in kinds.items() if type(state.get(key)) is not kind]:
+    if wrong := [key for key, kind in kinds.items() if not isinstance(state.get(key), kind)]:
         raise ValueError(wrong[0])
     train, census = state["config"].get("train"), state["provenance"].get("data")
     if not isinstance(train, dict) or not {"steps", "epochs"} <= train.keys():

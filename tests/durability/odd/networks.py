@@ -309,7 +309,10 @@ def resumed(rng: Random, folder: Path) -> Case:
     shutil.copytree(_run(), run)
     path = sorted((run / "checkpoints").glob("step-*.pt"))[-1]
     how = rng.random()
-    if how < 0.2:
+    untouched = how < 0.05
+    if untouched:
+        pass
+    elif how < 0.2:
         _write_torch(path, checkpoint(rng), rng)
     elif how < 0.4:
         path.write_bytes(damaged(path.read_bytes(), rng))
@@ -326,14 +329,19 @@ def resumed(rng: Random, folder: Path) -> Case:
             else:
                 state[key] = scalar(rng)
         _write_torch(path, state, rng)
-    if rng.random() < 0.2:
+    if not untouched and rng.random() < 0.2:
         scores = rng.choice(("{}", "[]", "null", deep_text(rng), '{"a": "x"}', '{"a": 1e400}'))
         (run / "checkpoints" / "scores.json").write_text(scores)
-    if rng.random() < 0.2:
+    if not untouched and rng.random() < 0.2:
         file = run / rng.choice(("log.jsonl", "code.json", "config.yaml"))
         file.write_bytes(damaged(file.read_bytes(), rng))
     words = _steps(folder, rng.choice((2, 3)))
-    return Case("resume", lambda: mamp("train", *words), [run])
+    return Case(
+        "resume",
+        lambda: mamp("train", *words),
+        [run],
+        lambda said: f"refuses what a run wrote: {said.err}" if untouched and said.status else "",
+    )
 
 
 KINDS = {"weights": weights, "checkpoints": resumed}
