@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from launch import cluster, commands, journal, sweep
 from launch.job import Job
 from mamp import config as configs
 from mamp.config import Config
 from mamp.core.errors import UserError
 from mamp.core.files import Locks, make_folder, write_text
-from mamp.core.layers import merge, read_overrides
+from mamp.core.layers import merge, read_overrides, read_yaml
+from mamp.core.terminal import printable
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,13 @@ def plan(args: argparse.Namespace) -> list[Run]:
 
 def folder_of(args: argparse.Namespace) -> Path:
     """The folder of the run or of the sweep, from the root: jobs may start elsewhere."""
-    return Path(args.run or Path("runs") / args.config.stem).absolute()
+    folder = Path(args.run or Path("runs") / args.config.stem).absolute()
+    if printable(str(folder)) != str(folder) or "\n" in str(folder) or "%" in str(folder):
+        raise UserError(
+            f"--run {str(folder)!r} has control characters or %, which SLURM takes for its own; give"
+            " another name"
+        )
+    return folder
 
 
 def may_begin(run: Run, held: contextlib.ExitStack) -> bool:
@@ -117,10 +122,10 @@ def _load(args: argparse.Namespace, site: Any, settings: list[str]) -> tuple[Con
     below: dict[str, Any] = {}
     if site:
         configs.load(site)  # what is wrong is told with the site's own lines
-        below = yaml.safe_load(Path(site).read_text(encoding="utf-8")) or {}
+        below = read_yaml(Path(site), {}) or {}
     config = configs.load(args.config, settings, dataset=vars(args).get("dataset", ""), base=below)
     given = below
-    merge(given, yaml.safe_load(args.config.read_text(encoding="utf-8")) or {})
+    merge(given, read_yaml(args.config, {}) or {})
     merge(given, read_overrides(settings, {}))
     return config, given
 

@@ -5,7 +5,6 @@ time left, folder.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -19,6 +18,8 @@ import yaml
 from launch import cluster, journal
 from launch.job import done
 from mamp.core.errors import UserError
+from mamp.core.terminal import printable
+from mamp.core.texts import parse_json, read_json, read_yaml_value
 
 LIVE = (
     "PENDING",
@@ -81,7 +82,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    print(table(runs))
+    print(printable(table(runs)))
     return int(args.wait and any(run.state != "FINISHED" for run in runs))
 
 
@@ -183,7 +184,7 @@ def _entries(path: Path) -> list[dict[str, Any]]:
     found = []
     for line in _tail(path).splitlines():
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
         except ValueError:
             continue
         if isinstance(entry, dict) and isinstance(entry.get("step"), int):
@@ -216,7 +217,7 @@ def _tail(path: Path) -> str:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -224,7 +225,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _yaml(path: Path) -> dict[str, Any]:
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = read_yaml_value(path)
     except (OSError, yaml.YAMLError):
         return {}
     return found if isinstance(found, dict) else {}

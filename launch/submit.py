@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from launch import cluster, commands, journal, plan, snapshot
-from mamp.core.errors import UserError
+from mamp.core.errors import UserError, refused_by_system
 from mamp.core.files import make_folder
+from mamp.core.terminal import plain_output, printable
 
 Sent = list[tuple[Any, plan.Run]]  # submitit's job, and what it is for
 
@@ -54,9 +55,15 @@ def main(words: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(surplus)}")
     args.overrides += surplus
     try:
-        return submit(args)
+        with plain_output():
+            return submit(args)
     except UserError as error:
         print(f"launch: {error}", file=sys.stderr)
+        return 2
+    except (OSError, RuntimeError) as error:
+        if (sentence := refused_by_system(error)) is None:
+            raise
+        print(f"launch: {printable(sentence)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("launch: interrupted", file=sys.stderr)
@@ -139,7 +146,7 @@ def _wait(sent: Sent) -> int:
             made.cancel()
         raise
     for run in failed:
-        print(f"launch: {run.folder}: {journal.reason(run.folder)}", file=sys.stderr)
+        print(printable(f"launch: {run.folder}: {journal.reason(run.folder)}"), file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -77,4 +77,6 @@ def _name(parts: Sequence[str]) -> str:
     """
     wished = ",".join(parts)
     name = re.sub(r"[^\w.,=+@-]", "-", wished)[:120]
-    return name if name == wished else f"{name}-{hashlib.sha256(wished.encode()).hexdigest()[:6]}"
+    if name == wished:
+        return name
+    return f"{name}-{hashlib.sha256(wished.encode(errors='surrogateescape')).hexdigest()[:6]}"

@@ -32,7 +32,8 @@ from mamp.commands import (
     train,
     weights,
 )
-from mamp.core.errors import TryAgain, UserError
+from mamp.core.errors import OUT_OF_MEMORY, TryAgain, UserError, refused_by_system
+from mamp.core.terminal import plain_output, printable
 
 
 class _Version(argparse.Action):
@@ -83,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     try:
         args = _parse(arguments)
-        with _terminable():
+        with _terminable(), plain_output():
             args.function(args)
         sys.stdout.flush()
     except UserError as error:
@@ -97,6 +98,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # the reader of standard output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except MemoryError:
+        print(f"mamp: {OUT_OF_MEMORY}", file=sys.stderr)
+        return 2
+    except (OSError, RuntimeError) as error:
+        if (sentence := refused_by_system(error)) is None:
+            raise
+        print(f"mamp: {printable(sentence)}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -20,6 +20,7 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cache-control": "no-store",
 }
+LONGEST = 500  # letters of an address
 WRONG_ADDRESS = (
     "This is not the address that `mamp app` printed: it ends with a key of its own at every start. Copy it"
     " whole.\n"
@@ -73,6 +74,8 @@ class Gate:
         followed = scope["path"] == "/" and told.get("sec-fetch-mode") == "navigate"
         if told.get("sec-fetch-site", "none") not in ("none", "same-origin") and not followed:
             return PlainTextResponse("This server answers its own page only.\n", 403)
+        if len(scope["path"]) > LONGEST:
+            return JSONResponse({"error": "there is no such address"}, 404)
         if scope["path"].startswith("/page/"):
             return None
         given = told.get("x-mamp-key") or "".join(

@@ -19,6 +19,7 @@ import numpy as np
 
 from mamp.core.errors import UserError
 from mamp.core.files import Locks, make_folder, remove_leftovers, write_text
+from mamp.core.texts import read_json
 from mamp.video.first_masks.reading import FirstMask, Reader
 from mamp.video.frames import FrameSource
 from mamp.video.masks import object_ids, read_mask, write_mask
@@ -293,7 +294,7 @@ class Project:
         if not path.exists():
             return [], {}
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
+            told = read_json(path)
             if told.get("version", VERSION) > VERSION:
                 raise UserError(
                     f"{path} was written by a later mamp; update mamp, or give another folder with --out"

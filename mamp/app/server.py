@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import math
 import os
 import time
@@ -31,6 +30,7 @@ from mamp.app.proposal import MOST, Wish
 from mamp.app.studio import Studio, file_name
 from mamp.core.errors import UserError
 from mamp.core.files import MB, make_folder
+from mamp.core.texts import parse_json
 from mamp.video.first_masks.reading import FirstMask
 from mamp.video.frames import VIDEO_SUFFIXES
 
@@ -368,8 +368,8 @@ def _whole(text: str) -> int:
 
 async def _json(request: Request) -> dict[str, Any]:
     try:
-        told = json.loads(await body(request, LARGEST_JSON) or b"{}")
-    except (ValueError, RecursionError):
+        told = parse_json((await body(request, LARGEST_JSON) or b"{}").decode())
+    except ValueError:
         raise Refused(400, "the request is no JSON") from None
     if not isinstance(told, dict):
         raise Refused(400, "the request is no JSON object")

@@ -142,7 +142,10 @@ def _pack(args: argparse.Namespace) -> None:
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"--{first['loc'][0]} is {first['input']}: {first['msg'].lower()}") from None
-    (root,) = DataConfig(root=[args.source]).root
+    try:
+        (root,) = DataConfig(root=[args.source]).root
+    except ValidationError as error:
+        raise UserError(f"SRC {args.source}: {error.errors()[0]['msg'].lower()}") from None
     done = pack(
         root.model_copy(update={"split": args.split}),
         args.out,

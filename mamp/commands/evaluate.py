@@ -53,8 +53,10 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
+    from mamp.core.progress import say
     from mamp.datasets.lists import is_holdout
     from mamp.datasets.sequences import open_dataset
+    from mamp.datasets.untaken import lines, untaken
     from mamp.scoring import format_table, seen_categories
     from mamp.segmentation import model as models
     from mamp.segmentation.evaluate import evaluate
@@ -67,6 +69,10 @@ def _run(args: argparse.Namespace) -> None:
     )
     bad_frame = model.config.evaluate.bad_frame
     sequences = open_dataset(args.dataset, args.root, args.split, bad_frame=bad_frame)
+    if args.dataset == "folder":
+        spare = untaken(args.root, [sequence.source for sequence in sequences])
+        for line in lines(args.root, [one for one in spare if one.lost]):
+            say(line)
     held = Path(args.split) if is_holdout(args.split) else None
     run_info = {**model.run_info(), "dataset": args.dataset, "split": args.split}
     with _helpers(args) as join:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mamp.commands.shared import common, overrides
+from mamp.core.errors import UserError
+from mamp.core.terminal import printable
 
 
 def add(commands: Any) -> None:
@@ -27,4 +29,7 @@ def _run(args: argparse.Namespace) -> None:
     from mamp.training.engine import train
 
     loaded = config.load(args.config, args.overrides)
-    print(train(loaded, args.run or Path("runs") / args.config.stem, device=args.device, quiet=args.quiet))
+    run = args.run or Path("runs") / args.config.stem
+    if printable(str(run)) != str(run) or "\n" in str(run):
+        raise UserError(f"--run {str(run)!r} has control characters; give another name")
+    print(train(loaded, run, device=args.device, quiet=args.quiet))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mamp.commands.shared import overrides
+from mamp.core.errors import plural
 from mamp.methods import having
 
 WIDTH = 72  # letters after which what is told goes on below
@@ -79,12 +80,23 @@ def _weights_info(args: argparse.Namespace) -> None:
         **{f"method.{key}": value for key, value in flatten(method).items()},
         "numbers": f"{count:,} in {len(found.state)} tensors",
         "sha256": checksum(found.state),
+        **_broken(found.state),
         **_made(found.provenance),
     }
     width = max(map(len, lines))
     for key, value in lines.items():
         told = [str(value)] if isinstance(value, Path) else _wrapped(str(value))
         print(*(f"{name:{width}}  {line}" for name, line in zip_longest([key], told, fillvalue="")), sep="\n")
+
+
+def _broken(state: Mapping[str, Any]) -> dict[str, str]:
+    """What is said of values that are NaN or infinite; nothing where there are none."""
+    from mamp.core.reading import not_numbers
+
+    if not (found := not_numbers(state)):
+        return {}
+    count = plural(sum(found.values()), "value is", "values are")
+    return {"broken": f"{count} NaN or infinite, first in {next(iter(found))}"}
 
 
 def _wrapped(words: str) -> list[str]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from mamp.core.section import Section
+from mamp.core.section import MANY, Section, Side
+
+Count = Annotated[int, Field(ge=0, le=MANY)]
+Copies = Annotated[int, Field(ge=1, le=100_000)]  # an epoch is a list of its clips
 
 
 class Root(Section):
@@ -16,7 +19,7 @@ class Root(Section):
 
     path: Path = Field(description="a data set's root, a folder of frame folders, or a folder of video files")
     fps: float | None = Field(
-        None, gt=0, description="frames a second; null: what the data set or the file says"
+        None, gt=0, le=10_000, description="frames a second; null: what the data set or the file says"
     )
     split: str | None = Field(
         None, description="which list of the data set; null: train where there are lists, else all"
@@ -39,8 +42,8 @@ def expanded(path: Path) -> Path:
 class Expected(Section):
     """What data.root must give, before data.leave_out takes any away; a run on other data is refused."""
 
-    videos: int | None = Field(None, ge=1, description="how many videos; null: any")
-    frames: int | None = Field(None, ge=1, description="frames of all videos together; null: any")
+    videos: int | None = Field(None, ge=1, le=MANY, description="how many videos; null: any")
+    frames: int | None = Field(None, ge=1, le=MANY, description="frames of all videos together; null: any")
     digest: str | None = Field(
         None,
         description="the list of names, frames and rates, as a run prints it before it begins; null: any",
@@ -171,7 +174,7 @@ class DataConfig(Section):
             " letterbox: whole, in a box"
         ),
     )
-    box: tuple[int, int] = Field(
+    box: tuple[Side, Side] = Field(
         (240, 427),
         description=(
             "letterbox: height and width of the box; what is left of it is black and has no label, portrait"
@@ -193,7 +196,7 @@ class DataConfig(Section):
             " (AFB-URR), or a clip of each picture alone, which data.moves moves"
         ),
     )
-    max_skip: tuple[int, ...] = Field(
+    max_skip: tuple[Count, ...] = Field(
         (5,),
         min_length=1,
         description=(
@@ -201,14 +204,16 @@ class DataConfig(Section):
             " one for each"
         ),
     )
-    skip_growth: tuple[int, ...] = Field(
+    skip_growth: tuple[Count, ...] = Field(
         (5,),
         min_length=1,
         description="skip sampling: what max_skip grows by; one for all roots, or one for each",
     )
-    skip_epochs: int = Field(5, ge=1, description="skip sampling: epochs after which max_skip grows again")
-    skip_limit: int = Field(100, ge=1, description="skip sampling: where max_skip ends")
-    repeat: tuple[int, ...] = Field(
+    skip_epochs: int = Field(
+        5, ge=1, le=MANY, description="skip sampling: epochs after which max_skip grows again"
+    )
+    skip_limit: int = Field(100, ge=1, le=MANY, description="skip sampling: where max_skip ends")
+    repeat: tuple[Copies, ...] = Field(
         (1,),
         min_length=1,
         description=(
@@ -217,9 +222,9 @@ class DataConfig(Section):
         ),
     )
     clips_per_video: int = Field(
-        1, ge=1, description="random sampling: clips drawn from each video in an epoch"
+        1, ge=1, le=100_000, description="random sampling: clips drawn from each video in an epoch"
     )
-    intervals: tuple[int, ...] = Field(
+    intervals: tuple[Count, ...] = Field(
         (2, 5, 8), min_length=1, description="frame intervals that are drawn from"
     )
     interval_chances: tuple[float, ...] = Field(

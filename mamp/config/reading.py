@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from mamp.config.whole import DEFAULT, Config
 from mamp.core.errors import UserError
 from mamp.core.layers import knobs, merge, read_overrides, read_yaml
+from mamp.core.terminal import short
 from mamp.methods import METHODS
 
 
@@ -120,7 +121,7 @@ def _explain(error: ValidationError, places: Mapping[str, str], method: Any) -> 
     message = first["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     told = first["type"] == "missing" or isinstance(first["input"], dict)
-    found = "" if told else f", but it is {first['input']!r}"
+    found = "" if told else f", but it is {short(first['input'])}"
     return f"{at}{key or 'the config'}: {message}{found}; `mamp config {name}` tells what each key takes"
 
 

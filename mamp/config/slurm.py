@@ -4,20 +4,26 @@ on them.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
-from mamp.core.section import Section
+from mamp.core.section import MANY, Section
 
 MINUTES = {"m": 1, "h": 60, "d": 24 * 60}
+Word = Annotated[
+    str, Field(pattern=r"^[^\r\n\x85\u2028\u2029]*$", max_length=1000)
+]  # of one line of a script
+Option = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$", max_length=100)]
 
 
 class SlurmConfig(Section):
     """What a job asks of the cluster, and when it gives up."""
 
-    partition: str | None = Field(None, description="where jobs run; null: the site's default")
-    account: str | None = Field(None, description="who is charged; null: the user's default")
-    qos: str | None = Field(None, description="quality of service; null: the site's default")
-    constraint: str | None = Field(None, description="features that nodes must have, for example a100")
+    partition: Word | None = Field(None, description="where jobs run; null: the site's default")
+    account: Word | None = Field(None, description="who is charged; null: the user's default")
+    qos: Word | None = Field(None, description="quality of service; null: the site's default")
+    constraint: Word | None = Field(None, description="features that nodes must have, for example a100")
     nodes: int = Field(1, ge=1, le=1024, description="nodes of a job")
     gpus_per_node: int = Field(0, ge=0, le=64, description="GPUs on each node; 0: the job runs on processors")
     tasks_per_node: int | None = Field(
@@ -28,7 +34,7 @@ class SlurmConfig(Section):
     )
     mem: str | None = Field(
         None,
-        pattern=r"^\d+[KMGT]?$",
+        pattern=r"^\d{1,15}[KMGT]?$",
         description="memory on each node, for example 32G; null: the site's default",
     )
     time: str = Field(
@@ -47,12 +53,12 @@ class SlurmConfig(Section):
     )
     array: int = Field(1, ge=1, le=1000, description="evaluate: how many jobs share the sequences of one run")
     array_parallelism: int = Field(
-        256, ge=1, description="how many jobs of a sweep or of shared work run at a time"
+        256, ge=1, le=MANY, description="how many jobs of a sweep or of shared work run at a time"
     )
-    setup: tuple[str, ...] = Field(
+    setup: tuple[Word, ...] = Field(
         (), description="lines of shell before the run, for example [module load cuda]"
     )
-    extra: dict[str, str | int | bool] = Field(
+    extra: dict[Option, Word | int | bool] = Field(
         {}, description="further options of sbatch, for example {reservation: cvpr, exclude: node7}"
     )
     stalls: int = Field(

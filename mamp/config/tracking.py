@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from mamp.core.section import Section
+from mamp.core.section import MANY, Section
 
 
 class TrackingConfig(Section):
@@ -35,5 +35,6 @@ class TrackingConfig(Section):
     pictures_every: int | None = Field(
         None,
         ge=1,
+        le=MANY,
         description="steps between pictures, in previews/, wandb and TensorBoard; null: with each checkpoint",
     )

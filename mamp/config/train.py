@@ -6,15 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from mamp.core.section import AMP, Amp, Section
+from mamp.core.section import AMP, MANY, Amp, Section
 
+Clips = Annotated[int, Field(ge=0, lt=2**63)]
 Average = Annotated[float, Field(ge=0, lt=1)]
 
 
 class TrainConfig(Section):
     """The engine: steps, optimiser, checkpoints."""
 
-    seed: int = Field(0, ge=0, description="of weights, clips, augmentation and dropped channels")
+    seed: int = Field(0, ge=0, lt=2**63, description="of weights, clips, augmentation and dropped channels")
     init: str | None = Field(
         None,
         description=(
@@ -22,11 +23,16 @@ class TrainConfig(Section):
             " seed"
         ),
     )
-    epochs: float = Field(33, gt=0, description="passes over the clips, when steps is null")
-    steps: int | None = Field(None, ge=1, description="optimiser steps; null: as many as epochs makes")
-    batch: int = Field(24, ge=1, description="clips in a step, those of all ranks together")
+    epochs: float = Field(33, gt=0, le=1e6, description="passes over the clips, when steps is null")
+    steps: int | None = Field(
+        None, ge=1, le=MANY, description="optimiser steps; null: as many as epochs makes"
+    )
+    batch: int = Field(24, ge=1, le=MANY, description="clips in a step, those of all ranks together")
     accumulate: int = Field(
-        1, ge=1, description="parts that a rank's clips are taken in, one after the other, to save memory"
+        1,
+        ge=1,
+        le=MANY,
+        description="parts that a rank's clips are taken in, one after the other, to save memory",
     )
     lr: float = Field(1e-3, gt=0, description="learning rate at its highest")
     betas: tuple[Average, Average] = Field(
@@ -36,25 +42,29 @@ class TrainConfig(Section):
     schedule: Literal["constant", "halving", "cosine", "steps"] = Field(
         "halving", description="how the learning rate falls"
     )
-    milestones: tuple[int, ...] = Field(
+    milestones: tuple[Clips, ...] = Field(
         (400_000, 600_000, 800_000, 1_000_000),
         description="halving: the rate halves once more than this many clips were seen",
     )
     plateaus: int | None = Field(
         None,
         ge=1,
+        le=MANY,
         description=(
             "halving: the run is cut into so many equal parts, each at half the rate of the one before; null:"
             " milestones"
         ),
     )
     decay: float = Field(0.9, gt=0, le=1, description="steps: what the rate is multiplied by")
-    decay_every: int = Field(9501, ge=1, description="steps: after so many steps, each time (SSM-VOS)")
-    warmup: int = Field(0, ge=0, description="steps over which the rate rises to lr")
+    decay_every: int = Field(
+        9501, ge=1, le=MANY, description="steps: after so many steps, each time (SSM-VOS)"
+    )
+    warmup: int = Field(0, ge=0, le=MANY, description="steps over which the rate rises to lr")
     clip_norm: float | None = Field(None, gt=0, description="largest norm of the gradient; null: not clipped")
     max_skipped: int = Field(
         5,
         ge=0,
+        le=MANY,
         description=(
             "steps in a row that are left out because loss or gradient is not finite, before the run stops;"
             " ten times as many in all"
@@ -84,18 +94,19 @@ class TrainConfig(Section):
     rank_timeout: float = Field(
         1800,
         gt=0,
+        le=10**7,
         description=(
             "seconds that ranks wait for one another before the run stops; validation and checkpoints fall"
             " within"
         ),
     )
-    log_every: int = Field(10, ge=1, description="steps between lines of log.jsonl")
+    log_every: int = Field(10, ge=1, le=MANY, description="steps between lines of log.jsonl")
     checkpoint_every: int = Field(
-        500, ge=1, description="steps between checkpoints; one is written at the end too"
+        500, ge=1, le=MANY, description="steps between checkpoints; one is written at the end too"
     )
-    keep: int = Field(2, ge=1, description="how many last checkpoints stay")
+    keep: int = Field(2, ge=1, le=MANY, description="how many last checkpoints stay")
     keep_best: int = Field(
-        0, ge=0, description="how many checkpoints with the best validation scores stay besides"
+        0, ge=0, le=MANY, description="how many checkpoints with the best validation scores stay besides"
     )
     expect_loss: dict[float, float] = Field(
         {},
@@ -111,6 +122,7 @@ class TrainConfig(Section):
     expect_steps: int | None = Field(
         None,
         ge=1,
+        le=MANY,
         description=(
             "expect_loss: the steps of the run that showed it, a run of another length is not compared;"
             " null: any"

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from mamp.core.section import Section
+from mamp.core.section import MANY, Section
 
 
 class ValidationConfig(Section):
@@ -15,9 +15,11 @@ class ValidationConfig(Section):
     set.
     """
 
-    every: int = Field(500, ge=1, description="steps between measurements; there is one at the end too")
+    every: int = Field(
+        500, ge=1, le=MANY, description="steps between measurements; there is one at the end too"
+    )
     epochs: int | None = Field(
-        None, ge=1, description="epochs between measurements, in place of every; null: every"
+        None, ge=1, le=MANY, description="epochs between measurements, in place of every; null: every"
     )
     share: float = Field(
         0.0,
@@ -37,7 +39,7 @@ class ValidationConfig(Section):
     root: Path | None = Field(None, description="where the labelled set lies")
     split: str = Field("val", description="which list of the labelled set")
     frames: int | None = Field(
-        20, ge=3, description="how many first frames of each labelled video are scored; null: all"
+        20, ge=3, le=MANY, description="how many first frames of each labelled video are scored; null: all"
     )
 
     @model_validator(mode="after")

@@ -36,9 +36,9 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """`text` as UTF-8, lines ended as they are in it."""
+    """`text` as UTF-8, lines ended as they are in it; what is no letter is written as an escape."""
     with whole(path) as partial:
-        partial.write_bytes(text.encode())
+        partial.write_bytes(text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -12,7 +12,9 @@ from typing import Any, Literal, get_args, get_origin
 import yaml
 from pydantic import BaseModel
 
-from mamp.core.errors import UserError
+from mamp.core.errors import UserError, first_line
+from mamp.core.terminal import clipped, short
+from mamp.core.texts import Malformed, compose_yaml, construct_yaml, parse_yaml, read_text
 
 
 def merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
@@ -29,25 +31,21 @@ def merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
 def read_yaml(path: Path, places: dict[str, str]) -> dict[str, Any]:
     """The settings in a YAML file; puts into `places` the line of every key. UserError when it is none."""
     try:
-        text = path.read_text(encoding="utf-8")
+        node = compose_yaml(read_text(path))
+        _note_lines(node, "", path, places)
+        values = construct_yaml(node)
     except FileNotFoundError:
         raise UserError(f"config {path} does not exist; the recipes are in configs/") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"config {path} cannot be read as text ({error}); give a YAML file") from None
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(
-            f"config {path} is not YAML: {' '.join(str(error).split())}; mend that line"
-        ) from None
+    except OSError as error:
+        raise UserError(f"config {path} cannot be read ({first_line(error)}); give a YAML file") from None
+    except Malformed as error:
+        raise UserError(f"config {path} is not YAML for settings: {error}; correct that line") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise UserError(
             f"config {path} holds a {type(values).__name__}; it wants keys such as method: and data:"
         )
-    _note_lines(node, "", path, places)
     return values
 
 
@@ -57,6 +55,8 @@ def _note_lines(node: Any, prefix: str, path: Path, places: dict[str, str]) -> N
         return
     seen: set[str] = set()
     for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            continue  # which the values refuse
         line = key.start_mark.line + 1
         if key.value in seen:
             raise UserError(f"{path} line {line}: {prefix}{key.value} is given twice; keep one")
@@ -72,14 +72,16 @@ def read_overrides(overrides: Sequence[str], places: dict[str, str]) -> dict[str
     for argument in overrides:
         key, equals, text = argument.partition("=")
         if not equals or not re.fullmatch(r"[A-Za-z_][\w.]*", key):
-            raise UserError(f"argument {argument!r} is not key=value; write for example train.steps=100")
+            raise UserError(f"argument {short(argument)} is not key=value; write for example train.steps=100")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise UserError(f"argument {argument!r}: the value is not YAML; put quotes around it") from None
+            value = parse_yaml(text)
+        except Malformed as error:
+            raise UserError(
+                f"argument {short(argument)}: the value is not YAML ({error}); put quotes around it"
+            ) from None
         if key == "method" and isinstance(value, str):  # method=probe is short for method.name=probe
             key = "method.name"
-        places[key] = f"argument {argument}"
+        places[key] = f"argument {clipped(argument)}"
         if key == "data.root":
             roots.extend(value if isinstance(value, list) else [value])
             value = list(roots)
@@ -89,7 +91,7 @@ def read_overrides(overrides: Sequence[str], places: dict[str, str]) -> dict[str
             inner = inner.setdefault(parent, {})
             if not isinstance(inner, dict):
                 raise UserError(
-                    f"argument {argument!r} goes below a key that was given a value; drop one of the two"
+                    f"argument {short(argument)} goes below a key that was given a value; drop one of the two"
                 )
         inner[last] = value
     return values

@@ -9,6 +9,8 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any
 
+from mamp.core.terminal import printable
+
 LINE_EVERY = 10.0  # seconds between plain lines
 RECENT = 30.0  # seconds whose speed tells the time left, or the last few steps where these took longer
 _FEW = 5
@@ -19,7 +21,7 @@ _said: set[str] = set()
 
 def say(line: str) -> None:
     """A line on standard error, at once."""
-    print(line, file=sys.stderr, flush=True)
+    print(printable(line), file=sys.stderr, flush=True)
 
 
 def say_once(line: str) -> None:
@@ -62,7 +64,7 @@ class Progress:
 
     def begin(self, what: str) -> None:
         """Name what is worked on now."""
-        self._what = what
+        self._what = what = printable(what)
         if self._bar is not None:
             self._bar.set_description(what)
 
@@ -75,7 +77,7 @@ class Progress:
     def tell(self, line: str) -> None:
         """A line of its own, which stays."""
         if self._bar is not None:
-            self._bar.write(line, file=sys.stderr)
+            self._bar.write(printable(line), file=sys.stderr)
         elif not self._quiet:
             say(line)
 

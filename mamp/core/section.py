@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from pathlib import PurePath
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+# no knob needs more; what numpy and torch count in has twice the bits
+MANY = 2**31 - 1
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class Section(BaseModel):
     """A frozen group of settings that refuses keys it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _plain(cls, value: Any) -> Any:
+        """Refuse control characters, which reach files, scripts and terminals, in texts however deep."""
+        waiting = [value]
+        while waiting:
+            found = waiting.pop()
+            if isinstance(found, (str, PurePath)) and _CONTROL.search(str(found)):
+                raise ValueError("has control characters; write it without them")
+            if isinstance(found, dict):
+                waiting += [*found.keys(), *found.values()]
+            elif isinstance(found, (list, tuple)):
+                waiting += found
+        return value
 
 
 class MethodConfig(Section):

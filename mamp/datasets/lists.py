@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mamp.core.errors import UserError
+from mamp.core.errors import UserError, reason
+from mamp.core.terminal import clipped
+from mamp.core.texts import parse_json, parse_yaml
 from mamp.video.folders import IMAGE_SUFFIXES, entries, image_files, natural_key, read_text
 
 # where each data set keeps its lists, the first place that has a list winning; "any" is for one that is not
@@ -46,6 +48,17 @@ def read_splits(root: Path, name: str) -> Splits:
     return splits
 
 
+def has_lists(root: Path) -> bool:
+    """Whether a root is that of DAVIS, or laid out like it."""
+    return (root / "ImageSets").is_dir() or (root / "db_info.yaml").is_file()
+
+
+def split_folder(root: Path, split: str | None) -> Path | None:
+    """The folder of YouTube-VOS in a root that is trained on; None where it is another data set."""
+    places = [root / name for name in ((split,) if split else ("train_all_frames", "train"))]
+    return next((place for place in places if (place / "JPEGImages").is_dir()), None)
+
+
 def pick(splits: Splits, split: str, root: Path) -> dict[str, tuple[str, ...]]:
     """The list called `split`; UserError naming those that are there."""
     if split not in splits:
@@ -64,25 +77,59 @@ def pick(splits: Splits, split: str, root: Path) -> dict[str, tuple[str, ...]]:
 
 
 def read_list(file: Path) -> dict[str, tuple[str, ...]]:
-    """Sequence -> frames of a list: a line is a name, or the paths of a frame and its mask (DAVIS-2016)."""
+    """Sequence -> frames of a list: a line is a name, or the paths of a frame and its mask (DAVIS-2016).
+
+    Paths may have backslashes. Of an absolute path, as other machines write it, the part below JPEGImages
+    counts; UserError where it has none.
+    """
     frames: dict[str, tuple[str, ...]] = {}
-    for line in read_text(file).splitlines():
-        first = Path(line.split()[0]) if line.split() else None
-        if first is None:
+    for number, line in enumerate(read_text(file).splitlines(), start=1):
+        words = line.replace("\\", "/").split()
+        if not words:
             continue
+        first = PurePosixPath(words[0])
         if first.suffix.lower() in IMAGE_SUFFIXES:
-            name = checked_name(first.parent.name, file)
-            frames[name] = (*frames.get(name, ()), first.stem)
+            name, known = checked_name(first.parent.name, file), frames.get(first.parent.name, ())
+            frames[name] = known if first.stem in known else (*known, first.stem)
         else:
-            frames[checked_name(line.strip(), file)] = ()
+            frames.setdefault(checked_name(_below_images(line.strip(), file, number), file), ())
     return frames
+
+
+def _below_images(name: str, file: Path, number: int) -> str:
+    """The sequence that a line names: itself, or of a path its part below JPEGImages and the resolution."""
+    path = name.replace("\\", "/").rstrip("/")
+    if path == name:
+        path = path.removeprefix("./")
+    if not re.match(r"/|[A-Za-z]:/", path):
+        return path
+    *_, below = re.split(r"/JPEGImages/(?:480p/|1080p/|Full-Resolution/)?", path)
+    if below == path or not below:
+        raise UserError(
+            f"{file} line {number} has {clipped(name)}, a path of some machine, which is no name of a"
+            " folder; write the names of the sequences, one a line"
+        )
+    return below
 
 
 def checked_name(name: str, file: Path) -> str:
     """`name` if it stays below the folder it is looked for in; masks are written under it, too."""
     if not name or Path(name).is_absolute() or ".." in Path(name).parts:
-        raise UserError(f"{file} names a sequence {name!r}, which is no name of a folder; mend that entry")
+        raise UserError(f"{file} names a sequence {name!r}, which is no name of a folder; correct that entry")
     return name
+
+
+UNSUPERVISED = "Annotations_unsupervised"  # of DAVIS's other task, in which no first mask is given
+
+
+def refuse_unsupervised(root: Path) -> None:
+    """UserError for a root of DAVIS that has masks of the unsupervised task alone."""
+    inside = UNSUPERVISED in (root.name, root.parent.name)
+    if inside or ((root / UNSUPERVISED).is_dir() and not (root / "Annotations").is_dir()):
+        raise UserError(
+            f"{root} has {UNSUPERVISED}, the truth of DAVIS's unsupervised task, where no first mask is"
+            " given; that task is not served. Bring Annotations of the semi-supervised archive"
+        )
 
 
 def is_frame_folder(folder: Path) -> bool:
@@ -118,6 +165,8 @@ def frame_names(images: Path, wanted: tuple[str, ...] = ()) -> tuple[str, ...]:
 def mask_files(masks: Path, names: tuple[str, ...]) -> dict[int, Path]:
     """Frame index -> mask of that frame's stem; UserError when there is none at all."""
     if not masks.is_dir():
+        for root in list(masks.parents)[:3]:
+            refuse_unsupervised(root)
         raise UserError(f"{masks} does not exist; bring the masks of this sequence")
     there = image_files(masks)
     files = {index: masks / there[name] for index, name in enumerate(names) if name in there}
@@ -130,18 +179,17 @@ def mask_files(masks: Path, names: tuple[str, ...]) -> dict[int, Path]:
 
 def _read_info(file: Path, year: int) -> Splits:
     """db_info.yaml: entries with name, set and year; the sets of a year hold those of the years before."""
-    import yaml
-
     try:
-        values = yaml.safe_load(read_text(file))
+        values = parse_yaml(read_text(file))
         splits: Splits = {}
         for entry in values["sequences"] if isinstance(values, Mapping) else values:
             years = entry.get("years", entry.get("year", year))
             if any(int(y) <= year for y in (years if isinstance(years, list) else [years])):
                 splits.setdefault(str(entry["set"]), {})[checked_name(str(entry["name"]), file)] = ()
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{file} is not DAVIS's list of sequences ({reason}); fetch it again") from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{file} is not DAVIS's list of sequences ({reason(error)}); fetch it again"
+        ) from None
     return splits
 
 
@@ -163,11 +211,12 @@ def read_meta(file: Path) -> dict[str, dict[int, Listed]]:
     try:
         return {
             plain_name(video, file): {int(number): _listed(o, file) for number, o in value["objects"].items()}
-            for video, value in json.loads(read_text(file))["videos"].items()
+            for video, value in parse_json(read_text(file))["videos"].items()
         }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = f"{type(error).__name__} {error}".strip()
-        raise UserError(f"{file} is not a meta.json of YouTube-VOS ({reason}); fetch it again") from None
+        raise UserError(
+            f"{file} is not a meta.json of YouTube-VOS ({reason(error)}); fetch it again"
+        ) from None
 
 
 def listed_frames(objects: Mapping[int, Listed]) -> tuple[str, ...]:
@@ -197,7 +246,7 @@ def is_holdout(split: str) -> bool:
 def read_holdout(file: Path) -> Holdout:
     """The list that `mamp data holdout` wrote; UserError when the file is none."""
     try:
-        values = json.loads(read_text(file))
+        values = parse_json(read_text(file))
         names = [plain_name(str(name), file) for group in values["videos"].values() for name in group]
         seen = frozenset(map(str, values["categories"]["seen"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -219,5 +268,5 @@ def _listed(entry: Mapping[str, Any], file: Path) -> Listed:
 def plain_name(name: str, file: Path) -> str:
     """`name` if it is that of a file or folder and no path; UserError naming the `file` that has it."""
     if name == ".." or not name or Path(name).name != name:
-        raise UserError(f"{file} names {name!r}, which is no name of a folder or a frame; mend that entry")
+        raise UserError(f"{file} names {name!r}, which is no name of a folder or a frame; correct that entry")
     return name

@@ -19,6 +19,7 @@ from mamp.datasets.lists import (
     Listed,
     categories,
     frame_names,
+    has_lists,
     is_frame_folder,
     is_holdout,
     listed_frames,
@@ -29,6 +30,7 @@ from mamp.datasets.lists import (
     read_meta,
     read_splits,
     resolution,
+    split_folder,
 )
 from mamp.video.folders import IMAGE_SUFFIXES, entries, subfolders
 from mamp.video.frames import VIDEO_SUFFIXES, FrameSource, open_frames
@@ -389,13 +391,12 @@ def _listed(root: Path, split: str) -> list[Path]:
 
 def _unlabelled(root: Path, split: str | None) -> list[Sequence]:
     check_packed(root)
-    if (root / "ImageSets").is_dir() or (root / "db_info.yaml").is_file():
+    if has_lists(root):
         chosen = pick(read_splits(root, "any"), split or "train", root)
         images = resolution(root / "JPEGImages")
         return [_plain(images / name, DAVIS_FPS, frames) for name, frames in chosen.items()]
-    for name in (split,) if split else ("train_all_frames", "train"):
-        if (root / name / "JPEGImages").is_dir():
-            root, split = root / name, None
+    if (place := split_folder(root, split)) is not None:
+        root, split = place, None
     fps = None
     if root.name.endswith("_all_frames"):
         fps = YOUTUBE_FPS

@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from mamp.config import DataConfig, Expected
+from mamp.config import DataConfig, Expected, Root
 from mamp.core.errors import UserError
 from mamp.datasets.lists import read_names
 from mamp.datasets.sequences import Sequence as Video
 from mamp.datasets.sequences import training_sequences
+from mamp.datasets.untaken import lines, untaken_of
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Census:
 
     counts, rates, roots: frames, frames a second, and place in data.root of each video. digest: of names,
     counts, rates.
+    untaken: lines about what lies in data.root and is not taken.
     left_out: videos of data.root that data.leave_out keeps from training. unknown: names of that list which
     no video has.
     """
@@ -29,6 +31,7 @@ class Census:
     roots: tuple[int, ...] = ()
     left_out: int = 0
     unknown: tuple[str, ...] = ()
+    untaken: tuple[str, ...] = ()
 
     @property
     def frames(self) -> int:
@@ -40,7 +43,9 @@ class Census:
         names = {video.name for video in kept}
         rows = [i for i, video in enumerate(among) if video.name in names]
         counts, rates = tuple(self.counts[i] for i in rows), tuple(self.rates[i] for i in rows)
-        return replace(_census(kept, counts, rates), left_out=self.left_out, unknown=self.unknown)
+        return replace(
+            _census(kept, counts, rates), left_out=self.left_out, unknown=self.unknown, untaken=self.untaken
+        )
 
 
 def survey(data: DataConfig, *, masks: bool = False) -> tuple[list[Video], Census]:
@@ -57,6 +62,7 @@ def survey(data: DataConfig, *, masks: bool = False) -> tuple[list[Video], Censu
         )
     videos = training_sequences(data.root, masks=masks)
     census = take_census(videos, bad_frame=data.bad_frame)
+    census = replace(census, untaken=tuple(said_untaken(data.root, videos)))
     _refuse_unexpected(census, data.expect)
     if data.leave_out is None:
         return videos, census
@@ -70,6 +76,15 @@ def survey(data: DataConfig, *, masks: bool = False) -> tuple[list[Video], Censu
         )
     unknown = tuple(sorted(names.difference(own)))
     return rest, replace(census.of(rest, among=videos), left_out=len(videos) - len(rest), unknown=unknown)
+
+
+def said_untaken(roots: Sequence[Root], videos: Sequence[Video]) -> list[str]:
+    """Lines about what lies in the roots and is not taken, and holds frames or video."""
+    said = []
+    for number, root in enumerate(roots):
+        found = untaken_of(root, [video.source for video in videos if video.root == number])
+        said += lines(root.path, [one for one in found if one.lost])
+    return said
 
 
 def _refuse_unexpected(census: Census, expected: Expected) -> None:
@@ -107,5 +122,5 @@ def _census(videos: Sequence[Video], counts: tuple[int, ...], rates: tuple[float
     listing = [
         f"{video.name} {count} {rate}" for video, count, rate in zip(videos, counts, rates, strict=True)
     ]
-    digest = hashlib.sha256("\n".join(listing).encode()).hexdigest()[:12]
+    digest = hashlib.sha256("\n".join(listing).encode(errors="surrogateescape")).hexdigest()[:12]
     return Census(counts, rates, digest, tuple(video.root for video in videos))

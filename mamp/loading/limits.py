@@ -143,6 +143,16 @@ def _why(message: str, board: Board, seconds: float | None) -> str | None:
         name = None if seconds is None else board.late(seconds + GRACE)
         return None if name is None or seconds is None else too_long(name, seconds)
     name = board.read_by(message)
+    if "Bus error" in message or "shared memory" in message:
+        return (
+            "a loader process ran out of shared memory; raise that of the container (--shm-size), lower"
+            " data.workers, or pass data.workers=0"
+        )
+    if name is None and ("killed by signal" in message or "exited unexpectedly" in message):
+        return (
+            "a loader process was killed, as a system does whose memory is full; lower data.workers or"
+            " data.load_size, or ask for more memory"
+        )
     if name is None:
         return ""
     return (

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from mamp.config import DataConfig
-from mamp.core.errors import UserError
+from mamp.core.errors import OUT_OF_MEMORY, UserError, refused_by_system
 from mamp.datasets.sequences import Sequence as Video
 from mamp.loading.clips import Clip, ClipPlan
 from mamp.loading.labels import fit_labels, square_at, upright, with_object
@@ -167,6 +167,13 @@ class ClipDataset(Dataset):
             try:
                 with time_limit(self.seconds, lambda: self._reading):
                     return self._read(clip, np.random.default_rng(sample.seed))
+            except MemoryError:
+                failure = _Failure(f"{self._reading or 'a clip'}: {OUT_OF_MEMORY}")
+            except OSError as error:
+                if (sentence := refused_by_system(error)) is None:
+                    raise
+                failure = _Failure(sentence)
+                self._known.pop(clip.sequence, None)
             except UserError as error:
                 failure = _Failure(str(error))  # an exception would arrive with the worker's traceback in it
                 self._known.pop(clip.sequence, None)  # it may have been left in the middle of a read

@@ -42,16 +42,20 @@ def sequences_of(evaluations: Sequence[Evaluation], root: Path) -> list[datasets
     """The sequences that the evaluations are of; UserError when they are not all of one data set and
     split.
     """
-    sets = {(e.info.get("dataset"), e.info.get("split")) for e in evaluations}
+    sets = {(e.info.get("dataset"), e.info.get("split")) for e in evaluations if _says_data(e)}
+    if odd := next((e for e in evaluations if not _says_data(e)), None):
+        raise UserError(f"{odd.folder / 'run.json'} does not tell the data set; leave --root out")
     if len(sets) > 1:
         told = ", ".join(sorted(" ".join(map(str, each)) for each in sets))
         raise UserError(
             f"the runs are of different data ({told}); report them one by one, or leave --root out"
         )
     ((name, split),) = sets
-    if not isinstance(name, str) or not isinstance(split, str):
-        raise UserError(f"{evaluations[0].folder / 'run.json'} does not tell the data set; leave --root out")
-    return datasets.open_dataset(name, root, split, bad_frame="repeat")
+    return datasets.open_dataset(str(name), root, str(split), bad_frame="repeat")
+
+
+def _says_data(evaluation: Evaluation) -> bool:
+    return all(isinstance(evaluation.info.get(key), str) for key in ("dataset", "split"))
 
 
 def show(

@@ -4,7 +4,6 @@ missing.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 import yaml
 
 from mamp.core.errors import UserError
+from mamp.core.texts import parse_json, read_json
 
 FIGURES = ("J&F-Mean", "J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F-Decay")
 CURVES = {
@@ -194,7 +194,7 @@ def worst_frames(evaluation: Evaluation, *, count: int) -> list[tuple[float, Obj
 
 def _training(name: str, folder: Path) -> Training:
     code = _read_json(folder / "code.json") if (folder / "code.json").is_file() else {}
-    text = (folder / "config.yaml").read_text(encoding="utf-8") if (folder / "config.yaml").is_file() else ""
+    text = _text(folder / "config.yaml") if (folder / "config.yaml").is_file() else ""
     entries = list(_log(folder / "log.jsonl"))
     settings = {
         "steps": f"{entries[-1]['step']:,}" if entries else "none",
@@ -222,9 +222,9 @@ def _previews(folder: Path) -> Iterator[tuple[str, Path]]:
 
 def _log(path: Path) -> Iterator[dict[str, Any]]:
     """Entries of a log; a last line that is being written is left out."""
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in _text(path).splitlines():
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
         except ValueError:
             continue
         if isinstance(entry, dict) and isinstance(entry.get("step"), int):
@@ -234,9 +234,14 @@ def _log(path: Path) -> Iterator[dict[str, Any]]:
 # ---------------------------------------------------------------- plain values
 
 
+def _text(path: Path) -> str:
+    """The text of a file, with a mark for each byte that is none."""
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except (OSError, ValueError):
         found = None
     if not isinstance(found, dict):

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mamp.core.errors import UserError, plural
+from mamp.core.errors import UserError, first_ten, plural
 from mamp.core.files import make_folder, whole
+from mamp.core.texts import read_json
 from mamp.scoring.folders import mask_folders
 from mamp.scoring.metrics import labels_in
 from mamp.scoring.protocols import VOID, get_protocol, size, unknown_label
-from mamp.scoring.truth import Video, open_truth, png_files
+from mamp.scoring.truth import Video, in_place_of, open_truth, png_files
 from mamp.video.folders import subfolders
 from mamp.video.masks import read_mask, read_palette_mask
 
@@ -71,7 +71,7 @@ def export(
     problems = list(_unfinished(folder))
     if root is None:
         wanted = list(_of_themselves(server, place))
-        problems += _misnamed(server, wanted)
+        problems += _misnamed(server, wanted, place)
     problems += [f"{w.name}: {problem}" for w in wanted for problem in _check(place / w.name, w)]
     if not wanted:
         problems.append("there is no folder with PNG masks")
@@ -154,7 +154,7 @@ def _unfinished(folder: Path) -> Iterator[str]:
     if not (folder / "masks").is_dir() or not record.is_file():
         return
     try:
-        sequences: dict[str, Any] = json.loads(record.read_text(encoding="utf-8")).get("sequences", {})
+        sequences: dict[str, Any] = read_json(record).get("sequences", {})
         counts = {name: entry["frames"] for name, entry in sequences.items()}
     except (ValueError, AttributeError, KeyError, TypeError):
         yield "run.json cannot be read; evaluate again into another folder"
@@ -167,15 +167,15 @@ def _unfinished(folder: Path) -> Iterator[str]:
             yield f"{name}: {there} masks are there, but run.json tells of {count}"
 
 
-def _misnamed(server: str, wanted: Iterable[_Wanted]) -> Iterator[str]:
+def _misnamed(server: str, wanted: Iterable[_Wanted], place: Path) -> Iterator[str]:
     for w in wanted:
         if not all(len(frame) == 5 and frame.isdecimal() for frame in w.frames):
             strange = [frame for frame in w.frames if not (len(frame) == 5 and frame.isdecimal())]
-            yield f"{w.name}: masks are called by five digits, as 00000.png, not {', '.join(strange)}"
+            yield f"{w.name}: masks are called by five digits, as 00000.png, not {first_ten(strange)}"
         elif server == "davis":
             missing = [f"{i:05d}" for i in range(int(w.frames[-1])) if f"{i:05d}" not in w.frames]
             if missing:
-                yield f"{w.name}: {_missing(missing)}"
+                yield f"{w.name}: {_missing(missing)}{in_place_of(missing, place / w.name)}"
 
 
 def _check(folder: Path, wanted: _Wanted) -> list[str]:
@@ -200,12 +200,12 @@ def _check(folder: Path, wanted: _Wanted) -> list[str]:
             if label == VOID or (wanted.ids is not None and label not in wanted.ids):
                 strange.setdefault(label, []).append(frame)
     if missing:
-        problems.insert(0, _missing(missing))
+        problems.insert(0, _missing(missing) + in_place_of(missing, folder))
     return problems + [unknown_label(label, frames) for label, frames in sorted(strange.items())]
 
 
 def _missing(frames: Sequence[str]) -> str:
-    return f"{plural(len(frames), 'frame is', 'frames are')} missing: {', '.join(frames)}"
+    return f"{plural(len(frames), 'frame is', 'frames are')} missing: {first_ten(frames)}"
 
 
 def _left_out(place: Path, wanted: Sequence[_Wanted]) -> Iterator[str]:

@@ -7,22 +7,23 @@ from __future__ import annotations
 import multiprocessing
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from mamp.core.errors import UserError, plural
+from mamp.core.errors import UserError, first_ten, plural
 from mamp.datasets.lists import is_holdout
 from mamp.scoring.metrics import Decay, labels_in
 from mamp.scoring.protocols import Protocol, SequenceScorer, get_protocol, scored_frames, size, unknown_label
 from mamp.scoring.scores import ObjectScores, Scores
-from mamp.scoring.truth import Video, open_truth, png_files, seen_categories
-from mamp.video.folders import natural_key
+from mamp.scoring.truth import Video, in_place_of, open_truth, png_files, seen_categories
+from mamp.video.folders import entries, natural_key
 from mamp.video.masks import read_mask
 
+MOST_LINES = 60  # of what is wrong that are written out
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
 
@@ -88,14 +89,23 @@ def score_videos(
     outcomes = _share(_one, jobs, processes=processes or 1, weights=[len(video.masks) for video in videos])
     problems = [problem for outcome in outcomes for problem in outcome.problems]
     if problems:
-        listed = [*problems, *(f"besides, {told}" for told in _surplus(videos, folder))]
+        listed = [
+            *problems,
+            *(f"besides, {told}" for told in (*_surplus(videos, folder), *_strays(videos, folder))),
+        ]
         raise UserError(
             f"{folder} does not fit the truth in {plural(len(problems), 'place')}; "
-            "mend what is listed and score again:\n" + "\n".join(f"  {line}" for line in listed)
+            "mend what is listed and score again:\n" + "\n".join(f"  {line}" for line in _most(listed))
         )
     sequences = {v.name: o.scores for v, o in zip(videos, outcomes, strict=True) if o.scores is not None}
     notes = tuple(_notes(videos, outcomes, folder))
     return Scores(protocol, sequences, decay=decay, split=split, notes=notes)
+
+
+def _most(told: list[str]) -> list[str]:
+    """The first lines of many, and how many more there are."""
+    more = [f"and {len(told) - MOST_LINES:,} more"] if len(told) > MOST_LINES else []
+    return [*told[:MOST_LINES], *more]
 
 
 @dataclass(frozen=True)
@@ -191,7 +201,8 @@ class _Reader:
         if not self._missing:
             return self._broken
         count = plural(len(self._missing), "frame is", "frames are")
-        return [f"{count} missing: {', '.join(self._missing)}", *self._broken]
+        told = f"{count} missing: {', '.join(self._missing)}"
+        return [told + in_place_of(self._missing, self._folder), *self._broken]
 
 
 def mask_folders(folder: Path, names: Sequence[str]) -> Path:
@@ -232,6 +243,11 @@ def _share(
                 if futures[i].cancel():  # nobody has begun it
                     outcomes[i] = work(jobs[i])
             return [outcomes[i] if i in outcomes else futures[i].result() for i in range(len(jobs))]
+        except BrokenExecutor:
+            raise UserError(
+                "a scoring process was killed, as a system does whose memory is full; score again with"
+                " --processes 1"
+            ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -256,6 +272,22 @@ def _notes(videos: Sequence[Video], outcomes: Sequence[_Outcome], folder: Path) 
                     " in no mean"
                 )
     yield from _surplus(videos, folder)
+    yield from _strays(videos, folder)
+
+
+def _strays(videos: Sequence[Video], folder: Path) -> Iterable[str]:
+    """What is said of files in the videos' folders that are no mask of a frame."""
+    found = []
+    for video in videos:
+        place = _folder_of(video, folder, videos)
+        frames = {*video.frames, *video.masks}
+        there = entries(place) if place.is_dir() else []
+        found += [
+            f"{video.name}/{e.name}" for e in there if e.suffix.lower() != ".png" or e.stem not in frames
+        ]
+    if found:
+        count = plural(len(found), "file that is", "files that are")
+        yield f"{folder} has {count} no mask of a frame and not scored: {first_ten(found)}"
 
 
 def _surplus(videos: Sequence[Video], folder: Path) -> Iterable[str]:

@@ -4,11 +4,11 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mamp.core.errors import UserError
+from mamp.core.errors import UserError, first_ten
 from mamp.datasets.lists import (
     PLACES,
     Listed,
@@ -19,6 +19,7 @@ from mamp.datasets.lists import (
     read_holdout,
     read_meta,
     read_splits,
+    refuse_unsupervised,
     resolution,
 )
 from mamp.scoring.metrics import labels_in
@@ -107,6 +108,7 @@ def open_truth(path: Path | str, *, protocol: str | None = None, split: str | No
 
 
 def _open_folders(root: Path, protocol: str | None, split: str | None) -> Truth:
+    refuse_unsupervised(root)
     home, masks = _home(root)
     why = ""
     if protocol is None and home is not None:
@@ -260,6 +262,15 @@ def seen_categories(home: Path | None, file: Path | None) -> tuple[set[str], Pat
             category for objects in read_meta(file).values() for category in categories(objects).values()
         }, file
     return {line.strip() for line in text.splitlines() if line.strip()}, file
+
+
+def in_place_of(missing: Sequence[str], folder: Path) -> str:
+    """What to say of files that lie where masks of these names should: nothing where there are none."""
+    stems = set(missing)
+    others = [e.name for e in entries(folder) if e.stem in stems and e.suffix.lower() != ".png"]
+    if not others:
+        return ""
+    return f" (in their place: {first_ten(others)}; masks are PNGs, as JPEG blurs labels)"
 
 
 def png_files(folder: Path) -> dict[str, Path]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -20,6 +21,7 @@ from mamp.core.errors import UserError
 from mamp.core.files import write_json
 from mamp.core.provenance import describe_code, told_briefly
 from mamp.core.section import SPEED
+from mamp.core.texts import read_json
 from mamp.datasets import sequences as datasets
 from mamp.segmentation.stream import Timing
 
@@ -67,11 +69,19 @@ class Record:
     def read(cls, path: Path) -> Record | None:
         """What `write` wrote; None where there is no such file, or another one."""
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = read_json(path)
             timing = Timing(**{field.name: found.pop(field.name) for field in fields(Timing)})
-            return cls(timing, **found)
+            record = cls(timing, **found)
+            return record if record._sound() else None
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
+
+    def _sound(self) -> bool:
+        """Whether all is of the types that `write` writes, as far as the types of others may be."""
+        numbers = [*vars(self.timing).values(), self.peak_memory_mb or 0, self.peak_device_memory_mb or 0]
+        plain = all(isinstance(n, (int, float)) and math.isfinite(n) and abs(n) < 1e15 for n in numbers)
+        words = all(isinstance(word, str | None) for word in (self.size, self.commit))
+        return plain and words and isinstance(self.usage, dict | None)
 
     def made(self) -> dict[str, Any]:
         """Everything but the times."""
@@ -110,7 +120,7 @@ def claim(out: Path, run_info: Mapping[str, Any]) -> None:
         write_json(path, wanted)
         return
     try:
-        found = _with_newer_settings(json.loads(path.read_text(encoding="utf-8")))
+        found = _with_newer_settings(read_json(path))
         found, wanted = _without_speed(found), _without_speed(wanted)
         other, remedy = difference(found, wanted), to_go_on(found, wanted)
     except (ValueError, AttributeError):
@@ -216,7 +226,7 @@ def write_run(
 def is_told(out: Path, records: Mapping[str, Record]) -> bool:
     """Whether run.json has all of this already."""
     try:
-        found = json.loads((out / "run.json").read_text(encoding="utf-8"))
+        found = read_json(out / "run.json")
     except (OSError, ValueError):
         return False
     return isinstance(found, dict) and found.get("sequences") == _each(records)

@@ -202,7 +202,7 @@ def _settings(
         source.names[index]: hashlib.sha256(np.ascontiguousarray(one.read()).tobytes()).hexdigest()[:16]
         for index, one in sorted(plan.given.items())
     }
-    names = hashlib.sha256("\n".join(source.names).encode()).hexdigest()[:16]
+    names = hashlib.sha256("\n".join(source.names).encode(errors="surrogateescape")).hexdigest()[:16]
     return {
         "version": __version__,
         "video": {"path": str(source.path.resolve()), "bytes": file.stat().st_size},

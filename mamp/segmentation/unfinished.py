@@ -21,6 +21,7 @@ import numpy as np
 
 from mamp.core.errors import UserError
 from mamp.core.files import make_folder, remove_leftovers, write_json
+from mamp.core.texts import parse_json, read_json
 from mamp.segmentation.record import difference
 from mamp.segmentation.state import Unkept, load_state, save_state
 from mamp.video.masks import read_mask, write_mask
@@ -133,7 +134,7 @@ def _read_lines(path: Path) -> dict[int, dict[int, float]]:
     found: dict[int, dict[int, float]] = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
-            index, sure = json.loads(line)
+            index, sure = parse_json(line)
             found[int(index)] = {int(number): float(value) for number, value in sure.items()}
         except (ValueError, AttributeError, TypeError):
             continue
@@ -151,7 +152,7 @@ def open_work(out: Path, settings: Mapping[str, Any], *, redo: bool, sure: bool)
     wanted = json.loads(json.dumps(settings, default=str))
     if folder.exists():
         try:
-            other = difference(json.loads((folder / "run.json").read_text(encoding="utf-8")), wanted)
+            other = difference(read_json(folder / "run.json"), wanted)
         except (OSError, ValueError, AttributeError):
             other = "run.json, which cannot be read"
         if other:

@@ -11,8 +11,13 @@ from pathlib import Path
 
 from mamp.core.errors import UserError, plural
 from mamp.core.progress import Progress
+from mamp.datasets.untaken import Untaken, untaken
+from mamp.datasets.untaken import lines as said_lines
 from mamp.tools.examine import KINDS, Finding, Job, Level, examine
 from mamp.tools.recognise import Part, recognise
+from mamp.video.folders import entries
+from mamp.video.frames import VIDEO_SUFFIXES
+from mamp.video.packed import INDEX, UNFINISHED
 
 MOST_TOLD = 10  # problems of one kind that are written out
 _FEW = 16  # videos that are not worth starting processes for
@@ -58,6 +63,8 @@ def check(
         progress.begin(f"checking {root}")
         found = iter(list(_all(jobs, level, processes or min(8, os.cpu_count() or 1), progress)))
     lines: list[str] = []
+    spare = _untaken(root, parts)
+    parts[0].problems += [("untaken", one.line()) for one in spare if one.lost]
     problems: dict[str, list[str]] = {kind: [] for kind in KINDS}
     for part in parts:
         findings = [next(found) for _ in part.jobs]
@@ -69,7 +76,17 @@ def check(
         ]:
             if text not in problems[kind]:
                 problems[kind].append(text)
+    lines += said_lines(root, [one for one in spare if not one.lost])
     return Report(lines, {kind: texts for kind, texts in problems.items() if texts})
+
+
+def _untaken(root: Path, parts: Sequence[Part]) -> list[Untaken]:
+    """What lies in the root and is no video of any part."""
+    packed = (root / INDEX).is_file() or (root / UNFINISHED).is_dir()  # whose index says what there is
+    known = [job.frames for part in parts for job in part.jobs]
+    if packed:
+        known += [entry for entry in entries(root) if entry.suffix.lower() in VIDEO_SUFFIXES]
+    return untaken(root, known)
 
 
 def _all(jobs: Sequence[Job], level: Level, processes: int, progress: Progress) -> Iterator[Finding]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mamp.core.errors import UserError
+from mamp.core.errors import UserError, reason
+from mamp.core.texts import parse_json
 from mamp.datasets.lists import plain_name
 from mamp.video.first_masks.shapes import run_lengths, runs
 from mamp.video.folders import read_text
@@ -55,7 +55,7 @@ def read_instances(file: Path, *, least_area: float = LEAST_AREA) -> dict[str, A
     Raises UserError when the file is no list of instances.
     """
     try:
-        values = json.loads(read_text(file))
+        values = parse_json(read_text(file))
         outlines: dict[int, list[Any]] = {}
         for entry in values["annotations"]:
             if float(entry["area"]) >= least_area:
@@ -68,8 +68,9 @@ def read_instances(file: Path, *, least_area: float = LEAST_AREA) -> dict[str, A
                 found[name] = Annotated(file, name, size, tuple(outlines[number]))
         return found
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        reason = f"{type(error).__name__} {error}".strip()
-        raise UserError(f"{file} is not a list of COCO's instances ({reason}); fetch it again") from None
+        raise UserError(
+            f"{file} is not a list of COCO's instances ({reason(error)}); fetch it again"
+        ) from None
 
 
 def require_pycocotools() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import json
 import os
 import re
 import shutil
@@ -17,6 +16,7 @@ from typing import Any
 from mamp.core.errors import UserError, first_line
 from mamp.core.files import MB, write_json
 from mamp.core.progress import Progress, say
+from mamp.core.texts import read_json
 
 _CHUNK = MB  # the unit that progress counts
 _SILENCE = 60.0  # seconds without a byte after which a connection counts as broken
@@ -74,7 +74,7 @@ class _Part:
         self.length: int | None = None
         self.version: str | None = None
         try:
-            kept = json.loads(self._note.read_text(encoding="utf-8"))
+            kept = read_json(self._note)
             if kept["url"] == url and self.path.exists():
                 self.length, self.version = kept["length"], kept["version"]
                 return

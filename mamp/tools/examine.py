@@ -13,6 +13,7 @@ from PIL import Image
 
 from mamp.core.errors import UserError
 from mamp.core.files import is_dropping, sha256_of
+from mamp.core.texts import refuse_special
 from mamp.video.folders import image_files
 from mamp.video.frames import VideoFile, read_image
 from mamp.video.masks import read_mask
@@ -26,6 +27,7 @@ KINDS = {
     "list": "lists that are wrong",
     "absent": "listed but not there",
     "empty": "empty folders",
+    "untaken": "frames and video that are not taken",
     "twice": "one name for two things",
     "missing": "missing frames",
     "gap": "gaps in the numbering",
@@ -180,6 +182,7 @@ def _whole_size(path: Path, *, deep: bool) -> tuple[int, int]:
     end = _ENDS.get(path.suffix.lower())
     if not deep and end is not None:
         try:
+            refuse_special(path)
             with path.open("rb") as file, Image.open(file) as image:
                 turned = "exif" in image.info and image.getexif().get(_ORIENTATION) in _TURNED
                 size = image.size

@@ -106,10 +106,10 @@ def _unseen_categories(videos: Mapping[str, set[str]], wanted: int) -> list[str]
 
 
 def _hash(kind: str, name: str) -> str:
-    return hashlib.sha256(f"mamp hold-out {_RULE} {kind} {name}".encode()).hexdigest()
+    return hashlib.sha256(f"mamp hold-out {_RULE} {kind} {name}".encode(errors="surrogateescape")).hexdigest()
 
 
 def _digest(videos: Mapping[str, Iterable[str]]) -> str:
     """Of the names and categories that the list was cut from."""
     lines = (f"{name} {','.join(sorted(videos[name]))}" for name in sorted(videos))
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()

@@ -25,9 +25,11 @@ from mamp.config.data import Root
 from mamp.config.pack import PackConfig
 from mamp.core.errors import UserError, plural
 from mamp.core.files import Locks, make_folder, remove_leftovers, sha256_of, whole, write_json, write_text
-from mamp.core.progress import Progress
+from mamp.core.progress import Progress, say
+from mamp.core.texts import read_json
 from mamp.datasets.sequences import Sequence as Video
 from mamp.datasets.sequences import training_sequences
+from mamp.datasets.untaken import lines, untaken_of
 from mamp.video.decoding import Undecodable
 from mamp.video.frames import FrameSource, VideoFile
 from mamp.video.packed import FORMAT, INDEX, UNFINISHED, PackedReader, parse_clip, read_index
@@ -74,6 +76,10 @@ def pack(
     frame.
     """
     videos = training_sequences([root])
+    for line in lines(
+        root.path, [one for one in untaken_of(root, [video.source for video in videos]) if one.lost]
+    ):
+        say(line)
     files = _files(videos)
     with _claimed(out, root, knobs, {video.name for video in videos}) as known:
         jobs = [(video, out / file, knobs, bad_frame) for video, file in zip(videos, files, strict=True)]
@@ -146,7 +152,7 @@ def _indexed(out: Path, knobs: PackConfig) -> dict[str, Any]:
         index = read_index(out / INDEX)
         known, then = dict(index["clips"]), index["settings"]
     elif settings.is_file():
-        then = json.loads(settings.read_text(encoding="utf-8"))
+        then = read_json(settings)
     for key, value in now.items():
         if then.get(key) != value:
             raise UserError(
@@ -161,7 +167,7 @@ def _finished(out: Path) -> dict[str, Any]:
     known = {}
     for file in (out / UNFINISHED).glob("*.mp4.json"):
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            name, record = json.loads(file.read_text(encoding="utf-8"))
+            name, record = read_json(file)
             parse_clip(out, name, record)
             known[name] = record
     return known
@@ -364,7 +370,7 @@ def _fingerprint(video: Video, bad_frame: str) -> str:
     and with a rate given by hand.
     """
     listing = repr((list(_source_files(video)), bad_frame, video.fps))
-    return hashlib.sha256(listing.encode()).hexdigest()[:16]
+    return hashlib.sha256(listing.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def _source_files(video: Video) -> Iterator[tuple[str, int]]:

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mamp.core.errors import UserError, plural
-from mamp.datasets.lists import Listed, listed_frames, read_list, read_meta, read_splits, resolution
+from mamp.datasets.lists import (
+    UNSUPERVISED,
+    Listed,
+    listed_frames,
+    read_list,
+    read_meta,
+    read_splits,
+    resolution,
+)
 from mamp.datasets.sequences import masks_beside, video_sources
 from mamp.tools.examine import Job, MaskRule
 from mamp.video.folders import entries, subfolders
@@ -108,6 +116,10 @@ def _davis(root: Path) -> list[Part]:
             )
         parts.append(part)
     parts[0].problems = problems
+    if (root / UNSUPERVISED).is_dir():
+        parts[0].notes.append(
+            f"{UNSUPERVISED}: the truth of DAVIS's unsupervised task, which is not served; it is left alone"
+        )
     return parts
 
 

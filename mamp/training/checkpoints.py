@@ -4,6 +4,7 @@ stay.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
@@ -13,6 +14,7 @@ import struct
 import sys
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -136,4 +138,31 @@ def _read(content: bytes) -> dict[str, Any]:
     state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     if not isinstance(state, dict) or not {"model", "optimizer", "step", "rng", "config"} <= state.keys():
         raise ValueError("keys")
+    _refuse_other_shape(state)
     return state
+
+
+def _refuse_other_shape(state: dict[str, Any]) -> None:
+    """ValueError where what a run reads before it loads the state is not what `Trainer.state` writes."""
+    kinds = {"config": dict, "model": dict, "provenance": dict, "method": dict, "step": int, "steps": int}
+    if wrong := [key for key, kind in kinds.items() if not isinstance(state.get(key), kind)]:
+        raise ValueError(wrong[0])
+    train, census = state["config"].get("train"), state["provenance"].get("data")
+    if not isinstance(train, dict) or not {"steps", "epochs"} <= train.keys():
+        raise ValueError("config")
+    if not isinstance(census, dict) or not {"digest", "videos", "frames"} <= census.keys():
+        raise ValueError("provenance")
+
+
+@contextlib.contextmanager
+def fitting(step: int) -> Iterator[None]:
+    """Turn what goes wrong when the state of a checkpoint is loaded into a UserError."""
+    try:
+        yield
+    except DAMAGE as error:
+        if isinstance(error, RuntimeError) and "out of memory" in str(error):
+            raise
+        raise UserError(
+            f"the checkpoint of step {step} does not fit this run ({first_line(error)}); remove it to go on"
+            " from the one before, or give another --run"
+        ) from None

@@ -258,6 +258,8 @@ def _count_steps(plan: ClipPlan, config: Config) -> int:
 
 def _tell_census(census: Census, plan: ClipPlan, config: Config, tell: Callable[[str], None]) -> None:
     clips, frames = plan.clips_in(0), plan.frames
+    for line in census.untaken:
+        tell(line)
     if census.left_out:
         count = plural(census.left_out, "video of data.root is", "videos of data.root are")
         tell(f"{count} left out, as {config.data.leave_out} says")

@@ -14,6 +14,7 @@ from mamp.config import Config, TrainConfig
 from mamp.core.devices import amp_dtype, backward_on
 from mamp.core.errors import UserError
 from mamp.methods.task import Batch, TrainingTask
+from mamp.training import checkpoints
 from mamp.training.averaging import WeightAverage
 from mamp.training.distributed import Ranks
 from mamp.training.randomness import random_state, set_random_state, step_generator
@@ -217,6 +218,10 @@ class Trainer:
 
     def load(self, state: dict[str, Any]) -> None:
         """Undo `state`. Ranks that were not there before draw from generators that begin anew."""
+        with checkpoints.fitting(state["step"]):
+            self._load(state)
+
+    def _load(self, state: dict[str, Any]) -> None:
         self.task.load_state_dict(
             {**state["task"], **{f"model.{name}": value for name, value in state["model"].items()}}
         )

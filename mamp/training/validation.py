@@ -51,7 +51,9 @@ def hold_aside(videos: Sequence[Video], share: float) -> tuple[list[Video], list
             f"validation.share={share:g} of {len(videos)} videos leaves none to train on; lower it, or add"
             " video with data.root"
         )
-    by_hash = sorted(videos, key=lambda video: hashlib.sha256(video.name.encode()).digest())
+    by_hash = sorted(
+        videos, key=lambda video: hashlib.sha256(video.name.encode(errors="surrogateescape")).digest()
+    )
     names = {video.name for video in by_hash[:count]}
     return [v for v in videos if v.name not in names], [v for v in videos if v.name in names]
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mamp.core.errors import UserError, first_line
+from mamp.core.texts import refuse_special
 
 OTHER_FILE = "give a video file or a folder of images"
 
@@ -65,6 +66,7 @@ def index_video(path: Path, *, stream: int | None = None) -> VideoIndex:
     import av
 
     try:
+        refuse_special(path)
         with av.open(file_url(path)) as container:
             video = _chosen(path, container, stream)
             number = video.index
@@ -131,8 +133,9 @@ def _videos(container: Any) -> list[Any]:
     import av
 
     cover = av.stream.Disposition.attached_pic
-    found = [stream for stream in container.streams.video if not stream.disposition & cover]
-    return found or list(container.streams.video)
+    # a stream of no codec that is known here has no context
+    known = [stream for stream in container.streams.video if stream.codec_context is not None]
+    return [stream for stream in known if not stream.disposition & cover] or known
 
 
 def _chosen(path: Path, container: Any, stream: int | None) -> Any:
@@ -278,7 +281,7 @@ class DecordReader:
         import decord
 
         decord.logging.set_level(decord.logging.FATAL)
-        self._errors = (RuntimeError, OSError, IndexError, decord.DECORDError)
+        self._errors = (RuntimeError, OSError, IndexError, UnicodeError, decord.DECORDError)
         self._next = 0
         try:
             self._video: Any = decord.VideoReader(file_url(path), num_threads=1)
@@ -367,7 +370,11 @@ class PyavReader:
             self._container: Any = self._av.open(file_url(self._path))
         except (self._av.FFmpegError, OSError) as error:
             raise Undecodable(first_line(error)) from None
-        self._stream: Any = self._container.streams[self._index.stream]
+        streams = self._container.streams
+        self._stream: Any = streams[self._index.stream] if self._index.stream < len(streams) else None
+        if self._stream is None or self._stream.codec_context is None:  # the file is another one by now
+            self._container.close()
+            raise Undecodable("it has no such video stream any more")
         self._stream.codec_context.thread_count = 1
         self._restart()
 

@@ -6,7 +6,8 @@ import os
 import re
 from pathlib import Path
 
-from mamp.core.errors import UserError
+from mamp.core import texts
+from mamp.core.errors import UserError, first_line
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"}
@@ -14,13 +15,13 @@ IMAGE_SUFFIXES = frozenset(
 
 
 def read_text(file: Path) -> str:
-    """The text of a file, UTF-8; UserError when there is none."""
+    """The text of a file, UTF-8, or UTF-16 with its mark; UserError when there is none."""
     try:
-        return file.read_text(encoding="utf-8-sig")
+        return texts.read_text(file)
     except FileNotFoundError:
         raise UserError(f"{file} does not exist; fetch the data set again, or name another file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} cannot be read as text ({error}); fetch it again") from None
+    except (OSError, texts.Malformed) as error:
+        raise UserError(f"{file} cannot be read as text ({first_line(error)}); fetch it again") from None
 
 
 def entries(folder: Path) -> list[Path]:

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from mamp.core.errors import UserError
+from mamp.core.errors import UserError, first_line
+from mamp.core.texts import refuse_special
 from mamp.video.masks import bands
 
 OR_ELSE = "or set data.bad_frame (training) or evaluate.bad_frame to skip or repeat"
@@ -64,6 +65,7 @@ def open_image(path: Path) -> Image.Image:
             import pillow_heif  # type: ignore[import-not-found]
 
             pillow_heif.register_heif_opener()
+    refuse_special(path)
     image = Image.open(path)
     if image.format == "TIFF":
         image.filename = ""  # Pillow 13 maps uncompressed ones into memory with their sides exchanged
@@ -85,7 +87,11 @@ def upright_size(path: Path) -> tuple[int, int] | None:
 def _why(path: Path, error: Exception) -> str:
     if path.suffix.lower() in _HEIF and isinstance(error, UnidentifiedImageError):
         return f"{path} {_NO_HEIF}"
-    size = path.stat().st_size
+    try:
+        refuse_special(path)
+        size = path.stat().st_size
+    except OSError as other:
+        return f"{path} cannot be opened ({first_line(other)}); {_REMEDY}"
     if size == 0:
         return f"{path} is empty; {_REMEDY}"
     if "truncated" in str(error).lower() or isinstance(error, EOFError):

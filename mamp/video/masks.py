@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from mamp.core.errors import UserError
+from mamp.core.errors import UserError, first_line
 from mamp.core.files import whole
+from mamp.core.texts import refuse_special
 
 _FIRST_COLOURS = (
     (0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128),
@@ -117,19 +118,20 @@ def object_ids(labels: np.ndarray) -> list[int]:
 def open_mask(path: Path) -> Image.Image:
     """The image in a mask's file, decoded; UserError when it is missing, damaged or a JPEG."""
     try:
+        refuse_special(path)
         with Image.open(path) as image:
             image.load()
     except FileNotFoundError:
         raise UserError(f"mask {path} does not exist; give the PNG of the masks") from None
-    except (PermissionError, IsADirectoryError) as error:
-        raise UserError(
-            f"mask {path} cannot be opened ({error.strerror}); give the PNG of the masks"
-        ) from None
     except Image.DecompressionBombError:
         raise UserError(f"mask {path} claims more pixels than any frame has; write it again") from None
     except MemoryError:
         raise
-    except Exception:  # Pillow's readers raise whatever they trip over in a damaged file
+    except Exception as error:  # Pillow's readers raise whatever they trip over in a damaged file
+        if isinstance(error, OSError) and error.errno is not None:
+            raise UserError(
+                f"mask {path} cannot be opened ({first_line(error)}); give the PNG of the masks"
+            ) from None
         raise UserError(
             f"mask {path} is damaged or no image ({path.stat().st_size:,} bytes); write it again as a PNG"
         ) from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from PIL import Image, ImageColor
 
 from mamp.core.errors import UserError
 from mamp.core.files import make_folder, whole
+from mamp.core.texts import parse_json
 from mamp.video.film import DEFAULT_FPS, Film
 from mamp.video.folders import read_text
 from mamp.video.masks import PALETTE
@@ -60,7 +60,7 @@ def read_colours(text: str) -> np.ndarray:
     remedy = "give 1=red,2=#00ff00 or a .json file with such pairs"
     if text.lower().endswith(".json"):
         try:
-            pairs = json.loads(read_text(Path(text)))
+            pairs = parse_json(read_text(Path(text)))
         except ValueError:
             pairs = None
         if not isinstance(pairs, dict):

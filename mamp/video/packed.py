@@ -4,7 +4,6 @@ straight there.
 
 from __future__ import annotations
 
-import json
 import os
 import zlib
 from collections.abc import Mapping
@@ -15,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from mamp.core.errors import UserError
+from mamp.core.errors import UserError, reason
+from mamp.core.texts import read_json
 from mamp.video.decoding import ToRgb, Undecodable
 
 INDEX = "pack.json"
@@ -76,15 +76,14 @@ def read_index(index: Path) -> dict[str, Any]:
     none.
     """
     try:
-        value = json.loads(index.read_text(encoding="utf-8"))
+        value = read_json(index)
         if value["format"] != FORMAT:
             raise ValueError(f"its format is {value['format']!r}, not {FORMAT!r}")
         for name, record in value["clips"].items():
             parse_clip(index.parent, name, record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        reason = f"{type(error).__name__}: {error}"
         raise UserError(
-            f"{index} is no index of packed video ({reason}); remove it and run mamp data pack again"
+            f"{index} is no index of packed video ({reason(error)}); remove it and run mamp data pack again"
         ) from None
     return dict(value)
 

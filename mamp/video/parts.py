@@ -18,6 +18,7 @@ _FORMS = "give a frame number (120), a frame's name, or a time (1:02.5 or 12s)"
 _CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d+(?:\.\d*)?)")  # 1:02:03.5 or 2:03.5
 _UNITS = re.compile(r"(?:(\d+(?:\.\d*)?)h)?(?:(\d+(?:\.\d*)?)m(?:in)?)?(?:(\d+(?:\.\d*)?)s(?:ec)?)?")
 _MILLI = re.compile(r"(\d+(?:\.\d*)?)ms")
+_LONGEST = 40  # letters of a time
 _NEARLY = 1e-4  # seconds by which a time may lie before its frame: times are written with few digits
 
 
@@ -71,7 +72,7 @@ def find(place: Place, source: FrameSource, *, option: str) -> int:
     """
     if isinstance(place, str) and place in source.names:
         return source.names.index(place)
-    if isinstance(place, int) or re.fullmatch(r"\d+", place if isinstance(place, str) else ""):
+    if isinstance(place, int) or re.fullmatch(r"\d{1,18}", place if isinstance(place, str) else ""):
         return _numbered(int(place), source, option=option)
     time = float(place) if isinstance(place, float) else parse_time(place)
     if time is None:
@@ -82,6 +83,8 @@ def find(place: Place, source: FrameSource, *, option: str) -> int:
 def parse_time(text: str) -> float | None:
     """Return the seconds in `1:02.5`, `1:00:02`, `12s`, `1m30s`, `500ms`; None for anything else."""
     text = text.strip().lower().replace(" ", "")
+    if len(text) > _LONGEST:
+        return None
     if clock := _CLOCK.fullmatch(text):
         hours, minutes, seconds = clock.groups()
         return 3600 * int(hours or 0) + 60 * int(minutes) + float(seconds)

@@ -14,9 +14,11 @@ from torch import Tensor, nn
 
 from mamp import __version__, methods
 from mamp import config as configs
-from mamp.core.errors import UserError, first_line
+from mamp.core.errors import UserError, first_line, plural
 from mamp.core.files import make_folder, whole
-from mamp.core.reading import read_pickle, state_dict_in
+from mamp.core.reading import not_numbers, plain_state, read_pickle, state_dict_in
+from mamp.core.terminal import short
+from mamp.core.texts import parse_json, refuse_special
 from mamp.ops.folding import fold_batch_norms
 
 CHECKPOINTS = "step-*.pt"  # in the checkpoints/ of a run
@@ -43,6 +45,7 @@ def save(
     """Write one safetensors file, whole or not at all; UserError when its name would not be known for one
     again.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     if path.suffix != ".safetensors":
@@ -50,7 +53,12 @@ def save(
     metadata = {"method": json.dumps(method), "provenance": json.dumps(provenance)}
     make_folder(path.parent)
     with whole(path) as part:
-        save_file({name: value.detach().cpu().contiguous() for name, value in state.items()}, part, metadata)
+        try:
+            save_file({n: value.detach().cpu().contiguous() for n, value in state.items()}, part, metadata)
+        except SafetensorError as error:  # so it tells of a full disk, and of a long name
+            raise UserError(
+                f"{path} cannot be written ({first_line(error)}); make room, or give a shorter name"
+            ) from None
 
 
 def names() -> list[str]:
@@ -78,6 +86,19 @@ def read(source: Path | str) -> Weights:
     """
     path = _find(source)
     found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
+    plain_state(found.state, path)
+    for what, told in (("method", found.method), ("provenance", found.provenance)):
+        if not isinstance(told, dict) or not all(isinstance(key, str) for key in told):
+            raise UserError(
+                f"{path} keeps {short(told)} as its {what}, which is no map of settings; copy or train it"
+                " again"
+            )
+        try:
+            json.dumps(told, allow_nan=False, default=str)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise UserError(
+                f"{path} keeps a {what} that no JSON file can ({first_line(error)}); copy or train it again"
+            ) from None
     network = {key: value for key, value in found.method.items() if key not in CHOSEN_LATER}
     return replace(found, method=network)
 
@@ -105,6 +126,7 @@ def fill(model: nn.Module, weights: Weights, *, remedy: str) -> None:
     form.
     """
     entries = model.state_dict()
+    _refuse_not_numbers(weights)
     own = {name: tuple(value.shape) for name, value in entries.items()}
     found = {name: tuple(value.shape) for name, value in weights.state.items()}
     for name in sorted(own.keys() | found.keys()):
@@ -113,13 +135,30 @@ def fill(model: nn.Module, weights: Weights, *, remedy: str) -> None:
                 f"{weights.path} does not fit this network: {name} is {found.get(name, 'absent')} there and "
                 f"{own.get(name, 'absent')} here ({_network(weights)}); {remedy}"
             )
+        if entries[name].is_floating_point() and not weights.state[name].is_floating_point():
+            raise UserError(
+                f"{weights.path}: {name} holds {_kind(weights.state[name])} where the network has"
+                f" {_kind(entries[name])}; {remedy}"
+            )
     model.load_state_dict({name: value.to(entries[name].dtype) for name, value in weights.state.items()})
+
+
+def _kind(value: Tensor) -> str:
+    return str(value.dtype).removeprefix("torch.")
+
+
+def _refuse_not_numbers(weights: Weights) -> None:
+    if found := not_numbers(weights.state):
+        raise UserError(
+            f"{weights.path}: {plural(sum(found.values()), 'value is', 'values are')} NaN or infinite, first"
+            f" in {next(iter(found))}: a training that broke down; take an earlier checkpoint, or train again"
+        )
 
 
 def without_distilled(weights: Weights) -> Weights:
     """The same without the distilled network, which is used beside the encoder and not trained on from."""
-    encoder = weights.method.get("encoder") or {}
-    if not encoder.get("distilled"):
+    encoder = weights.method.get("encoder")
+    if not isinstance(encoder, dict) or not encoder.get("distilled"):
         return weights
     state = {name: value for name, value in weights.state.items() if not name.startswith("distilled.")}
     method = {**weights.method, "encoder": {k: v for k, v in encoder.items() if k != "distilled"}}
@@ -134,9 +173,10 @@ def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:
     state = state_dict_in(read_pickle(source))
     if state is None:
         raise UserError(f"{source} holds no state dict; give a published checkpoint of {method}")
+    plain_state(state, source)
     try:
         ours, config = methods.require(method, "from_published")(state)
-    except (ValueError, IndexError, ArithmeticError) as error:  # shapes that no network has
+    except (ValueError, LookupError, ArithmeticError, RuntimeError) as error:  # shapes that no network has
         raise UserError(
             f"{source} has entries of shapes that no {method} network has ({first_line(error)}); give a"
             f" published checkpoint of {method}"
@@ -161,6 +201,7 @@ def copy(source: Path | str, target: Path, *, half: bool = False, licence: str |
     found = read(source)
     state = dict(found.state)
     if half:
+        _refuse_not_numbers(found)
         state = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
         lost = [
             name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()
@@ -201,9 +242,9 @@ def widen(source: Path | str, target: Path, *, width: float, seed: int = 0) -> W
 def _network(weights: Weights) -> str:
     """What the weights say of the network, as settings."""
     for part in ("encoder", "network"):
-        if part in weights.method:
+        if isinstance(weights.method.get(part), dict):
             return ", ".join(
-                f"its method.{part}.{key} is {value}" for key, value in weights.method[part].items()
+                f"its method.{part}.{key} is {short(value)}" for key, value in weights.method[part].items()
             )
     return "it does not say its network"
 
@@ -232,12 +273,15 @@ def _read_safetensors(path: Path) -> Weights:
     from safetensors import SafetensorError, safe_open
 
     try:
+        refuse_special(path)
         with safe_open(path, framework="pt") as opened:
             metadata = opened.metadata() or {}
             state = {name: opened.get_tensor(name) for name in opened.keys()}
-        method, provenance = json.loads(metadata["method"]), json.loads(metadata.get("provenance", "{}"))
+        method, provenance = parse_json(metadata["method"]), parse_json(metadata.get("provenance", "{}"))
     except (SafetensorError, OSError) as error:
-        raise UserError(f"weights {path} are damaged ({error}); copy or train them again") from None
+        raise UserError(
+            f"weights {path} are damaged ({first_line(error)}); copy or train them again"
+        ) from None
     except (KeyError, ValueError):
         raise UserError(
             f"{path} has no method config inside; make it with `mamp weights convert` or `mamp train`"

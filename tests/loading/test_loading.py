@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
+import multiprocessing
 import os
 import pickle
 import re
@@ -27,7 +29,7 @@ from mamp.loading.census import take_census
 from mamp.loading.clips import Clip, ClipPlan
 from mamp.loading.loader import OPEN_VIDEOS, ClipDataset, ClipLoader, Sample, fit_square
 from mamp.tools.pack import pack
-from mamp.video.frames import read_image, read_scaled
+from mamp.video.frames import FrameFolder, read_image, read_scaled
 
 
 @pytest.fixture
@@ -234,17 +236,35 @@ class Odd(Video):
         time.sleep(600)
 
 
+class DeadDisk(FrameFolder):
+    def _decode(self, index):
+        time.sleep(600)
+
+
+class Waiting(Video):
+    """A video on a disk that does not answer."""
+
+    def open(self, *, bad_frame="error", at_least=None):
+        return DeadDisk(self.source, bad_frame=bad_frame)
+
+
+def waiting(there):
+    """The loader, with a video that does not answer among its videos."""
+    there.dataset.videos = [
+        Waiting(name=v.name, source=v.source) if v.name == "video03" else v for v in there.dataset.videos
+    ]
+    return there
+
+
 needs_timers = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers")
 
 
 @needs_timers
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_file_that_does_not_answer_is_named(videos, workers):
-    for frame in (videos / "video03").iterdir():
-        frame.unlink()
-        os.mkfifo(frame)
+    there = loader(videos, workers=workers, sample_seconds=0.5)
     with pytest.raises(UserError) as caught:
-        first(loader(videos, workers=workers, sample_seconds=0.5).batches(), 6)
+        first(waiting(there).batches(), 6)
     assert re.fullmatch(
         r".*video03/0000\d.jpg takes more than 0.5 s to read; see that its disk answers and the file is"
         r" sound, "
@@ -255,11 +275,8 @@ def test_a_file_that_does_not_answer_is_named(videos, workers):
 
 @needs_timers
 def test_skip_takes_another_clip_for_one_that_takes_too_long(videos):
-    for frame in (videos / "video03").iterdir():
-        frame.unlink()
-        os.mkfifo(frame)
     before = signal.getsignal(signal.SIGALRM)
-    batches = first(loader(videos, bad_frame="skip", sample_seconds=0.3).batches(), 3)
+    batches = first(waiting(loader(videos, bad_frame="skip", sample_seconds=0.3)).batches(), 3)
     assert all(clip["sequence"] != "video03" for _, _, clips in batches for clip in clips)
     assert signal.getsignal(signal.SIGALRM) is before and signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
@@ -281,6 +298,43 @@ def test_a_worker_that_never_comes_back_is_given_up_and_its_file_named(videos, m
     with pytest.raises(UserError, match=message):
         first(there.batches(), 6)
     assert time.monotonic() - began < 60
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("DataLoader worker (pid 999999) is killed by signal: Killed.", "a loader process was killed, as"),
+        ("DataLoader worker (pid(s) 999999) exited unexpectedly", "lower data.workers or data.load_size"),
+        ("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible", "out of shared memory"),
+    ],
+)
+def test_a_worker_killed_between_two_files_is_said_plainly(message, said):
+    def broken():
+        raise RuntimeError(message)
+        yield
+
+    with pytest.raises(UserError, match=said):
+        list(limits.watched(broken(), limits.Board(1, multiprocessing.get_context()), 5.0))
+
+
+class Greedy(Video):
+    """A video that takes all memory, or whose disk fails."""
+
+    def open(self, *, bad_frame="error", at_least=None):
+        if self.name == "greedy":
+            raise MemoryError
+        raise OSError(errno.EIO, "Input/output error", str(self.source))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(("name", "said"), [("greedy", "memory .* is full"), ("disk", "disk answers")])
+def test_what_the_system_refuses_a_worker_is_one_sentence(videos, workers, name, said):
+    there = loader(videos, workers=workers)
+    odd = Greedy(name=name, source=videos / name)
+    there.dataset.videos = [odd if video.name == "video03" else video for video in there.dataset.videos]
+    with pytest.raises(UserError, match=said) as caught:
+        first(there.batches(), 6)
+    assert name in str(caught.value) and "Traceback" not in str(caught.value)
 
 
 # ---------------------------------------------------------------- what is held

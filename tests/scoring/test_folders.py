@@ -373,3 +373,15 @@ def test_the_protocol_of_a_plain_folder_is_read_off_its_masks(
     scores = score(tmp_path / "truth", tmp_path / "out")
     assert scores.protocol == protocol
     assert scores.notes[0].startswith(f"the protocol is {protocol}: ") and why in scores.notes[0]
+
+
+def test_jpegs_beside_missing_pngs_are_named(holdout: Path, tmp_path: Path) -> None:
+    masks = tmp_path / "masks"
+    shutil.copytree(holdout / "holdout" / "Annotations", masks)
+    Image.open(masks / "a/00010.png").convert("RGB").save(masks / "a/00010.jpg")
+    note = "is no mask of a frame and not scored: a/00010.jpg"
+    assert any(note in told for told in score(holdout, masks, split="holdout").notes)
+    (masks / "a/00010.png").unlink()
+    with pytest.raises(UserError) as caught:
+        score(holdout, masks, split="holdout")
+    assert "in their place: 00010.jpg; masks are PNGs, as JPEG blurs labels" in str(caught.value)

@@ -168,3 +168,20 @@ def test_what_ships_computes_features(name):
     with torch.inference_mode():
         features = weights.load_model(found, method)(torch.rand(1, 3, 32, 32))
     assert features.shape == (1, 64, 8, 8) and features.isfinite().all() and features.std() > 0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_no_numbers_are_named_and_not_used(tmp_path, value, capsys):
+    from mamp.cli import main
+    from mamp.segmentation.model import load
+
+    path = tmp_path / "w.safetensors"
+    write(path)
+    found = weights.read(path)
+    name = next(n for n, v in found.state.items() if v.is_floating_point() and v.dim() == 4)
+    found.state[name].view(-1)[3] = value
+    weights.save(path, found.state, method=found.method, provenance={})
+    assert main(["weights", "info", str(path)]) == 0
+    assert f"1 value is NaN or infinite, first in {name}" in capsys.readouterr().out
+    with pytest.raises(UserError, match=rf"1 value is NaN or infinite, first in {name}"):
+        load(path, device="cpu")

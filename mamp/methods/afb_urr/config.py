@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mamp.core.section import MAX_MB, MethodConfig, Section
+from mamp.core.section import MANY, MAX_MB, MethodConfig, Section
 from mamp.methods.memory_network import MemoryNetwork
 
 ON_CPU = 64  # MB of working memory there
@@ -40,6 +40,7 @@ class AfbPropagation(Section):
     budget: int = Field(
         60_000,
         ge=1,
+        le=MANY,
         description=(
             "most cells in all banks together, shared equally by the objects and the background; 300000 as"
             " published; one takes (key + value) * 4 bytes"
@@ -85,7 +86,7 @@ class AfbPropagation(Section):
         ),
     )
     max_mb: int | None = Field(
-        None, ge=1, description=MAX_MB.format(what="reading and updating", on_cpu=ON_CPU)
+        None, ge=1, le=MANY, description=MAX_MB.format(what="reading and updating", on_cpu=ON_CPU)
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mamp.core.section import MAX_MB, MethodConfig, Section
+from mamp.core.section import MANY, MAX_MB, MethodConfig, Section
 from mamp.propagation.motion.config import MotionConfig
 
 ON_CPU = 16  # MB of working memory there; larger chunks cost page faults in every allocation
@@ -189,7 +189,9 @@ class MampPropagation(Section):
     tile: int = Field(
         8, ge=4, le=128, description="side of the query tile, in cells; changes speed, not results"
     )
-    max_mb: int | None = Field(None, ge=1, description=MAX_MB.format(what="the correlation", on_cpu=ON_CPU))
+    max_mb: int | None = Field(
+        None, ge=1, le=MANY, description=MAX_MB.format(what="the correlation", on_cpu=ON_CPU)
+    )
 
     def resolved_search(self) -> str:
         """The search in force."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from mamp.core.section import MAX_MB, SPEED, MethodConfig, Section
+from mamp.core.section import MANY, MAX_MB, SPEED, MethodConfig, Section, Side
 
 ON_CPU = 8  # MB of working memory there
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -78,7 +78,7 @@ class ProbeInput(Section):
         ),
     )
     short: int = Field(480, ge=16, le=8192, description="short side in pixels, for short, dino and dinov3")
-    size: tuple[int, int] = Field((480, 880), description="height and width in pixels, for fixed")
+    size: tuple[Side, Side] = Field((480, 880), description="height and width in pixels, for fixed")
     resize: Literal["opencv", "pillow", "float"] = Field(
         "float",
         description=(
@@ -150,7 +150,9 @@ class ProbePropagation(Section):
     tile: int = Field(
         8, ge=4, le=128, description="side of the query tile, in cells; changes speed, not results"
     )
-    max_mb: int | None = Field(None, ge=1, description=MAX_MB.format(what="the correlation", on_cpu=ON_CPU))
+    max_mb: int | None = Field(
+        None, ge=1, le=MANY, description=MAX_MB.format(what="the correlation", on_cpu=ON_CPU)
+    )
 
 
 class ProbeConfig(MethodConfig):

@@ -12,6 +12,7 @@ import numpy as np
 
 from mamp.core.errors import UserError, plural
 from mamp.core.files import make_folder, write_text
+from mamp.core.texts import parse_json
 from mamp.datasets.lists import read_meta
 from mamp.datasets.sequences import Sequence as Video
 from mamp.datasets.sequences import open_dataset
@@ -65,7 +66,7 @@ def write_index(records: Sequence[Record], out: Path) -> None:
 def read_index(file: Path) -> list[Record]:
     """The records of a file; UserError naming the first that is none, or stands out of order."""
     try:
-        values = json.loads(read_text(file))
+        values = parse_json(read_text(file))
     except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is no JSON ({error}); make it with `mamp data index`") from None
     if not isinstance(values, list) or not values:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mamp.core.section import MAX_MB, MethodConfig, Section, Side
+from mamp.core.section import MANY, MAX_MB, MethodConfig, Section, Side
 from mamp.methods.memory_network import MemoryNetwork
 
 ON_CPU = 64  # MB of working memory there
@@ -50,6 +50,7 @@ class StmPropagation(Section):
     max_frames: int | None = Field(
         20,
         ge=1,
+        le=MANY,
         description=(
             "most frames in memory besides the previous one: older ones are thinned, the first one stays;"
             " null: no bound, as published"
@@ -58,6 +59,7 @@ class StmPropagation(Section):
     top_k: int | None = Field(
         None,
         ge=1,
+        le=MANY,
         description="memory cells a query cell reads, the most similar ones; null: all, as published",
     )
     late: Literal["keep", "replace"] = Field(
@@ -86,7 +88,7 @@ class StmPropagation(Section):
         ),
     )
     max_mb: int | None = Field(
-        None, ge=1, description=MAX_MB.format(what="reading the memory", on_cpu=ON_CPU)
+        None, ge=1, le=MANY, description=MAX_MB.format(what="reading the memory", on_cpu=ON_CPU)
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mamp.core.errors import UserError
+from mamp.core.texts import parse_json
 from mamp.video.first_masks.picture import open_picture, read_bytes
 from mamp.video.first_masks.shapes import ellipse, filled, run_lengths, runs
 
@@ -55,7 +55,7 @@ def parse(path: Path) -> list[Annotated] | None:
         return None
     try:
         text = read_bytes(path).decode("utf-8-sig")
-        return _json(json.loads(text), name) if is_json else [_yolo(text, name)]
+        return _json(parse_json(text), name) if is_json else [_yolo(text, name)]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise UserError(
             f"mask {name} is not as labelme, COCO or YOLO write it ({error}); export it again"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from PIL import ImageColor
 
 from mamp.core.errors import UserError
+from mamp.core.texts import read_json
 from mamp.video.first_masks.flat import Flat
 from mamp.video.first_masks.telling import counted
 from mamp.video.masks import DAVIS_COLOURS, PALETTE
@@ -263,7 +263,7 @@ def read_colours(path: Path) -> Colours:
     background. Raises UserError when it is none.
     """
     try:
-        told = json.loads(path.read_text(encoding="utf-8-sig"))
+        told = read_json(path)
         if not isinstance(told, Mapping) or not told:
             raise ValueError("it holds no names and values in braces")
         pairs = _pairs(told)

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from mamp.core.errors import UserError
+from mamp.core.errors import UserError, first_line
+from mamp.core.texts import refuse_special
 from mamp.video.first_masks.unblur import unblurred
 from mamp.video.images import open_image
 from mamp.video.masks import LABEL_MAP
@@ -61,22 +62,24 @@ def open_picture(file: Path | bytes, name: str, *, size: tuple[int, int] | None 
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        image = _decoded(file, name)
-    notes: list[str] = []
-    if image.getexif().get(_ORIENTATION, 1) not in (0, 1):
-        image = ImageOps.exif_transpose(image)
-        notes.append("turned as its EXIF says")
+        image, notes = _decoded(file, name)
     picture = from_image(image, name, size=size)
     picture.notes[:0] = notes
     picture.exact = image.info.get(LABEL_MAP[0]) == LABEL_MAP[1] and picture.grey
     return picture
 
 
-def _decoded(file: Path | bytes, name: str) -> Image.Image:
+def _decoded(file: Path | bytes, name: str) -> tuple[Image.Image, list[str]]:
+    """The image, upright, and what was done to it."""
+    notes: list[str] = []
     length = len(file) if isinstance(file, bytes) else file.stat().st_size
     try:
-        image = Image.open(io.BytesIO(file)) if isinstance(file, bytes) else open_image(file)
+        image: Image.Image = Image.open(io.BytesIO(file)) if isinstance(file, bytes) else open_image(file)
         image.load()
+        pictures = getattr(image, "n_frames", 1)
+        if (pictures == 1 or image.format == "MPO") and image.getexif().get(_ORIENTATION, 1) not in (0, 1):
+            image = ImageOps.exif_transpose(image)
+            notes.append("turned as its EXIF says")
     except Image.DecompressionBombError:
         raise UserError(f"mask {name} claims more pixels than any frame has; write it again") from None
     except MemoryError:
@@ -86,10 +89,9 @@ def _decoded(file: Path | bytes, name: str) -> Image.Image:
             f"mask {name} is damaged or no image ({length:,} bytes); write it again as a PNG, or give a"
             " labelme, COCO, YOLO or .npy file"
         ) from None
-    pictures = getattr(image, "n_frames", 1)
     if pictures > 1 and image.format != "MPO":
         raise UserError(f"mask {name} holds {pictures} pictures; save the one of the first frame")
-    return image
+    return image, notes
 
 
 def from_image(image: Image.Image, name: str, *, size: tuple[int, int] | None = None) -> Picture:
@@ -328,11 +330,12 @@ def _small(rows: np.ndarray, count: int) -> np.ndarray:
 def read_bytes(path: Path, most: int = -1) -> bytes:
     """A mask file's bytes, all or the first `most`; UserError when it cannot be opened."""
     try:
+        refuse_special(path)
         with path.open("rb") as file:
             return file.read(most)
     except FileNotFoundError:
         raise UserError(f"mask {path} does not exist; give the PNG of the masks") from None
     except OSError as error:
         raise UserError(
-            f"mask {path} cannot be opened ({error.strerror}); give the PNG of the masks"
+            f"mask {path} cannot be opened ({first_line(error)}); give the PNG of the masks"
         ) from None

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mamp.core.errors import UserError, plural
+from mamp.core.errors import UserError, first_line, plural
 from mamp.video.first_masks.annotations import Annotated, drawn, laid_over, parse
 from mamp.video.first_masks.flat import flat_colours
 from mamp.video.first_masks.meaning import Colours, meaning, read_colours
@@ -284,9 +284,11 @@ def _load_array(path: Path) -> np.ndarray:
         if len(loaded.files) != 1:
             raise ValueError(f"it holds {len(loaded.files)} arrays")
         return np.asarray(loaded[loaded.files[0]])
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # numpy's reader raises whatever it trips over in a damaged file
         raise UserError(
-            f"mask {path} is no array that can be read ({error}); save it with numpy.save"
+            f"mask {path} is no array that can be read ({first_line(error)}); save it with numpy.save"
         ) from None
 
 

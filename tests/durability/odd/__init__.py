@@ -1,0 +1,1 @@
+"""Odd inputs by kind, and the contract that every command keeps with them."""
