@@ -215,8 +215,12 @@ def _training(training: Training) -> dict[str, Any]:
     charts = [
         (name, line_chart({name: line}, title=f"{name} over steps")) for name, line in training.curves.items()
     ]
+    sequences = [
+        (name, line_chart(lines, title=f"{name}: J and F over steps", unit=True))
+        for name, lines in training.sequences.items()
+    ]
     previews = [(caption, _preview(path)) for caption, path in training.previews]
-    return {"run": training, "charts": charts, "previews": previews}
+    return {"run": training, "charts": charts, "sequences": sequences, "previews": previews}
 
 
 # ---------------------------------------------------------------- files

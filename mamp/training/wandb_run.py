@@ -28,8 +28,9 @@ class WandbRun:
         self._run = run
 
     def tell(self, entry: dict[str, Any]) -> None:
-        """`step` and figures by name, None where there is none."""
-        figures = {key: value for key, value in entry.items() if key != "step" and value is not None}
+        """`step`, `time` and figures by name, None where there is none."""
+        renamed = {**entry, "_timestamp": entry.get("time")}  # as wandb calls it
+        figures = {k: v for k, v in renamed.items() if k not in ("step", "time") and v is not None}
         if entry["step"] >= self._run.step:
             self._run.log(figures, step=entry["step"])
 
