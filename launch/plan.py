@@ -65,6 +65,10 @@ def plan(args: argparse.Namespace) -> list[Run]:
     for name, settings in sweep.points(args.overrides).items():
         config, given = _load(args, site, settings)
         _refuse(args, config)
+        if name and config.tracking.group is None:  # the points of a sweep are shown together
+            config = config.model_copy(
+                update={"tracking": config.tracking.model_copy(update={"group": base.name})}
+            )
         runs.append(
             Run(
                 args.command,

@@ -51,7 +51,7 @@ class Tracker:
     reaches the training: there is one warning, and the run goes on without it; without a key or a connection,
     wandb is offline. A package that was asked for and is not there is a UserError for TensorBoard alone.
     code: what `describe_code` says. step: where the run goes on from. first: False for ranks that tell
-    nothing. seconds: most that wandb may take to begin and to end.
+    nothing. seconds: most that wandb may take to begin and to end, by default TIMEOUT.
     """
 
     def __init__(
@@ -63,15 +63,15 @@ class Tracker:
         step: int,
         first: bool = True,
         quiet: bool = False,
-        seconds: float = TIMEOUT,
+        seconds: float | None = None,
     ):
         self.folder = folder
         self._sinks: dict[str, Sink] = {}
         if not first:
             return
-        run, knobs = folder.path, config.tracking
+        run, knobs, wait = folder.path, config.tracking, TIMEOUT if seconds is None else seconds
         if knobs.mode != "disabled":
-            self._open("wandb", lambda: open_run(run, config, code, seconds=seconds, quiet=quiet))
+            self._open("wandb", lambda: open_run(run, config, code, seconds=wait, quiet=quiet))
         if knobs.tensorboard:
             self._open("TensorBoard", lambda: Board(run / "tensorboard", config))
         self._each(lambda sink: _catch_up(sink, run, step))

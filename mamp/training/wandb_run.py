@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import re
 import secrets
@@ -64,15 +65,26 @@ def open_run(
     except Exception as error:
         reason = first_line(error)
     if mode == "online":
-        with contextlib.suppress(Exception):
+        try:
+            _forget()
             begun = _begin(run, "offline", config, code, seconds)
             say(
-                f"warning: wandb is not to be had online ({reason}); the run is kept in {run / 'wandb'}: "
-                "`wandb login`, then `wandb sync` of the newest folder there, sends it"
+                f"warning: wandb cannot be reached ({reason}); the run is kept in {run / 'wandb'}: "
+                "`wandb login`, then `wandb sync` of the newest offline folder there, sends it"
             )
             return WandbRun(begun)
+        except Exception as error:
+            reason = f"{reason}; offline: {first_line(error)}"
     say(f"warning: wandb does not begin ({reason}); the run goes on without it")
     return None
+
+
+def _forget() -> None:
+    """End wandb's process: it holds the id of a run that did not begin, and would refuse it offline."""
+    import wandb
+
+    with contextlib.suppress(Exception):
+        wandb.teardown()
 
 
 def _begin(run: Path, mode: Mode, config: Config, code: dict[str, Any], seconds: float) -> Any:
@@ -85,7 +97,7 @@ def _begin(run: Path, mode: Mode, config: Config, code: dict[str, Any], seconds:
     }  # fmt: skip
     known = {key: value for key, value in wanted.items() if key in wandb.Settings.model_fields}
     with _nobody_to_ask():
-        return wandb.init(
+        begun = wandb.init(
             dir=str(path),
             id=run_id(run),
             resume="allow",
@@ -93,11 +105,25 @@ def _begin(run: Path, mode: Mode, config: Config, code: dict[str, Any], seconds:
             project=knobs.project,
             entity=knobs.entity,
             name=knobs.name or path.name,
+            group=knobs.group,
+            job_type=knobs.job_type,
             tags=list(knobs.tags),
+            notes=knobs.notes,
             config={**config.model_dump(mode="json"), "code": _shortened(code)},
             allow_val_change=True,
             settings=wandb.Settings(**known),
         )
+    _keep_diff(begun, code)
+    return begun
+
+
+def _keep_diff(begun: Any, code: dict[str, Any]) -> None:
+    """The uncommitted changes, as the file diff.patch of wandb's run."""
+    if code.get("diff"):
+        with contextlib.suppress(Exception):  # code.json has them too
+            path = Path(begun.dir) / "diff.patch"
+            write_text(path, code["diff"] + "\n")
+            begun.save(glob.escape(str(path)), base_path=begun.dir, policy="now")
 
 
 def run_id(run: Path) -> str:
@@ -113,7 +139,7 @@ def run_id(run: Path) -> str:
 
 
 def _shortened(code: dict[str, Any]) -> dict[str, Any]:
-    """Without the text of uncommitted changes, which code.json has."""
+    """Without the text of uncommitted changes, which diff.patch and code.json have."""
     return {**code, "diff": bool(code.get("diff"))}
 
 

@@ -77,6 +77,18 @@ def test_a_sweep_is_one_array(scheduler: Path, recipe: Path, tmp_path: Path):
     assert owner["jobs"] == ["701_3"]
 
 
+def test_a_sweep_is_a_group_of_wandb_unless_another_is_named(scheduler: Path, recipe: Path, tmp_path: Path):
+    sweep = tmp_path / "rates"
+    assert send("train", recipe, "train.seed=0,1", "--run", sweep) == 0
+    assert send("train", recipe, "train.seed=2,3", "tracking.group=mine", "--run", tmp_path / "other") == 0
+    assert send("train", recipe, "--run", tmp_path / "one") == 0
+    found = [
+        yaml.safe_load((tmp_path / run / "launch.yaml").read_text())["tracking"]["group"]
+        for run in ("rates/seed=0", "rates/seed=1", "other/seed=2", "one")
+    ]
+    assert found == ["rates", "rates", "mine", None]
+
+
 def test_an_evaluation_is_shared_and_a_job_behind_it_scores(scheduler: Path, recipe: Path, tmp_path: Path):
     run = tmp_path / "run"
     words = (
