@@ -27,11 +27,13 @@ class WandbRun:
 
     def __init__(self, run: Any) -> None:
         self._run = run
+        self._last: tuple[int, float | None] = (-1, None)  # step and time of the last line
 
     def tell(self, entry: dict[str, Any]) -> None:
         """`step`, `time` and figures by name, None where there is none."""
         renamed = {**entry, "_timestamp": entry.get("time")}  # as wandb calls it
         figures = {k: v for k, v in renamed.items() if k not in ("step", "time") and v is not None}
+        self._last = entry["step"], entry.get("time")
         if entry["step"] >= self._run.step:
             self._run.log(figures, step=entry["step"])
 
@@ -40,7 +42,8 @@ class WandbRun:
         import wandb
 
         if step >= self._run.step:
-            self._run.log({name: wandb.Image(picture)}, step=step)
+            at = {"_timestamp": self._last[1]} if self._last[0] == step and self._last[1] else {}
+            self._run.log({name: wandb.Image(picture), **at}, step=step)
 
     def close(self, *, well: bool) -> None:
         """well: no error ended the run."""

@@ -9,5 +9,5 @@ from mamp.training import tracking
 
 def main(run, *overrides):
     """The exit status of `mamp train` on this method."""
-    tracking.TIMEOUT = 4.0
+    tracking.TIMEOUT = 2.0
     return fake_task.main(run, *overrides)

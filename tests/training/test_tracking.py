@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import offline
 import pytest
+import wandb_server
 from runs import finish, start
 
 from mamp.training.engine import train
@@ -56,12 +57,13 @@ def test_a_run_that_was_killed_goes_on_as_the_same_run_with_curves_and_pictures(
     assert len(list((second / "files" / "media" / "images").glob("preview_*.png"))) == 3
 
 
+ONLINE = "tracking.mode=online"
 DEAD = {"WANDB_API_KEY": "a" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}  # a key, and no server
 
 
 def test_with_a_key_and_no_server_the_curves_are_kept_for_wandb_sync(tmp_path, arguments):
     run = tmp_path / "run"
-    asked = [*arguments, "tracking.mode=online", "tracking.pictures_every=4"]
+    asked = [*arguments, ONLINE, "tracking.pictures_every=4"]
     stopped = {"FAKE_SIGNAL": "SIGTERM", "FAKE_SIGNAL_AFTER": "5"}
     [(status, told)] = finish(start("impatient_task", tmp_path, run, *asked, **DEAD, **stopped))
     assert status == 130, told
@@ -80,6 +82,19 @@ def test_with_a_key_and_no_server_the_curves_are_kept_for_wandb_sync(tmp_path, a
     )
     assert [row["_step"] for row in offline.history(second) if "preview" in row] == [4, 8, 12]
     assert offline.ended(second)
+
+
+def test_a_server_that_dies_on_the_way_loses_no_curve(tmp_path, arguments):
+    run = tmp_path / "run"
+    server = wandb_server.start(dies_after="file_stream")
+    alive = {**DEAD, "WANDB_BASE_URL": server.url}
+    [(status, told)] = finish(start("impatient_task", tmp_path, run, *arguments, ONLINE, **alive))
+    assert status == 0, told
+    assert server.dead.is_set()
+    [folder] = [path for path in (run / "wandb").glob("run-*") if path.is_dir()]
+    rows = [(row["_step"], row["loss"]) for row in offline.history(folder) if "loss" in row]
+    assert rows == [(line["step"], line["loss"]) for line in map(json.loads, (run / "log.jsonl").open())]
+    assert offline.ended(folder)
 
 
 def test_group_job_type_and_notes_are_wandb_s_and_the_diff_goes_with_the_run(tmp_path, settings):
