@@ -110,7 +110,18 @@ class Locks:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of all of them."""
         self._file.close()
+
+    def is_of(self, path: Path) -> bool:
+        """Whether the open file is still the one at `path`."""
+        try:
+            return os.path.samestat(os.fstat(self._file.fileno()), path.stat())
+        except OSError:
+            return False
 
     def take(self, number: int) -> bool:
         """Hold lock `number`, or find that another process does."""
