@@ -17,7 +17,7 @@ import torch
 
 from mamp import scoring
 from mamp.core.errors import UserError, plural
-from mamp.core.files import Locks, make_folder, remove_leftovers
+from mamp.core.files import Locks, make_folder, remove_abandoned, remove_leftovers
 from mamp.core.progress import Progress, say
 from mamp.datasets import sequences as datasets
 from mamp.segmentation.record import Maker, Record, claim, codes, digest, is_told, record_file, write_run
@@ -69,6 +69,7 @@ def evaluate(
     with Locks(out / ".lock") as locks:
         locks.wait(_SETTINGS)
         claim(out, run_info)
+        remove_abandoned(*(out / name for name in ("run.json", "scores.json", "scores.csv", "frames.json")))
         locks.drop(_SETTINGS)
         work = partial(_sequence, make_segmenter=make_segmenter, out=out, bad_frame=bad_frame, maker=maker)
         total = _frame_count(sequences, bad_frame)

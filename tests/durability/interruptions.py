@@ -1,8 +1,8 @@
-"""Commands that are interrupted at random moments, run twice at once, or find the disk full.
+"""Commands that are interrupted at random moments, run twice at once, or out of room.
 
-python tests/durability/interruptions.py [--moments 10] [--seed 0] [--commands train,score] prints the table of
-docs/training.md. Every command is run again after it was cut short and compared with an undisturbed run; what
-is left of processes, locks and partial files is counted. test_interruptions.py has a short form.
+python tests/durability/interruptions.py [--moments 10] [--seed 0] [--commands train,score] prints the table
+of docs/training.md. Every command is run again after it was cut short and compared with an undisturbed run;
+what is left of processes, locks and partial files is counted. test_interruptions.py has a short form.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def _commands(folder: Path, weights: Path) -> dict[str, Command]:
             _tree("page.html", "page_files/*"),
         ),
         "export": Command(
-            ("export", "davis2017", evaluated, "--root", davis, "--out", "{out}/masks.zip", "--quiet"),
+            ("export", "davis", evaluated, "--root", davis, "--out", "{out}/masks.zip", "--quiet"),
             _zipped,
         ),
         "score": Command(

@@ -1,5 +1,5 @@
-"""Commands that are cut short, begun twice, or out of room: the short form of interruptions.py, and the long one
-with `-m durability`.
+"""Commands that are cut short, begun twice, or out of room: the short form of interruptions.py, and the long
+one with `-m durability`.
 """
 
 from __future__ import annotations
