@@ -130,3 +130,16 @@ def test_a_checkpoint_that_another_recipe_begins_with_is_kept(repository):
     ]
     kept = config.load(repository / "configs" / "ssm_youtube.yaml").train.keep_at
     assert begun == [81_000, 81_000] and set(begun) <= set(kept)
+
+
+def test_a_written_config_reads_back_with_and_without_libyaml(repository, tmp_path, monkeypatch):
+    import yaml
+
+    json_notes = 'tracking.notes="a: b # ü\\n- no list, and more than eighty letters in one line of the text"'
+    for path in recipes(repository):
+        loaded = config.load(path, [json_notes, "train.expect_loss={0.1: 1e-7}"])
+        (tmp_path / "fast.yaml").write_text(config.dump(loaded), encoding="utf-8")
+        with monkeypatch.context() as patch:
+            patch.delattr(yaml, "CSafeDumper", raising=False)
+            (tmp_path / "slow.yaml").write_text(config.dump(loaded), encoding="utf-8")
+        assert config.load(tmp_path / "fast.yaml") == config.load(tmp_path / "slow.yaml") == loaded
