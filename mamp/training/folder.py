@@ -49,7 +49,8 @@ class RunFolder:
 
     def __exit__(self, *_: object) -> None:
         if self._log is not None:
-            self._log.close()
+            with contextlib.suppress(OSError):  # what a full disk did not take is still in its buffer
+                self._log.close()
         self._open.close()
 
     def _unlock(self) -> None:
@@ -95,8 +96,14 @@ class RunFolder:
         if not self._writes:
             return
         assert self._log is not None, "begin comes first"
-        self._log.write(json.dumps(entry, allow_nan=False) + "\n")
-        self._log.flush()
+        try:
+            self._log.write(json.dumps(entry, allow_nan=False) + "\n")
+            self._log.flush()
+        except OSError as error:
+            raise UserError(
+                f"{self.path / 'log.jsonl'} cannot be written ({error.strerror}); make room and start the run"
+                " again"
+            ) from None
 
     def save(
         self, state: dict[str, Any], *, step: int, knobs: TrainConfig, score: float | None = None
@@ -160,9 +167,9 @@ def _lock(path: Path) -> TextIO:
     if not path.exists() or os.fstat(file.fileno()).st_ino != path.stat().st_ino:
         file.close()  # a start that failed has just removed it
         return _lock(path)
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {os.uname().nodename}")
-    file.flush()
+    with contextlib.suppress(OSError):  # a full disk: the lock holds without a name
+        os.ftruncate(file.fileno(), 0)
+        os.write(file.fileno(), f"process {os.getpid()} on {os.uname().nodename}".encode())
     return file
 
 

@@ -43,14 +43,19 @@ def save(
     """Write one safetensors file, whole or not at all; UserError when its name would not be known for one
     again.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     if path.suffix != ".safetensors":
         raise UserError(f"{path} does not end in .safetensors, by which weights are known; give such a name")
     metadata = {"method": json.dumps(method), "provenance": json.dumps(provenance)}
     make_folder(path.parent)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     with whole(path) as part:
-        save_file({name: value.detach().cpu().contiguous() for name, value in state.items()}, part, metadata)
+        try:
+            save_file(tensors, part, metadata)
+        except SafetensorError as error:  # a full disk, which is no OSError there
+            raise OSError(first_line(error)) from None
 
 
 def names() -> list[str]:

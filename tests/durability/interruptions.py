@@ -403,8 +403,7 @@ def main() -> int:
                 row = (f"`{name}`", kind, tally.moments, tally.finished_first, tally.equal, len(tally.faults))
                 print("|", " | ".join(map(str, row)), "|", flush=True)
                 faults += tally.faults
-    for fault in faults:
-        print(fault)
+                print("\n".join(tally.faults), file=sys.stderr, end="\n" * bool(tally.faults))
     return int(bool(faults))
 
 
