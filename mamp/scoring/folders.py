@@ -235,7 +235,7 @@ def _share(
                     outcomes[i] = work(jobs[i])
             return [outcomes[i] if i in outcomes else futures[i].result() for i in range(len(jobs))]
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)  # waits for what is being scored
             raise
 
 

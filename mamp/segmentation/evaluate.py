@@ -162,14 +162,18 @@ class _Share:
     def _once(self) -> bool:
         worked = False
         for number, sequence in enumerate(self.sequences, start=_SEQUENCES):
-            if sequence.name in self.records or not self.locks.take(number):
+            if sequence.name in self.records:
                 continue
+            held = self.locks.take(number)
             record = _finished(sequence, self.out)
-            if record is None:
+            if record is not None:  # another process may hold it, only to look at it as this one does
+                self.progress.skip(record.timing.frames)
+            elif held:
                 record, worked = self.work(sequence), True
             else:
-                self.progress.skip(record.timing.frames)
-            self.locks.drop(number)
+                continue
+            if held:
+                self.locks.drop(number)
             self.records[sequence.name] = record
         return worked
 

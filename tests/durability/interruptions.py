@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import json
 import lzma
 import multiprocessing
@@ -30,7 +31,7 @@ SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP")
 DATA = Path(__file__).resolve().parent.parent / "compat" / "data"
 IMPORTED = ["torch._dynamo", "mamp.training.engine", "mamp.cli", "mamp.commands.evaluate", "mamp.report.page"]
 UNTIMED = ("step", "loss", "lr", "grad_norm", "epoch", "clips", "val_loss")
-WITHIN = 90.0  # seconds after which a run is given up
+WITHIN = 60.0  # seconds after which a run is given up
 SETTLE = 12.0  # seconds that helpers of a killed process may take to notice
 
 Result = dict[str, Any]
@@ -200,6 +201,8 @@ def _main(words: list[str], told: str, inside: str | None) -> None:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     output = os.open(told, os.O_WRONLY | os.O_CREAT)
     os.dup2(output, 1), os.dup2(output, 2)
+    faulthandler.enable()
+    os.environ["PYTHONFAULTHANDLER"] = "1"
     if inside:
         _signal_inside_a_checkpoint(inside)
     from mamp.cli import main
@@ -234,6 +237,10 @@ def finish(process: Any, *, within: float = WITHIN) -> tuple[int, str]:
     """(exit status, what was printed); killed with its whole group when it takes longer."""
     process.join(within)
     if process.is_alive():
+        for member in _members(process.pid):  # each prints where it stands
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(member, signal.SIGABRT)
+        process.join(2)
         os.killpg(process.pid, signal.SIGKILL)
         process.join()
         return -999, "does not end\n" + process.told.read_text()
@@ -267,7 +274,7 @@ def interrupt(
     tally.faults += [f"{where}: {fault}" for fault in _faults(kind, status, told, process.pid, out)]
     status, told = run(world, name, out)
     if status != 0:
-        tally.faults.append(f"{where}: again: status {status}: {told[-300:]}")
+        tally.faults.append(f"{where}: again: status {status}: {told[-1500:]}")
         return
     tally.faults += [f"{where}: again: {left} is left" for left in partial_files(out)]
     if world.commands[name].result(out) == expected:
@@ -280,9 +287,10 @@ def interrupt(
 def _faults(kind: str, status: int, told: str, group: int, out: Path) -> Iterator[str]:
     """What is wrong with the end of an interrupted command."""
     if "Traceback" in told:
-        yield f"a traceback: {told[-300:]}"
-    if status not in (0, -signal.SIGKILL if kind == "SIGKILL" else 130):
-        yield f"status {status}: {told[-300:]}"
+        yield f"a traceback: {told[-1500:]}"
+    before_mamp = status == -getattr(signal, kind) and not told  # it had not begun to catch signals
+    if status not in (0, -signal.SIGKILL if kind == "SIGKILL" else 130) and not before_mamp:
+        yield f"status {status}: {told[-1500:]}"
     if left := processes_left(group):
         yield f"processes {left} are left"
     if kind != "SIGKILL" and (files := partial_files(out)):
@@ -325,7 +333,7 @@ def twice(world: World, name: str, tally: Tally) -> None:
     ends = [finish(process) for process in processes]
     tally.moments += 1
     tally.faults += [
-        f"{name} twice: {told[-300:]}" for s, told in ends if s not in (0, 2) or "Traceback" in told
+        f"{name} twice: {told[-1500:]}" for s, told in ends if s not in (0, 2) or "Traceback" in told
     ]
     if not any(status == 0 for status, _ in ends):
         tally.faults.append(f"{name} twice: neither ended well: {[told[-200:] for _, told in ends]}")
@@ -342,7 +350,7 @@ def full_disk(world: World, name: str, tally: Tally, *, part: float) -> None:
     size = sum(p.stat().st_size for p in world.out(name, "undisturbed").rglob("*") if p.is_file())
     disk = world.folder / f"disk-{time.monotonic_ns()}"
     disk.mkdir()
-    small = max(8192, int(part * size) // 4096 * 4096)
+    small = max(4096, int(part * size) // 4096 * 4096)
     with mounted(disk, small):
         out = disk / "out"
         status, told = run(world, name, out)
@@ -351,7 +359,7 @@ def full_disk(world: World, name: str, tally: Tally, *, part: float) -> None:
         if status not in (0, 2) or "Traceback" in told:
             tally.faults.append(f"{name} on a full disk: status {status}: {told[-400:]}")
         elif status == 2 and told.count("mamp: ") != 1:
-            tally.faults.append(f"{name} on a full disk: no sentence: {told[-300:]}")
+            tally.faults.append(f"{name} on a full disk: no sentence: {told[-1500:]}")
         tally.faults += [f"{name} on a full disk: {left} is left" for left in partial_files(out)]
         subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
         status, told = run(world, name, out)
