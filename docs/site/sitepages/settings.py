@@ -69,6 +69,8 @@ def section(prefix: str, kind: Any, presets: Mapping[str, Mapping[str, Any]]) ->
     if own:
         lines = [f"## {prefix.rstrip('.')} {{ #{prefix.rstrip('.')} }}", "", first_paragraph(kind), ""]
     for name, field in own:
+        if f"{prefix}{name}" == "method.name":
+            continue  # the page's own title
         lines += knob(f"{prefix}{name}", field, presets.get(f"{prefix}{name}", {}))
     for name, field in inner.items():
         lines += section(f"{prefix}{name}.", group_of(field.annotation), presets)
