@@ -98,13 +98,15 @@ def test_messages_are_taken_from_the_source():
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "docs").rglob("*.md")), ids=lambda p: p.name)
-def test_lines_of_prose_are_short(path: Path):
+def test_lines_and_paragraphs_of_prose_are_short(path: Path):
     others = {"experiments.md", "methods.md", "data.md", "training.md", "cluster.md", "video.md"}
     if path.name in others:
         pytest.skip("written line by line elsewhere")
     text = re.sub(r"^ *```.*?^ *```", "", path.read_text(encoding="utf-8"), flags=re.S | re.M)
     prose = [line for line in text.splitlines() if not line.lstrip().startswith(("|", "![", "<"))]
     assert max(map(len, prose)) <= LONGEST
+    paragraphs = re.split(r"\n\s*\n|\n(?=\s*(?:- |\d+\. |: {3}))", "\n".join(prose))
+    assert max(len(paragraph.strip().splitlines()) for paragraph in paragraphs) <= 5
 
 
 @pytest.fixture(scope="module")

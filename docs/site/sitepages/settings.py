@@ -91,13 +91,19 @@ def knob(key: str, field: Any, presets: Mapping[str, Any]) -> list[str]:
     """Return the lines of one setting, an entry of a definition list with an anchor."""
     meaning = (field.description or "").splitlines() or [""]
     lines = [f"`{key}`{{ #{key} }}", f":   {sentence(guarded(meaning[0]))}"]
-    lines += [line and f"    {guarded(line)}" for line in meaning[1:]]  # choices, one a line
+    lines += ["", *(f"    - {choice(line)}" for line in meaning[1:] if line.strip())] if meaning[1:] else []
     default = "required" if field.is_required() else f"default `{shown(field.get_default())}`"
     facts = [takes(field), default]
     facts += [
         f"`{preset}` sets `{shown(value)}`" for preset, value in presets.items() if value != field.default
     ]
     return [*lines, "", f"    <small>{'; '.join(facts)}.</small>", ""]
+
+
+def choice(line: str) -> str:
+    """Return a line `value: meaning` of a description with its value as code."""
+    value, mark, meaning = line.strip().removeprefix("- ").partition(": ")
+    return f"`{value}`: {guarded(meaning)}" if mark and " " not in value else guarded(line.strip())
 
 
 def takes(field: Any) -> str:
