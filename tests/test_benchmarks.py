@@ -123,3 +123,13 @@ def test_the_benchmark_of_many_objects_writes_its_figures(measured: Measured):
         "many", "--objects", "30", "--size", "96x54", "--frames", "2", "method.preset=fast"
     )
     assert len(figures["seconds"]) == 2 and figures["right"][0] == 1 and "peak" in printed
+
+
+def test_large_data_is_measured_on_a_tree_that_it_writes(repository: Path, tmp_path: Path):
+    script = repository / "scripts" / "benchmarks" / "scale.py"
+    small = ["--videos", "12", "--frames", "11", "--sequences", "9", "--processes", "3"]
+    words = [sys.executable, script, *small, "--folder", tmp_path, "--skip", "step,pack"]
+    printed = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    assert "| census: 12 videos, 132 frames |" in printed and "| check |" in printed
+    assert "an epoch of 100,008" in printed and "| evaluate 9 sequences by 3 processes" in printed
+    assert not list(tmp_path.iterdir())

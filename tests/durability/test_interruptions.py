@@ -29,7 +29,7 @@ def assert_sound(tally):
     assert tally.equal == tally.moments > 0
 
 
-@pytest.mark.parametrize(("name", "kind"), zip(COMMANDS, SIGNALS + SIGNALS[:3], strict=True))
+@pytest.mark.parametrize(("name", "kind"), list(zip(COMMANDS, SIGNALS + SIGNALS[:3], strict=True)))
 def test_a_command_that_was_cut_short_ends_as_if_nothing_had_been(world, name, kind):
     tally = Tally()
     interruptions.interrupt(world, name, kind, tally, moment=0.5)

@@ -403,7 +403,7 @@ def test_a_finished_sequence_that_another_process_only_looks_at_is_no_work_in_pr
 
 def test_sequences_shared_by_many_processes_are_scored_once_all_are_done(root, tmp_path):
     context = multiprocessing.get_context("fork")
-    for trial in range(5):
+    for trial in range(2):
         out = tmp_path / f"out{trial}"
         workers = [context.Process(target=share, args=(root, out)) for _ in range(8)]
         for worker in workers:
