@@ -256,7 +256,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
                 "enlarge": 1,
                 "radius": 16,
                 "memory_length": 5,
-                "search_near": 6,
+                "search_near": 5,
                 "search_blocks": 12,
                 "sharpen": 1.5,
             }
