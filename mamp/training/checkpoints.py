@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import math
 import os
 import pickle
@@ -22,6 +21,7 @@ import torch
 
 from mamp.core.errors import UserError, first_line
 from mamp.core.files import make_folder, whole, write_json
+from mamp.core.texts import read_json
 from mamp.weights import CHECKPOINTS
 
 SCORES = (  # file name -> validation score of the checkpoints that have one; the greater the better
@@ -93,7 +93,7 @@ def _drop_old(folder: Path, new: Path, *, keep: int, score: float | None, keep_b
 def scores(folder: Path) -> dict[str, float]:
     """File name -> validation score, of the checkpoints that have one."""
     try:
-        return {str(name): float(score) for name, score in json.loads((folder / SCORES).read_text()).items()}
+        return {str(name): float(score) for name, score in read_json(folder / SCORES).items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
 

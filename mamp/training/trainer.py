@@ -230,6 +230,10 @@ class Trainer:
         for group, own in zip(state["optimizer"]["param_groups"], self.optimizer.param_groups, strict=True):
             group["fused"] = own["fused"]  # the device's, not the run's
         self.optimizer.load_state_dict(state["optimizer"])
+        for weight, kept in self.optimizer.state.items():
+            for name, value in kept.items():
+                if not isinstance(value, torch.Tensor) or (value.dim() and value.shape != weight.shape):
+                    raise ValueError(f"the optimiser's {name} is of another shape")
         self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
         self.told = list(state["told"])
