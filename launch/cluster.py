@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -13,7 +14,19 @@ from mamp.config import Config
 from mamp.core.errors import UserError
 
 LOCAL = "local-"  # how the ids of jobs on this machine begin; a process number follows
+DEFAULT_LARGEST = 1001  # jobs of an array, where a site has not set MaxArraySize
 ENDLESS = 10**6  # submitit's own limit of time-outs; the job looks for progress instead
+
+
+def largest_array() -> int:
+    """How many jobs one array may have: SLURM's MaxArraySize, or its default where it cannot be asked."""
+    if shutil.which("scontrol") is None:
+        return DEFAULT_LARGEST
+    try:
+        told = re.search(r"^MaxArraySize\s*=\s*(\d+)", _ask("scontrol", "show", "config"), re.MULTILINE)
+    except UserError:
+        return DEFAULT_LARGEST
+    return int(told[1]) if told else DEFAULT_LARGEST
 
 
 def executor(config: Config, folder: Path, *, local: bool, name: str, tasks: int, after: str = "") -> Any:

@@ -60,10 +60,15 @@ def plan(args: argparse.Namespace) -> list[Run]:
     """
     site = args.site or os.environ.get("MAMP_SITE")
     base = folder_of(args)
+    _refuse_large(args)
     runs = []
     for name, settings in sweep.points(args.overrides).items():
         config, given = _load(args, site, settings)
         _refuse(args, config)
+        if name and config.tracking.group is None:  # the points of a sweep are shown together
+            config = config.model_copy(
+                update={"tracking": config.tracking.model_copy(update={"group": base.name})}
+            )
         runs.append(
             Run(
                 args.command,
@@ -128,6 +133,18 @@ def _load(args: argparse.Namespace, site: Any, settings: list[str]) -> tuple[Con
     merge(given, read_yaml(args.config, {}) or {})
     merge(given, read_overrides(settings, {}))
     return config, given
+
+
+def _refuse_large(args: argparse.Namespace) -> None:
+    """UserError for a sweep of more points than one array may have; before a config is read for each."""
+    count = sweep.count(args.overrides)
+    most = cluster.DEFAULT_LARGEST if args.local else cluster.largest_array()
+    if count > most:
+        where = "--local" if args.local else "an array of this cluster (MaxArraySize)"
+        raise UserError(
+            f"this sweep has {count:,} points, and {where} takes {most:,} at most; sweep fewer values at a"
+            " time, with the same --run"
+        )
 
 
 def _refuse(args: argparse.Namespace, config: Config) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from launch import cluster, journal
+from launch.commands import product
 from launch.job import done
 from mamp.core.errors import UserError
 from mamp.core.terminal import printable
@@ -38,7 +39,10 @@ TAIL = 2**20  # bytes of a log that are looked at
 
 @dataclass(frozen=True)
 class Status:
-    """One run as it stands. left: "" where nothing tells. reason: why it failed or waits."""
+    """One run as it stands. left: "" where nothing tells. reason: why it failed or waits.
+
+    queued: whether a job of it is still in the queue.
+    """
 
     folder: Path
     state: str
@@ -49,11 +53,12 @@ class Status:
     score: str
     left: str
     reason: str
+    queued: bool = False
 
     @property
     def live(self) -> bool:
         """Whether something may still happen to it."""
-        return self.state in LIVE
+        return self.queued or self.state in LIVE
 
     def row(self) -> tuple[str, ...]:
         """The cells of `COLUMNS`."""
@@ -98,13 +103,23 @@ def find(folders: Sequence[Path]) -> list[Path]:
 
 
 def read(folders: Sequence[Path]) -> list[Status]:
-    """How the runs in `folders` are; the scheduler is asked once for all."""
-    events = {folder: journal.read(folder) for folder in folders}
-    owners = {
-        folder: journal.submission(told) or {"jobs": [], "token": ""} for folder, told in events.items()
-    }
-    jobs = [job for owner in owners.values() for job in owner["jobs"]]
-    queue, accounts = cluster.queued(jobs), cluster.ended(jobs)
+    """How the runs in `folders` are; the scheduler is asked once for all.
+
+    The journals are read once more after the queue: a job that ends in between is in neither otherwise.
+    """
+    asked: set[str] = set()
+    queue: dict[str, tuple[str, str]] = {}
+    accounts: dict[str, str] = {}
+    while True:
+        events = {folder: journal.read(folder) for folder in folders}
+        owners = {
+            folder: journal.submission(told) or {"jobs": [], "token": ""} for folder, told in events.items()
+        }
+        jobs = {job for owner in owners.values() for job in owner["jobs"]}
+        if jobs <= asked:
+            break
+        asked = jobs
+        queue, accounts = cluster.queued(sorted(jobs)), cluster.ended(sorted(jobs))
     return [
         _status(folder, journal.of(events[folder], owners[folder]["token"]), owners[folder], queue, accounts)
         for folder in folders
@@ -119,16 +134,32 @@ def _status(
     accounts: dict[str, str],
 ) -> Status:
     jobs = tuple(owner["jobs"])
-    waiting = [queue[job] for job in jobs if job in queue]
-    state, reason = _state(events, owner, waiting, [accounts[job] for job in jobs if job in accounts])
+    over = _over(events)
+    waiting = [queue[job] for job in jobs if job in queue and job not in over]
+    ended = [accounts[job] for job in jobs if job in accounts and job not in over]
+    state, reason = _state(folder, events, owner, waiting, ended)
     if state not in ("FINISHED", *LIVE) and not reason:
         reason = _last_words(Path(owner.get("logs", "")), jobs)
     step, loss, score, left = _figures(folder, owner)
     starts = sum(event["event"] == "started" for event in events)
-    return Status(folder, state, jobs, starts, step, loss, score, left if state in LIVE else "", reason)
+    left = left if state in LIVE else ""
+    queued = any(job in queue for job in jobs)
+    return Status(folder, state, jobs, starts, step, loss, score, left, reason, queued)
+
+
+def _over(events: list[journal.Event]) -> set[str]:
+    """Jobs that said how they ended and did not start since; the queue may have them a little longer."""
+    over: set[str] = set()
+    for event in events:
+        if event["event"] == "started":
+            over.discard(event.get("job", ""))
+        elif event["event"] in ("finished", "failed", "part"):
+            over.add(event.get("job", ""))
+    return over
 
 
 def _state(
+    folder: Path,
     events: list[journal.Event],
     owner: journal.Event,
     waiting: list[tuple[str, str]],
@@ -137,18 +168,20 @@ def _state(
     """The state in a word, and why, as far as queue, journal and accounts tell."""
     told = "; ".join(dict.fromkeys(event["reason"] for event in events if event.get("reason")))
     names = [event["event"] for event in events]
+    if "finished" in names:
+        return "FINISHED", ""
     if waiting:
         running = [state for state, _ in waiting if state != "PENDING"]
         return (running[0], "") if running else ("PENDING", waiting[0][1].strip("()"))
-    if "finished" in names:
-        return "FINISHED", ""
     if "failed" in names:
         return "FAILED", told
     bad = [state for state in accounts if state not in ("COMPLETED", *LIVE)]
     if bad:
         return bad[0], told
     if any(state in LIVE for state in accounts):  # the queue forgot it, the accounts not yet
-        return next(state for state in accounts if state in LIVE), ""
+        return "COMPLETING", ""
+    if "COMPLETED" in accounts and product((owner.get("arguments") or ["train"])[0], folder).exists():
+        return "FINISHED", ""
     return ("STOPPED" if "stopped" in names else "GONE" if owner["jobs"] else "NOT SENT"), told
 
 

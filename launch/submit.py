@@ -75,6 +75,7 @@ def submit(args: argparse.Namespace) -> int:
     runs, folder = plan.plan(args), plan.folder_of(args) / "launch"
     if args.dry_run:
         return _show(args, runs, folder)
+    _allow_open_files(len(runs))
     with contextlib.ExitStack() as held:
         runs = [run for run in runs if plan.may_begin(run, held)]
         if not runs:
@@ -85,6 +86,20 @@ def submit(args: argparse.Namespace) -> int:
             run.begin(token=token, code=code, logs=folder)
         sent = _send(args, runs, folder, code=code, token=token)
     return _wait(sent) if args.local else _tell(sent, folder)
+
+
+def _allow_open_files(count: int) -> None:
+    """Each run has an open lock while it is sent; systems allow 1,024 files unless more are asked for."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + 256
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _send(args: argparse.Namespace, runs: list[plan.Run], folder: Path, *, code: Path, token: str) -> Sent:

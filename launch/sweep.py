@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import re
 from collections.abc import Sequence
 
 from mamp.core.errors import UserError
+
+
+def count(settings: Sequence[str]) -> int:
+    """How many runs `points` would give."""
+    return math.prod(len(dict.fromkeys(split(setting.partition("=")[2]))) for setting in settings)
 
 
 def points(settings: Sequence[str]) -> dict[str, list[str]]:

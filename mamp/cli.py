@@ -1,8 +1,8 @@
 """`mamp ...`: parses, calls one function, prints.
 
-Exit status: 0 done, 2 a user's mistake, 1 a defect, 130 interrupted (Ctrl-C or SIGTERM), 75 stopped by a
-scheduler's SIGUSR1 or SIGUSR2 and to be started again. Results go to standard output, progress to standard
-error.
+Exit status: 0 done, 2 a user's mistake, 1 a defect, 130 interrupted (Ctrl-C, SIGTERM or SIGHUP), 75 stopped
+by a scheduler's SIGUSR1 or SIGUSR2 and to be started again. Results go to standard output, progress to
+standard error.
 """
 
 from __future__ import annotations
@@ -111,15 +111,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM ends a command as Ctrl-C does, so that this process leaves nothing half-written; whoever
-    catches it already goes on doing so.
+    """SIGTERM and SIGHUP end a command as Ctrl-C does, so that this process leaves nothing half-written;
+    whoever catches them already goes on doing so, and under nohup SIGHUP is ignored.
     """
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
-    ):
-        yield
-        return
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [
+        number for name in names if signal.getsignal(number := getattr(signal, name)) == signal.SIG_DFL
+    ]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
     own = os.getpid()
 
     def end(number: int, frame: Any) -> None:
@@ -127,11 +127,13 @@ def _terminable() -> Iterator[None]:
             os._exit(128 + number)
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, end)
+    for number in numbers:
+        signal.signal(number, end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

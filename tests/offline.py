@@ -29,6 +29,21 @@ def begun_as(folder: Path) -> Any:
     return next(record.run for record in _of(folder) if record.WhichOneof("record_type") == "run")
 
 
+def files(folder: Path) -> list[str]:
+    """The files that `wandb sync` sends with the run."""
+    return [
+        item.path
+        for record in _of(folder)
+        if record.WhichOneof("record_type") == "files"
+        for item in record.files.files
+    ]
+
+
+def ended(folder: Path) -> bool:
+    """Whether the run's end is in the file, and with it all that was told before."""
+    return any(record.WhichOneof("record_type") == "exit" for record in _of(folder))
+
+
 def _of(folder: Path) -> Iterator[Any]:
     from wandb.proto import wandb_internal_pb2
 

@@ -147,7 +147,7 @@ def test_a_photo_given_as_a_mask_is_refused(world, tmp_path, capsys):
     noise = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
     Image.fromarray(noise).save(tmp_path / "photo.png")
     assert segment(world, tmp_path / "out", mask=tmp_path / "photo.png") == 2
-    refused(capsys, "photo.png", "palette")
+    refused(capsys, "photo.png", "photograph")
 
 
 def test_a_misspelt_key_names_the_nearest(world, tmp_path, capsys):

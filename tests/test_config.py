@@ -1,5 +1,7 @@
 """Layers of settings, and what is said about wrong ones."""
 
+import re
+
 import pytest
 
 from mamp import config
@@ -101,3 +103,43 @@ def test_every_knob_has_a_meaning():
 )
 def test_a_method_is_named_by_its_key_alone(words, name):
     assert config.named_method(words) == name
+
+
+# ---------------------------------------------------------------- the recipes
+
+
+def recipes(repository):
+    return sorted((repository / "configs").glob("*.yaml"))
+
+
+def test_a_recipe_that_validates_on_val_says_what_that_chooses_and_how_not_to(repository):
+    on_val = [path for path in recipes(repository) if config.load(path).validation.split == "val"]
+    named = [path for path in on_val if "split: val" in path.read_text()]
+    assert len(named) >= 10
+    for path in named:
+        text = path.read_text()
+        assert text.count("lets train.keep_best choose the checkpoint on the set that is reported") == 1, path
+        assert "To choose elsewhere: " in text, path
+
+
+def test_a_checkpoint_that_another_recipe_begins_with_is_kept(repository):
+    begun = [
+        int(step)
+        for path in recipes(repository)
+        for step in re.findall(r"step-(\d{8})\.pt", path.read_text())
+    ]
+    kept = config.load(repository / "configs" / "ssm_youtube.yaml").train.keep_at
+    assert begun == [81_000, 81_000] and set(begun) <= set(kept)
+
+
+def test_a_written_config_reads_back_with_and_without_libyaml(repository, tmp_path, monkeypatch):
+    import yaml
+
+    json_notes = 'tracking.notes="a: b # ü\\n- no list, and more than eighty letters in one line of the text"'
+    for path in recipes(repository):
+        loaded = config.load(path, [json_notes, "train.expect_loss={0.1: 1e-7}"])
+        (tmp_path / "fast.yaml").write_text(config.dump(loaded), encoding="utf-8")
+        with monkeypatch.context() as patch:
+            patch.delattr(yaml, "CSafeDumper", raising=False)
+            (tmp_path / "slow.yaml").write_text(config.dump(loaded), encoding="utf-8")
+        assert config.load(tmp_path / "fast.yaml") == config.load(tmp_path / "slow.yaml") == loaded

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 import yaml
+from sitepages import pages  # docs/site
 
 from launch import submit
 from mamp import __version__, config, methods
-from mamp.cli import build_parser
+from mamp.cli import _parse, build_parser
+from mamp.core.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+GENERATED = {ROOT / "docs" / name: text for name, text in pages().items()}  # of the site alone
 RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
 PROGRAMS = ("mamp", "bash", "python", "python3")
 PATH = re.compile(r"(?:mamp|configs|scripts|tests|docs|launch|\.ci)/[\w./-]+")
@@ -117,17 +120,35 @@ def test_every_relative_link_leads_somewhere(document: Path):
         path, _, anchor = (target[0] or target[1]).partition("#")
         if re.match(r"[a-z]+:", path):
             continue
-        linked = document.parent / path if path else document
-        assert linked.exists(), f"{document.name} links to {path}"
-        assert not anchor or anchor in anchors(linked.read_text()), (
-            f"{document.name} links to {path}#{anchor}"
-        )
+        linked = (document.parent / path).resolve() if path else document
+        assert linked.exists() or linked in GENERATED, f"{document.name} links to {path}"
+        if anchor:
+            there = GENERATED[linked] if linked in GENERATED else linked.read_text()
+            assert anchor in anchors(there), f"{document.name} links to {path}#{anchor}"
 
 
 @every_document
 def test_every_command_can_be_given(document: Path):
     found = {" ".join(words): problem(words) for words in commands(document.read_text())}
     assert not {command: wrong for command, wrong in found.items() if wrong}
+
+
+@every_document
+def test_every_command_of_a_block_parses(document: Path):
+    fenced = "\n".join(f"```\n{block}```\n" for block in blocks(document.read_text()))
+    wrong = {}
+    for words in commands(fenced):
+        try:
+            if words[:1] == ["mamp"]:
+                _parse(words[1:])
+            elif words[1:3] == ["-m", "launch.submit"]:
+                submit.build_parser().parse_known_args(words[3:])
+        except UserError as error:
+            wrong[" ".join(words)] = str(error)
+        except SystemExit as end:
+            if end.code:  # 0: --help, --version
+                wrong[" ".join(words)] = "argparse refuses it"
+    assert not wrong
 
 
 @every_document

@@ -157,6 +157,9 @@ def _help(args: argparse.Namespace, threads: int) -> None:
     """
     import torch
 
+    from mamp.core.processes import begin_helper
+
+    begin_helper(ignores=())  # it ends with what it has finished, as the process that made it does
     torch.set_num_threads(threads)
     quiet, known = contextlib.redirect_stdout(None), contextlib.suppress(UserError, KeyboardInterrupt)
     with quiet, known:

@@ -8,6 +8,7 @@ from typing import Any
 
 from mamp.commands.shared import DRAWN_STYLES, chosen_look, look, quiet
 from mamp.core.errors import UserError, plural
+from mamp.core.files import remove_abandoned
 
 SERVERS = ("davis", "youtubevos")
 FORMS = ("cutout", "film", "mask-video", "gif", "sheet", "coco", "yolo", "labelme", "csv")
@@ -48,6 +49,7 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
+    remove_abandoned(args.out)
     if args.form in SERVERS:
         _zip(args)
         return

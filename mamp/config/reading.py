@@ -56,7 +56,8 @@ def named_method(overrides: Sequence[str]) -> str | None:
 
 def dump(config: BaseModel) -> str:
     """The whole config as YAML that `load` reads back to the same config."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times as fast, where libyaml is there
+    return yaml.dump(config.model_dump(mode="json"), Dumper=dumper, sort_keys=False)
 
 
 def method_knobs(method: str) -> Iterator[tuple[str, Any, str]]:

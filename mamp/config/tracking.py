@@ -25,7 +25,14 @@ class TrackingConfig(Section):
     project: str = Field("mamp", min_length=1, description="wandb's project")
     entity: str | None = Field(None, description="wandb's user or team; null: the one of your key")
     name: str | None = Field(None, description="what the run is called; null: the name of its folder")
+    group: str | None = Field(
+        None,
+        min_length=1,
+        description="wandb's group, by which runs are shown together; null: a sweep's name, else none",
+    )
+    job_type: str | None = Field(None, min_length=1, description="wandb's job type, for example pretrain")
     tags: tuple[str, ...] = Field((), description="words to find the run by")
+    notes: str | None = Field(None, description="what the run is about, in a sentence or more")
     tensorboard: bool = Field(
         False,
         description=(

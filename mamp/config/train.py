@@ -108,6 +108,13 @@ class TrainConfig(Section):
     keep_best: int = Field(
         0, ge=0, le=MANY, description="how many checkpoints with the best validation scores stay besides"
     )
+    keep_at: tuple[int, ...] = Field(
+        (),
+        description=(
+            "steps whose checkpoints are written and stay whatever keep says, for example where another"
+            " recipe begins"
+        ),
+    )
     expect_loss: dict[float, float] = Field(
         {},
         description=(

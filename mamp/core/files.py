@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -110,7 +112,18 @@ class Locks:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of all of them."""
         self._file.close()
+
+    def is_of(self, path: Path) -> bool:
+        """Whether the open file is still the one at `path`."""
+        try:
+            return os.path.samestat(os.fstat(self._file.fileno()), path.stat())
+        except OSError:
+            return False
 
     def take(self, number: int) -> bool:
         """Hold lock `number`, or find that another process does."""
@@ -140,3 +153,24 @@ def remove_leftovers(folder: Path) -> None:
     """Remove what a killed process left half written in `folder`; nothing may be writing there."""
     for leftover in folder.glob(".*.[0-9]*.partial"):
         leftover.unlink()
+
+
+def remove_abandoned(*paths: Path) -> None:
+    """Remove what processes of this machine that are no more left half written of each of `paths`."""
+    if os.name != "posix":
+        return
+    for path in paths:
+        for left in path.parent.glob(f".{glob.escape(path.name)}.[0-9]*.partial"):
+            if not _lives(left.suffixes[-2][1:]):
+                shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def _lives(process: str) -> bool:
+    """Whether a process of that number may be at work here."""
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError, ValueError):
+        return False
+    except OSError:
+        return True
+    return True

@@ -168,6 +168,15 @@ class ClipPlan:
         epoch = bisect_left(self._ends, step)
         return epoch if step and self._ends[epoch] == step else None
 
+    def epochs_after(self, step: int) -> float:
+        """How many epochs are over after `step` steps, with the part of the one at hand."""
+        self._count_to(step)
+        epoch = bisect_left(self._ends, step)
+        if self._ends[epoch] == step:
+            return float(epoch)
+        begin, end = self._ends[epoch - 1 : epoch + 1]
+        return epoch - 1 + (step - begin) / (end - begin)
+
     def _count_to(self, step: int) -> None:
         """Count the steps of epochs until `step` of them are counted."""
         while self._ends[-1] < step:

@@ -297,6 +297,6 @@ def _ignore_signals(_: int) -> None:
     """Ctrl-C and a scheduler's signals reach the whole group; what becomes of the workers is the engine's
     choice.
     """
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
-        if hasattr(signal, name):  # Windows has no SIGUSR
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"):
+        if hasattr(signal, name):  # Windows has neither SIGHUP nor SIGUSR
             signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -18,7 +18,7 @@ from mamp.core.files import MB
 from mamp.methods.base import DENSE_BYTES, Propagator
 from mamp.ops.label_masks import LabelMasks
 from mamp.propagation.correlation import topk_readout
-from mamp.propagation.labels import append_empty, drop, impose, lost, normalised, with_background
+from mamp.propagation.labels import append_empty, drop, impose, lost, normalised, sharpened, with_background
 from mamp.propagation.memory import MemoryRule
 
 # an estimate of what a network holds of a frame at once, in floats for each pixel that it sees
@@ -73,7 +73,8 @@ class LabelCarrier(Propagator):
     State: the memory frames that the memory rule can still read, and the pending frame. The rule bounds it.
     backfill: a late object is also looked for in the memory frames. free_first: the first frame is read once
     without a window.
-    hard: memory keeps a finished frame's label map instead of its scores.
+    hard: memory keeps a finished frame's label map instead of its scores. sharpen: the power that scores are
+    raised to before they are remembered and shown.
 
     A method gives `_features`, `_feature_size`, `_cells`, `_joined` and `_to_frame`, and may give
     `_winners`, `_fitted`, `_moved` and `_forget`.
@@ -92,11 +93,13 @@ class LabelCarrier(Propagator):
         backfill: bool = False,
         free_first: bool = False,
         hard: bool = False,
+        sharpen: float = 1.0,
         **places: Any,
     ) -> None:
         super().__init__(model, method, **places)
         self.rule, self.reading = rule, reading
         self.backfill, self.free_first, self.hard = backfill, free_first, hard
+        self.sharpen = sharpen
         self.memory: dict[int, Remembered] = {}
         self.given: list[int] = []
         self.pending: Pending | None = None
@@ -350,7 +353,8 @@ class LabelCarrier(Propagator):
         keys = [moved[i][0] for i in chosen]  # M of (C, h, w)
         values = [moved[i][1] for i in chosen]  # M of (K+1, h, w)
         free = (chosen.index(first),) if self.free_first else ()
-        return self._carry(features, keys, values, counts=[counts[i] for i in chosen], free=free)
+        scores = self._carry(features, keys, values, counts=[counts[i] for i in chosen], free=free)
+        return sharpened(scores, self.sharpen)
 
     def _carry(
         self,

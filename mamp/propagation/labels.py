@@ -49,6 +49,14 @@ def normalised(scores: Tensor, *, out: Tensor | None = None) -> Tensor:
     return result
 
 
+def sharpened(scores: Tensor, power: float) -> Tensor:
+    """Scores (K+1, ...) to this power, normalised: what is likely becomes more so. Power 1 changes nothing.
+
+    Works in place, and returns `scores`.
+    """
+    return scores if power == 1 else normalised(scores.clamp_(min=0).pow_(power), out=scores)
+
+
 def impose(probabilities: Tensor, masks: Tensor, channels: list[int]) -> Tensor:
     """`masks` (N, ...) in [0, 1] become these channels of (K+1, ...); the others share what is left."""
     others = probabilities.clone()

@@ -16,7 +16,7 @@ from PIL import Image
 
 from mamp import __version__
 from mamp.core.errors import UserError
-from mamp.core.files import make_folder, write_text
+from mamp.core.files import make_folder, remove_abandoned, write_text
 from mamp.report.charts import line_chart
 from mamp.report.pictures import Shown, sequences_of, show
 from mamp.report.runs import FIGURES, Evaluation, ObjectKey, Training, read_runs, worst_frames
@@ -43,6 +43,7 @@ def write_report(
     template = _template()
     evaluations, trainings = read_runs(runs)
     make_folder(out.parent)
+    remove_abandoned(out, out.with_name(f"{out.stem}_files"))
     beside = out.with_name(f"{out.stem}_files")
     with _scratch(out) as scratch:
         shown: dict[str, Shown] = {}
@@ -215,8 +216,12 @@ def _training(training: Training) -> dict[str, Any]:
     charts = [
         (name, line_chart({name: line}, title=f"{name} over steps")) for name, line in training.curves.items()
     ]
+    sequences = [
+        (name, line_chart(lines, title=f"{name}: J and F over steps", unit=True))
+        for name, lines in training.sequences.items()
+    ]
     previews = [(caption, _preview(path)) for caption, path in training.previews]
-    return {"run": training, "charts": charts, "previews": previews}
+    return {"run": training, "charts": charts, "sequences": sequences, "previews": previews}
 
 
 # ---------------------------------------------------------------- files

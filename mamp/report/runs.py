@@ -28,6 +28,7 @@ CURVES = {
 
 PREVIEWS = {"step": "step", "carried": "masks carried at step"}  # begin of a file's name -> caption
 
+Curve = tuple[list[float], list[float]]  # steps, values
 Row = dict[str, float | None]
 ObjectKey = tuple[str, str]  # sequence, object
 
@@ -98,14 +99,18 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Training:
-    """One training run. curves: name -> (steps, values); previews: (caption, picture) of the last few."""
+    """One training run. curves: name -> (steps, values); previews: (caption, picture) of the last few.
+
+    sequences: of the labelled set, name -> "J" and "F" -> (steps, values), the worst at the end first.
+    """
 
     name: str
     folder: Path
     settings: list[tuple[str, str]]
     config: str
-    curves: Mapping[str, tuple[list[float], list[float]]]
+    curves: Mapping[str, Curve]
     previews: list[tuple[str, Path]]
+    sequences: Mapping[str, Mapping[str, Curve]] = field(default_factory=dict)
 
 
 def read_runs(folders: Sequence[Path]) -> tuple[list[Evaluation], list[Training]]:
@@ -209,7 +214,26 @@ def _training(name: str, folder: Path) -> Training:
         if points:
             curves[title] = ([x for x, _ in points], [y for _, y in points])
     shown = [(key, str(value)) for key, value in settings.items() if value]
-    return Training(name, folder, shown, text, curves, list(_previews(folder / "previews")))
+    previews = list(_previews(folder / "previews"))
+    return Training(name, folder, shown, text, curves, previews, _by_sequence(entries))
+
+
+def _by_sequence(entries: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Curve]]:
+    """J and F of each labelled sequence over the steps."""
+    found: dict[str, dict[str, Curve]] = {}
+    for entry in entries:
+        for name, figures in _get(entry, "val_sequences", {}).items():
+            for letter in ("j", "f"):
+                value = _number(figures.get(letter)) if isinstance(figures, Mapping) else None
+                if value is not None:
+                    steps, values = found.setdefault(str(name), {}).setdefault(letter.upper(), ([], []))
+                    steps.append(float(entry["step"]))
+                    values.append(value)
+
+    def last(name: str) -> float:
+        return sum(values[-1] for _, values in found[name].values()) / len(found[name])
+
+    return {name: found[name] for name in sorted(found, key=lambda name: (last(name), name))}
 
 
 def _previews(folder: Path) -> Iterator[tuple[str, Path]]:

@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from mamp.core.errors import UserError, first_ten, plural
+from mamp.core.processes import begin_helper
 from mamp.datasets.lists import is_holdout
 from mamp.scoring.metrics import Decay, labels_in
 from mamp.scoring.protocols import Protocol, SequenceScorer, get_protocol, scored_frames, size, unknown_label
@@ -236,7 +237,8 @@ def _share(
         return [work(job) for job in jobs]
     order = sorted(range(len(jobs)), key=lambda i: -weights[i])
     outcomes: dict[int, Outcome] = {}
-    with ProcessPoolExecutor(processes - 1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes - 1, mp_context=context, initializer=begin_helper) as pool:
         try:
             futures = {i: pool.submit(work, jobs[i]) for i in order}
             for i in reversed(order):
@@ -249,7 +251,7 @@ def _share(
                 " --processes 1"
             ) from None
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)  # waits for what is being scored
             raise
 
 

@@ -17,7 +17,7 @@ import torch
 
 from mamp import scoring
 from mamp.core.errors import UserError, plural
-from mamp.core.files import Locks, make_folder, remove_leftovers
+from mamp.core.files import Locks, make_folder, remove_abandoned, remove_leftovers
 from mamp.core.progress import Progress, say
 from mamp.datasets import sequences as datasets
 from mamp.segmentation.record import Maker, Record, claim, codes, digest, is_told, record_file, write_run
@@ -69,6 +69,7 @@ def evaluate(
     with Locks(out / ".lock") as locks:
         locks.wait(_SETTINGS)
         claim(out, run_info)
+        remove_abandoned(*(out / name for name in ("run.json", "scores.json", "scores.csv", "frames.json")))
         locks.drop(_SETTINGS)
         work = partial(_sequence, make_segmenter=make_segmenter, out=out, bad_frame=bad_frame, maker=maker)
         total = _frame_count(sequences, bad_frame)
@@ -161,14 +162,18 @@ class _Share:
     def _once(self) -> bool:
         worked = False
         for number, sequence in enumerate(self.sequences, start=_SEQUENCES):
-            if sequence.name in self.records or not self.locks.take(number):
+            if sequence.name in self.records:
                 continue
+            held = self.locks.take(number)
             record = _finished(sequence, self.out)
-            if record is None:
+            if record is not None:  # another process may hold it, only to look at it as this one does
+                self.progress.skip(record.timing.frames)
+            elif held:
                 record, worked = self.work(sequence), True
             else:
-                self.progress.skip(record.timing.frames)
-            self.locks.drop(number)
+                continue
+            if held:
+                self.locks.drop(number)
             self.records[sequence.name] = record
         return worked
 

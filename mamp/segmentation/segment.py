@@ -97,11 +97,11 @@ def segment(
         _refuse_strangers(out, source.names)
         _refuse_drawing(overlay, look.style, plan, make_segmenter)
         stack.enter_context(folder_for(out))
-        remove_leftovers(out)
         sure = any(wish.kind in _SURE for wish in save)
         settings = _settings(source, plan, bad_frame=bad_frame, sure=sure, model=run_info)
         redo = redo or look.style in _OF_THE_SEGMENTER
         work = stack.enter_context(_kept_if_useful(open_work(out, settings, redo=redo, sure=sure)))
+        remove_leftovers(out)  # now that nobody else writes here
         progress = stack.enter_context(Progress(plan.steps(len(source)), unit="frames", quiet=quiet))
         progress.begin(video.name)
         watch = _Watch(progress, plan.steps(len(source)), out, name=video.name)
@@ -191,6 +191,7 @@ def _kept_if_useful(work: Work) -> Iterator[Work]:
     finally:
         if not work.has_state:
             work.remove()
+        work.release()
 
 
 def _settings(

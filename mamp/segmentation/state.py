@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mamp.core.errors import first_line
 from mamp.core.files import whole
 from mamp.segmentation.segmenter import Segmenter
 
@@ -47,7 +48,10 @@ def save_state(segmenter: Segmenter, path: Path, *, index: int) -> None:
     rest = torch.from_numpy(np.frombuffer(written.getvalue(), np.uint8).copy())
     _Unpickler(io.BytesIO(written.getvalue()), segmenter, pickler.tensors).load()  # or raise Unkept now
     with whole(path) as partial:
-        torch.save({"index": index, "tensors": pickler.tensors, "rest": rest}, partial)
+        try:
+            torch.save({"index": index, "tensors": pickler.tensors, "rest": rest}, partial)
+        except RuntimeError as error:  # so torch says that a disk is full
+            raise OSError(first_line(error)) from None
 
 
 def load_state(segmenter: Segmenter, path: Path) -> int:

@@ -20,13 +20,14 @@ from typing import Any
 import numpy as np
 
 from mamp.core.errors import UserError
-from mamp.core.files import make_folder, remove_leftovers, write_json
+from mamp.core.files import Locks, make_folder, remove_leftovers, write_json
 from mamp.core.texts import parse_json, read_json
 from mamp.segmentation.record import difference
 from mamp.segmentation.state import Unkept, load_state, save_state
 from mamp.video.masks import read_mask, write_mask
 
 NAME = ".unfinished"
+LOCK = ".lock"
 EVERY = 10.0  # seconds between two states, at least
 _PART = 20  # writing states takes no more than one part of so many of a run
 
@@ -35,10 +36,18 @@ class Work:
     """The folder of one run. State: the direction at work, and when its segmenter was kept last.
 
     every: seconds between two states of the segmenter; None keeps none. sure: whether `sureness` measures.
+    lock: what keeps other processes off, for as long as this lives.
     """
 
-    def __init__(self, folder: Path, *, every: float | None = None, sure: bool = False) -> None:
-        self.folder, self.every, self.sure = folder, every, sure
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        every: float | None = None,
+        sure: bool = False,
+        lock: Locks | None = None,
+    ) -> None:
+        self.folder, self.every, self.sure, self._lock = folder, every, sure, lock
         self.surenesses: dict[int, dict[int, float]] = {}
         self._way = ""
         self._shelved: dict[int, dict[int, float]] = {}
@@ -127,6 +136,13 @@ class Work:
     def remove(self) -> None:
         """Remove the folder: all is written, or nothing is there to go on from."""
         shutil.rmtree(self.folder, ignore_errors=True)
+        self.release()
+
+    def release(self) -> None:
+        """Let other processes at the folder."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
 
 def _read_lines(path: Path) -> dict[int, dict[int, float]]:
@@ -141,16 +157,40 @@ def _read_lines(path: Path) -> dict[int, dict[int, float]]:
     return found
 
 
+def _hold(folder: Path) -> Locks:
+    """Keep other processes off the folder; UserError where one is at work there."""
+    make_folder(folder)
+    path = folder / LOCK
+    lock = Locks(path)
+    if not lock.take(0):
+        raise UserError(
+            f"{folder.parent} is being written by another mamp segment; wait for it, or choose another --out"
+        )
+    if not lock.is_of(path):  # one that ended has just removed it
+        return _hold(folder)
+    return lock
+
+
+def _empty(folder: Path) -> None:
+    """Remove what a run left, but for the lock."""
+    for child in folder.iterdir():
+        if child.is_dir():
+            shutil.rmtree(child, ignore_errors=True)
+        elif child.name != LOCK:
+            child.unlink(missing_ok=True)
+
+
 def open_work(out: Path, settings: Mapping[str, Any], *, redo: bool, sure: bool) -> Work:
     """Return OUT/.unfinished for a run with these settings: an earlier one's where it can go on.
 
     Raises UserError where OUT holds an unfinished run with other settings, unless `redo`.
     """
     folder = out / NAME
+    lock = _hold(folder)
     if redo or not any(folder.glob("*.pt")):
-        shutil.rmtree(folder, ignore_errors=True)
+        _empty(folder)
     wanted = json.loads(json.dumps(settings, default=str))
-    if folder.exists():
+    if any(folder.glob("*.pt")):
         try:
             other = difference(read_json(folder / "run.json"), wanted)
         except (OSError, ValueError, AttributeError):
@@ -160,6 +200,6 @@ def open_work(out: Path, settings: Mapping[str, Any], *, redo: bool, sure: bool)
                 f"{out} holds an unfinished run with another {other}; finish that one, pass --redo to begin"
                 " again, or choose another --out"
             )
-    work = Work(folder, every=EVERY, sure=sure)
+    work = Work(folder, every=EVERY, sure=sure, lock=lock)
     write_json(folder / "run.json", wanted)
     return work

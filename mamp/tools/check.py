@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mamp.core.errors import UserError, plural
+from mamp.core.processes import begin_helper
 from mamp.core.progress import Progress
 from mamp.datasets.untaken import Untaken, untaken
 from mamp.datasets.untaken import lines as said_lines
@@ -99,7 +100,7 @@ def _all(jobs: Sequence[Job], level: Level, processes: int, progress: Progress) 
     import multiprocessing
 
     context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(min(processes, len(jobs)), mp_context=context, initializer=_begin)
+    executor = ProcessPoolExecutor(min(processes, len(jobs)), mp_context=context, initializer=begin_helper)
     try:
         waiting = [executor.submit(examine, job, level) for job in jobs]
         for job, future in zip(jobs, waiting, strict=True):
@@ -113,13 +114,6 @@ def _all(jobs: Sequence[Job], level: Level, processes: int, progress: Progress) 
             progress.advance()
     finally:
         executor.shutdown(cancel_futures=True)
-
-
-def _begin() -> None:
-    """In each process: Ctrl-C is the parent's affair."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _described(part: Part, findings: Sequence[Finding]) -> list[str]:

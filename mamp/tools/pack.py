@@ -25,6 +25,7 @@ from mamp.config.data import Root
 from mamp.config.pack import PackConfig
 from mamp.core.errors import UserError, plural
 from mamp.core.files import Locks, make_folder, remove_leftovers, sha256_of, whole, write_json, write_text
+from mamp.core.processes import begin_helper
 from mamp.core.progress import Progress, say
 from mamp.core.texts import read_json
 from mamp.datasets.sequences import Sequence as Video
@@ -223,18 +224,7 @@ _held: list[Locks] = []  # as long as this process lives
 
 def _begin(lock: Path) -> None:
     """In each process: Ctrl-C is the parent's affair, and without the parent there is nothing to do."""
-    import multiprocessing
-    import signal
-    import threading
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent: Any = multiprocessing.parent_process()
-
-    def leave() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=leave, daemon=True).start()
+    begin_helper()
     locks = Locks(lock)
     _held.append(locks)
     next((number for number in range(1, 1 + _HELPERS) if locks.take(number)), None)

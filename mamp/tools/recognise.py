@@ -19,7 +19,7 @@ from mamp.datasets.lists import (
 from mamp.datasets.sequences import masks_beside, video_sources
 from mamp.tools.examine import Job, MaskRule
 from mamp.video.folders import entries, subfolders
-from mamp.video.frames import VIDEO_SUFFIXES
+from mamp.video.frames import VIDEO_SUFFIXES, open_frames
 from mamp.video.packed import INDEX, UNFINISHED, read_index
 
 YOUTUBE_SPLITS = ("train", "valid", "test")
@@ -48,6 +48,15 @@ class Part:
     problems: list[tuple[str, str]] = field(default_factory=list)
 
 
+def _is_video(file: Path) -> bool:
+    """Whether a file whose name does not say so can be read as a video."""
+    try:
+        with open_frames(file):
+            return True
+    except UserError:
+        return False
+
+
 def recognise(root: Path) -> list[Part]:
     """What lies in `root`, the root of a data set as its authors pack it or a folder of one's own video.
 
@@ -60,7 +69,7 @@ def recognise(root: Path) -> list[Part]:
             parts = find(root)
             if parts:
                 return parts
-    elif root.suffix.lower() in VIDEO_SUFFIXES:
+    elif root.suffix.lower() in VIDEO_SUFFIXES or _is_video(root):
         return [Part(root, "a video file", [Job(root.name, root)])]
     inside = ", ".join(folder.name for folder in subfolders(root)[:5]) if root.is_dir() else ""
     raise UserError(

@@ -31,10 +31,10 @@ class Board:
         self._writer.add_text("config", f"    {text}", 0)  # indented, which is how Markdown keeps lines
 
     def tell(self, entry: dict[str, Any]) -> None:
-        """`step` and figures by name, None where there is none."""
+        """`step`, `time` and figures by name, None where there is none."""
         for name, value in entry.items():
-            if name != "step" and value is not None:
-                self._writer.add_scalar(name, value, entry["step"])
+            if name not in ("step", "time") and value is not None:
+                self._writer.add_scalar(name, value, entry["step"], walltime=entry.get("time"))
         self._writer.flush()
 
     def show(self, name: str, picture: np.ndarray, step: int) -> None:

@@ -13,7 +13,7 @@ import struct
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +50,13 @@ def save(
     keep: int,
     score: float | None = None,
     keep_best: int = 0,
+    keep_at: Collection[int] = (),
 ) -> Path:
     """Write `state` (tensors and plain values) as step-NNNNNNNN.pt beside its place, rename it, and drop old
     ones.
 
     keep: how many last ones stay. keep_best: how many of those with the greatest `score` stay besides.
+    keep_at: steps whose checkpoints always stay.
     Raises UserError where it cannot be written.
     """
     make_folder(folder)
@@ -68,11 +70,19 @@ def save(
         raise UserError(
             f"checkpoint {path} cannot be written ({first_line(error)}); make room and start the run again"
         ) from None
-    _drop_old(folder, path, keep=keep, score=score, keep_best=keep_best)
+    _drop_old(folder, path, keep=keep, score=score, keep_best=keep_best, keep_at=keep_at)
     return path
 
 
-def _drop_old(folder: Path, new: Path, *, keep: int, score: float | None, keep_best: int) -> None:
+def _drop_old(
+    folder: Path,
+    new: Path,
+    *,
+    keep: int,
+    score: float | None,
+    keep_best: int,
+    keep_at: Collection[int],
+) -> None:
     paths = listed(folder)
     known = scores(folder)
     if score is not None and math.isfinite(score):
@@ -80,7 +90,8 @@ def _drop_old(folder: Path, new: Path, *, keep: int, score: float | None, keep_b
     best = sorted(
         (path for path in paths if path.name in known), key=lambda path: (known[path.name], path.name)
     )
-    stay = {*paths[-keep:], *best[len(best) - keep_best :]}
+    always = {CHECKPOINTS.replace("*", f"{step:08d}") for step in keep_at}
+    stay = {*paths[-keep:], *best[len(best) - keep_best :], *(p for p in paths if p.name in always)}
     for path in paths:
         if path not in stay:
             path.unlink()

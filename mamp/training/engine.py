@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -25,13 +26,25 @@ from mamp.training.board import require_tensorboard
 from mamp.training.distributed import Ranks
 from mamp.training.expectation import compare_loss
 from mamp.training.folder import RunFolder
+from mamp.training.history import (
+    changed_settings,
+    describe_changes,
+    moment,
+    refuse_fewer_steps,
+    start_of,
+)
 from mamp.training.provenance import begin_with, provenance
 from mamp.training.randomness import reproducible, seed_everything
 from mamp.training.resume import is_finished, refuse_other_config, refuse_other_videos
 from mamp.training.signals import Signals
-from mamp.training.tracking import Tracker
+from mamp.training.tracking import SEQUENCES, Tracker
 from mamp.training.trainer import Trainer
 from mamp.training.validation import VALIDATED, Validator, best_figure, hold_aside, labelled_videos
+
+CHOSEN_ON_VAL = (
+    "validation.split=val: train.keep_best chooses the checkpoint on the set that is usually reported;"
+    " docs/training.md says how to choose elsewhere"
+)
 
 
 def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = False) -> Path:
@@ -62,9 +75,11 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
         if saved is not None:
             refuse_other_config(saved["config"], config, run)
             if is_finished(saved, config):
-                tell(f"run {run} is finished after {saved['step']} steps; a new run wants another --run")
+                _leave_finished(saved, config, run, tell)
                 return folder.write_weights(saved)
         labelled = labelled_videos(config)  # before all video is counted, which takes minutes
+        if labelled and knobs.keep_best and config.validation.split == "val":
+            tell(CHOSEN_ON_VAL)
         task = methods.require(config.method.name, "task")(config)
         init = _begin(task, config, tell) if saved is None else saved["provenance"].get("init")
         videos, aside, census, aside_census = _find_videos(config)
@@ -74,8 +89,10 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
         if aside:
             names = ", ".join(video.name for video in aside)
             tell(f"held aside for validation: {plural(len(aside), 'video')} ({names})")
+        changed = {} if saved is None else changed_settings(saved["config"], config)
         if saved is not None:
             refuse_other_videos(saved["provenance"]["data"], census, run)
+            refuse_fewer_steps(saved["step"], steps, config, run)
         code = ranks.from_first(lambda: describe_code(ranks.device))
         made_of = provenance(config, census, code, init)
         trainer = Trainer(task, config, ranks, steps=steps, provenance=made_of)
@@ -83,15 +100,17 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
             seed_everything(knobs.seed, ranks.rank)
         if saved is not None:
             trainer.load(saved)
-            tell(f"going on after step {trainer.step} of {steps}")
+            other = f", with {describe_changes(changed)}" if changed else ""
+            tell(f"going on after step {trainer.step} of {steps}{other}")
         validator = Validator(config, aside, labelled, census=aside_census, device=ranks.device)
         code |= {"precision": trainer.precision, "ranks": ranks.count, "step": trainer.step}
-        folder.begin(config, code, step=trainer.step)
+        code |= start_of(os.environ)
+        folder.begin(config, code, step=trainer.step, changed=changed)
         share = ranks.rank, ranks.count
         loader = ClipLoader(videos, plan, config.data, pin=ranks.device.type == "cuda", share=share)
         with Tracker(folder, config, code, step=trainer.step, first=ranks.first, quiet=quiet) as tracker:
             if saved is not None and saved.get("owes_validation"):
-                _make_up(trainer, validator, tracker, tell)
+                _make_up(trainer, plan, validator, tracker, tell)
             _loop(trainer, loader, tracker, validator, stop, tell)
         return folder.write_weights(trainer.state())
 
@@ -101,6 +120,17 @@ def _find_videos(config: Config) -> tuple[list[Sequence], list[Sequence], Census
     found, counted = survey(config.data, masks=methods.get(config.method.name).learns_from_masks)
     videos, aside = hold_aside(found, config.validation.share)
     return videos, aside, counted.of(videos, among=found), counted.of(aside, among=found)
+
+
+def _leave_finished(saved: dict[str, Any], config: Config, run: Path, tell: Callable[[str], None]) -> None:
+    """Say that the run is finished, and what of `config` came too late; UserError for other videos."""
+    changed = changed_settings(saved["config"], config)
+    if {"data.root", "data.leave_out"} & changed.keys():
+        _, _, census, _ = _find_videos(config)
+        refuse_other_videos(saved["provenance"]["data"], census, run)
+    tell(f"run {run} is finished after {saved['step']} steps; a new run needs another --run")
+    if changed:
+        tell(f"not used, since the run is finished: {describe_changes(changed)}")
 
 
 def _loop(
@@ -130,7 +160,7 @@ def _loop(
             step, last = trainer.step, trainer.step == trainer.steps
             signal = ranks.greatest(stop.came)  # all ranks stop at the same step
             logs = last or step == 1 or step % knobs.log_every == 0
-            saves = last or step % knobs.checkpoint_every == 0
+            saves = last or step % knobs.checkpoint_every == 0 or step in knobs.keep_at
             due = validator.due(step, last=last, epoch=loader.plan.ended(step))
             measures = due and (last or not signal)  # else when the run goes on: a scheduler waits seconds
             if logs or saves or signal:
@@ -138,11 +168,13 @@ def _loop(
             if logs:
                 seconds = time.perf_counter() - since
                 speed = {"clips_per_s": steps * knobs.batch / seconds, "wait": waited / seconds}
-                progress.note(_log(trainer, tracker, speed, tell))
+                progress.note(_log(trainer, loader.plan, tracker, speed, tell))
                 since, waited, steps = time.perf_counter(), 0.0, 0
             progress.advance()
             paused = time.perf_counter()
-            score = _measure(trainer, validator, tracker, progress.tell) if measures and ranks.first else None
+            score = None
+            if measures and ranks.first:
+                score = _measure(trainer, loader.plan, validator, tracker, progress.tell)
             if saves or signal or (measures and knobs.keep_best):
                 _save(trainer, tracker, score=score, owes=due and not measures)
             if (last or step % pictures_every == 0) and ranks.first and not signal:
@@ -152,11 +184,17 @@ def _loop(
                 _stop(signal, step, ranks)
 
 
-def _log(trainer: Trainer, tracker: Tracker, speed: dict[str, float], tell: Callable[[str], None]) -> str:
+def _log(
+    trainer: Trainer,
+    plan: ClipPlan,
+    tracker: Tracker,
+    speed: dict[str, float],
+    tell: Callable[[str], None],
+) -> str:
     """Write a line of the log and compare its loss with the recipe's; a note for the progress bar."""
     means = trainer.summarise()
     state = {"skipped": trainer.skipped, "memory": peak_memory_mb(trainer.device)}
-    tracker.log({"step": trainer.step, "lr": trainer.lr, **means, **speed, **state})
+    tracker.log({**moment(plan, trainer.step), "lr": trainer.lr, **means, **speed, **state})
     _compare(trainer, means["loss"], tell)
     return f"loss {means['loss'] or 0.0:.4f}, {speed['clips_per_s']:.1f} clips/s"
 
@@ -168,10 +206,16 @@ def _begin(task: TrainingTask, config: Config, tell: Callable[[str], None]) -> d
     return begin_with(task.model, config)
 
 
-def _make_up(trainer: Trainer, validator: Validator, tracker: Tracker, tell: Callable[[str], None]) -> None:
+def _make_up(
+    trainer: Trainer,
+    plan: ClipPlan,
+    validator: Validator,
+    tracker: Tracker,
+    tell: Callable[[str], None],
+) -> None:
     """Measure what a signal left no time for, as if there had been no signal."""
     if validator.due(trainer.step, last=True):
-        score = _measure(trainer, validator, tracker, tell) if trainer.ranks.first else None
+        score = _measure(trainer, plan, validator, tracker, tell) if trainer.ranks.first else None
         _save(trainer, tracker, score=score, owes=False)
 
 
@@ -184,11 +228,16 @@ def _save(trainer: Trainer, tracker: Tracker, *, score: float | None, owes: bool
 
 
 def _measure(
-    trainer: Trainer, validator: Validator, tracker: Tracker, tell: Callable[[str], None]
+    trainer: Trainer,
+    plan: ClipPlan,
+    validator: Validator,
+    tracker: Tracker,
+    tell: Callable[[str], None],
 ) -> float | None:
     """Log and print what is measured beside the training; what checkpoints are compared by."""
     figures = validator.measure(trainer)
-    tracker.log({"step": trainer.step, **figures})
+    by_sequence = {SEQUENCES: validator.by_sequence} if validator.by_sequence else {}
+    tracker.log({**moment(plan, trainer.step), **figures, **by_sequence})
     shown = ", ".join(
         f"{VALIDATED.get(name, name)} {value:.3f}" for name, value in figures.items() if value is not None
     )

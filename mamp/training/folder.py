@@ -21,6 +21,7 @@ from mamp.config import TrainConfig
 from mamp.core.errors import UserError
 from mamp.core.files import folder_for, remove_leftovers, whole, write_json, write_text
 from mamp.training import checkpoints
+from mamp.training.history import resumed
 
 
 class RunFolder:
@@ -48,7 +49,8 @@ class RunFolder:
 
     def __exit__(self, *_: object) -> None:
         if self._log is not None:
-            self._log.close()
+            with contextlib.suppress(OSError):  # what a full disk did not take is still in its buffer
+                self._log.close()
         self._open.close()
 
     def _unlock(self) -> None:
@@ -59,12 +61,19 @@ class RunFolder:
                 (self.path / ".lock").unlink()
         self._lock.close()
 
-    def begin(self, config: BaseModel, code: dict[str, Any], *, step: int) -> None:
+    def begin(
+        self,
+        config: BaseModel,
+        code: dict[str, Any],
+        *,
+        step: int,
+        changed: Mapping[str, Any] | None = None,
+    ) -> None:
         """Begin the run, or go on with it after `step`.
 
-        config.yaml is the whole resolved config. code.json is what made the run; when it goes on with other
-        code or on other hardware, that is added under `resumed`. What an interrupted process logged past
-        `step` is dropped.
+        config.yaml is the whole resolved config. code.json is what made the run; each start that goes on is
+        added under `resumed`, with what was different. changed: settings that are no longer those of the
+        checkpoint. What an interrupted process logged past `step` is dropped.
         """
         if not self._writes:
             return
@@ -74,8 +83,8 @@ class RunFolder:
         first = _read_json(self.path / "code.json") if step else None
         if first is None:
             first = code
-        elif any(first.get(key) != value for key, value in code.items() if key != "step"):
-            first["resumed"] = [*first.get("resumed", []), code]
+        else:
+            first["resumed"] = [*first.get("resumed", []), resumed(first, code, changed or {})]
         write_json(self.path / "code.json", first)
         log = self.path / "log.jsonl"
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
@@ -87,13 +96,21 @@ class RunFolder:
         if not self._writes:
             return
         assert self._log is not None, "begin comes first"
-        self._log.write(json.dumps(entry, allow_nan=False) + "\n")
-        self._log.flush()
+        try:
+            self._log.write(json.dumps(entry, allow_nan=False) + "\n")
+            self._log.flush()
+        except OSError as error:
+            raise UserError(
+                f"{self.path / 'log.jsonl'} cannot be written ({error.strerror}); make room and start the run"
+                " again"
+            ) from None
 
     def save(
         self, state: dict[str, Any], *, step: int, knobs: TrainConfig, score: float | None = None
     ) -> None:
-        """A checkpoint; the last `knobs.keep` stay, and the `knobs.keep_best` with the greatest score."""
+        """A checkpoint; the last `knobs.keep` stay, the `knobs.keep_best` with the greatest score, and those
+        of the steps `knobs.keep_at`.
+        """
         if self._writes:
             checkpoints.save(
                 self.checkpoints,
@@ -102,6 +119,7 @@ class RunFolder:
                 keep=knobs.keep,
                 score=score,
                 keep_best=knobs.keep_best,
+                keep_at=knobs.keep_at,
             )
 
     def write_weights(self, state: Mapping[str, Any]) -> Path:
@@ -149,9 +167,9 @@ def _lock(path: Path) -> TextIO:
     if not path.exists() or os.fstat(file.fileno()).st_ino != path.stat().st_ino:
         file.close()  # a start that failed has just removed it
         return _lock(path)
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {os.uname().nodename}")
-    file.flush()
+    with contextlib.suppress(OSError):  # a full disk: the lock holds without a name
+        os.ftruncate(file.fileno(), 0)
+        os.write(file.fileno(), f"process {os.getpid()} on {os.uname().nodename}".encode())
     return file
 
 

@@ -31,6 +31,7 @@ FREE = (
     "train.checkpoint_every",
     "train.keep",
     "train.keep_best",
+    "train.keep_at",
     "train.expect_loss",
     "train.expect_within",
     "train.expect_steps",
@@ -51,9 +52,7 @@ LENGTH = ("train.steps", "train.epochs")  # free too, unless the schedule looks 
 def refuse_other_config(begun: Mapping[str, Any], config: Config, run: Path) -> None:
     """UserError naming the first key in which `config` differs from the one the run was begun with."""
     free = FREE if looks_ahead(config.train) else FREE + LENGTH
-    with contextlib.suppress(ValidationError):  # a knob that is newer than the run had its default
-        begun = Config.model_validate(begun).model_dump(mode="json")
-    before, now = dict(_flat(begun)), dict(_flat(config.model_dump(mode="json")))
+    before, now = values_of(begun), values_of(config.model_dump(mode="json"))
     for key in sorted(before.keys() | now.keys()):
         if any(key == name or key.startswith(f"{name}.") for name in free):
             continue
@@ -61,9 +60,9 @@ def refuse_other_config(begun: Mapping[str, Any], config: Config, run: Path) -> 
             why = (
                 " (its schedule of rates ends there)" if key in LENGTH and before.get(key) is not None else ""
             )
-            begun_with = f"{key}={_written(before.get(key))}"
+            begun_with = f"{key}={written(before.get(key))}"
             raise UserError(
-                f"run {run} was begun with {begun_with}{why}, and this config says {_written(now.get(key))};"
+                f"run {run} was begun with {begun_with}{why}, and this config says {written(now.get(key))};"
                 f" pass {begun_with} to go on, or another --run to begin anew"
             )
 
@@ -85,6 +84,13 @@ def is_finished(saved: Mapping[str, Any], config: Config) -> bool:
     return saved["step"] >= saved["steps"] and same
 
 
+def values_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """`section.key` -> value of a config that was saved; a setting that is newer has its default."""
+    with contextlib.suppress(ValidationError):
+        config = Config.model_validate(config).model_dump(mode="json")
+    return dict(_flat(config))
+
+
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in values.items():
         if isinstance(value, Mapping):
@@ -93,5 +99,8 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{name}", value
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
+    """A setting's value in a sentence; places of video by their paths."""
+    if isinstance(value, list) and value and all(isinstance(one, Mapping) and "path" in one for one in value):
+        return ",".join(str(one["path"]) for one in value)
     return "null" if value is None else str(value).replace(" ", "")

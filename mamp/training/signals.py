@@ -9,16 +9,20 @@ from typing import Any, NoReturn
 
 from mamp.core.errors import TryAgain
 
-STOP = ("SIGINT", "SIGTERM")  # a person, or a scheduler that wants the machine: exit status 130
+# a person, a scheduler that needs the machine, or a terminal that is gone: exit status 130
+STOP = ("SIGINT", "SIGTERM", "SIGHUP")
 AGAIN = ("SIGUSR1", "SIGUSR2")  # a scheduler that will start the same command again: exit status 75
 KNOWN = {getattr(signal, name): name for name in STOP + AGAIN if hasattr(signal, name)}
+
+HANGUP: int = getattr(signal, "SIGHUP", -1)  # Windows has none
 
 
 class Signals:
     """The signals that stop a run; a context manager. State: the number of the first one that came, 0 before.
 
     Until `hold` a signal ends the run at once. After it the first one is only noted, so that the step at hand
-    is finished and saved; a second SIGINT or SIGTERM then has its usual effect.
+    is finished and saved; a second SIGINT, SIGTERM or SIGHUP then has its usual effect. A SIGHUP that was
+    ignored before, as under nohup, stays ignored.
     """
 
     def __init__(self) -> None:
@@ -31,7 +35,9 @@ class Signals:
             threading.current_thread() is threading.main_thread()
         ):  # elsewhere Python lets nobody catch signals
             self._before = {number: signal.getsignal(number) for number in KNOWN}
-            for number in KNOWN:
+            if self._before.get(HANGUP) == signal.SIG_IGN:
+                del self._before[HANGUP]
+            for number in self._before:
                 signal.signal(number, self._catch)
         return self
 

@@ -24,6 +24,7 @@ from mamp.training.folder import RunFolder
 from mamp.training.wandb_run import open_run
 
 TIMEOUT = 60.0  # seconds that wandb may take to begin, and to send the rest at the end
+SEQUENCES = "val_sequences"  # in a line of log.jsonl: sequence -> {"j", "f"}; curves val_j/NAME, val_f/NAME
 PICTURES = {"step": "preview"}  # what sinks call previews/step-NNNNNNNN.png
 
 
@@ -31,7 +32,7 @@ class Sink(Protocol):
     """Where figures and pictures go besides the run folder's own files."""
 
     def tell(self, entry: dict[str, Any]) -> None:
-        """`step` and figures by name, None where there is none."""
+        """`step`, `time` where the log has it, and figures by name, None where there is none."""
 
     def show(self, name: str, picture: np.ndarray, step: int) -> None:
         """A picture uint8 (H, W, 3)."""
@@ -50,7 +51,7 @@ class Tracker:
     reaches the training: there is one warning, and the run goes on without it; without a key or a connection,
     wandb is offline. A package that was asked for and is not there is a UserError for TensorBoard alone.
     code: what `describe_code` says. step: where the run goes on from. first: False for ranks that tell
-    nothing. seconds: most that wandb may take to begin and to end.
+    nothing. seconds: most that wandb may take to begin and to end, by default TIMEOUT.
     """
 
     def __init__(
@@ -62,15 +63,15 @@ class Tracker:
         step: int,
         first: bool = True,
         quiet: bool = False,
-        seconds: float = TIMEOUT,
+        seconds: float | None = None,
     ):
         self.folder = folder
         self._sinks: dict[str, Sink] = {}
         if not first:
             return
-        run, knobs = folder.path, config.tracking
+        run, knobs, wait = folder.path, config.tracking, TIMEOUT if seconds is None else seconds
         if knobs.mode != "disabled":
-            self._open("wandb", lambda: open_run(run, config, code, seconds=seconds, quiet=quiet))
+            self._open("wandb", lambda: open_run(run, config, code, seconds=wait, quiet=quiet))
         if knobs.tensorboard:
             self._open("TensorBoard", lambda: Board(run / "tensorboard", config))
         self._each(lambda sink: _catch_up(sink, run, step))
@@ -85,7 +86,7 @@ class Tracker:
     def log(self, entry: dict[str, Any]) -> None:
         """`step` and figures by name, None where there is none: a line of log.jsonl, and the sinks'."""
         self.folder.log(entry)
-        self._each(lambda sink: sink.tell(entry))
+        self._each(lambda sink: sink.tell(_curves(entry)))
 
     def picture(self, name: str, picture: np.ndarray, *, step: int) -> None:
         """uint8 (H, W, 3) as previews/NAME-NNNNNNNN.png, and the sinks'."""
@@ -118,13 +119,21 @@ class Tracker:
 def _catch_up(sink: Sink, run: Path, step: int) -> None:
     """Tell what the run folder has up to `step`, step after step."""
     actions: list[tuple[int, Callable[[], None]]] = [
-        (entry["step"], partial(sink.tell, entry)) for entry in _entries(run / "log.jsonl")
+        (entry["step"], partial(sink.tell, _curves(entry))) for entry in _entries(run / "log.jsonl")
     ]
     for path, (number, name) in _pictures(run / "previews").items():
         actions.append((number, partial(_show_file, sink, name, path, number)))
     for number, action in sorted(actions, key=lambda each: each[0]):
         if number <= step:
             action()
+
+
+def _curves(entry: dict[str, Any]) -> dict[str, Any]:
+    """A line of the log with a figure for each curve: those of sequences too."""
+    found = {key: value for key, value in entry.items() if key != SEQUENCES}
+    for name, figures in entry.get(SEQUENCES, {}).items():
+        found |= {f"val_{letter}/{name}": value for letter, value in figures.items()}
+    return found
 
 
 def _show_file(sink: Sink, name: str, path: Path, step: int) -> None:

@@ -24,6 +24,7 @@ from mamp.loading.clips import ClipPlan
 from mamp.loading.loader import ClipLoader
 from mamp.methods.task import Batch, TrainingTask
 from mamp.ops.folding import fold_batch_norms
+from mamp.scoring import Scores
 from mamp.segmentation.model import Model
 from mamp.segmentation.scored import score_sequences, segmented
 from mamp.segmentation.segmenter import Segmenter
@@ -66,6 +67,7 @@ class Validator:
     found. Figures are val_loss, the task's loss on the same clips each time, not augmented but for the moves
     that make clips of stills; and val_jf, val_j, val_f of the labelled set, by the rules of its protocol, on
     the first `validation.frames` frames of each video. Training goes on as if nothing had been measured.
+    by_sequence: J and F of each labelled video at the last measurement, the means over its objects.
     Raises UserError when the held-aside videos are too short.
     """
 
@@ -82,6 +84,7 @@ class Validator:
         self.device = device
         self.aside, self.labelled = list(aside), list(labelled)
         self._batches: list[Batch] = []
+        self.by_sequence: dict[str, dict[str, float | None]] = {}
         if aside:
             before = random_state()
             self._plain = methods.require(config.method.name, "task")(_without_augmentation(config))
@@ -116,6 +119,7 @@ class Validator:
                 )
                 means = scores.means()
                 figures |= {name: means[key] for name, key in FIGURES.items()}
+                self.by_sequence = _by_sequence(scores)
         return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
     def carried(self, trainer: Trainer) -> np.ndarray | None:
@@ -165,6 +169,19 @@ class Validator:
                 labels = torch.cat(masks) if masks else None
                 self._batches.append(Batch(torch.cat([one.frames for one in some]), labels, clips))
         return self._batches
+
+
+def _by_sequence(scores: Scores) -> dict[str, dict[str, float | None]]:
+    """name -> {"j", "f"} of each sequence, the means over its objects."""
+    rows: dict[str, list[dict[str, float]]] = {}
+    for name, _, row in scores.objects():
+        rows.setdefault(name, []).append(row)
+    found: dict[str, dict[str, float | None]] = {}
+    for name, objects in rows.items():
+        means = {letter: [row[f"{letter.upper()}-Mean"] for row in objects] for letter in "jf"}
+        finite = {letter: [v for v in values if math.isfinite(v)] for letter, values in means.items()}
+        found[name] = {k: sum(values) / len(values) if values else None for k, values in finite.items()}
+    return found
 
 
 def best_figure(figures: Mapping[str, float | None]) -> float | None:

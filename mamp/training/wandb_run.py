@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import re
 import secrets
@@ -26,10 +27,13 @@ class WandbRun:
 
     def __init__(self, run: Any) -> None:
         self._run = run
+        self._last: tuple[int, float | None] = (-1, None)  # step and time of the last line
 
     def tell(self, entry: dict[str, Any]) -> None:
-        """`step` and figures by name, None where there is none."""
-        figures = {key: value for key, value in entry.items() if key != "step" and value is not None}
+        """`step`, `time` and figures by name, None where there is none."""
+        renamed = {**entry, "_timestamp": entry.get("time")}  # as wandb calls it
+        figures = {k: v for k, v in renamed.items() if k not in ("step", "time") and v is not None}
+        self._last = entry["step"], entry.get("time")
         if entry["step"] >= self._run.step:
             self._run.log(figures, step=entry["step"])
 
@@ -38,7 +42,8 @@ class WandbRun:
         import wandb
 
         if step >= self._run.step:
-            self._run.log({name: wandb.Image(picture)}, step=step)
+            at = {"_timestamp": self._last[1]} if self._last[0] == step and self._last[1] else {}
+            self._run.log({name: wandb.Image(picture), **at}, step=step)
 
     def close(self, *, well: bool) -> None:
         """well: no error ended the run."""
@@ -63,15 +68,26 @@ def open_run(
     except Exception as error:
         reason = first_line(error)
     if mode == "online":
-        with contextlib.suppress(Exception):
+        try:
+            _forget()
             begun = _begin(run, "offline", config, code, seconds)
             say(
-                f"warning: wandb is not to be had online ({reason}); the run is kept in {run / 'wandb'}: "
-                "`wandb login`, then `wandb sync` of the newest folder there, sends it"
+                f"warning: wandb cannot be reached ({reason}); the run is kept in {run / 'wandb'}: "
+                "`wandb login`, then `wandb sync` of the newest offline folder there, sends it"
             )
             return WandbRun(begun)
+        except Exception as error:
+            reason = f"{reason}; offline: {first_line(error)}"
     say(f"warning: wandb does not begin ({reason}); the run goes on without it")
     return None
+
+
+def _forget() -> None:
+    """End wandb's process: it holds the id of a run that did not begin, and would refuse it offline."""
+    import wandb
+
+    with contextlib.suppress(Exception):
+        wandb.teardown()
 
 
 def _begin(run: Path, mode: Mode, config: Config, code: dict[str, Any], seconds: float) -> Any:
@@ -84,7 +100,7 @@ def _begin(run: Path, mode: Mode, config: Config, code: dict[str, Any], seconds:
     }  # fmt: skip
     known = {key: value for key, value in wanted.items() if key in wandb.Settings.model_fields}
     with _nobody_to_ask():
-        return wandb.init(
+        begun = wandb.init(
             dir=str(path),
             id=run_id(run),
             resume="allow",
@@ -92,11 +108,25 @@ def _begin(run: Path, mode: Mode, config: Config, code: dict[str, Any], seconds:
             project=knobs.project,
             entity=knobs.entity,
             name=knobs.name or path.name,
+            group=knobs.group,
+            job_type=knobs.job_type,
             tags=list(knobs.tags),
+            notes=knobs.notes,
             config={**config.model_dump(mode="json"), "code": _shortened(code)},
             allow_val_change=True,
             settings=wandb.Settings(**known),
         )
+    _keep_diff(begun, code)
+    return begun
+
+
+def _keep_diff(begun: Any, code: dict[str, Any]) -> None:
+    """The uncommitted changes, as the file diff.patch of wandb's run."""
+    if code.get("diff"):
+        with contextlib.suppress(Exception):  # code.json has them too
+            path = Path(begun.dir) / "diff.patch"
+            write_text(path, code["diff"] + "\n")
+            begun.save(glob.escape(str(path)), base_path=begun.dir, policy="now")
 
 
 def run_id(run: Path) -> str:
@@ -112,7 +142,7 @@ def run_id(run: Path) -> str:
 
 
 def _shortened(code: dict[str, Any]) -> dict[str, Any]:
-    """Without the text of uncommitted changes, which code.json has."""
+    """Without the text of uncommitted changes, which diff.patch and code.json have."""
     return {**code, "diff": bool(code.get("diff"))}
 
 

@@ -92,10 +92,12 @@ def index_video(path: Path, *, stream: int | None = None) -> VideoIndex:
     times = counted.shown(whole=named)
     if not times:
         raise UserError(f"{path} holds no video frames; {OTHER_FILE}")
-    cut = named and held < promised - max(_SLACK * promised, 1.5 / (fps or 1))
-    cut_short = f"it promises {promised:.2f} s of video and holds {held:.2f} s" if cut else ""
     known = sorted({t for t in times if t is not None})
     stamps = tuple(known) if len(known) == len(times) else None
+    if stamps and fps and fps > _MOST_RATE:  # the container's clock, where it has no rate of frames
+        fps = (len(stamps) - 1) / float((stamps[-1] - stamps[0]) * tick) if len(stamps) > 1 else None
+    cut = named and held < promised - max(_SLACK * promised, 1.5 / (fps or 1))
+    cut_short = f"it promises {promised:.2f} s of video and holds {held:.2f} s" if cut else ""
     return VideoIndex(len(times), fps, stamps, cut_short, plain, tick, aspect, number)
 
 
@@ -207,6 +209,7 @@ def _packets(container: Any, *streams: Any) -> Iterator[Any]:
 _PLAIN_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"})
 _EIGHT_BITS = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12"})
 _NARROW = 64  # pixels of width below which decord may give padded rows
+_MOST_RATE = 1000  # frames a second
 _SLACK = 0.03  # part of a video's length by which headers are wrong in whole files
 _INHERITED: list[Any] = []  # decoders open at a fork; closing one would wait for threads that are not here
 _OPEN: weakref.WeakSet[Any] = weakref.WeakSet()

@@ -32,7 +32,62 @@ if TYPE_CHECKING:
 
 __all__ = ["BadFrame", "FrameFolder", "FrameSource", "VideoFile", "open_frames", "read_image", "read_scaled"]
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})
+# what files of videos are called; a file that someone names is opened whatever it is called
+VIDEO_SUFFIXES = frozenset(
+    f".{suffix}"
+    for suffix in [
+        "mp4",
+        "m4v",
+        "mov",
+        "qt",
+        "3gp",
+        "3g2",
+        "f4v",
+        "insv",
+        "lrv",
+        "mj2",
+        "mkv",
+        "webm",
+        "avi",
+        "divx",
+        "flv",
+        "ogv",
+        "ogm",
+        "mpg",
+        "mpeg",
+        "vob",
+        "mod",
+        "m1v",
+        "m2v",
+        "mpv",
+        "ts",
+        "mts",
+        "m2ts",
+        "m2t",
+        "tod",
+        "wmv",
+        "asf",
+        "wtv",
+        "mxf",
+        "dv",
+        "y4m",
+        "ivf",
+        "obu",
+        "nut",
+        "rm",
+        "rmvb",
+        "swf",
+        "amv",
+        "h264",
+        "264",
+        "avc",
+        "h265",
+        "265",
+        "hevc",
+        "mjpeg",
+        "mjpg",
+    ]
+)
 POLICIES = ("error", "skip", "repeat")
 _HELD_BYTES, _HELD_FRAMES = 256 * 10**6, 128  # decoded at once when frames are read backward
 

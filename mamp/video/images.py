@@ -66,7 +66,10 @@ def open_image(path: Path) -> Image.Image:
 
             pillow_heif.register_heif_opener()
     refuse_special(path)
-    return Image.open(path)
+    image = Image.open(path)
+    if image.format == "TIFF":
+        image.filename = ""  # Pillow 13 maps uncompressed ones into memory with their sides exchanged
+    return image
 
 
 def upright_size(path: Path) -> tuple[int, int] | None:

@@ -52,9 +52,10 @@ def save(
         raise UserError(f"{path} does not end in .safetensors, by which weights are known; give such a name")
     metadata = {"method": json.dumps(method), "provenance": json.dumps(provenance)}
     make_folder(path.parent)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     with whole(path) as part:
         try:
-            save_file({n: value.detach().cpu().contiguous() for n, value in state.items()}, part, metadata)
+            save_file(tensors, part, metadata)
         except SafetensorError as error:  # so it tells of a full disk, and of a long name
             raise UserError(
                 f"{path} cannot be written ({first_line(error)}); make room, or give a shorter name"

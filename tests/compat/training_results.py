@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-OF_THE_MACHINE = ("clips_per_s", "wait", "memory")  # what the log says of speed and memory
+OF_THE_MACHINE = ("clips_per_s", "wait", "memory", "time")  # what the log says of speed and memory
+NEWER = ("epoch", "clips", "val_sequences")  # than the recorded runs
 
 
 def machine() -> dict[str, Any]:
@@ -39,7 +40,7 @@ def results(run: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    log = [{key: value for key, value in line.items() if key not in OF_THE_MACHINE} for line in log]
+    log = [{key: value for key, value in line.items() if key not in OF_THE_MACHINE + NEWER} for line in log]
     state = load_file(run / "weights.safetensors")
     digest, tensors = hashlib.sha256(), {}
     for name in sorted(state):

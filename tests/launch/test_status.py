@@ -62,6 +62,54 @@ def test_a_run_that_is_finished_is_not_live(run: Path, capsys):
     assert capsys.readouterr().out.startswith("STATE ")
 
 
+def test_a_job_that_ends_while_the_queue_is_asked_is_finished(run: Path, scheduler: Path):
+    event = json.dumps({"event": "finished", "time": 1.0, "token": "a", "job": "701", "rank": 0})
+    (scheduler.parent / "programs" / "squeue").write_text(
+        f"#!/bin/sh\necho '{event}' >> '{run / journal.NAME}'\n"
+    )
+    assert only(run).state == "FINISHED"
+
+
+@pytest.mark.parametrize(("event", "state"), [("finished", "FINISHED"), ("failed", "FAILED")])
+def test_a_job_that_said_how_it_ended_is_over_though_the_queue_still_has_it(
+    run: Path, scheduler: Path, event: str, state: str
+):
+    (scheduler / "queue").write_text("701|COMPLETING|node1\n")
+    journal.add(run, "started", token="a", job="701", rank=0, progress=0)
+    journal.add(run, event, token="a", job="701", rank=0, reason="" if event == "finished" else "why")
+    assert (only(run).state, only(run).live) == (state, True), "--wait waits until the queue is clear"
+    (scheduler / "queue").unlink()
+    assert (only(run).state, only(run).live) == (state, False)
+
+
+def test_a_job_that_failed_and_starts_again_runs(run: Path, scheduler: Path):
+    (scheduler / "queue").write_text("701|RUNNING|node1\n")
+    for event in ("started", "failed", "started"):
+        journal.add(run, event, token="a", job="701", rank=0, progress=0)
+    assert only(run).state == "RUNNING"
+
+
+def test_one_of_several_jobs_that_failed_does_not_end_the_others(run: Path, scheduler: Path):
+    journal.add(run, "queued", token="a", jobs=["702"])
+    journal.add(run, "failed", token="a", job="701", rank=0, reason="why")
+    (scheduler / "queue").write_text("702|RUNNING|node1\n")
+    assert only(run).state == "RUNNING"
+
+
+def test_accounts_that_lag_behind_the_queue_are_not_taken_for_a_running_job(run: Path, scheduler: Path):
+    (scheduler / "accounts").write_text("701|RUNNING\n")
+    assert (only(run).state, only(run).live) == ("COMPLETING", True)
+
+
+def test_a_job_that_the_accounts_call_completed_is_finished_if_it_left_its_product(
+    run: Path, scheduler: Path
+):
+    (scheduler / "accounts").write_text("701|COMPLETED\n")
+    assert only(run).state == "GONE"
+    (run / "weights.safetensors").touch()
+    assert only(run).state == "FINISHED"
+
+
 def test_waiting_for_what_did_not_finish_ends_with_1(run: Path, capsys):
     journal.add(run, "failed", token="a", job="701", rank=0, reason="the loss is not finite")
     assert status.main([str(run), "--wait"]) == 1

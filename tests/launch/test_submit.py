@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from launch import journal, submit
+from launch import journal, plan, submit
 
 
 def scripts(scheduler: Path) -> list[str]:
@@ -75,6 +76,50 @@ def test_a_sweep_is_one_array(scheduler: Path, recipe: Path, tmp_path: Path):
     owner = journal.submission(journal.read(tmp_path / "s" / runs[3]))
     assert owner is not None
     assert owner["jobs"] == ["701_3"]
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_a_sweep_of_thousands_is_refused_before_a_config_is_read(
+    scheduler: Path, recipe: Path, tmp_path: Path, capsys, monkeypatch, local: bool
+):
+    monkeypatch.setattr(plan, "_load", None)
+    seeds = ",".join(map(str, range(1000)))
+    words = ["train", recipe, f"train.seed={seeds}", "train.lr=1,2,3", "--run", tmp_path / "s"]
+    assert send(*words, *(["--local"] if local else [])) == 2
+    assert "this sweep has 3,000 points" in capsys.readouterr().err
+    assert not (tmp_path / "s").exists() and not scripts(scheduler)
+
+
+def test_the_largest_array_is_the_cluster_s(scheduler: Path, recipe: Path, tmp_path: Path, capsys):
+    program = scheduler.parent / "programs" / "scontrol"
+    program.write_text("#!/bin/sh\necho 'MaxArraySize            = 2'\n")
+    program.chmod(0o755)
+    assert send("train", recipe, "train.seed=1,2,3", "--run", tmp_path / "s", "--dry-run") == 2
+    assert "takes 2 at most" in capsys.readouterr().err
+    assert send("train", recipe, "train.seed=1,2", "--run", tmp_path / "s", "--dry-run") == 0
+
+
+def test_a_sweep_may_have_more_runs_than_files_may_be_open(
+    scheduler: Path, recipe: Path, tmp_path: Path, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 4096))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
+    submit._allow_open_files(10)
+    submit._allow_open_files(9000)
+    assert asked == [(266, 4096), (4096, 4096)]
+
+
+def test_a_sweep_is_a_group_of_wandb_unless_another_is_named(scheduler: Path, recipe: Path, tmp_path: Path):
+    sweep = tmp_path / "rates"
+    assert send("train", recipe, "train.seed=0,1", "--run", sweep) == 0
+    assert send("train", recipe, "train.seed=2,3", "tracking.group=mine", "--run", tmp_path / "other") == 0
+    assert send("train", recipe, "--run", tmp_path / "one") == 0
+    found = [
+        yaml.safe_load((tmp_path / run / "launch.yaml").read_text())["tracking"]["group"]
+        for run in ("rates/seed=0", "rates/seed=1", "other/seed=2", "one")
+    ]
+    assert found == ["rates", "rates", "mine", None]
 
 
 def test_an_evaluation_is_shared_and_a_job_behind_it_scores(scheduler: Path, recipe: Path, tmp_path: Path):

@@ -7,7 +7,7 @@ from mamp import config
 from mamp.core.errors import UserError
 from mamp.methods.mamp import propagator as propagator_module
 from mamp.methods.mamp.propagator import MampPropagator
-from mamp.propagation.labels import impose, normalised, with_background
+from mamp.propagation.labels import impose, normalised, sharpened, with_background
 
 
 class Colours(torch.nn.Module):
@@ -340,3 +340,32 @@ def test_frames_that_are_named_twice_are_read_exactly():
     knobs = ["method.propagation.memory=youtube", "method.propagation.memory_length=4"]
     found, exact = (carried(*knobs, f"method.propagation.search={s}", frames=2) for s in ("blocks", "exact"))
     assert (found.argmax(0) == exact.argmax(0)).float().mean() > 0.97
+
+
+@pytest.mark.parametrize("power", [1.0, 1.5, 3.0])
+def test_sharpened_labels_sum_to_1_and_are_further_from_the_middle(power):
+    scores = torch.rand(3, 5, 7)
+    scores[:, 0, 0] = 0  # nobody's: background
+    scores[:, 1, 1] = torch.tensor([-1e-8, 0.5, 0.5])  # of rounding
+    plain = normalised(scores.clamp(min=0))
+    found = sharpened(scores.clone(), power)
+    if power == 1:
+        assert torch.equal(found, scores)
+        return
+    torch.testing.assert_close(found.sum(0), torch.ones(5, 7))
+    assert torch.equal(found.argmax(0), plain.argmax(0))
+    assert (found.amax(0) >= plain.amax(0) - 1e-6).all()
+
+
+def test_what_is_sharpened_is_remembered_so():
+    frame, masks = scene(0)
+    remembered = {}
+    for power in (1, 2):
+        propagator = MampPropagator(Colours(), method(f"method.propagation.sharpen={power}"))
+        propagator.start(frame, masks)
+        for t in (1, 2):
+            probabilities = propagator.step(scene(t)[0])
+            torch.testing.assert_close(probabilities.sum(0), torch.ones(probabilities.shape[1:]))
+        remembered[power] = propagator.memory[1].labels
+    squares = remembered[1].clamp(min=0) ** 2
+    torch.testing.assert_close(remembered[2], normalised(squares), atol=1e-5, rtol=1e-4)

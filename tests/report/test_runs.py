@@ -64,6 +64,33 @@ def test_a_training_run_is_read_up_to_the_line_that_is_being_written(world):
     assert dict(run.settings) == {"steps": "40", "commit": "deadbeefdead", "precision": "float32"}
 
 
+def write_sequences(folder):
+    folder.mkdir()
+    figures = [(0.5, 0.7, 0.4, None), (0.8, 0.9, 0.3, 0.2)]
+    lines = [
+        {"step": 10 * n, "val_sequences": {"ant": {"j": a, "f": b}, "bee": {"j": c, "f": d}, "odd": 3}}
+        for n, (a, b, c, d) in enumerate(figures, start=1)
+    ]
+    lines += [{"step": 30, "val_sequences": [1]}, {"step": 31, "loss": 1.0}]
+    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def test_sequences_of_the_labelled_set_have_curves_the_worst_at_the_end_first(tmp_path):
+    _, (run,) = read_runs([write_sequences(tmp_path / "run")])
+    assert list(run.sequences) == ["bee", "ant"]
+    assert run.sequences["ant"] == {"J": ([10, 20], [0.5, 0.8]), "F": ([10, 20], [0.7, 0.9])}
+    assert run.sequences["bee"] == {"J": ([10, 20], [0.4, 0.3]), "F": ([20], [0.2])}
+
+
+def test_the_page_draws_them(tmp_path):
+    page = pytest.importorskip("mamp.report.page")
+    page.write_report([write_sequences(tmp_path / "run")], tmp_path / "p.html")
+    text = (tmp_path / "p.html").read_text()
+    assert "J and F of each sequence of the labelled set" in text
+    assert text.count("J and F over steps</title>") == 2 and "bee: J and F" in text
+
+
 def test_runs_of_the_same_name_are_told_apart(world, tmp_path):
     for name in ("a", "b"):
         (tmp_path / name / "out").mkdir(parents=True)

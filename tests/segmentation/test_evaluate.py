@@ -1,4 +1,5 @@
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -386,3 +387,32 @@ def test_a_list_may_name_folders_in_folders(root, make_segmenter):
     )
     assert list(scores.sequences) == ["zoo/ant", "bee"]
     assert (out / "masks" / "zoo" / "ant" / "00005.png").exists()
+
+
+def test_a_finished_sequence_that_another_process_only_looks_at_is_no_work_in_progress(
+    root, make_segmenter, monkeypatch
+):
+    """Else processes that finish at one time all leave, each for the others, and nobody scores."""
+    from mamp.core.files import Locks
+
+    run(root, make_segmenter)
+    take = Locks.take
+    monkeypatch.setattr(Locks, "take", lambda self, number: number < 2 and take(self, number))
+    assert run(root, make_segmenter) is not None
+
+
+def test_sequences_shared_by_many_processes_are_scored_once_all_are_done(root, tmp_path):
+    context = multiprocessing.get_context("fork")
+    for trial in range(5):
+        out = tmp_path / f"out{trial}"
+        workers = [context.Process(target=share, args=(root, out)) for _ in range(8)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(120)
+        assert [worker.exitcode for worker in workers] == [0] * 8
+        assert (out / "scores.json").exists()
+
+
+def share(root, out):
+    evaluate(open_dataset("folder", root), CopySegmenter, out, protocol="folder", run_info=INFO, quiet=True)

@@ -37,7 +37,7 @@ def example(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -
     (tmp_path / "my_nets.py").write_text(code)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    (command,) = re.findall(r"`mamp (evaluate [^`]*my_nets.py:make[^`]*)`", text)
+    (command,) = re.findall(r"^mamp (evaluate .*my_nets.py:make.*)$", text, flags=re.MULTILINE)
     return shlex.split(command)
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import offline
 import pytest
+import wandb_server
 from runs import finish, start
 
 from mamp.training.engine import train
@@ -53,6 +55,66 @@ def test_a_run_that_was_killed_goes_on_as_the_same_run_with_curves_and_pictures(
     assert {"loss", "lr", "grad_norm", "clips_per_s", "wait", "memory"} <= history[0].keys()
     assert [row["_step"] for row in history if "preview" in row] == [4, 8, 12]
     assert len(list((second / "files" / "media" / "images").glob("preview_*.png"))) == 3
+
+
+ONLINE = "tracking.mode=online"
+DEAD = {"WANDB_API_KEY": "a" * 40, "WANDB_BASE_URL": "http://127.0.0.1:9"}  # a key, and no server
+
+
+def test_with_a_key_and_no_server_the_curves_are_kept_for_wandb_sync(tmp_path, arguments):
+    run = tmp_path / "run"
+    asked = [*arguments, ONLINE, "tracking.pictures_every=4"]
+    stopped = {"FAKE_SIGNAL": "SIGTERM", "FAKE_SIGNAL_AFTER": "5"}
+    [(status, told)] = finish(start("impatient_task", tmp_path, run, *asked, **DEAD, **stopped))
+    assert status == 130, told
+    assert "wandb cannot be reached" in told and "`wandb sync` of the newest offline folder" in told
+    [first] = offline.folders(run)
+    assert [row["_step"] for row in offline.history(first)] == [1, 2, 4]
+    [(status, told)] = finish(start("impatient_task", tmp_path, run, *asked, **DEAD))
+    assert status == 0, told
+    _, second = offline.folders(run)
+    assert offline.begun_as(second).run_id == offline.begun_as(first).run_id == run_id(run)
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    rows = [row for row in offline.history(second) if "loss" in row]
+    assert [(row["_step"], row["loss"]) for row in rows] == [(line["step"], line["loss"]) for line in lines]
+    assert [row["_timestamp"] for row in rows] == [line["time"] for line in lines], (
+        "when it was, not when sent"
+    )
+    assert [row["_step"] for row in offline.history(second) if "preview" in row] == [4, 8, 12]
+    assert offline.ended(second)
+
+
+def test_a_server_that_dies_on_the_way_loses_no_curve(tmp_path, arguments):
+    run = tmp_path / "run"
+    server = wandb_server.start(dies_after="file_stream")
+    alive = {**DEAD, "WANDB_BASE_URL": server.url}
+    [(status, told)] = finish(start("impatient_task", tmp_path, run, *arguments, ONLINE, **alive))
+    assert status == 0, told
+    assert server.dead.is_set()
+    [folder] = [path for path in (run / "wandb").glob("run-*") if path.is_dir()]
+    rows = [(row["_step"], row["loss"]) for row in offline.history(folder) if "loss" in row]
+    assert rows == [(line["step"], line["loss"]) for line in map(json.loads, (run / "log.jsonl").open())]
+    assert offline.ended(folder)
+
+
+def test_group_job_type_and_notes_are_wandb_s_and_the_diff_goes_with_the_run(tmp_path, settings):
+    code = {"commit": "abc", "diff": "diff --git a/x b/x\n+new line"}
+    asked = ["tracking.group=rates", "tracking.job_type=pretrain", "tracking.notes=a first try"]
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys; from pathlib import Path; from mamp import config\n"
+        "from mamp.training.wandb_run import open_run\n"
+        f"run = open_run(Path(sys.argv[1]), config.load(None, sys.argv[2:]), {code!r}, seconds=60)\n"
+        "run.tell({'step': 1, 'loss': 0.5}); run.close(well=True)\n"
+    )
+    words = [sys.executable, script, tmp_path, "tracking.mode=offline", *asked]
+    ran = subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    [folder] = offline.folders(tmp_path)
+    begun = offline.begun_as(folder)
+    assert (begun.run_group, begun.job_type, begun.notes) == ("rates", "pretrain", "a first try")
+    assert (folder / "files" / "diff.patch").read_text() == code["diff"] + "\n"
+    assert "diff.patch" in offline.files(folder)
 
 
 class Broken(types.ModuleType):
@@ -104,8 +166,8 @@ def losses(run):
 @pytest.mark.parametrize(
     ("modes", "asked", "words"),
     [
-        (("offline",), ["online", "offline"], "not to be had online (no key); the run is kept in"),
-        ((), ["online", "offline"], "does not begin (no key); the run goes on without it"),
+        (("offline",), ["online", "offline"], "wandb cannot be reached (no key); the run is kept in"),
+        ((), ["online", "offline"], "does not begin (no key; offline: no key); the run goes on without it"),
         (("online",), ["online"], "wandb: there"),
     ],
 )

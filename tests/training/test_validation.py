@@ -33,6 +33,10 @@ def measured(run):
     return [line for line in log(run) if any(key.startswith("val_") for key in line)]
 
 
+def timeless(lines):
+    return [{key: value for key, value in line.items() if key != "time"} for line in lines]
+
+
 @pytest.fixture(scope="session")
 def labelled(tmp_path_factory, write_clip):
     """Two videos of eight frames, 40x56, with masks."""
@@ -84,8 +88,12 @@ def test_figures_are_logged_every_so_often_and_at_the_end(tmp_path, settings, la
     train(settings(*asked, f"validation.root={labelled}"), tmp_path, quiet=True)
     assert [line["step"] for line in measured(tmp_path)] == [5, 10, 12]
     for line in measured(tmp_path):
-        assert line.keys() == {"step", "val_loss", "val_jf", "val_j", "val_f"}
+        when = {"step", "epoch", "clips", "time"}
+        assert line.keys() == {*when, "val_loss", "val_jf", "val_j", "val_f", "val_sequences"}
         assert line["val_jf"] == pytest.approx((line["val_j"] + line["val_f"]) / 2)
+        assert set(line["val_sequences"]) == {"ant", "bee"}
+        means = [sum(s[letter] for s in line["val_sequences"].values()) / 2 for letter in "jf"]
+        assert means == pytest.approx([line["val_j"], line["val_f"]]), "two objects in each"
     assert Image.open(tmp_path / "previews" / "carried-00000012.png").width > 1000
 
 
@@ -192,7 +200,7 @@ def test_what_a_signal_left_no_time_for_is_made_up(tmp_path, settings, monkeypat
     assert [line["step"] for line in measured(tmp_path / "run")] == [2]
     monkeypatch.delenv("FAKE_SIGNAL_AFTER")
     train(settings(*asked), tmp_path / "run", quiet=True)
-    assert measured(tmp_path / "run") == measured(tmp_path / "undisturbed")
+    assert timeless(measured(tmp_path / "run")) == timeless(measured(tmp_path / "undisturbed"))
     scores = [(tmp_path / run / "checkpoints" / "scores.json") for run in ("run", "undisturbed")]
     assert json.loads(scores[0].read_text()) == json.loads(scores[1].read_text())
 

@@ -12,7 +12,9 @@ from pictures import H, T, W, picture, write_folder, write_video
 from PIL import Image
 
 from mamp.core.errors import UserError
+from mamp.datasets.sequences import video_sources
 from mamp.segmentation.segment import segment
+from mamp.tools.recognise import recognise
 from mamp.video import decoding
 from mamp.video.frames import BadFrame, open_frames
 from mamp.video.masks import write_mask
@@ -34,6 +36,48 @@ def film(path: Path, streams: list[dict], *, frames: int = 4) -> Path:
         for stream, _ in made:
             file.mux(stream.encode())
     return path
+
+
+# ---------------------------------------------------------------- names of video files
+
+CONTAINERS = {
+    "3gp": ("3gp", "libx264"), "flv": ("flv", "libx264"), "ts": ("mpegts", "libx264"),
+    "MTS": ("mpegts", "libx264"), "m2ts": ("mpegts", "mpeg2video"), "mpg": ("mpeg", "mpeg1video"),
+    "mpeg": ("mpeg", "mpeg2video"), "vob": ("vob", "mpeg2video"), "wmv": ("asf", "wmv2"),
+    "asf": ("asf", "wmv2"), "ogv": ("ogg", "libvpx"), "divx": ("avi", "mpeg4"), "y4m": ("yuv4mpegpipe", ""),
+    "h264": ("h264", "libx264"), "ivf": ("ivf", "libvpx"), "m2v": ("mpeg2video", "mpeg2video"),
+    "mjpeg": ("mjpeg", "mjpeg"), "nut": ("nut", "libx264"), "dv": ("dv", "dvvideo"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", CONTAINERS)
+def test_a_video_is_known_by_its_name_and_read(tmp_path: Path, suffix: str) -> None:
+    container, codec = CONTAINERS[suffix]
+    height, width = (576, 720) if suffix == "dv" else (64, 96)
+    path = tmp_path / f"a.{suffix}"
+    with av.open(str(path), "w", format=container) as file:
+        stream = file.add_stream(codec or "wrapped_avframe", rate=25)
+        stream.height, stream.width = height, width
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for level in (40, 90, 140, 190):
+            flat = np.full((height, width, 3), level, np.uint8)
+            frame = av.VideoFrame.from_ndarray(flat, format="rgb24")
+            file.mux(stream.encode(frame.reformat(format=stream.pix_fmt)))
+        file.mux(stream.encode())
+    assert video_sources(tmp_path) == [path]
+    assert [job.frames for job in recognise(path)[0].jobs] == [path]
+    with open_frames(path) as source:
+        assert len(source) == 4 and source.fps == pytest.approx(25, rel=0.1)
+        levels = [float(source[t].mean()) for t in range(4)]
+    np.testing.assert_allclose(levels, [40, 90, 140, 190], atol=6)
+
+
+def test_a_video_without_a_name_of_one_is_read(tmp_path: Path) -> None:
+    path = film(tmp_path / "clip.mp4", [{"size": (64, 96)}]).rename(tmp_path / "clip")
+    assert recognise(path)[0].what == "a video file"
+    (tmp_path / "notes").write_text("no video")
+    with pytest.raises(UserError, match="notes is no data set, no folder of frames and no video file"):
+        recognise(tmp_path / "notes")
 
 
 # ---------------------------------------------------------------- recordings that begin in the middle
@@ -172,6 +216,21 @@ def test_folders_of_other_images_are_read(tmp_path: Path, suffix: str) -> None:
     with open_frames(write_folder(tmp_path / "v", [f"{n}{suffix}" for n in range(3)])) as source:
         assert len(source) == 3
         assert np.abs(source[1].astype(int) - picture(1)).mean() < 4
+
+
+@pytest.mark.parametrize("turn", range(2, 9))
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_turned_tiffs_are_upright(tmp_path: Path, turn: int, mode: str) -> None:
+    upright = np.arange(0, 240, 5, np.uint8).reshape(6, 8)
+    undo = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_270,
+    }[turn]  # fmt: skip
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    Image.fromarray(upright).convert(mode).transpose(undo).save(tmp_path / "0.tif", exif=exif)
+    np.testing.assert_array_equal(open_frames(tmp_path)[0][..., 0], upright)
 
 
 def test_heic_without_its_package_says_what_to_install(tmp_path: Path) -> None:

@@ -106,6 +106,12 @@ class MampPropagation(Section):
             " time grows with it"
         ),
     )
+    sharpen: float = Field(
+        1.0,
+        ge=1,
+        le=8,
+        description="power that a label's score is raised to before it is remembered and shown; 1: none",
+    )
     outside: Literal["zero", "masked"] = Field(
         "masked",
         description="window cells outside the frame: score 0 and no label, as published, or left out",
@@ -249,9 +255,10 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
                 "short_side": 240,
                 "enlarge": 1,
                 "radius": 16,
-                "memory_length": 3,
-                "search_near": 4,
-                "search_blocks": 8,
+                "memory_length": 5,
+                "search_near": 6,
+                "search_blocks": 12,
+                "sharpen": 1.5,
             }
         }
     },

@@ -53,6 +53,7 @@ class MampPropagator(LabelCarrier):
             reading=reading,
             backfill=knobs.backfill,
             hard=knobs.labels == "hard",
+            sharpen=knobs.sharpen,
             **places,
         )
         self.motion = self.motion or build_motion(
@@ -201,4 +202,8 @@ class MampPropagator(LabelCarrier):
         """Fitted to the frame's edges, which a cell of four pixels does not know."""
         if (fit := self._edge_fit(size_of(frame))) is None:
             return probabilities
-        return normalised(guided_filter(frame, probabilities, **vars(fit)).clamp(0, 1))
+        if fit.step == 1:
+            fitted = guided_filter(frame, probabilities, **vars(fit))
+        else:  # the background is what is left, as the filter keeps sums
+            fitted = with_background(guided_filter(frame, probabilities[1:], **vars(fit)))
+        return normalised(fitted.clamp(0, 1))

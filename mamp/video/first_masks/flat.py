@@ -13,8 +13,8 @@ import numpy as np
 
 from mamp.core.errors import UserError
 from mamp.video.first_masks.picture import Picture, without_colour
-from mamp.video.first_masks.plateaus import Plateaus, find_plateaus, local_nearest, unlike_flat
-from mamp.video.first_masks.unblur import unblurred
+from mamp.video.first_masks.plateaus import Plateaus, find_plateaus, local_nearest, outermost, unlike_flat
+from mamp.video.first_masks.unblur import unblurred_classes
 from mamp.video.masks import PALETTE
 
 _BLOCK = 2**21  # pixels worked on at a time
@@ -32,6 +32,7 @@ _SHADES = 64  # greys of the DAVIS palette above which they may be those of a ph
 _DARK_16 = 16384  # the same of 16-bit greys, above 255
 _DARK = 64  # greys all below it are object numbers, soft or not
 
+_ALIKE_COLOURS = 30.0  # condition of the colours above which their mixtures look alike
 _BRIGHTNESS = np.array([0.299, 0.587, 0.114], np.float32)  # as JPEG has it
 
 
@@ -90,17 +91,38 @@ def _classes(picture: Picture, name: str, colours: int) -> Flat:
     if colours > _MOST:
         raise _photograph(name, colours)
     habits = _habits(picture)
+    if picture.clear is not None and _is_photograph(picture, habits):
+        raise _photograph(name, colours)
     rims = (habits.between >= 0.5 * habits.all) & (habits.solid <= 0.35 * habits.all)
     soft = rims.any() and habits.all[rims].sum() >= _SOFT * habits.edges
     soft = soft or _specked(picture, habits)
-    speckled = (habits.solid < 0.1 * habits.all) & (habits.between < 0.5 * habits.all) & (habits.all >= 64)
-    dithered = habits.all[speckled].sum() >= _SPECKLED * picture.rows.size
+    dithered = _dithered(picture.rows, habits)
     dark = _is_dark(picture)
     if dark or not (soft or dithered):
         if colours > _FEW and _in_pieces(picture.rows, habits):
             raise _photograph(name, colours, " in small pieces")
         return _hard(picture, habits, rims)
     return _soft(picture, name, dithered=dithered and not soft)
+
+
+def _is_photograph(picture: Picture, habits: _Habits) -> bool:
+    """Whether most pixels that are not transparent have colours of their own."""
+    seen = int((picture.rows != picture.clear).sum())
+    colours = len(picture.table) - 1
+    return colours > 256 and colours > 0.1 * seen and habits.lone > 0.5 * seen
+
+
+def _dithered(rows: np.ndarray, habits: _Habits) -> bool:
+    """Whether colours without a place of their own have much of the picture, or lie among each other."""
+    speckled = (habits.solid < 0.1 * habits.all) & (habits.between < 0.5 * habits.all) & (habits.all >= 64)
+    count = int(habits.all[speckled].sum())
+    if count >= _SPECKLED * rows.size:
+        return True
+    if count < max(256, 0.3 * (rows.size - habits.all.max())):
+        return False
+    loose = speckled[rows]
+    mixed = loose[:, 1:] & loose[:, :-1] & (rows[:, 1:] != rows[:, :-1])
+    return bool(mixed.sum() >= 0.3 * count)
 
 
 def _is_davis(picture: Picture) -> bool:
@@ -182,11 +204,11 @@ def _soft(picture: Picture, name: str, *, dithered: bool) -> Flat:
     note = "dithered colours are joined" if dithered else "soft edges are cut at the half"
     if len(plateaus.opaque()) + (clear is not None) > 2 and not dithered:
         note = "soft edges go to the nearest flat colour"
-    if len(plateaus.colours) == 2 and clear is None and every == 1:
-        level = _level(values, plateaus.colours)
-        labels, sharper = (level > 0.5).astype(np.uint8), unblurred(level)
-        if sharper is not None:
-            labels, note = sharper.astype(np.uint8), "its blur is undone"
+    fewer = None if dithered or clear is not None else _without_blur(values, plateaus.colours)
+    if fewer is not None:
+        labels, plateaus, note = fewer[0], Plateaus(fewer[1]), "its blur is undone"
+    elif len(plateaus.colours) == 2 and clear is None:
+        labels = (_level(values, plateaus.colours) > 0.5).astype(np.uint8)
     if every > 1:
         labels = _by_row(picture, plateaus)[picture.rows]
     colours = np.rint(plateaus.colours).clip(0, 65535).astype(picture.table.dtype)
@@ -214,6 +236,32 @@ def _level(values: np.ndarray, colours: np.ndarray) -> np.ndarray:
         values, colours = values @ _BRIGHTNESS[:, None], colours @ _BRIGHTNESS[:, None]
     way = colours[1] - colours[0]
     return (((values - colours[0]) @ way) / (way @ way)).clip(0, 1)
+
+
+def _without_blur(values: np.ndarray, colours: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """The classes (H, W) of a blurred picture and their colours, where a blur explains it; else None.
+
+    A blur makes flat places of colours between two others, so those of them that it explains are left out.
+    """
+    ends = colours[outermost(colours)]
+    if len(ends) == 2:
+        level = _level(values, ends)
+        labels = unblurred_classes(np.stack([1 - level, level]))
+    else:
+        parts = _parts(values, ends)
+        labels = None if parts is None else unblurred_classes(parts)
+    return None if labels is None else (labels.astype(np.uint8), ends)
+
+
+def _parts(values: np.ndarray, colours: np.ndarray) -> np.ndarray | None:
+    """(K, H, W) how much of each colour is in a pixel; None where that is not sure."""
+    system = np.concatenate([colours.T / 255, np.ones((1, len(colours)), np.float32)])
+    if not 2 < len(colours) <= len(system) or np.linalg.cond(system) > _ALIKE_COLOURS:
+        return None
+    mixed = np.concatenate([values / 255, np.ones((*values.shape[:2], 1), np.float32)], axis=2)
+    parts = (mixed @ np.linalg.pinv(system).T).clip(0, 1)
+    parts /= parts.sum(2, keepdims=True).clip(1e-6)
+    return np.asarray(parts.transpose(2, 0, 1))
 
 
 def _by_row(picture: Picture, plateaus: Plateaus) -> np.ndarray:

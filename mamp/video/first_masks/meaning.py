@@ -82,8 +82,8 @@ def _palette_holds(flat: Flat, counts: np.ndarray) -> bool:
         return False
     if not np.ptp(colours, axis=1).any() and (np.diff(colours[np.argsort(numbers), 0]) < 0).any():
         return False  # greys in another order
-    if flat.clear is not None and 0 not in numbers:
-        return True
+    if flat.clear is not None:
+        return bool(flat.numbers[flat.clear] == -1) and 0 not in numbers
     ground = _background(flat, counts)
     return bool(flat.numbers[ground] == 0 if ground is not None else numbers[0] == 0)
 

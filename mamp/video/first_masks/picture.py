@@ -5,6 +5,7 @@ transparent.
 from __future__ import annotations
 
 import io
+import itertools
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,12 +18,14 @@ from PIL import Image, ImageOps
 from mamp.core.errors import UserError, first_line
 from mamp.core.texts import refuse_special
 from mamp.video.first_masks.unblur import unblurred
+from mamp.video.images import open_image
 from mamp.video.masks import LABEL_MAP
 
 _BLOCK = 2**21  # pixels worked on at a time, so that a very large picture takes no gigabytes
 _LARGE = 2**24  # pixels; a picture of so many colours that it is soft is read at no more than this
 _MANY_COLOURS = 4096  # more than any picture that is painted in flat colours has
 _ORIENTATION = 0x0112  # of EXIF
+_WEB = frozenset(itertools.product(range(0, 256, 51), repeat=3))  # palettes of programs have all of them
 CLEAR = 1 << 24  # the code of a transparent pixel, beside the colours 0xRRGGBB
 
 
@@ -32,8 +35,8 @@ class Picture:
 
     rows: (H, W) which row of `table` a pixel has. table: (n, 3) uint8 colours, or (n,) uint16 greys.
     clear: the row of transparent pixels, or None. numbers: of a palette picture, (n,) the palette index of
-    each
-    row. notes: what was done to read it, in words. size: (H, W) of the file, where it was read smaller.
+    each row; for transparent pixels -1 - the index that most of them have. notes: what was done to read it,
+    in words. size: (H, W) of the file, where it was read smaller.
     exact: its greys are object numbers for sure.
     """
 
@@ -71,7 +74,7 @@ def _decoded(file: Path | bytes, name: str) -> tuple[Image.Image, list[str]]:
     notes: list[str] = []
     length = len(file) if isinstance(file, bytes) else file.stat().st_size
     try:
-        image: Image.Image = Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
+        image: Image.Image = Image.open(io.BytesIO(file)) if isinstance(file, bytes) else open_image(file)
         image.load()
         pictures = getattr(image, "n_frames", 1)
         if (pictures == 1 or image.format == "MPO") and image.getexif().get(_ORIENTATION, 1) not in (0, 1):
@@ -158,8 +161,14 @@ def _palette(image: Image.Image, clear: np.ndarray | None) -> Picture:
     rows, found = _indexed(bands, codes, clear, 256)
     numbers = found % 256
     table = np.where((found == 256)[:, None], 0, colours[numbers]).astype(np.uint8)
-    numbers[found == 256] = -1
-    return Picture(rows, table, _where(found, 256), numbers)
+    if clear is not None:
+        below = np.bincount(np.asarray(bands)[clear], minlength=256).argmax()
+        numbers[found == 256] = -1 - below
+    picture = Picture(rows, table, _where(found, 256), numbers)
+    if {tuple(colour) for colour in given.tolist()} >= _WEB:
+        picture.notes.append("read by its colours, which are those of the web")
+        picture.numbers = None
+    return picture
 
 
 def _greys(image: Image.Image, name: str, clear: np.ndarray | None) -> Picture:

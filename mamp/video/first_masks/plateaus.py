@@ -14,6 +14,7 @@ _NOISY = 40  # the same, where a JPEG has left its marks
 _LEAST = 9  # pixels of a flat colour in calm places
 _LEAST_EXACT = 25  # the same for one that may be a mixture of two others, where nothing changes at all
 _LEAST_ON_LINE = 90  # the same where little changes
+_BETWEEN = 16.0  # how far a mixture of two flat colours may be from the line between them
 _MOST = 40  # flat colours; a picture with more, and soft edges, is a photograph
 _FAR = 12  # pixels over which a soft edge reaches
 _BIN = 8
@@ -207,6 +208,21 @@ def _off_lines(values: np.ndarray, colours: np.ndarray) -> np.ndarray:
 def _on_a_line(colour: np.ndarray, found: list[np.ndarray], apart: float) -> bool:
     """Whether a colour is a mixture of two that were found, or near one."""
     return len(found) > 1 and bool(_off_lines(colour[None], np.array(found))[0] <= apart)
+
+
+def outermost(colours: np.ndarray) -> list[int]:
+    """The places of the colours that are no mixture of two others, farthest ones first considered."""
+    kept = list(range(len(colours)))
+    while len(kept) > 2:
+        between = [
+            k for k in kept
+            if _off_lines(colours[k][None], colours[[j for j in kept if j != k]])[0] <= _BETWEEN
+        ]  # fmt: skip
+        if not between:
+            break
+        centre = colours[kept].mean(0)
+        kept.remove(min(between, key=lambda k: float(_off(colours[k], centre))))
+    return kept
 
 
 def _off(values: np.ndarray, colour: np.ndarray) -> np.ndarray:

@@ -40,6 +40,7 @@ def export(model: nn.Module, method: MampConfig, *, metadata: dict[str, str]) ->
                 "search",
                 "search_near",
                 "search_blocks",
+                "sharpen",
                 "outside",
                 "views",
                 "distilled",

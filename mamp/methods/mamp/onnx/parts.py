@@ -87,6 +87,11 @@ def normalised(g: Graph, scores: Value) -> Value:
     return g("Concat", first, g("Slice", shares, [1], [LAST], [0]), axis=0)
 
 
+def sharpened(g: Graph, scores: Value, power: float) -> Value:
+    """As `mamp.propagation.labels.sharpened`."""
+    return scores if power == 1 else normalised(g, g("Pow", g("Max", scores, 0.0), power))
+
+
 def with_background(g: Graph, masks: Value) -> Value:
     """(K, ...) masks -> (K+1, ...), background first."""
     one = g.constant(np.ones(1, np.float32))
