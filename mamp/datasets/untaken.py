@@ -82,9 +82,9 @@ def _below(
                 yield from _below(path, taken, above, beside)
             continue
         suffix = os.path.splitext(name)[1].lower()
-        if is_video and suffix in IMAGE_SUFFIXES and not name.startswith("."):
+        if is_video and suffix in IMAGE_SUFFIXES and not name.startswith(".") and not os.path.isdir(path):
             continue  # a frame of it
-        if name in _PARTS or name.startswith("Annotations"):
+        if name in _PARTS or (name.startswith("Annotations") and not suffix):
             continue  # masks and lists
         if path in beside or (suffix in IMAGE_SUFFIXES and os.path.splitext(path)[0] in beside):
             continue  # a video of another list; NAME.png, the mask of a video beside it

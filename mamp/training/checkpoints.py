@@ -158,6 +158,9 @@ def _refuse_other_shape(state: dict[str, Any]) -> None:
     kinds = {"config": dict, "model": dict, "provenance": dict, "method": dict, "step": int, "steps": int}
     if wrong := [key for key, kind in kinds.items() if not isinstance(state.get(key), kind)]:
         raise ValueError(wrong[0])
+    average = state.get("ema")
+    if average is not None and not (isinstance(average, dict) and isinstance(average.get("weights"), dict)):
+        raise ValueError("ema")
     train, census = state["config"].get("train"), state["provenance"].get("data")
     if not isinstance(train, dict) or not {"steps", "epochs"} <= train.keys():
         raise ValueError("config")
@@ -170,7 +173,7 @@ def fitting(step: int) -> Iterator[None]:
     """Turn what goes wrong when the state of a checkpoint is loaded into a UserError."""
     try:
         yield
-    except DAMAGE as error:
+    except (*DAMAGE, ArithmeticError) as error:
         if isinstance(error, RuntimeError) and "out of memory" in str(error):
             raise
         raise UserError(

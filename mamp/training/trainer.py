@@ -231,6 +231,8 @@ class Trainer:
             group["fused"] = own["fused"]  # the device's, not the run's
         self.optimizer.load_state_dict(state["optimizer"])
         for weight, kept in self.optimizer.state.items():
+            if not {"step", "exp_avg", "exp_avg_sq"} <= kept.keys():  # Adam's
+                raise ValueError("the optimiser's averages are not all there")
             for name, value in kept.items():
                 if not isinstance(value, torch.Tensor) or (value.dim() and value.shape != weight.shape):
                     raise ValueError(f"the optimiser's {name} is of another shape")
