@@ -102,6 +102,8 @@ def _untaken(path: str, name: str) -> Untaken:
     if name.startswith("."):
         return Untaken(Path(path), "a file manager's" if is_dropping(name) else "hidden", False)
     if stat.S_ISDIR(kind):
+        if os.path.islink(path) and Path(path).parent.resolve().is_relative_to(Path(path).resolve()):
+            return Untaken(Path(path), "a link to a folder above it", False)
         return _folder(path)
     if not stat.S_ISREG(kind):
         return Untaken(Path(path), "a pipe, socket or device", False)

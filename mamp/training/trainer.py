@@ -238,7 +238,9 @@ class Trainer:
                     raise ValueError(f"the optimiser's {name} is of another shape")
         self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
-        self.told = list(state["told"])
+        self.told = [{str(name): float(value) for name, value in line.items()} for line in state["told"]]
+        if any(line.keys() != self.told[0].keys() for line in self.told):
+            raise ValueError("what no line of the log has told yet is of several kinds")
         self.skipped, self.skipped_in_a_row = state.get("skipped", (0, 0))
         states = [state["rng"], *state.get("rng_of_other_ranks", ())]
         if self.ranks.rank < len(states):

@@ -249,6 +249,8 @@ def _parents(place: str):
 def _video_places(root: Path):
     """Folders with frames in them, and films."""
     for place, _, files in os.walk(root):
+        if "/Annotations" in place:
+            continue
         if any(f.endswith(".jpg") and not f.startswith(".") for f in files):
             yield place
         yield from (os.path.join(place, f) for f in files if f.endswith(".mp4") and not f.startswith("."))
