@@ -158,6 +158,8 @@ def _refuse_other_shape(state: dict[str, Any]) -> None:
     kinds = {"config": dict, "model": dict, "provenance": dict, "method": dict, "step": int, "steps": int}
     if wrong := [key for key, kind in kinds.items() if not isinstance(state.get(key), kind)]:
         raise ValueError(wrong[0])
+    if not (0 <= state["step"] < 2**31 and 0 <= state["steps"] < 2**31):
+        raise ValueError("step")
     average = state.get("ema")
     if average is not None and not (isinstance(average, dict) and isinstance(average.get("weights"), dict)):
         raise ValueError("ema")
