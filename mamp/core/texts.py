@@ -20,6 +20,7 @@ from mamp.core.errors import first_line
 DEEPEST = 64  # maps and lists in one another
 LONGEST_YAML = 128 * 1024  # letters; a recipe has four thousand, DAVIS's db_info.yaml thirty
 MOST_NODES = 20_000  # values of a YAML file with all its aliases written out
+_OPENED = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")
 _DIGITS = 19  # of a whole number
 _MARKS = (  # how a file begins that is not UTF-8
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -34,18 +35,23 @@ class Malformed(ValueError):
 
 
 def refuse_special(path: Path | str) -> None:
-    """OSError where `path` is a pipe, a socket or a device, which may keep a reader waiting for ever."""
+    """OSError where `path` is a pipe, a socket or a device, which may keep a reader waiting for ever.
+
+    What the shell has opened (/dev/fd/63 of `<(command)`, /dev/stdin) and the null device are read.
+    """
+    if str(path).startswith(_OPENED) or str(path) == os.devnull:
+        return
     if not stat.S_ISREG(mode := os.stat(path).st_mode) and not stat.S_ISDIR(mode):
         raise OSError(22, "it is a pipe, socket or device, and no file", str(path))
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path | str) -> str:
     """Return the text of a plain file: UTF-8, with a byte-order mark or without, or UTF-16 or -32 with one.
 
     Raises OSError as `open` does, and Malformed for other bytes.
     """
     refuse_special(path)
-    return decoded(path.read_bytes())
+    return decoded(Path(path).read_bytes())
 
 
 def decoded(content: bytes) -> str:

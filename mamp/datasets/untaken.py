@@ -82,9 +82,9 @@ def _below(
                 yield from _below(path, taken, above, beside)
             continue
         suffix = os.path.splitext(name)[1].lower()
-        if is_video and suffix in IMAGE_SUFFIXES and not name.startswith("."):
+        if is_video and suffix in IMAGE_SUFFIXES and not name.startswith(".") and not os.path.isdir(path):
             continue  # a frame of it
-        if name in _PARTS or name.startswith("Annotations"):
+        if name in _PARTS or (name.startswith("Annotations") and not suffix):
             continue  # masks and lists
         if path in beside or (suffix in IMAGE_SUFFIXES and os.path.splitext(path)[0] in beside):
             continue  # a video of another list; NAME.png, the mask of a video beside it
@@ -102,6 +102,8 @@ def _untaken(path: str, name: str) -> Untaken:
     if name.startswith("."):
         return Untaken(Path(path), "a file manager's" if is_dropping(name) else "hidden", False)
     if stat.S_ISDIR(kind):
+        if os.path.islink(path) and Path(path).parent.resolve().is_relative_to(Path(path).resolve()):
+            return Untaken(Path(path), "a link to a folder above it", False)
         return _folder(path)
     if not stat.S_ISREG(kind):
         return Untaken(Path(path), "a pipe, socket or device", False)

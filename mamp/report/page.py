@@ -148,7 +148,7 @@ def _notes(evaluations: Sequence[Evaluation], root: Path | None) -> Iterator[str
             )
     if evaluations and root is None:
         yield "There are no films and pictures: give the data set's root, mamp report RUN --root ROOT."
-    if len({e.info.get("protocol") for e in evaluations}) > 1:
+    if len({str(e.info.get("protocol")) for e in evaluations}) > 1:
         yield "The runs were scored by different protocols; their figures cannot be compared."
 
 

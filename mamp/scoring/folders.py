@@ -91,12 +91,12 @@ def score_videos(
     problems = [problem for outcome in outcomes for problem in outcome.problems]
     if problems:
         listed = [
-            *problems,
+            *_most(problems),
             *(f"besides, {told}" for told in (*_surplus(videos, folder), *_strays(videos, folder))),
         ]
         raise UserError(
             f"{folder} does not fit the truth in {plural(len(problems), 'place')}; "
-            "mend what is listed and score again:\n" + "\n".join(f"  {line}" for line in _most(listed))
+            "mend what is listed and score again:\n" + "\n".join(f"  {line}" for line in listed)
         )
     sequences = {v.name: o.scores for v, o in zip(videos, outcomes, strict=True) if o.scores is not None}
     notes = tuple(_notes(videos, outcomes, folder))

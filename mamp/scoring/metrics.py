@@ -132,21 +132,23 @@ class FramePair:
         return self._j(ids), np.concatenate([np.empty(0), *(self._f(group) for group in groups)])
 
     def _j(self, ids: Sequence[int]) -> np.ndarray:
-        """J from the joint histogram of both maps.
+        """J from the areas of each label in the truth, in the result, and in both at once.
 
         A row is runs of equal pairs of labels. Each adds where it ends, and takes away where it begins, to
         the area of its pair; where a pixel is kept for another reason than an end, both cancel out.
         """
         column = self._table(ids, np.arange(1, len(ids) + 1), kind=np.intp)  # label -> 1..K; 0 is not scored
+        places = [
+            np.concatenate(p) for p in zip(self._labels[:, 0], self._labels[:, 1], self._ends, strict=True)
+        ]
+        true, found = (column.take(labels) for labels in places)  # where a run ends, begins, and a row ends
+        ends = np.full(self._ends.shape[1], float(self._size[1]))
+        areas = np.concatenate([self._x + 1.0, -(self._x + 1.0), ends])
+        same = true == found
         side = len(ids) + 1
-        here, right = column.take(self._labels[0, :2]) * side + column.take(self._labels[1, :2])
-        ends = column.take(self._ends[0]) * side + column.take(self._ends[1])
-        joint = np.bincount(here, weights=self._x + 1, minlength=side * side)
-        joint -= np.bincount(right, weights=self._x + 1, minlength=side * side)
-        joint += np.bincount(ends, minlength=side * side) * self._size[1]
-        joint = joint.reshape(side, side)
-        both = joint.diagonal()[1:]
-        either = (joint.sum(axis=1) + joint.sum(axis=0))[1:] - both
+        both = np.bincount(true[same], weights=areas[same], minlength=side)[1:]
+        either = np.bincount(true, weights=areas, minlength=side)[1:]
+        either += np.bincount(found, weights=areas, minlength=side)[1:] - both
         return np.divide(both, either, out=np.ones(len(ids)), where=either > 0)
 
     def _f(self, ids: Sequence[int]) -> np.ndarray:

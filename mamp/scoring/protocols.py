@@ -53,6 +53,9 @@ def _highest_255_as_1(labels: np.ndarray) -> np.ndarray:
     return np.where(labels == VOID, 1, labels) if labels.max() == VOID else labels
 
 
+MOST_OBJECTS = 1000  # of one video; truth with more is no truth
+
+
 @dataclass(frozen=True)
 class Protocol:
     """How one benchmark scores.
@@ -195,8 +198,17 @@ class SequenceScorer:
     def _find_objects(self, index: int, labels: list[int]) -> None:
         if index == 0 and self.protocol.objects != "late":
             highest = 1 if self.protocol.objects == "one" else max(labels, default=0)
+            if highest > MOST_OBJECTS:
+                self.problems.append(
+                    f"its first frame shows object {highest}, and this protocol counts objects from 1 to the"
+                    " highest; number them from 1 on, or score with the protocol folder"
+                )
+                highest = 0
             self._first = dict.fromkeys(range(1, highest + 1), 0)
         new = set(labels) - self._first.keys()
+        if len(new) > MOST_OBJECTS:
+            self.problems.append(f"its truth shows {len(new):,} objects at once, and looks like a photograph")
+            return
         if self.protocol.objects == "late" and not self._first_known:
             self._first |= dict.fromkeys(new, index)
         else:

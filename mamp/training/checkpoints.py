@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import math
 import os
 import pickle
@@ -22,6 +21,7 @@ import torch
 
 from mamp.core.errors import UserError, first_line
 from mamp.core.files import make_folder, whole, write_json
+from mamp.core.texts import read_json
 from mamp.weights import CHECKPOINTS
 
 SCORES = (  # file name -> validation score of the checkpoints that have one; the greater the better
@@ -104,7 +104,7 @@ def _drop_old(
 def scores(folder: Path) -> dict[str, float]:
     """File name -> validation score, of the checkpoints that have one."""
     try:
-        return {str(name): float(score) for name, score in json.loads((folder / SCORES).read_text()).items()}
+        return {str(name): float(score) for name, score in read_json(folder / SCORES).items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
 
@@ -158,6 +158,11 @@ def _refuse_other_shape(state: dict[str, Any]) -> None:
     kinds = {"config": dict, "model": dict, "provenance": dict, "method": dict, "step": int, "steps": int}
     if wrong := [key for key, kind in kinds.items() if not isinstance(state.get(key), kind)]:
         raise ValueError(wrong[0])
+    if not (0 <= state["step"] < 2**31 and 0 <= state["steps"] < 2**31):
+        raise ValueError("step")
+    average = state.get("ema")
+    if average is not None and not (isinstance(average, dict) and isinstance(average.get("weights"), dict)):
+        raise ValueError("ema")
     train, census = state["config"].get("train"), state["provenance"].get("data")
     if not isinstance(train, dict) or not {"steps", "epochs"} <= train.keys():
         raise ValueError("config")
@@ -170,7 +175,7 @@ def fitting(step: int) -> Iterator[None]:
     """Turn what goes wrong when the state of a checkpoint is loaded into a UserError."""
     try:
         yield
-    except DAMAGE as error:
+    except (*DAMAGE, ArithmeticError) as error:
         if isinstance(error, RuntimeError) and "out of memory" in str(error):
             raise
         raise UserError(

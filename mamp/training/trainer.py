@@ -230,9 +230,17 @@ class Trainer:
         for group, own in zip(state["optimizer"]["param_groups"], self.optimizer.param_groups, strict=True):
             group["fused"] = own["fused"]  # the device's, not the run's
         self.optimizer.load_state_dict(state["optimizer"])
+        for weight, kept in self.optimizer.state.items():
+            if not {"step", "exp_avg", "exp_avg_sq"} <= kept.keys():  # Adam's
+                raise ValueError("the optimiser's averages are not all there")
+            for name, value in kept.items():
+                if not isinstance(value, torch.Tensor) or (value.dim() and value.shape != weight.shape):
+                    raise ValueError(f"the optimiser's {name} is of another shape")
         self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
-        self.told = list(state["told"])
+        self.told = [{str(name): float(value) for name, value in line.items()} for line in state["told"]]
+        if any(line.keys() != self.told[0].keys() for line in self.told):
+            raise ValueError("what no line of the log has told yet is of several kinds")
         self.skipped, self.skipped_in_a_row = state.get("skipped", (0, 0))
         states = [state["rng"], *state.get("rng_of_other_ranks", ())]
         if self.ranks.rank < len(states):

@@ -87,3 +87,12 @@ def test_json_within_bounds_is_read():
     import json
 
     assert parse_json(json.dumps(value)) == value
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="needs /dev/fd")
+def test_what_the_shell_has_opened_is_read(tmp_path):
+    reader, writer = os.pipe()
+    os.write(writer, b"ant\n")
+    os.close(writer)
+    assert read_text(f"/dev/fd/{reader}") == "ant\n" and read_text(os.devnull) == ""
+    os.close(reader)

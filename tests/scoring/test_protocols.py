@@ -8,6 +8,7 @@ from small_masks import EMPTY, square
 
 from mamp.core.errors import UserError
 from mamp.scoring import score_sequence
+from mamp.scoring.protocols import SequenceScorer, get_protocol
 
 
 @pytest.mark.parametrize(
@@ -155,3 +156,13 @@ def test_ids_above_255_are_kept() -> None:
 def test_an_unknown_protocol_is_refused() -> None:
     with pytest.raises(UserError, match="protocol davis2018 is not known; use one of davis2016, davis2017"):
         score_sequence([], [], "davis2018")
+
+
+def test_truth_whose_first_frame_shows_a_far_number_is_named_at_once():
+    truth = np.zeros((24, 32), np.uint16)
+    truth[2:9, 3:11] = 57_000
+    scorer = SequenceScorer(get_protocol("davis2017"))
+    for index in range(3):
+        scorer.add(index, f"{index:05d}", truth, truth)
+    scorer.finish()
+    assert any("shows object 57000" in problem for problem in scorer.problems)

@@ -130,6 +130,8 @@ def _badly_said(said: Said) -> str:
             return f"{name} have the control character {found[0]!r} in {text[max(0, at - 60) : at + 20]!r}"
     if "Traceback" in said.out + said.err:
         return f"prints a traceback: {said.err[-300:]!r}"
+    if "the memory of this machine is full" in said.err:
+        return f"asks for more memory than there is: {said.err[-300:]!r}"
     if said.status not in (0, 2):
         return f"ends with status {said.status}: {said.err[-300:]!r}"
     if said.status == 2 and not re.search(r"(^|\n)(mamp|launch|usage)", said.err):

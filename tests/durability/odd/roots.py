@@ -119,12 +119,11 @@ def roots(rng: Random, folder: Path) -> Case:
     if rng.random() < 0.1:
         right.write_davis(root / "davis", ("ant",))
     if rng.random() < 0.1:
-        (
-            root
-            / rng.choice(("Annotations_unsupervised", "Annotations", "ImageSets", "pack.json", "meta.json"))
-        ).mkdir(exist_ok=True)
+        names = ("Annotations_unsupervised", "Annotations", "ImageSets", "pack.json", "meta.json")
+        if not os.path.lexists(extra := root / rng.choice(names)):
+            extra.mkdir()
     special = rng.choice(("", "", "train.txt", "meta.json", "pack.json", "db_info.yaml"))
-    if special and not (root / special).exists():
+    if special and not os.path.lexists(root / special):
         rng.choice(
             (os.mkfifo, lambda p: os.symlink(p, p), lambda p: Path(p).mkdir(), lambda p: Path(p).touch())
         )(root / special)
@@ -249,6 +248,8 @@ def _parents(place: str):
 def _video_places(root: Path):
     """Folders with frames in them, and films."""
     for place, _, files in os.walk(root):
+        if "/Annotations" in place:
+            continue
         if any(f.endswith(".jpg") and not f.startswith(".") for f in files):
             yield place
         yield from (os.path.join(place, f) for f in files if f.endswith(".mp4") and not f.startswith("."))
