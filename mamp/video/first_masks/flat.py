@@ -280,7 +280,7 @@ def _without_blur(values: np.ndarray, colours: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _reached(values: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """The colours, each as far from the background's as pixels come: a thin thing has its own in a few of them."""
+    """The colours, each as far from the background's as pixels come: as a thin thing has its own in few."""
     near = [int((np.abs(values - colour).max(-1) <= 8).sum()) for colour in ends]
     ground = ends[int(np.argmax(near))]
     found = ends.copy()

@@ -108,8 +108,9 @@ def local_nearest(values: np.ndarray, known: np.ndarray, plateaus: Plateaus) -> 
 
 
 def cut_by_brightness(bright: np.ndarray, labels: np.ndarray, of_class: np.ndarray) -> np.ndarray:
-    """`labels` with objects cut from the background at the half of their brightness, which a JPEG keeps sharper
-    than hue. bright: (H, W). of_class: (K,) the brightness of each class.
+    """`labels` with objects cut from the background at the half of their brightness.
+
+    A JPEG keeps brightness sharper than hue. bright: (H, W). of_class: (K,) the brightness of each class.
     """
     ground = int(np.bincount(labels.ravel()).argmax())
     object_, edge = labels.copy(), labels == ground
