@@ -104,7 +104,7 @@ def segment(
         remove_leftovers(out)  # now that nobody else writes here
         progress = stack.enter_context(Progress(plan.steps(len(source)), unit="frames", quiet=quiet))
         progress.begin(video.name)
-        watch = _Watch(progress, plan.steps(len(source)), out, name=video.name)
+        watch = _Watch(progress, plan.steps(len(source)), out, name=video.name, frames=len(source))
         clip = Clip.of(source, look=look)
         savers = [open_saver(wish, clip) for wish in save]
         if overlay is not None:
@@ -161,8 +161,9 @@ class _Overlay(FilmSaver):
 class _Watch:
     """Tells how far a run is. State: the segmenter that stepped last."""
 
-    def __init__(self, progress: Progress, total: int, out: Path, *, name: str) -> None:
+    def __init__(self, progress: Progress, total: int, out: Path, *, name: str, frames: int) -> None:
         self._progress, self._total, self._out, self._name = progress, total, out, name
+        self._what = plural(frames, "frame") + (f", {total} steps both ways" if total > frames else "")
         self.segmenter: Any = None
 
     def skipped(self, count: int) -> None:
@@ -177,7 +178,7 @@ class _Watch:
         self._progress.advance()
         if self._progress.measured == 2 < self._total:
             self._progress.tell(
-                f"{self._name}: {plural(self._total, 'frame')}, {self._progress.seconds_each:.2g} s a frame,"
+                f"{self._name}: {self._what}, {self._progress.seconds_each:.2g} s a frame,"
                 f" about {self._progress.left} left, {peak_process_mb():,.0f} MB of memory;"
                 f" masks go to {self._out}"
             )

@@ -13,7 +13,14 @@ import numpy as np
 
 from mamp.core.errors import UserError
 from mamp.video.first_masks.picture import Picture, without_colour
-from mamp.video.first_masks.plateaus import Plateaus, find_plateaus, local_nearest, outermost, unlike_flat
+from mamp.video.first_masks.plateaus import (
+    Plateaus,
+    cut_by_brightness,
+    find_plateaus,
+    local_nearest,
+    outermost,
+    unlike_flat,
+)
 from mamp.video.first_masks.unblur import unblurred_classes
 from mamp.video.masks import PALETTE
 
@@ -26,12 +33,15 @@ _BROKEN = (
 )
 _LONE = 0.0005  # part of pixels unlike all their neighbours in such a photograph
 _TINY = 4096  # pixels of a picture that is too small to be told from a photograph
+_NOISE = 24  # levels by which a JPEG's scattered pixels are off at most
+_LITTLE_NOISE = 6  # the same where there are few of them
 _MOST = 2**20  # colours, more than the noise of a JPEG makes of flat ones
 _FEW = 4  # colours below which speckles are no sign of a photograph
 _SHADES = 64  # greys of the DAVIS palette above which they may be those of a photograph
 _DARK_16 = 16384  # the same of 16-bit greys, above 255
 _DARK = 64  # greys all below it are object numbers, soft or not
 
+_BEYOND = 1.6  # times the way from the background to a flat colour that pixels may go at most
 _ALIKE_COLOURS = 30.0  # condition of the colours above which their mixtures look alike
 _BRIGHTNESS = np.array([0.299, 0.587, 0.114], np.float32)  # as JPEG has it
 
@@ -148,14 +158,28 @@ def _is_dark(picture: Picture) -> bool:
 
 def _specked(picture: Picture, habits: _Habits) -> bool:
     """Whether most colours are scattered pixels near few colours that have places: a JPEG of high quality."""
-    solid = habits.solid > 0.35 * habits.all
+    solid = habits.solid > 0.25 * habits.all
     loose = habits.solid <= 0.2 * habits.all
-    if not 0 < solid.sum() <= 64 or loose.sum() < max(3, solid.sum()):
+    if not 0 < solid.sum() <= 64 or not loose.any():
         return False
     table = picture.table.reshape(len(picture.table), -1).astype(np.int64)
     scale = 257 if table.max() > 255 else 1
-    off = np.abs(table[loose][:, None] - table[solid][None]).max(-1).min(1) if loose.sum() < 4096 else [0]
-    return bool((np.asarray(off) <= 24 * scale).all())
+    if loose.sum() >= 4096:
+        return bool(loose.sum() >= solid.sum())
+    off = _nearest_off(table, solid)
+    if (
+        off[loose] > _NOISE * scale
+    ).any():  # a thin object has no solid place: its most frequent colour counts
+        far = np.where(loose & (off > _NOISE * scale), habits.all, 0)
+        solid[far.argmax()], loose[far.argmax()] = True, False
+        off = _nearest_off(table, solid)
+    many = loose.sum() >= max(3, solid.sum())
+    return bool(loose.any() and (off[loose] <= (_NOISE if many else _LITTLE_NOISE) * scale).all())
+
+
+def _nearest_off(table: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """How far each colour is from the nearest of some of them, in the channel where it is most."""
+    return np.asarray(np.abs(table[:, None] - table[among][None]).max(-1).min(1))
 
 
 def _in_pieces(rows: np.ndarray, habits: _Habits) -> bool:
@@ -209,6 +233,8 @@ def _soft(picture: Picture, name: str, *, dithered: bool) -> Flat:
         labels, plateaus, note = fewer[0], Plateaus(fewer[1]), "its blur is undone"
     elif len(plateaus.colours) == 2 and clear is None:
         labels = (_level(values, plateaus.colours) > 0.5).astype(np.uint8)
+    elif values.shape[2] == 3 and clear is None and not dithered:
+        labels = cut_by_brightness(values @ _BRIGHTNESS, labels, plateaus.colours @ _BRIGHTNESS)
     if every > 1:
         labels = _by_row(picture, plateaus)[picture.rows]
     colours = np.rint(plateaus.colours).clip(0, 65535).astype(picture.table.dtype)
@@ -243,7 +269,7 @@ def _without_blur(values: np.ndarray, colours: np.ndarray) -> tuple[np.ndarray, 
 
     A blur makes flat places of colours between two others, so those of them that it explains are left out.
     """
-    ends = colours[outermost(colours)]
+    ends = _reached(values, colours[outermost(colours)])
     if len(ends) == 2:
         level = _level(values, ends)
         labels = unblurred_classes(np.stack([1 - level, level]))
@@ -251,6 +277,23 @@ def _without_blur(values: np.ndarray, colours: np.ndarray) -> tuple[np.ndarray, 
         parts = _parts(values, ends)
         labels = None if parts is None else unblurred_classes(parts)
     return None if labels is None else (labels.astype(np.uint8), ends)
+
+
+def _reached(values: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """The colours, each as far from the background's as pixels come: as a thin thing has its own in few."""
+    near = [int((np.abs(values - colour).max(-1) <= 8).sum()) for colour in ends]
+    ground = ends[int(np.argmax(near))]
+    found = ends.copy()
+    for k, colour in enumerate(ends):
+        way = colour - ground
+        if not way.any():
+            continue
+        along = ((values - ground) @ way) / (way @ way)
+        beyond = along > 1
+        off = np.abs(values[beyond] - ground - along[beyond][:, None] * way).max(-1)
+        most = min(float(along[beyond][off <= 4].max(initial=1.0)), _BEYOND)
+        found[k] = (ground + most * way).clip(0, 255)
+    return found.astype(np.float32)
 
 
 def _parts(values: np.ndarray, colours: np.ndarray) -> np.ndarray | None:
