@@ -166,7 +166,7 @@ def _refuse_bomb(text: str) -> None:
     sizes: dict[str, int] = {}
     open_: list[tuple[str | None, int]] = []  # the maps and lists we are in: anchor, values so far
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        added, anchor = 0, getattr(event, "anchor", None)
+        added, anchor = 0, event.anchor if isinstance(event, yaml.NodeEvent) else None
         if isinstance(event, yaml.CollectionStartEvent):
             if len(open_) >= DEEPEST:
                 raise Malformed(f"it has more than {DEEPEST} levels")
