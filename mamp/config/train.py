@@ -108,7 +108,7 @@ class TrainConfig(Section):
     keep_best: int = Field(
         0, ge=0, le=MANY, description="how many checkpoints with the best validation scores stay besides"
     )
-    keep_at: tuple[int, ...] = Field(
+    keep_at: tuple[Annotated[int, Field(ge=1, le=MANY)], ...] = Field(
         (),
         description=(
             "steps whose checkpoints are written and stay whatever keep says, for example where another"

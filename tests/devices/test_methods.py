@@ -66,7 +66,8 @@ def test_a_step_there_learns_what_it_learns_on_the_cpu(gpu, label):
         learner.settle()
         logs.append(learner.summarise())
     for name, value in logs[0].items():
-        assert logs[1][name] == pytest.approx(value, rel=1e-2, abs=1e-5), name
+        near = 5e-2 if name == "grad_norm" else 1e-2  # other kernels, and batch norms over few values
+        assert logs[1][name] == pytest.approx(value, rel=near, abs=1e-5), name
 
 
 @pytest.mark.parametrize("label", [label for label in LEARNING if len(label.split()) == 1])
