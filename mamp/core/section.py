@@ -8,9 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
+from mamp.core.terminal import CONTROL
+
 # no knob needs more; what numpy and torch count in has twice the bits
 MANY = 2**31 - 1
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_CONTROL = re.compile(f"[{CONTROL}]")
 
 
 class Section(BaseModel):

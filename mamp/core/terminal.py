@@ -8,9 +8,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
-# all but tab and line end; marks that turn the direction of writing; halves of a character, as Python keeps
-# the bytes of a name that is no UTF-8
-_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# of a regular expression's class: all but tab and line end; halves of a character, as Python keeps the bytes
+# of a name that is no UTF-8
+CONTROL = "\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
+# with the marks that turn the direction of writing
+_STEERING = re.compile(f"[{CONTROL}\u202a-\u202e\u2066-\u2069]")
 
 
 def printable(text: str) -> str:

@@ -145,16 +145,7 @@ def options(rng: Random, folder: Path) -> Case:
     out.parent.mkdir()
     name = rng.choice(NAMES + ("y" * 300, "a" * 254, "q" * 250 + ".png", "q" * 251 + ".mp4"))
     video: Path = rng.choice((clip, clip, film))
-    base = [
-        "segment",
-        video,
-        "--mask",
-        folder / "m.png",
-        "--quiet",
-        "--weights",
-        right.weights(),
-        *right.CHEAP,
-    ]
+    base = right.segment(video, folder / "m.png")
     value = rng.choice(_TIMES)
     any_text = str(rng.choice(SCALARS))
     words: list[Any] = rng.choice(

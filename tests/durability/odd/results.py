@@ -99,18 +99,7 @@ def resumed(rng: Random, folder: Path) -> Case:
     words: list[Any] = ["evaluate", "davis2017", root, "--baseline", "copy", "--out", out, "--quiet"]
     if use == "segment":
         (folder / "m.png").write_bytes(right.mask_png())
-        words = [
-            "segment",
-            root / "JPEGImages/480p/ant",
-            "--mask",
-            folder / "m.png",
-            "--out",
-            out,
-            "--quiet",
-            "--weights",
-            right.weights(),
-            *right.CHEAP,
-        ]
+        words = right.segment(root / "JPEGImages/480p/ant", folder / "m.png", "--out", out)
     first = mamp(*words)
     assert first.status == 0, first
     files = sorted(f for f in out.rglob("*") if f.is_file())

@@ -129,6 +129,12 @@ def write_youtube(root: Path, meta: bytes, split: str = "valid") -> Path:
     return root
 
 
+def segment(video: Path, mask: Path, *more: Any, network: Path | None = None) -> list[Any]:
+    """The words of a quick `mamp segment`; network: a file in place of `weights`."""
+    file = weights() if network is None else network
+    return ["segment", video, "--mask", mask, "--quiet", "--weights", file, *CHEAP, *more]
+
+
 @functools.cache
 def weights() -> Path:
     """A small network of MAMP with random weights, as a file."""
