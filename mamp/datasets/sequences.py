@@ -15,6 +15,7 @@ import numpy as np
 
 from mamp import config
 from mamp.core.errors import UserError
+from mamp.core.terminal import clipped
 from mamp.datasets.lists import (
     Listed,
     categories,
@@ -29,6 +30,7 @@ from mamp.datasets.lists import (
     read_list,
     read_meta,
     read_splits,
+    refuse_empty,
     resolution,
     split_folder,
 )
@@ -112,6 +114,7 @@ def open_dataset(
 
     Raises UserError naming the path that is missing, or the splits that are there.
     """
+    refuse_empty(split)
     if name not in (*_READERS, "folder"):
         raise UserError(f"data set {name} is not known; use one of {', '.join(_READERS)}, folder")
     if name == "folder":
@@ -119,7 +122,9 @@ def open_dataset(
     else:
         sequences = _READERS[name](_existing(Path(root)), split)
     if not sequences:
-        raise UserError(f"{root} holds no sequences of split {split}; give the root of a {name} data set")
+        raise UserError(
+            f"{root} holds no sequences of split {clipped(split)}; give the root of a {name} data set"
+        )
     return sequences
 
 
@@ -139,6 +144,7 @@ def training_sequences(
     found: list[Sequence] = []
     taken: set[str] = set()
     for number, root in enumerate(roots):
+        refuse_empty(root.split)
         sequences = _unlabelled(_existing(root.path), root.split)
         if not sequences:
             raise UserError(
@@ -243,7 +249,9 @@ def _youtube_split(root: Path, split: str) -> Path:
     if (root / "JPEGImages").is_dir() and (split == "val" or root.name == name):
         return root
     there = ", ".join(folder.name for folder in subfolders(root) if (folder / "JPEGImages").is_dir())
-    raise UserError(f"{root} has no split {name} (a folder {name}/JPEGImages); it has {there or 'none'}")
+    raise UserError(
+        f"{root} has no split {clipped(name)} (a folder {name}/JPEGImages); it has {there or 'none'}"
+    )
 
 
 def _youtube_sequence(base: Path, masks: Path, objects: Mapping[int, Listed], *, meta: Path) -> Sequence:
@@ -375,7 +383,7 @@ def _listed(root: Path, split: str) -> list[Path]:
         if root.is_file() or split in ("train", "val", "all"):
             return []
         there = ", ".join(list_file.stem for list_file in sorted(root.glob("*.txt"))) or "none"
-        raise UserError(f"{root} has no split {split} (a list {split}.txt); it has {there}")
+        raise UserError(f"{root} has no split {clipped(split)} (a list {split}.txt); it has {there}")
     by_name = {_name(path): path for path in video_sources(root)}
     names = list(read_list(file))
     absent = [name for name in names if name not in by_name]
