@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from typing import Any
 from mamp.config import Config
 from mamp.core.errors import UserError, first_line
 from mamp.core.progress import say
+from mamp.core.terminal import clipped
 from mamp.core.texts import read_json
 from mamp.loading.clips import ClipPlan
 from mamp.training.resume import values_of, written
@@ -105,15 +107,26 @@ def changed_settings(begun: Mapping[str, Any], config: Config) -> dict[str, dict
     before, now = values_of(begun), values_of(config.model_dump(mode="json"))
     keys = [*now, *(key for key in before if key not in now)]
     return {
-        key: {"before": before.get(key), "now": now.get(key)}
+        key: {"before": _finite(before.get(key)), "now": now.get(key)}
         for key in keys
         if before.get(key) != now.get(key)
     }
 
 
+def _finite(value: Any) -> Any:
+    """A value of a checkpoint's config, such that JSON has it: text in place of an infinite number."""
+    if isinstance(value, Mapping):
+        return {str(name): _finite(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(inner) for inner in value]
+    return value if not isinstance(value, float) or math.isfinite(value) else str(value)
+
+
 def describe_changes(changed: Mapping[str, Mapping[str, Any]]) -> str:
     """`data.workers=2 (was 0), train.keep=3 (was 2)`."""
-    return ", ".join(f"{key}={written(v['now'])} (was {written(v['before'])})" for key, v in changed.items())
+    return ", ".join(
+        f"{clipped(key)}={written(v['now'])} (was {written(v['before'])})" for key, v in changed.items()
+    )
 
 
 def refuse_fewer_steps(step: int, steps: int, config: Config, run: Path) -> None:
