@@ -276,6 +276,14 @@ def _run() -> Path:
     return folder / "run"
 
 
+@functools.cache
+def _saved() -> dict[str, Any]:
+    """The last checkpoint of that run; what is spoiled is a copy."""
+    import torch
+
+    return torch.load(sorted((_run() / "checkpoints").glob("step-*.pt"))[-1], weights_only=True)
+
+
 def _steps(folder: Path, steps: int) -> list[Any]:
     words = ("train.batch=1", f"train.steps={steps}", "data.sampling=random", "data.intervals=[1]")
     return [
@@ -293,8 +301,6 @@ def _steps(folder: Path, steps: int) -> list[Any]:
 
 def resumed(rng: Random, folder: Path) -> Case:
     """A run's folder whose checkpoints are odd: the run goes on, or says why not."""
-    import torch
-
     run = folder / "run"
     shutil.copytree(_run(), run)
     path = sorted((run / "checkpoints").glob("step-*.pt"))[-1]
@@ -307,7 +313,7 @@ def resumed(rng: Random, folder: Path) -> Case:
     elif how < 0.4:
         path.write_bytes(damaged(path.read_bytes(), rng))
     else:
-        state = torch.load(path, weights_only=True)
+        state = dict(_saved())
         for _ in range(rng.choice((1, 1, 2))):
             key = rng.choice(list(state))
             if key == "model" and rng.random() < 0.7:
