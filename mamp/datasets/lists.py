@@ -88,6 +88,14 @@ def refuse_empty(split: str | None) -> None:
         raise UserError("the name of the split is empty; give the name of a list (--split val)")
 
 
+def existing(root: Path, split: str | None) -> Path:
+    """`root`; UserError where it is not there, or the name of its split is empty."""
+    refuse_empty(split)
+    if not root.exists():
+        raise UserError(f"{root} does not exist; give the root of a data set or a folder of videos")
+    return root
+
+
 def pick(splits: Splits, split: str, root: Path) -> dict[str, tuple[str, ...]]:
     """The list called `split`; UserError naming those that are there."""
     if split not in splits:

@@ -19,6 +19,7 @@ from mamp.core.terminal import clipped
 from mamp.datasets.lists import (
     Listed,
     categories,
+    existing,
     frame_names,
     has_lists,
     is_frame_folder,
@@ -30,7 +31,6 @@ from mamp.datasets.lists import (
     read_list,
     read_meta,
     read_splits,
-    refuse_empty,
     resolution,
     split_folder,
 )
@@ -114,13 +114,12 @@ def open_dataset(
 
     Raises UserError naming the path that is missing, or the splits that are there.
     """
-    refuse_empty(split)
     if name not in (*_READERS, "folder"):
         raise UserError(f"data set {name} is not known; use one of {', '.join(_READERS)}, folder")
     if name == "folder":
-        sequences = _folder(_existing(Path(root)), split, bad_frame)
+        sequences = _folder(existing(Path(root), split), split, bad_frame)
     else:
-        sequences = _READERS[name](_existing(Path(root)), split)
+        sequences = _READERS[name](existing(Path(root), split), split)
     if not sequences:
         raise UserError(
             f"{root} holds no sequences of split {clipped(split)}; give the root of a {name} data set"
@@ -144,8 +143,7 @@ def training_sequences(
     found: list[Sequence] = []
     taken: set[str] = set()
     for number, root in enumerate(roots):
-        refuse_empty(root.split)
-        sequences = _unlabelled(_existing(root.path), root.split)
+        sequences = _unlabelled(existing(root.path, root.split), root.split)
         if not sequences:
             raise UserError(
                 f"{root.path} holds no frames or video files; give a data set's root or a folder of videos"
@@ -156,12 +154,6 @@ def training_sequences(
             changed = dataclasses.replace(sequence, name=name, fps=root.fps or sequence.fps, root=number)
             found.append(_with_truth(changed) if masks else changed)
     return found
-
-
-def _existing(root: Path) -> Path:
-    if not root.exists():
-        raise UserError(f"{root} does not exist; give the root of a data set or a folder of videos")
-    return root
 
 
 # ---------------------------------------------------------------- DAVIS and Long Videos

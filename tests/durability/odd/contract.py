@@ -25,7 +25,7 @@ from pathlib import Path
 from random import Random
 
 SECONDS = 5.0  # of work in this process
-HANG = 20.0  # of waiting, on a machine where others work too
+HANG = 20.0  # without work, on a machine where others work too
 MEMORY = 10**9  # bytes over what the process had before
 SENTENCE = 12_000  # letters of an error, which may list many files
 _SLOW, _HANGS = "works for", "hangs for"  # how the breaches of time begin
@@ -178,11 +178,18 @@ def _where(error: BaseException | None) -> str:
 
 @contextlib.contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
+    """_Hung after SECONDS of waiting without work, or twice as much work as a command may do."""
+    begun = last = time.thread_time()
+
     def ring(*_: object) -> None:
-        raise _Hung
+        nonlocal last
+        now = time.thread_time()
+        if now - last < 0.1 or now - begun > 2 * SECONDS:
+            raise _Hung
+        last = now  # it works, on a machine where others work more
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
     try:
         yield
     finally:
