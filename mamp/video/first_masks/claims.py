@@ -23,7 +23,8 @@ _HEADERS: dict[tuple[int, int], Callable[..., Any]] = {
 def refuse_other_shape(claimed: tuple[int, int], size: tuple[int, int], name: str) -> None:
     """UserError, naming the mask, where a mask (H, W) is of another shape than its frame."""
     if not _same_shape(claimed, size):
-        turned = ", its sides exchanged: turn it" if _same_shape(claimed[::-1], size) else ""
+        exchanged = _same_shape(claimed[::-1], size)
+        turned = " (width and height are exchanged: turned, or squeezed?)" if exchanged else ""
         raise UserError(
             f"{name} is {by(claimed)} pixels and its frame {by(size)}{turned}; give a mask of the frame's"
             " size, or of its shape"
