@@ -28,7 +28,7 @@ from mamp.app.gate import Gate, TooLarge, body
 from mamp.app.project import Project
 from mamp.app.proposal import MOST, Wish
 from mamp.app.studio import Studio, file_name
-from mamp.core.errors import UserError
+from mamp.core.errors import UserError, first_line
 from mamp.core.files import MB, make_folder
 from mamp.core.texts import parse_json
 from mamp.video.first_masks.reading import FirstMask
@@ -320,7 +320,7 @@ class Routes:
                         )
                     await run_in_threadpool(writing.write, part)
         except OSError as error:
-            raise UserError(f"the video cannot be written ({error.strerror or error}); make room") from None
+            raise UserError(f"the video cannot be written ({first_line(error)}); make room") from None
 
     # -- checks
 

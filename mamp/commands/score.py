@@ -52,10 +52,12 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    from mamp.core.files import remove_abandoned
+    from mamp.core.files import refuse_target, remove_abandoned
     from mamp.scoring import run_score
 
-    remove_abandoned(*(path for path in (args.json, args.csv) if path))
+    for path in (args.json, args.csv):
+        if path:
+            remove_abandoned(refuse_target(path))
     text = run_score(
         args.truth,
         args.predictions,

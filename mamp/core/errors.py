@@ -8,7 +8,7 @@ import errno
 import os
 from collections.abc import Sequence
 
-from mamp.core.terminal import clipped, printable
+from mamp.core.terminal import clipped, printable, short
 
 
 class UserError(Exception):
@@ -20,6 +20,10 @@ class UserError(Exception):
 
     def __init__(self, sentence: str = "") -> None:
         super().__init__(printable(sentence))
+
+
+class Malformed(ValueError):
+    """The content is not what it should be; the words say what is wrong with it."""
 
 
 OUT_OF_MEMORY = (
@@ -71,11 +75,16 @@ def first_line(error: BaseException) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """What an error says of content, as part of a sentence: a missing entry, words, or the kind of error."""
-    if isinstance(error, KeyError):
-        return f"it has no {error}"
+    """What an error says of content, as part of a sentence: a missing entry, or the words of `Malformed`.
+
+    Python's own words (`'int' object is not iterable`) say nothing to who wrote the content.
+    """
+    if isinstance(error, KeyError) and error.args:
+        return f"it has no {short(error.args[0])}"
     told = first_line(error)
-    return told if told.startswith("it ") else f"{type(error).__name__}: {told}"
+    if isinstance(error, Malformed):
+        return clipped(told)
+    return "a value in it is not of the kind that belongs there"
 
 
 def first_ten(names: Sequence[str]) -> str:
