@@ -56,7 +56,9 @@ def _run(args: argparse.Namespace) -> None:
     from mamp.segmentation import model as models
 
     named = [f"method.name={args.method}"] if args.method else []
-    model = models.load(args.weights, device=args.device, overrides=[*named, *args.overrides])
+    model = models.load(
+        args.weights, device=args.device, overrides=[*named, *args.overrides], fetch=args.fetch
+    )
     serve(
         model,
         video=args.video,

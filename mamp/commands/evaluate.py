@@ -63,9 +63,16 @@ def _run(args: argparse.Namespace) -> None:
 
     if args.baseline and args.weights:
         raise UserError("--baseline and --weights exclude each other; give one of them")
+    if args.baseline and args.fetch:
+        raise UserError("--baseline and --fetch exclude each other; give one of them")
     refuse_below_one(args, "processes")
     model = models.choose(
-        args.weights, args.baseline, device=args.device, overrides=args.overrides, dataset=args.dataset
+        args.weights,
+        args.baseline,
+        device=args.device,
+        overrides=args.overrides,
+        dataset=args.dataset,
+        fetch=args.fetch,
     )
     bad_frame = model.config.evaluate.bad_frame
     sequences = open_dataset(args.dataset, args.root, args.split, bad_frame=bad_frame)

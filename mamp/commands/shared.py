@@ -34,9 +34,18 @@ def overrides(parser: argparse.ArgumentParser) -> None:
 
 
 def weights(parser: argparse.ArgumentParser) -> None:
-    """--weights."""
+    """--weights and --fetch."""
     parser.add_argument(
-        "--weights", help="a .safetensors file, a training checkpoint, a run folder, or a shipped name"
+        "--weights",
+        help=(
+            "a .safetensors file, a training checkpoint, a run folder, or a name: one that ships, or one of"
+            " `mamp weights fetch list`"
+        ),
+    )
+    parser.add_argument(
+        "--fetch",
+        action="store_true",
+        help="fetch published --weights from where their authors keep them, if they are not here yet",
     )
 
 

@@ -31,6 +31,7 @@ from mamp.video.camera import camera_frames, camera_number
 from mamp.video.first_masks.reading import Reader
 from mamp.video.frames import open_frames
 from mamp.video.parts import Part, Place, find
+from mamp.weights import published
 
 
 @dataclass(frozen=True)
@@ -96,16 +97,22 @@ def load(
     device: str = "auto",
     overrides: Sequence[str] = (),
     dataset: str = "",
+    fetch: bool = False,
 ) -> Model:
     """The network in `weights`, with the config kept there and `overrides` (`key=value`) over it.
 
-    weights: a file, a run folder, or the name of a shipped one; None is the one shipped for `method.name`.
-    What they say of the network holds; how it propagates is the preset's and the overrides'.
+    weights: a file, a run folder, or the name of a shipped or a published one; None is the one shipped for
+    `method.name`. What they say of the network holds; how it propagates is the preset's and the overrides'.
     device: auto, cpu, cuda, cuda:N or mps. dataset: chooses what a preset says for that data set.
+    fetch: bring published weights that are not on this machine from where their authors keep them.
 
     Raises UserError when the weights or the device are not there, or do not fit.
     """
     where = pick_device(device)
+    if fetch:
+        if weights is None:
+            raise UserError("--fetch needs the name of published weights; give it with --weights")
+        published.bring(str(weights))
     own = _without_weights_of_its_own(weights, overrides, dataset=dataset)
     if own is not None:
         return Model(_compiled(own[0], own[1]), own[1], where, own[2])
@@ -173,6 +180,7 @@ def choose(
     device: str = "auto",
     overrides: Sequence[str] = (),
     dataset: str = "",
+    fetch: bool = False,
 ) -> Model | Copy:
     """What `load` gives for `weights`; or a baseline: `copy`, or `untrained`, the network as `train.seed`
     begins it.
@@ -180,7 +188,7 @@ def choose(
     Raises UserError as `load` does.
     """
     if baseline is None:
-        return load(weights, device=device, overrides=overrides, dataset=dataset)
+        return load(weights, device=device, overrides=overrides, dataset=dataset, fetch=fetch)
     where, config = pick_device(device), configs.load(None, overrides, dataset=dataset)
     if baseline == "copy":
         return Copy(config)
