@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mamp.commands.shared import common, overrides, refuse_below_one, weights
+from mamp.commands.shared import common, overrides, refuse_below_one, settings, weights
 from mamp.core.errors import UserError
 
 
@@ -70,7 +70,7 @@ def _run(args: argparse.Namespace) -> None:
         args.weights,
         args.baseline,
         device=args.device,
-        overrides=args.overrides,
+        overrides=settings(args),
         dataset=args.dataset,
         fetch=args.fetch,
     )

@@ -82,6 +82,7 @@ class Method:
     task: (whole `Config`) -> `TrainingTask`. learns_from_masks: its clips come with masks.
     from_published: (state dict) -> (state dict, config as a mapping): reads a published checkpoint.
     published: where its authors keep theirs.
+    attach: (network, config, *, device) -> encoder -> checksum: puts other encoders into the network.
     trunk: (network, config) -> `Trunk`: its encoder, for the probe and the page.
     on_trunk: (network of another method, its config, config) -> nn.Module that starts from that method's
     trunk.
@@ -103,6 +104,7 @@ class Method:
     learns_from_masks: bool = False
     from_published: Callable[..., tuple[dict[str, Tensor], dict[str, Any]]] | None = None
     published: tuple[Published, ...] = ()
+    attach: Callable[..., dict[str, str]] | None = None
     trunk: Callable[..., Any] | None = None
     on_trunk: Callable[..., nn.Module] | None = None
     onnx: Callable[..., Exported] | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -42,6 +42,7 @@ class Model:
     config: configs.Config = field(repr=False)
     device: torch.device
     weights: stored.Weights | None = None
+    joined: Mapping[str, str] = field(default_factory=dict)  # other encoders and their weights' checksums
 
     def segmenter(self) -> Segmenter:
         """A fresh segmenter for one video."""
@@ -61,6 +62,8 @@ class Model:
             info["name"] = label + (" untrained" if untrained else "")
         if self.weights is not None:
             info["weights"] = {"sha256": checksum(self.weights.state), "provenance": self.weights.provenance}
+        if self.joined:
+            info["joined"] = dict(self.joined)
         return info
 
 
@@ -125,7 +128,15 @@ def load(
     if (plain := stored.without_distilled(found)) is not found and not config.method.reads_distilled():
         # as if they had none: an evaluation that was begun with such weights goes on
         found, config = plain, configs.load(None, overrides, dataset=dataset, base={"method": plain.method})
-    return Model(_network(found, config), config, where, found)
+    return _with_others(Model(_network(found, config), config, where, found))
+
+
+def _with_others(model: Model) -> Model:
+    """The model with the encoders in its network that its config joins to the method's own."""
+    attach = methods.get(model.config.method.name).attach
+    if attach is None:
+        return model
+    return replace(model, joined=attach(model.network, model.config.method, device=model.device))
 
 
 def _network(found: stored.Weights, config: configs.Config) -> torch.nn.Module:
@@ -199,7 +210,7 @@ def choose(
         state = methods.get(config.method.name).build_model(config.method).state_dict()
     made = {"untrained": True, "seed": config.train.seed}
     fresh = stored.Weights(Path("untrained"), state, config.method.model_dump(mode="json"), made)
-    return Model(_network(fresh, config), config, where, fresh)
+    return _with_others(Model(_network(fresh, config), config, where, fresh))
 
 
 _OR_ELSE = 'or pass overrides=["evaluate.bad_frame=skip"] (or repeat)'

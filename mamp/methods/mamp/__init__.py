@@ -31,6 +31,7 @@ METHOD = Method(
             "DAVIS-2017 val J&F 69.7 (J 68.3, F 71.2), with RAFT flow",
         ),
     ),
+    attach=later("mamp.methods.mamp.joined:attach"),
     trunk=later("mamp.methods.mamp.trunk:MampTrunk"),
     onnx=later("mamp.methods.mamp.onnx:export"),
     widen=later("mamp.methods.mamp.widen:widen"),
