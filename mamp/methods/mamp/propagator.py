@@ -18,10 +18,9 @@ from mamp.methods.mamp.trunk import encode_views
 from mamp.ops.colour import rgb_to_lab
 from mamp.ops.sizes import pad_to_multiple, resize, scaled, short_side_factor, size_of
 from mamp.ops.taps import bilinear_taps, centred_taps
-from mamp.propagation.bands import EdgeFit, Side, winners
+from mamp.propagation.bands import EdgeFit, Side, edge_fit, fitted, winners
 from mamp.propagation.blocks import block_readout
 from mamp.propagation.carrier import ENCODING, LabelCarrier, Reading
-from mamp.propagation.guided import fast_step, guided_filter
 from mamp.propagation.labels import magnify, normalised, with_background, with_small_ones
 from mamp.propagation.memory import memory_rule
 from mamp.propagation.motion.build import build_motion
@@ -221,16 +220,9 @@ class MampPropagator(LabelCarrier):
         if not self.knobs.edge_radius:
             return None
         cell = self.cell / self._factor(size)  # in pixels of the video
-        radius = max(1, round(self.knobs.edge_radius * cell))
-        step = fast_step(radius, size) if self.knobs.edge_fit == "fast" else 1
-        return EdgeFit(radius, self.knobs.edge_eps, step)
+        return edge_fit(self.knobs.edge_radius * cell, size, eps=self.knobs.edge_eps, fit=self.knobs.edge_fit)
 
     def _fitted(self, probabilities: Tensor, frame: Tensor) -> Tensor:
         """Fitted to the frame's edges, which a cell of four pixels does not know."""
-        if (fit := self._edge_fit(size_of(frame))) is None:
-            return probabilities
-        if fit.step == 1:
-            fitted = guided_filter(frame, probabilities, **vars(fit))
-        else:  # the background is what is left, as the filter keeps sums
-            fitted = with_background(guided_filter(frame, probabilities[1:], **vars(fit)))
-        return normalised(fitted.clamp(0, 1))
+        fit = self._edge_fit(size_of(frame))
+        return probabilities if fit is None else fitted(probabilities, frame, fit)
