@@ -112,6 +112,15 @@ class MampPropagation(Section):
         le=8,
         description="power that a label's score is raised to before it is remembered and shown; 1: none",
     )
+    distance_prior: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description=(
+            "what a similarity loses at a distance of `radius`, more with the square of the distance; 0:"
+            " nothing"
+        ),
+    )
     outside: Literal["zero", "masked"] = Field(
         "masked",
         description="window cells outside the frame: score 0 and no label, as published, or left out",
