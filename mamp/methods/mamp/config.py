@@ -112,15 +112,6 @@ class MampPropagation(Section):
         le=8,
         description="power that a label's score is raised to before it is remembered and shown; 1: none",
     )
-    distance_prior: float = Field(
-        0.0,
-        ge=0,
-        le=10,
-        description=(
-            "what a similarity loses at a distance of `radius`, more with the square of the distance; 0:"
-            " nothing"
-        ),
-    )
     background: float = Field(
         1.0,
         gt=0,

@@ -23,7 +23,6 @@ from mamp.propagation.guided import fast_step, guided_filter
 from mamp.propagation.labels import magnify, normalised, with_background, with_small_ones
 from mamp.propagation.memory import memory_rule
 from mamp.propagation.motion.build import build_motion
-from mamp.propagation.prior import with_prior
 from mamp.propagation.warping import clean_flow, warp
 
 # frames apart that RAFT takes for far, as published (A7): DAVIS, YouTube-VOS
@@ -108,10 +107,7 @@ class MampPropagator(LabelCarrier):
         counts: list[int] | None = None,
         free: tuple[int, ...] = (),
     ) -> Tensor:
-        """The labels (V, h, w) that a query reads, by the search and with the prior that are set."""
-        if self.knobs.distance_prior:
-            prior = self.knobs.distance_prior
-            features, keys = with_prior(features, keys, prior=prior, radius=self.reading.radius)
+        """The labels (V, h, w) that a query reads, by the search that is set."""
         # memories that count more than once are read exactly
         repeated = free or (counts is not None and counts != [1] * len(keys))
         if self.knobs.resolved_search() == "exact" or repeated:

@@ -42,7 +42,6 @@ def export(model: nn.Module, method: MampConfig, *, metadata: dict[str, str]) ->
                 "search_blocks",
                 "sharpen",
                 "background",
-                "distance_prior",
                 "outside",
                 "views",
                 "distilled",

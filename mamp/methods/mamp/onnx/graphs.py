@@ -25,7 +25,7 @@ from mamp.methods.mamp.onnx import parts
 from mamp.methods.mamp.onnx.blocks import block_readout
 from mamp.methods.mamp.onnx.graph import Graph, Value
 from mamp.methods.mamp.onnx.guided import guided_filter
-from mamp.methods.mamp.onnx.readout import topk_readout, with_prior
+from mamp.methods.mamp.onnx.readout import topk_readout
 from mamp.methods.mamp.trunk import SHARPER
 from mamp.ops.colour import CHROMA
 from mamp.ops.folding import fold_batch_norms
@@ -131,8 +131,6 @@ def _read(g: Graph, query: Value, keys: Value, values: Value, method: MampConfig
     read = partial(topk_readout, outside=knobs.outside)
     if knobs.resolved_search() == "blocks":
         read = partial(block_readout, near=knobs.search_near, blocks=knobs.search_blocks)
-    if knobs.distance_prior:
-        query, keys = with_prior(g, query, keys, prior=knobs.distance_prior, radius=knobs.radius)
     return read(
         g,
         query,

@@ -63,28 +63,6 @@ def topk_readout(
     return cut(g, g("Reshape", full, g("Concat", [-1], tiled, axis=0)), size)
 
 
-def with_prior(g: Graph, query: Value, keys: Value, *, prior: float, radius: int) -> tuple[Value, Value]:
-    """As `mamp.propagation.prior.with_prior`; query (C, h, w), keys (M, C, h, w)."""
-    share = prior / max(radius, 1) ** 2
-    size = sides(g, query)
-    y, x = (_places(g, size, axis) for axis in (0, 1))  # (1, h, w) each
-    square = y * y + x * x
-    ones = g("Expand", g.constant(np.ones((1, 1, 1), np.float32)), size)
-    asked = g("Concat", query, y * (2 * share), x * (2 * share), ones * -share, square * -share, axis=0)
-    known = g("Concat", y, x, square, ones, axis=0)  # (4, h, w)
-    count = g("Slice", g("Shape", keys, dtype="int64"), [0], [1])
-    known = g("Expand", known, g("Concat", count, [1, 1, 1], axis=0))
-    return asked, g("Concat", keys, known, axis=1)
-
-
-def _places(g: Graph, size: Value, axis: int) -> Value:
-    """(1, h, w): the row or column of each cell, from the frame's middle."""
-    count = g("Gather", size, axis)
-    place = g.cast(g("Range", g.constant(0), count, g.constant(1)), "float32")
-    place = g("Unsqueeze", place - (g.cast(count, "float32") - 1.0) / 2.0, [0, 2 - axis])
-    return g("Expand", place, size)
-
-
 def block(g: Graph, x: Value, corner: Value, side: int) -> Value:
     """(..., h', w') -> (..., side * side), from `corner` (2,) on."""
     part = g("Slice", x, corner, corner + side, [-2, -1])
