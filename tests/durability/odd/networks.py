@@ -235,6 +235,7 @@ def weights(rng: Random, folder: Path) -> Case:
             source,
             "--quiet",
             "method.name=probe",
+            "method.propagation.radius=3",
         ],
     }[use]
     check = (
