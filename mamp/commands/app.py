@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mamp.commands.shared import common, overrides, weights
+from mamp.commands.shared import common, overrides, settings, weights
 from mamp.core.errors import UserError
 from mamp.methods import METHODS, needing_weights
 
@@ -56,7 +56,7 @@ def _run(args: argparse.Namespace) -> None:
     from mamp.segmentation import model as models
 
     named = [f"method.name={args.method}"] if args.method else []
-    model = models.load(args.weights, device=args.device, overrides=[*named, *args.overrides])
+    model = models.load(args.weights, device=args.device, overrides=settings(args, *named), fetch=args.fetch)
     serve(
         model,
         video=args.video,

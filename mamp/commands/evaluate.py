@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mamp.commands.shared import common, overrides, refuse_below_one, weights
+from mamp.commands.shared import common, overrides, refuse_below_one, settings, weights
 from mamp.core.errors import UserError
 
 
@@ -63,9 +63,16 @@ def _run(args: argparse.Namespace) -> None:
 
     if args.baseline and args.weights:
         raise UserError("--baseline and --weights exclude each other; give one of them")
+    if args.baseline and args.fetch:
+        raise UserError("--baseline and --fetch exclude each other; give one of them")
     refuse_below_one(args, "processes")
     model = models.choose(
-        args.weights, args.baseline, device=args.device, overrides=args.overrides, dataset=args.dataset
+        args.weights,
+        args.baseline,
+        device=args.device,
+        overrides=settings(args),
+        dataset=args.dataset,
+        fetch=args.fetch,
     )
     bad_frame = model.config.evaluate.bad_frame
     sequences = open_dataset(args.dataset, args.root, args.split, bad_frame=bad_frame)

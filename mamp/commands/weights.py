@@ -9,9 +9,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from mamp.commands.shared import overrides
+from mamp.commands.shared import overrides, quiet
 from mamp.core.errors import plural
-from mamp.methods import having
+from mamp.methods import having, published
 
 WIDTH = 72  # letters after which what is told goes on below
 
@@ -19,12 +19,13 @@ WIDTH = 72  # letters after which what is told goes on below
 def add(commands: Any) -> None:
     """Put the command into the parser."""
     weights = commands.add_parser(
-        "weights", help="look at weights, convert published ones, copy, widen, write as ONNX"
+        "weights", help="look at weights, fetch and convert published ones, copy, widen, write as ONNX"
     )
     kinds = weights.add_subparsers(dest="kind", required=True, metavar="KIND")
     info = kinds.add_parser("info", help="method, size and provenance of weights")
     info.add_argument("source", metavar="WEIGHTS", help="a file, a run folder, or a shipped name")
     info.set_defaults(function=_weights_info)
+    _add_fetch(kinds)
     convert = kinds.add_parser("convert", help="read a published checkpoint and write a file of ours")
     convert.add_argument("source", type=Path, metavar="CHECKPOINT", help="for example the published mamp.pt")
     convert.add_argument("target", type=Path, metavar="OUT.safetensors")
@@ -43,6 +44,37 @@ def add(commands: Any) -> None:
     copy.add_argument("--licence", help="what is kept inside with them")
     copy.set_defaults(function=_weights_copy)
     _add_makers(kinds)
+
+
+def _add_fetch(kinds: Any) -> None:
+    fetch = kinds.add_parser(
+        "fetch",
+        help="bring weights that a method's authors published, by name; list shows them",
+        description=(
+            "Bring weights that a method's authors published to this machine, as a file that --weights takes"
+            " by name. An interrupted fetch goes on with the same command. The file lies in $MAMP_CACHE, or"
+            " in the system's cache folder."
+        ),
+    )
+    fetch.add_argument("name", metavar="NAME|list", help=f"{', '.join(published())}; or list")
+    fetch.add_argument(
+        "--url", metavar="PLACE", help="another address of the checkpoint, or a file that you downloaded"
+    )
+    fetch.add_argument("--sha256", help="what the checkpoint must have")
+    quiet(fetch)
+    fetch.set_defaults(function=_weights_fetch)
+
+
+def _weights_fetch(args: argparse.Namespace) -> None:
+    from mamp.weights import published as store
+
+    if args.name == "list":
+        print("Published weights. Scores are as published, and were not run here.")
+        print(*store.lines(), sep="\n")
+        return
+    path = store.fetch(args.name, url=args.url, sha256=args.sha256, quiet=args.quiet)
+    _, one = store.find(args.name)
+    print(f"{path}: use it with --weights {args.name}; licence: {one.licence}")
 
 
 def _add_makers(kinds: Any) -> None:
@@ -169,7 +201,7 @@ def _weights_widen(args: argparse.Namespace) -> None:
 
     found = weights.widen(args.source, args.target, width=args.width, seed=args.seed)
     count = sum(value.numel() for value in found.state.values() if value.is_floating_point())
-    network = " ".join(f"method.encoder.{k}={v}" for k, v in found.method["encoder"].items() if v is not None)
+    network = " ".join(f"method.encoder.{k}={v}" for k, v in found.method["encoder"].items() if v not in (None, (), []))
     print(f"{args.target}: {count:,} numbers; train on with\n  train.init={args.target} {network}")
 
 

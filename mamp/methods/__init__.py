@@ -8,7 +8,7 @@ import importlib
 from typing import Any
 
 from mamp.core.errors import UserError
-from mamp.methods.base import Method
+from mamp.methods.base import Method, Published
 
 FOLDERS = [
     "mamp",
@@ -56,6 +56,11 @@ def get(name: str) -> Method:
 def having(part: str) -> list[str]:
     """List the names of the methods that have `part`, a field of `Method`."""
     return [name for name, method in METHODS.items() if vars(method)[part]]
+
+
+def published() -> dict[str, tuple[str, Published]]:
+    """Return name -> (method, weights) of all weights that authors published."""
+    return {one.name: (name, one) for name, method in METHODS.items() for one in method.published}
 
 
 def needing_weights() -> str:

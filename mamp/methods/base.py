@@ -49,6 +49,23 @@ def no_network(method: MethodConfig) -> nn.Module:
 
 
 @dataclass(frozen=True)
+class Published:
+    """Weights that the authors of a method keep on the web; `mamp weights fetch NAME` brings them.
+
+    what: network and data. url: where a person finds them. host: how it answers, a key of
+    `mamp.core.hosts.HOSTS`.
+    licence: what is known of it. score: as its authors published it.
+    """
+
+    name: str
+    what: str
+    url: str
+    host: str
+    licence: str
+    score: str
+
+
+@dataclass(frozen=True)
 class Method:
     """All that the rest of the package knows of a method. What a method lacks keeps its default.
 
@@ -64,6 +81,8 @@ class Method:
     ship.
     task: (whole `Config`) -> `TrainingTask`. learns_from_masks: its clips come with masks.
     from_published: (state dict) -> (state dict, config as a mapping): reads a published checkpoint.
+    published: where its authors keep theirs.
+    attach: (network, config, *, device) -> encoder -> checksum: puts other encoders into the network.
     trunk: (network, config) -> `Trunk`: its encoder, for the probe and the page.
     on_trunk: (network of another method, its config, config) -> nn.Module that starts from that method's
     trunk.
@@ -84,6 +103,8 @@ class Method:
     task: Callable[..., Any] | None = None
     learns_from_masks: bool = False
     from_published: Callable[..., tuple[dict[str, Tensor], dict[str, Any]]] | None = None
+    published: tuple[Published, ...] = ()
+    attach: Callable[..., dict[str, str]] | None = None
     trunk: Callable[..., Any] | None = None
     on_trunk: Callable[..., nn.Module] | None = None
     onnx: Callable[..., Exported] | None = None

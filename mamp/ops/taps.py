@@ -61,6 +61,17 @@ def centred_taps(source: int, cell: int, target: int) -> Taps:
     return Taps(first, (first + (part > 0)).clamp(max=source - 1), part)
 
 
+def placed_taps(source: int, target: int, *, cell: float, offset: float, between: float) -> Taps:
+    """Old cell i is centred at `cell` * i + `offset` of a side of length `between`; new cells divide that
+    side evenly. Beyond the first and last centre the outermost cells go on.
+    """
+    place = ((torch.arange(target, dtype=torch.float64) + 0.5) * between / target - offset) / cell
+    place = place.clamp(0, source - 1)
+    first = place.floor().long()
+    part = (place - first).float()
+    return Taps(first, (first + (part > 0)).clamp(max=source - 1), part)
+
+
 def sampled(x: Tensor, rows: Taps, columns: Taps) -> Tensor:
     """(..., h, w) -> (..., len(rows), len(columns))."""
     x = torch.lerp(x[..., rows.first, :], x[..., rows.second, :], rows.part[:, None])

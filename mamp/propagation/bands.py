@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from mamp.ops.taps import Shrinking, Taps, bilinear_taps, sampled
-from mamp.propagation.guided import colour_window, local_function
+from mamp.propagation.guided import colour_window, fast_step, guided_filter, local_function
+from mamp.propagation.labels import normalised, with_background
 
 Span = tuple[int, int]  # start and stop
 Found = tuple[int, Span, Span, Tensor]  # channel, rows, columns, and its values there
@@ -46,6 +47,23 @@ class EdgeFit:
     radius: int
     eps: float
     step: int
+
+
+def edge_fit(radius: float, size: tuple[int, ...], *, eps: float, fit: str) -> EdgeFit:
+    """Windows of about this half side in pixels on frames of (H, W). fit: "fast", on a smaller grid, or
+    "exact".
+    """
+    whole = max(1, round(radius))
+    return EdgeFit(whole, eps, fast_step(whole, size) if fit == "fast" else 1)
+
+
+def fitted(probabilities: Tensor, frame: Tensor, fit: EdgeFit) -> Tensor:
+    """Probabilities (K+1, H, W) fitted to the edges of the frame, float (3, H, W)."""
+    if fit.step == 1:
+        found = guided_filter(frame, probabilities, **vars(fit))
+    else:  # the background is what is left, as the filter keeps sums
+        found = with_background(guided_filter(frame, probabilities[1:], **vars(fit)))
+    return normalised(found.clamp(0, 1))
 
 
 def spread(scores: Tensor, rows: tuple[Side, Span], columns: tuple[Side, Span]) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -31,6 +31,7 @@ from mamp.video.camera import camera_frames, camera_number
 from mamp.video.first_masks.reading import Reader
 from mamp.video.frames import open_frames
 from mamp.video.parts import Part, Place, find
+from mamp.weights import published
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Model:
     config: configs.Config = field(repr=False)
     device: torch.device
     weights: stored.Weights | None = None
+    joined: Mapping[str, str] = field(default_factory=dict)  # other encoders and their weights' checksums
 
     def segmenter(self) -> Segmenter:
         """A fresh segmenter for one video."""
@@ -60,6 +62,8 @@ class Model:
             info["name"] = label + (" untrained" if untrained else "")
         if self.weights is not None:
             info["weights"] = {"sha256": checksum(self.weights.state), "provenance": self.weights.provenance}
+        if self.joined:
+            info["joined"] = dict(self.joined)
         return info
 
 
@@ -96,16 +100,22 @@ def load(
     device: str = "auto",
     overrides: Sequence[str] = (),
     dataset: str = "",
+    fetch: bool = False,
 ) -> Model:
     """The network in `weights`, with the config kept there and `overrides` (`key=value`) over it.
 
-    weights: a file, a run folder, or the name of a shipped one; None is the one shipped for `method.name`.
-    What they say of the network holds; how it propagates is the preset's and the overrides'.
+    weights: a file, a run folder, or the name of a shipped or a published one; None is the one shipped for
+    `method.name`. What they say of the network holds; how it propagates is the preset's and the overrides'.
     device: auto, cpu, cuda, cuda:N or mps. dataset: chooses what a preset says for that data set.
+    fetch: bring published weights that are not on this machine from where their authors keep them.
 
     Raises UserError when the weights or the device are not there, or do not fit.
     """
     where = pick_device(device)
+    if fetch:
+        if weights is None:
+            raise UserError("--fetch needs the name of published weights; give it with --weights")
+        published.bring(str(weights))
     own = _without_weights_of_its_own(weights, overrides, dataset=dataset)
     if own is not None:
         return Model(_compiled(own[0], own[1]), own[1], where, own[2])
@@ -118,7 +128,15 @@ def load(
     if (plain := stored.without_distilled(found)) is not found and not config.method.reads_distilled():
         # as if they had none: an evaluation that was begun with such weights goes on
         found, config = plain, configs.load(None, overrides, dataset=dataset, base={"method": plain.method})
-    return Model(_network(found, config), config, where, found)
+    return _with_others(Model(_network(found, config), config, where, found))
+
+
+def _with_others(model: Model) -> Model:
+    """The model with the encoders in its network that its config joins to the method's own."""
+    attach = methods.get(model.config.method.name).attach
+    if attach is None:
+        return model
+    return replace(model, joined=attach(model.network, model.config.method, device=model.device))
 
 
 def _network(found: stored.Weights, config: configs.Config) -> torch.nn.Module:
@@ -173,6 +191,7 @@ def choose(
     device: str = "auto",
     overrides: Sequence[str] = (),
     dataset: str = "",
+    fetch: bool = False,
 ) -> Model | Copy:
     """What `load` gives for `weights`; or a baseline: `copy`, or `untrained`, the network as `train.seed`
     begins it.
@@ -180,7 +199,7 @@ def choose(
     Raises UserError as `load` does.
     """
     if baseline is None:
-        return load(weights, device=device, overrides=overrides, dataset=dataset)
+        return load(weights, device=device, overrides=overrides, dataset=dataset, fetch=fetch)
     where, config = pick_device(device), configs.load(None, overrides, dataset=dataset)
     if baseline == "copy":
         return Copy(config)
@@ -191,7 +210,7 @@ def choose(
         state = methods.get(config.method.name).build_model(config.method).state_dict()
     made = {"untrained": True, "seed": config.train.seed}
     fresh = stored.Weights(Path("untrained"), state, config.method.model_dump(mode="json"), made)
-    return Model(_network(fresh, config), config, where, fresh)
+    return _with_others(Model(_network(fresh, config), config, where, fresh))
 
 
 _OR_ELSE = 'or pass overrides=["evaluate.bad_frame=skip"] (or repeat)'

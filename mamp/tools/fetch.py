@@ -12,15 +12,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mamp.core.download import Wanted, download
 from mamp.core.errors import UserError, first_line, plural
 from mamp.core.files import Locks, make_folder, sha256_of
 from mamp.core.progress import say, stay_silent
 from mamp.datasets.sequences import open_dataset
-from mamp.tools.download import download
 from mamp.tools.unpack import BadArchive, unpack
 
-_LARGEST = 8 * 2**30  # bytes; DAVIS-data.zip, the largest, has 1.9 GB
-_ZIP = b"PK"
+# DAVIS-data.zip, the largest, has 1.9 GB
+_ARCHIVE = Wanted("a zip archive", (b"PK",), limit=8 * 2**30)
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def _bring(place: str, work: Path, *, quiet: bool) -> tuple[Path, bool]:
     for other in work.iterdir():  # of another address
         if other.is_file() and not other.name.startswith((packed.name, "lock")):
             other.unlink()
-    download(place, packed, begins=_ZIP, limit=_LARGEST, quiet=quiet)
+    download(place, packed, _ARCHIVE, quiet=quiet)
     return packed, True
 
 

@@ -14,11 +14,13 @@ from torch import Tensor, nn
 
 from mamp import __version__, methods
 from mamp import config as configs
+from mamp.core.cache import cached_weights
 from mamp.core.errors import UserError, first_line, plural
 from mamp.core.files import make_folder, whole
 from mamp.core.reading import not_numbers, plain_state, read_pickle, state_dict_in
 from mamp.core.terminal import short
 from mamp.core.texts import parse_json, refuse_special
+from mamp.methods.base import Published
 from mamp.ops.folding import fold_batch_norms
 
 CHECKPOINTS = "step-*.pt"  # in the checkpoints/ of a run
@@ -149,11 +151,18 @@ def _kind(value: Tensor) -> str:
 
 
 def _refuse_not_numbers(weights: Weights) -> None:
-    if found := not_numbers(weights.state):
+    if (wrong := not_numbers_in(weights)) is not None:
         raise UserError(
-            f"{weights.path}: {plural(sum(found.values()), 'value is', 'values are')} NaN or infinite, first"
-            f" in {next(iter(found))}: a training that broke down; take an earlier checkpoint, or train again"
+            f"{weights.path}: {wrong}: a training that broke down; take an earlier checkpoint, or train again"
         )
+
+
+def not_numbers_in(weights: Weights) -> str | None:
+    """How many values are NaN or infinite, and where; None for sound weights."""
+    if not (found := not_numbers(weights.state)):
+        return None
+    count = plural(sum(found.values()), "value is", "values are")
+    return f"{count} NaN or infinite, first in {next(iter(found))}"
 
 
 def without_distilled(weights: Weights) -> Weights:
@@ -167,9 +176,13 @@ def without_distilled(weights: Weights) -> Weights:
     return replace(weights, state=state, method=method, provenance=made)
 
 
-def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:
+def convert(
+    source: Path, target: Path, *, method: str = "mamp", provenance: Mapping[str, Any] | None = None
+) -> Weights:
     """Read a published checkpoint (a dict with the state dict in it, or the bare dict) and write it as a file
     of ours.
+
+    provenance: what else is kept with them of where they came from.
     """
     state = state_dict_in(read_pickle(source))
     if state is None:
@@ -182,14 +195,15 @@ def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:
             f"{source} has entries of shapes that no {method} network has ({first_line(error)}); give a"
             f" published checkpoint of {method}"
         ) from None
-    provenance = {
+    told = {
         "converted_from": source.name,
         "entries": len(ours),
         "published_entries": len(state),
+        **(provenance or {}),
     }
-    found = Weights(target, ours, config, provenance)
+    found = Weights(target, ours, config, told)
     load_model(found, configs.load(base={"method": config}).method)  # says which shape does not fit
-    save(target, ours, method=config, provenance=provenance)
+    save(target, ours, method=config, provenance=told)
     return found
 
 
@@ -258,6 +272,8 @@ def _find(source: Path | str) -> Path:
         return path
     if str(source) in names():
         return SHIPPED / f"{source}.safetensors"
+    if str(source) in (published := methods.published()):
+        return _fetched(str(source), published[str(source)][1])
     known = f", or one of {', '.join(names())}" if names() else ""
     if saved := sorted((path / "checkpoints").glob(CHECKPOINTS)):
         raise UserError(
@@ -267,6 +283,16 @@ def _find(source: Path | str) -> Path:
     raise UserError(
         f"weights {source} {what}; give a .safetensors file, a checkpoint, or a run folder with"
         f" weights{known}"
+    )
+
+
+def _fetched(name: str, one: Published) -> Path:
+    """The file of published weights; UserError with the command that fetches them where they are not here."""
+    if (path := cached_weights(name)).is_file():
+        return path
+    raise UserError(
+        f"weights {name} are not on this machine; fetch them with `mamp weights fetch {name}`, or add --fetch"
+        f" (from {one.url}; licence: {one.licence})"
     )
 
 

@@ -41,6 +41,11 @@ class MampTask(TrainingTask):
         super().__init__()
         method = config.method
         assert isinstance(method, MampConfig)
+        if method.encoder.joined:
+            raise UserError(
+                "method.encoder.joined is of carrying masks, not of training; leave it out, and give it to"
+                " segment or evaluate"
+            )
         if method.encoder.distilled:
             raise UserError(
                 "method.encoder.distilled is of finished weights (scripts/distil.py), not of training;"

@@ -4,10 +4,13 @@ features.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
+import socket
 import sys
-from collections.abc import Sequence
+import urllib.parse
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import MethodType
 from typing import Any
@@ -173,15 +176,35 @@ def _timm(name: str, pretrained: bool) -> nn.Module:
     if not name.startswith("hf-hub") and base not in timm.list_models():
         raise UserError(f"timm has no model {base}; it has {_near(base, timm.list_models())}")
     try:
-        try:
-            return timm.create_model(name, pretrained=pretrained, num_classes=0, dynamic_img_size=True)
-        except TypeError:  # a network without positional grids
-            return timm.create_model(name, pretrained=pretrained, num_classes=0)
+        with _at_once() if pretrained else contextlib.nullcontext():
+            try:
+                return timm.create_model(name, pretrained=pretrained, num_classes=0, dynamic_img_size=True)
+            except TypeError:  # a network without positional grids
+                return timm.create_model(name, pretrained=pretrained, num_classes=0)
     except Exception as error:  # the hub's client raises what it likes
         raise UserError(
             f"timm:{name} cannot be made ({first_line(error)}); give weights with"
             " method.network.weights=FILE, or --baseline untrained"
         ) from None
+
+
+@contextlib.contextmanager
+def _at_once() -> Iterator[None]:
+    """Where the hub cannot be found, what was downloaded earlier is used, and nothing waits for minutes."""
+    try:
+        from huggingface_hub import constants
+    except ImportError:
+        yield
+        return
+    before = constants.HF_HUB_OFFLINE
+    try:
+        socket.getaddrinfo(urllib.parse.urlsplit(constants.ENDPOINT).hostname, 443)
+    except OSError:
+        constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def _users_own(spec: str, source: str, name: str) -> nn.Module:

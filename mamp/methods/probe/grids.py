@@ -42,12 +42,15 @@ def to_frame(scores: Tensor, size: tuple[int, ...], *, how: str, stretch: str, c
     else:
         full = resize(scores, (height, width))
     if stretch != "none":
-        full = stretched_(
-            full.clone() if full is scores else full, constant=2.0 if stretch == "dino" else 0.0
-        )
+        full = stretched(full.clone() if full is scores else full, stretch)
     if how == "patch":
         full = pillow_nearest(full, (height, width))
     return full.clone() if full is scores else full
+
+
+def stretched(scores: Tensor, how: str) -> Tensor:
+    """Scores stretched in place as `stretch` says, or as they are."""
+    return scores if how == "none" else stretched_(scores, constant=2.0 if how == "dino" else 0.0)
 
 
 def stretched_(scores: Tensor, *, constant: float) -> Tensor:

@@ -41,6 +41,7 @@ def export(model: nn.Module, method: MampConfig, *, metadata: dict[str, str]) ->
                 "search_near",
                 "search_blocks",
                 "sharpen",
+                "background",
                 "outside",
                 "views",
                 "distilled",
@@ -61,6 +62,11 @@ def export(model: nn.Module, method: MampConfig, *, metadata: dict[str, str]) ->
 
 def _refuse(method: MampConfig) -> None:
     """UserError for settings that have no ONNX form."""
+    if method.encoder.joined:
+        raise UserError(
+            "method.encoder.joined has no ONNX form here; leave it out, and export the other encoder by its"
+            " own tools"
+        )
     if method.motion.source != "none":
         raise UserError(
             f"method.motion.source={method.motion.source} has no ONNX form; set method.motion.source=none"
