@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Sequence
 
 from mamp.core.terminal import clipped, printable, short
@@ -15,11 +16,11 @@ class UserError(Exception):
     """Bad input: one sentence that names the file or key, what was found, and the remedy.
 
     The command line prints it without a traceback and ends with status 2. Names in it cannot steer
-    a terminal.
+    a terminal, nor make a line: the lines of a list begin with two spaces.
     """
 
     def __init__(self, sentence: str = "") -> None:
-        super().__init__(printable(sentence))
+        super().__init__(re.sub(r"\n(?!  )", r"\\n", printable(sentence)))
 
 
 class Malformed(ValueError):
@@ -90,7 +91,7 @@ def reason(error: BaseException) -> str:
 def first_ten(names: Sequence[str]) -> str:
     """The names between commas, or the first ten and how many more."""
     more = f" and {len(names) - 10:,} more" if len(names) > 10 else ""
-    return f"{', '.join(names[:10])}{more}"
+    return f"{', '.join(clipped(name) for name in names[:10])}{more}"
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:
