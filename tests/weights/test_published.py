@@ -149,7 +149,7 @@ def plain(monkeypatch: pytest.MonkeyPatch, site: Site) -> Site:
 
 
 def test_weights_come_once_and_are_read_by_name(plain: Site) -> None:
-    with pytest.raises(UserError, match=f"`mamp weights fetch {NAME}`, or add --fetch .*academic use only"):
+    with pytest.raises(UserError, match=f"`mamp weights fetch {NAME}`, or --fetch .*academic use only"):
         weights.read(NAME)
     path = published.fetch(NAME, quiet=True)
     assert path == cached_weights(NAME) and left() == [f"{NAME}.json", f"{NAME}.safetensors"]
@@ -473,7 +473,7 @@ def test_every_published_name_has_a_way_and_a_converter() -> None:
 
 
 def test_nothing_is_fetched_unless_asked(plain: Site, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UserError, match="add --fetch"):
+    with pytest.raises(UserError, match="or --fetch"):
         mamp.load(NAME)
     assert not plain.asked
     assert mamp.load(NAME, fetch=True).config.method.name == "mamp"
