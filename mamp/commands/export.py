@@ -26,7 +26,12 @@ def add(commands: Any) -> None:
         "form",
         choices=(*SERVERS, *FORMS),
         metavar="FORM",
-        help="davis, youtubevos; cutout, film, mask-video, gif, sheet, coco, yolo, labelme or csv",
+        help=(
+            "cutout: the objects on transparency (PNGs, .mov or .webm); film: the masks over the frames;"
+            " mask-video: the masks on black; gif: the film as a GIF; sheet: one picture of twelve frames;"
+            " coco, yolo, labelme: annotation files; csv: area, box and centre of each object;"
+            " davis, youtubevos: a server's zip"
+        ),
     )
     export.add_argument(
         "folder",

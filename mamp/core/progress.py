@@ -108,9 +108,18 @@ class Progress:
         return (self._ends[-1] - self._ends[0]) / max(1, len(self._ends) - 1)
 
     @property
+    def seconds_last(self) -> float:
+        """Seconds that the latest one took; 0 before the second."""
+        return self._ends[-1] - self._ends[-2] if self.measured > 1 else 0.0
+
+    @property
     def left(self) -> timedelta:
         """How long the rest takes at the present speed, in whole seconds."""
-        return timedelta(seconds=round((self._total - self._done) * self.seconds_each))
+        return self.left_at(self.seconds_each)
+
+    def left_at(self, seconds: float) -> timedelta:
+        """How long the rest takes where one takes so many seconds, in whole seconds."""
+        return timedelta(seconds=round((self._total - self._done) * seconds))
 
     def _line(self) -> str:
         rate = 1 / max(self.seconds_each, 1e-9)

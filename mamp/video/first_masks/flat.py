@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mamp.core.errors import UserError
-from mamp.video.first_masks.picture import Picture, without_colour
+from mamp.video.first_masks.picture import SOFT, UNBLURRED, Picture, without_colour
 from mamp.video.first_masks.plateaus import (
     Plateaus,
     cut_by_brightness,
@@ -225,12 +225,12 @@ def _soft(picture: Picture, name: str, *, dithered: bool) -> Flat:
     labels = local_nearest(values, known, plateaus)
     if reason := unlike_flat(values, labels, plateaus, noise=24.0 if dithered else 16.0):
         raise _photograph(name, len(picture.table), reason)
-    note = "dithered colours are joined" if dithered else "soft edges are cut at the half"
+    note = "dithered colours are joined" if dithered else SOFT
     if len(plateaus.opaque()) + (clear is not None) > 2 and not dithered:
         note = "soft edges go to the nearest flat colour"
     fewer = None if dithered or clear is not None else _without_blur(values, plateaus.colours)
     if fewer is not None:
-        labels, plateaus, note = fewer[0], Plateaus(fewer[1]), "its blur is undone"
+        labels, plateaus, note = fewer[0], Plateaus(fewer[1]), UNBLURRED
     elif len(plateaus.colours) == 2 and clear is None:
         labels = (_level(values, plateaus.colours) > 0.5).astype(np.uint8)
     elif values.shape[2] == 3 and clear is None and not dithered:
@@ -324,8 +324,8 @@ def _values(picture: Picture) -> np.ndarray:
 
 def _photograph(name: str, colours: int, reason: str = "") -> Photograph:
     return Photograph(
-        f"mask {name} looks like a photograph: {colours:,} colours{reason}; give a picture whose objects are"
-        " painted in flat colours, or whose pixels are object numbers"
+        f"mask {name} looks like a photograph: {colours:,} colours{reason}; save the layer of"
+        " paint alone, without the frame under it, or give a picture of object numbers"
     )
 
 

@@ -24,8 +24,10 @@ from mamp.video.masks import LABEL_MAP
 _BLOCK = 2**21  # pixels worked on at a time, so that a very large picture takes no gigabytes
 _LARGE = 2**24  # pixels; a picture of so many colours that it is soft is read at no more than this
 _MANY_COLOURS = 4096  # more than any picture that is painted in flat colours has
+_ANY = "an image, or a labelme, COCO, YOLO or .npy file"
 _ORIENTATION = 0x0112  # of EXIF
 _WEB = frozenset(itertools.product(range(0, 256, 51), repeat=3))  # palettes of programs have all of them
+SOFT, UNBLURRED = "soft edges are cut at the half", "its blur is undone"  # notes
 CLEAR = 1 << 24  # the code of a transparent pixel, beside the colours 0xRRGGBB
 
 
@@ -99,7 +101,7 @@ def from_image(image: Image.Image, name: str, *, size: tuple[int, int] | None = 
     full = image.size[::-1]
     if size is not None and image.width * image.height > max(_LARGE, 4 * size[0] * size[1]):
         image = _smaller(image, size[0] * size[1])
-    clear = _transparency(image)
+    clear, note = _transparency(image)
     if image.mode in ("P", "PA"):
         picture = _palette(image, clear)
     elif image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I"):
@@ -109,6 +111,8 @@ def from_image(image: Image.Image, name: str, *, size: tuple[int, int] | None = 
     else:
         picture = _colours(image, clear)
     picture.size = (full[0], full[1])
+    if note:
+        picture.notes.append(note)
     return picture
 
 
@@ -233,41 +237,43 @@ def _smaller(image: Image.Image, pixels: int) -> Image.Image:
 # ---------------------------------------------------------------- transparency
 
 
-def _transparency(image: Image.Image) -> np.ndarray | None:
-    """bool (H, W), True where transparent; None where nothing is."""
+def _transparency(image: Image.Image) -> tuple[np.ndarray | None, str]:
+    """bool (H, W), True where transparent, None where nothing is; and what was done to soft edges."""
     told = image.info.get("transparency")
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
         alpha = image.getchannel("A" if image.mode in ("LA", "PA", "RGBA") else "a")
         return _cut(alpha)
     if told is None:
-        return None
+        return None, ""
     if image.mode == "P":
         levels = np.full(256, 255, np.uint8)
         if isinstance(told, bytes):
             levels[: len(told)] = list(told[:256])
         else:
             levels[int(told)] = 0
-        return _cut(image.point(levels.tolist(), "L")) if image.mode == "P" else None
+        return _cut(image.point(levels.tolist(), "L"))
     if image.mode == "RGB" and isinstance(told, tuple):
         wanted = np.array(told[:3])
-        return _or_none(np.concatenate([(b == wanted).all(-1) for b in _blocks(image)]))
+        return _or_none(np.concatenate([(b == wanted).all(-1) for b in _blocks(image)])), ""
     if isinstance(told, int):
-        return _or_none(np.concatenate([np.asarray(b) == told for b in _blocks(image)]))
-    return None
+        return _or_none(np.concatenate([np.asarray(b) == told for b in _blocks(image)])), ""
+    return None, ""
 
 
-def _cut(alpha: Image.Image) -> np.ndarray | None:
-    """Where alpha is under the half of its most; nothing where it is the same everywhere."""
+def _cut(alpha: Image.Image) -> tuple[np.ndarray | None, str]:
+    """Where alpha is under the half of its most, nothing where it is the same everywhere; and a note."""
     low, high = alpha.getextrema()
     if low == high:
-        return None if high else np.ones(alpha.size[::-1], bool)
-    if alpha.width * alpha.height <= _LARGE and sum(count > 0 for count in alpha.histogram()) > 8:
+        return None if high else np.ones(alpha.size[::-1], bool), ""
+    levels = sum(count > 0 for count in alpha.histogram())
+    note = SOFT if levels > 2 else ""
+    if alpha.width * alpha.height <= _LARGE and levels > 8:
         most = np.float32(high)  # type: ignore[arg-type]
         sharper = unblurred(np.asarray(alpha) / most)
         if sharper is not None:
-            return ~sharper
+            return ~sharper, UNBLURRED
     half = (int(high) + 1) // 2  # type: ignore[arg-type]
-    return _or_none(np.concatenate([b < half for b in _blocks(alpha)]))
+    return _or_none(np.concatenate([b < half for b in _blocks(alpha)])), note
 
 
 def _or_none(clear: np.ndarray) -> np.ndarray | None:
@@ -334,8 +340,6 @@ def read_bytes(path: Path, most: int = -1) -> bytes:
         with path.open("rb") as file:
             return file.read(most)
     except FileNotFoundError:
-        raise UserError(f"mask {path} does not exist; give the PNG of the masks") from None
+        raise UserError(f"mask {path} does not exist; give {_ANY}") from None
     except OSError as error:
-        raise UserError(
-            f"mask {path} cannot be opened ({first_line(error)}); give the PNG of the masks"
-        ) from None
+        raise UserError(f"mask {path} cannot be opened ({first_line(error)}); give {_ANY}") from None

@@ -244,7 +244,8 @@ def resized(
     """
     before = before or (labels.shape[0], labels.shape[1])
     if not _same_shape(before, size):
-        turned = ", its sides exchanged: turn it" if _same_shape(before[::-1], size) else ""
+        exchanged = _same_shape(before[::-1], size)
+        turned = " (width and height are exchanged: turned, or squeezed?)" if exchanged else ""
         raise UserError(
             f"{name} is {_by(before)} pixels and its frame {_by(size)}{turned}; give a mask of the frame's"
             " size, or of its shape"
