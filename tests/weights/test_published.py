@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -181,6 +182,21 @@ def test_a_file_that_changed_meanwhile_comes_anew(plain: Site) -> None:
     plain.content, plain.tag = checkpoint(1), '"2"'
     published.fetch(NAME, quiet=True)
     assert weights.read(NAME).provenance["bytes"] == len(plain.content)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_wherever_it_breaks_the_file_is_whole_in_the_end(plain: Site, seed: int) -> None:
+    rng = random.Random(seed)
+    plain.breaks = [rng.choice([0, 1, rng.randrange(6000)]) for _ in range(rng.randrange(1, 12))]
+    for _ in range(12):
+        try:
+            published.fetch(NAME, quiet=True)
+            break
+        except UserError as error:
+            assert "broke off" in str(error)
+    expected = torch.load(BytesIO(plain.content), weights_only=True)["state_dict"]
+    found = weights.read(NAME).state
+    assert all(torch.equal(value, expected[published_name(name)]) for name, value in found.items())
 
 
 def _of_another_network() -> bytes:
