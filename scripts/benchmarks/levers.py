@@ -18,6 +18,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,17 +63,16 @@ def main() -> None:
     names = [line.split()[0] for line in (args.root / f"ImageSets/2016/{args.split}.txt").open()]
     args.out.touch()
     finished = {(line["way"], line["sequence"]) for line in lines(args.out)}
-    for way, settings in ways.items():
-        todo = [name for name in names if (way, name) not in finished]
-        model = (
-            load(*settings[:1], device="cpu", overrides=[*settings[1:], *args.overrides]) if todo else None
-        )
-        for name in todo:
-            started = time.process_time()
-            overlap = jaccard(model.segmenter(), args.root, name, args.frames)
-            line = {"way": way, "sequence": name, "J": overlap, "seconds": time.process_time() - started}
-            with args.out.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+    models: dict[str, Any] = {}
+    for name, way in ((name, way) for name in names for way in ways if (way, name) not in finished):
+        weights, *settings = ways[way]
+        if way not in models:
+            models[way] = load(weights, device="cpu", overrides=[*settings, *args.overrides])
+        started = time.process_time()
+        overlap = jaccard(models[way].segmenter(), args.root, name, args.frames)
+        line = {"way": way, "sequence": name, "J": overlap, "seconds": time.process_time() - started}
+        with args.out.open("a") as file:
+            file.write(json.dumps(line) + "\n")
     figures = table([line for line in lines(args.out) if line["way"] in ways], next(iter(ways)))
     write(figures, args.json)
 
