@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 Measured = Callable[..., tuple[dict[str, Any], str]]
 
@@ -133,3 +135,23 @@ def test_large_data_is_measured_on_a_tree_that_it_writes(repository: Path, tmp_p
     assert "| census: 12 videos, 132 frames |" in printed and "| check |" in printed
     assert "an epoch of 100,008" in printed and "| evaluate 9 sequences by 3 processes" in printed
     assert not list(tmp_path.iterdir())
+
+
+def test_the_levers_benchmark_goes_on_and_compares(measured: Measured, tmp_path: Path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "ImageSets" / "2016").mkdir(parents=True)
+    (tmp_path / "ImageSets/2016/tune.txt").write_text("ant\nbee\n")
+    for name in ("ant", "bee"):
+        for folder in ("JPEGImages", "Annotations"):
+            (tmp_path / folder / "480p" / name).mkdir(parents=True)
+        for index in range(3):
+            pixels, mask = rng.integers(0, 256, (32, 48, 3), np.uint8), np.zeros((32, 48), np.uint8)
+            mask[8:20, 10:30] = 255
+            Image.fromarray(pixels).save(tmp_path / f"JPEGImages/480p/{name}/{index:05d}.jpg")
+            Image.fromarray(mask).save(tmp_path / f"Annotations/480p/{name}/{index:05d}.png")
+    words = [tmp_path, "own", "--out", tmp_path / "lines.jsonl", "--only", "plain,edges"]
+    figures, printed = measured("levers", *words)
+    again, _ = measured("levers", *words)
+    assert figures == again and figures.keys() == {"plain", "edges"}
+    assert figures["plain"]["difference"] == 0 and figures["edges"]["sequences"] == 2
+    assert len((tmp_path / "lines.jsonl").read_text().splitlines()) == 4 and "ant" in printed
