@@ -137,8 +137,10 @@ def _wrapped(words: str) -> list[str]:
 
 
 def _made(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """How weights were made, name -> words: commit, data census, of the recipe what is not as by default,
-    whatever else is told; likewise of the weights that they began with, as `init ..`."""
+    """How weights were made, name -> words: commit, data, changed settings, and what else is kept.
+
+    For the weights that they began with likewise, as `init ...`.
+    """
     from mamp import config
 
     told = dict(provenance)
@@ -201,7 +203,9 @@ def _weights_widen(args: argparse.Namespace) -> None:
 
     found = weights.widen(args.source, args.target, width=args.width, seed=args.seed)
     count = sum(value.numel() for value in found.state.values() if value.is_floating_point())
-    network = " ".join(f"method.encoder.{k}={v}" for k, v in found.method["encoder"].items() if v not in (None, (), []))
+    network = " ".join(
+        f"method.encoder.{k}={v}" for k, v in found.method["encoder"].items() if v not in (None, (), [])
+    )
     print(f"{args.target}: {count:,} numbers; train on with\n  train.init={args.target} {network}")
 
 

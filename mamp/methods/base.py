@@ -262,8 +262,7 @@ class Propagator:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes held for memory frames and the pending frame: at most those of `tensors`, if it yields
-        any."""
+        """Bytes held for memory frames and the pending frame: those of `tensors` at most, if it has any."""
         raise NotImplementedError
 
     # -- what a method may have besides

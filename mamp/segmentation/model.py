@@ -184,9 +184,7 @@ def _compiled(network: torch.nn.Module, config: configs.Config) -> torch.nn.Modu
 def _without_weights_of_its_own(
     weights: Path | str | None, overrides: Sequence[str], *, dataset: str
 ) -> tuple[torch.nn.Module, configs.Config, stored.Weights] | None:
-    """Network, config and weights of a method that needs no weights, or that starts from the trunk in
-    `weights`.
-    """
+    """Network, config and weights of a method without a weights file, or that starts from a trunk."""
     named = configs.named_method(overrides)
     if weights is not None and (named is None or methods.get(named).needs_weights):
         return None  # the weights say which method and settings they are of

@@ -265,8 +265,9 @@ class Segmenter:
         )
 
     def _as_labels(self, mask: Any, size: tuple[int, int]) -> np.ndarray:
-        """The label map in a mask as a caller has it: a path or picture, or an array, where 0 and 255 are
-        object 1 unless 255 is an object already.
+        """The label map in a path, a picture or an array. In an array of 0 and 255, 255 is object 1.
+
+        It stays 255 if 255 is followed already.
         """
         if isinstance(mask, (str, Path, Image.Image)):
             return read_mask(mask, size=size)

@@ -380,8 +380,7 @@ class VideoFile(FrameSource):
             raise BadFrame(f"{self.where(index)} cannot be decoded ({error}); {remedy}, {OR_ELSE}") from None
 
     def _open(self, number: int) -> DecordReader | PyavReader | PackedReader:
-        """The fastest reader of this file that begins at frame `number`. Away from the first frame, that is
-        PyAV."""
+        """The fastest reader of this file that begins at frame `number`: PyAV away from the first frame."""
         if self._packed is not None:
             return PackedReader(self._packed)
         if number == self._numbers[0]:

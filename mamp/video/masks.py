@@ -246,9 +246,8 @@ def _code(colours: np.ndarray) -> np.ndarray:
 
 
 def _colour_table() -> dict[int, int]:
-    """Colour -> id; where the palette has a colour twice the lower id, and 192 beside 191 as PASCAL VOC
-    rounds it.
-    """
+    """Colour -> id. A colour that is twice in the palette has the lower id; 192 counts as 191 (PASCAL
+    VOC)."""
     table: dict[int, int] = {}
     for palette in (PALETTE, np.where(PALETTE == 191, 192, PALETTE)):
         for number, code in enumerate(_code(palette)):
