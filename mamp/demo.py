@@ -200,9 +200,7 @@ def _score(
 
 
 def _draw(sequences: list[Sequence], out: Path) -> None:
-    """OUT/overlay.mp4, truth and rows side by side in every frame, and OUT/sheet.png, a few of these
-    frames.
-    """
+    """Write OUT/overlay.mp4, truth and results side by side, and OUT/sheet.png, a few of its frames."""
     chosen = []
     with Film(out / "overlay.mp4", fps=12) as film:
         for sequence in sequences:

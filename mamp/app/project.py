@@ -48,17 +48,14 @@ class Frame:
 
 @dataclass(frozen=True)
 class Object:
-    """Something that is followed: its id, by which the palette gives its colour, and a name of the person's
-    own.
-    """
+    """An object that is followed: its id, which sets its colour, and the name that the user gave it."""
 
     id: int
     name: str
 
 
 class Project:
-    """The masks of one video and what is known of them. One process has it at a time; its threads may share
-    it.
+    """The masks of one video and what is known of them. One process has it at a time; threads may share it.
 
     State: the frames and objects as they are in project.json, and the open lock.
     A file is whole or absent; masks are written before what is said of them, and what a killed process left
@@ -151,8 +148,7 @@ class Project:
         return self._reader.read(file, size=self.size)
 
     def draw(self, index: int, labels: np.ndarray) -> None:
-        """`labels` uint8 (H, W) is the mask of frame `index` from now on; other frames that it would change
-        become stale.
+        """Set the mask of frame `index` to `labels`, uint8 (H, W). Frames that it would change become stale.
 
         Raises UserError for a locked frame, another size, and ids of no object.
         """
@@ -251,8 +247,7 @@ class Project:
     def write(
         self, index: int, labels: np.ndarray, *, kind: str, unsure: Mapping[int, float] | None = None
     ) -> bool:
-        """Keep a computed mask; False, and nothing is changed, where a person drew or locked the frame's
-        own.
+        """Keep a computed mask; return False, with nothing changed, where the frame's own is drawn or locked.
 
         unsure: the expected error of each object.
         """
@@ -290,9 +285,7 @@ class Project:
         self._save()
 
     def _read(self) -> tuple[list[Object], dict[str, Frame]]:
-        """The objects, and the frames by name, that project.json tells of; none where there is no such
-        file.
-        """
+        """The objects, and the frames by name, in project.json; none without such a file."""
         path = self.folder / "project.json"
         if not path.exists():
             return [], {}
@@ -382,8 +375,9 @@ def _ids(labels: np.ndarray) -> tuple[int, ...]:
 
 
 def _told_video(told: Any) -> tuple[tuple[int, int], tuple[int, str, str]]:
-    """(height, width), and (count, first, last) of the frames' names; ValueError, TypeError or KeyError where
-    they are not told.
+    """(height, width), and (count, first, last) of the frames' names.
+
+    ValueError, TypeError or KeyError where project.json does not have them.
     """
     height, width = told["size"]
     names = told["count"], told["first"], told["last"]
@@ -393,8 +387,9 @@ def _told_video(told: Any) -> tuple[tuple[int, int], tuple[int, str, str]]:
 
 
 def _told_objects(told: Any) -> list[Object]:
-    """Objects as project.json has them, by id; ValueError, TypeError or KeyError where it cannot have been
-    written so.
+    """Objects as project.json has them, by id.
+
+    ValueError, TypeError or KeyError where it cannot have been written so.
     """
     objects = sorted((Object(o["id"], o["name"]) for o in told), key=lambda o: o.id)
     if any(type(o.id) is not int or type(o.name) is not str or not 0 < o.id <= LARGEST_ID for o in objects):
@@ -405,8 +400,9 @@ def _told_objects(told: Any) -> list[Object]:
 
 
 def _told_frames(told: Any) -> dict[str, Frame]:
-    """What project.json has of frames, by name; ValueError or TypeError where it cannot have been written
-    so.
+    """What project.json has of frames, by name.
+
+    ValueError or TypeError where it cannot have been written so.
     """
     if type(told) is not dict or any(type(values) is not dict for values in told.values()):
         raise ValueError

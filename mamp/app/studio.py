@@ -1,6 +1,4 @@
-"""One video at work: its project, what shows and what computes it, and which tab of the browser may change
-it.
-"""
+"""One video at work: its project, its views, its engine, and which tab of the browser may change it."""
 
 from __future__ import annotations
 
@@ -31,8 +29,7 @@ ABSENT = 8.0  # seconds without a word from the tab that may draw, after which a
 
 
 class Studio:
-    """What the server's routes act on. State: the project and its engine, an export in the making, and the
-    tab that may draw.
+    """What the server's routes act on. State: the project, its engine, an export, the tab that may draw.
 
     Without a video there is no project until `open`.
     """
@@ -56,10 +53,11 @@ class Studio:
     # -- the video
 
     def open(self, video: Path, folder: Path | None = None) -> None:
-        """Begin with a video, or go on with the project of an earlier time. UserError when it cannot be read
-        or worked on.
+        """Begin with a video, or go on with its project.
 
-        folder: of the project, by default the one given as `out`, or runs/app/NAME.
+        folder: of the project; by default the one given as `out`, or runs/app/NAME.
+
+        Raises UserError when the video cannot be read or worked on.
         """
         source = open_frames(video, bad_frame=self.model.config.evaluate.bad_frame)
         name = video.resolve().stem if video.is_file() else video.resolve().name
@@ -118,11 +116,10 @@ class Studio:
         return self.out / name
 
     def adopt(self, received: Path, video: Path) -> None:
-        """Begin with a file that was `received`, as `video` in its project's folder, where nothing may be of
-        that name.
+        """Begin with a file that was `received`, and keep it as `video` in its project's folder.
 
-        Raises UserError where something is, or the file cannot be read as a video; then nothing is left of
-        it.
+        Raises UserError where a file of that name exists, or the file cannot be read as a video. Nothing of
+        it is left then.
         """
         try:
             video.touch(exist_ok=False)  # two processes may have received one
@@ -262,8 +259,9 @@ class Studio:
             source.close()
 
     def remove_object(self, number: int) -> None:
-        """End a run, then take an object out of all masks. UserError, with nothing changed, while an export
-        reads them.
+        """End a run, then take an object out of all masks.
+
+        Raises UserError, with nothing changed, while an export reads the masks.
         """
         assert self.project is not None and self.engine is not None
         project = self.project
@@ -289,8 +287,9 @@ def file_name(name: str) -> str:
 
 
 def _row(frame: Frame, made: int, ids: tuple[int, ...] | None) -> list[Any]:
-    """[kind's letter, locked, stale, unsure, the mask's revision, ids, {id: unsure}]: short, as there may be
-    thousands; what is 0 or empty at the end is left out.
+    """[kind's letter, locked, stale, unsure, the mask's revision, ids, {id: unsure}].
+
+    It is short, as there may be thousands. Values at the end that are 0 or empty are left out.
     """
     unsure = None if frame.unsure is None else round(frame.unsure, 3)
     row = [frame.kind[:1], int(frame.locked), int(frame.stale), unsure, made, ids or 0]

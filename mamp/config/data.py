@@ -67,13 +67,11 @@ class Affine(Section):
 
 
 class Moves(Section):
-    """How each frame of a clip after the first is moved by itself, on the device, before anything else; the
-    first is only cropped.
+    """How each frame of a clip after the first is moved, on the device, before anything else.
 
-    Makes clips of still pictures (data.sampling=stills). All 0 and crops of 1 are nothing. AFB-URR's
-    published values for
-    stills: flip 0.3, brightness, contrast and saturation 0.1, hue 0.03, rotate 20, shift 0.1, scale 0.1,
-    shear 10, crop 0.8 to 1.
+    It makes clips of still pictures (data.sampling=stills). The first frame is only cropped. All 0 and crops
+    of 1 change nothing. AFB-URR's published values for stills: flip 0.3, brightness, contrast and saturation
+    0.1, hue 0.03, rotate 20, shift 0.1, scale 0.1, shear 10, crop 0.8 to 1.
     """
 
     flip: float = Field(0.0, ge=0, le=1, description="chance of a left-right flip")

@@ -63,8 +63,9 @@ def dump(config: BaseModel) -> str:
 
 
 def method_knobs(method: str) -> Iterator[tuple[str, Any, str]]:
-    """(key, default, meaning and range) of every knob of a run of `method`; UserError when there is no such
-    method.
+    """Return (key, default, meaning and range) of every setting of a run of `method`.
+
+    Raises UserError when there is no such method.
     """
     if method not in METHODS:
         raise UserError(f"{method} is not a method; use one of {', '.join(METHODS)}")

@@ -1,6 +1,4 @@
-"""Knobs of jobs on a SLURM cluster; `python -m launch.submit` uses them, and nothing that is computed depends
-on them.
-"""
+"""Settings of jobs on a SLURM cluster, for `python -m launch.submit`. No result depends on them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Devices: the one a name stands for, the number format and library used there, and the memory that was
-needed.
-"""
+"""Devices: which one a name stands for, its number format and libraries, and the memory that was used."""
 
 from __future__ import annotations
 

@@ -87,9 +87,7 @@ def download(url: str, target: Path, wanted: Wanted, *, quiet: bool = False) -> 
 
 
 class _Part:
-    """What has come of a file so far. State: its length and version as the server told them, kept in a file
-    beside it.
-    """
+    """What has come of a file so far. State: its length and version, kept in a file beside it."""
 
     def __init__(self, target: Path, url: str) -> None:
         self.url = url

@@ -1,6 +1,4 @@
-"""Settings from a YAML file and from `key=value` arguments, where each of them was given, and which there
-are.
-"""
+"""Settings from a YAML file and from `key=value` arguments, and where each of them was given."""
 
 from __future__ import annotations
 

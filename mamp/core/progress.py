@@ -36,8 +36,9 @@ def stay_silent(line: str) -> None:
 
 
 class Progress:
-    """Shows how much is done, the present speed and the time left by it; a context manager. State: the count,
-    and when the latest steps were finished.
+    """Show how much is done, the speed and the time left; a context manager.
+
+    State: the count, and when the latest steps were finished.
 
     total: how much there is to do, in `unit` ("frames"). done: what was finished earlier; it counts, but not
     for the speed. quiet: show nothing.

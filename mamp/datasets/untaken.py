@@ -1,6 +1,4 @@
-"""What lies in a root and is not taken: every folder and file that is no video, no mask and no list, with the
-reason.
-"""
+"""Files and folders of a root that are not used: no video, no mask, no list; with the reason."""
 
 from __future__ import annotations
 

@@ -97,9 +97,7 @@ class ClipLoader:
 
 @dataclass(frozen=True)
 class Sample:
-    """What a worker is asked for. seed: all its random choices; spares: clips to use if `clip` cannot be
-    read.
-    """
+    """What a worker is asked for. seed: of all its random choices. spares: clips in place of a bad `clip`."""
 
     clip: Clip
     seed: tuple[int, int, int]
@@ -273,9 +271,7 @@ def _collate(samples: list[Any]) -> Arrays | _Failure:
 
 
 def _start_method() -> str | None:
-    """How workers begin: forked, which takes no time; but decord crashes in the fork of a process that has
-    used it.
-    """
+    """How workers begin: forked, which takes no time, unless decord was used, which crashes in a fork."""
     if sys.platform != "linux":
         return None
     return "forkserver" if "decord" in sys.modules else "fork"
@@ -294,9 +290,7 @@ def _begin(board: Board, worker: int) -> None:
 
 
 def _ignore_signals(_: int) -> None:
-    """Ctrl-C and a scheduler's signals reach the whole group; what becomes of the workers is the engine's
-    choice.
-    """
+    """Ctrl-C and a scheduler's signals reach the whole group. The engine decides what workers do."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"):
         if hasattr(signal, name):  # Windows has neither SIGHUP nor SIGUSR
             signal.signal(getattr(signal, name), signal.SIG_IGN)

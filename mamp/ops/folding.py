@@ -11,9 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 def fold_batch_norms(model: nn.Module) -> nn.Module:
-    """A copy of `model`, in evaluation mode, channels last, with every conv + batch norm pair of a Sequential
-    as one conv.
-    """
+    """Copy `model` with each conv + batch norm pair as one conv, in evaluation mode, channels last."""
     folded = copy.deepcopy(model).eval()
     for module in list(folded.modules()):
         if isinstance(module, nn.Sequential):

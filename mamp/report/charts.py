@@ -1,6 +1,4 @@
-"""Line charts as inline SVG: a few hundred bytes each, where a charting library would put megabytes into the
-page.
-"""
+"""Line charts as inline SVG: a few hundred bytes each, where a charting library takes megabytes."""
 
 from __future__ import annotations
 

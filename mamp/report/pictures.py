@@ -28,9 +28,7 @@ Wanted = Mapping[tuple[str, str], Sequence[str]]  # run, sequence -> frames to m
 
 @dataclass
 class Shown:
-    """One sequence: names of all its frames, films by view (truth, then runs), a poster, pictures by run and
-    frame (JPEG).
-    """
+    """One sequence: frame names, films by view (truth, then runs), a poster, pictures by run and frame."""
 
     names: list[str]
     films: dict[str, Path] = field(default_factory=dict)
@@ -39,8 +37,9 @@ class Shown:
 
 
 def sequences_of(evaluations: Sequence[Evaluation], root: Path) -> list[datasets.Sequence]:
-    """The sequences that the evaluations are of; UserError when they are not all of one data set and
-    split.
+    """Return the sequences of the evaluations.
+
+    Raises UserError when they are not all of one data set and split.
     """
     sets = {(e.info.get("dataset"), e.info.get("split")) for e in evaluations if _says_data(e)}
     if odd := next((e for e in evaluations if not _says_data(e)), None):

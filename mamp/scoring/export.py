@@ -25,9 +25,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can tell: the same mas
 
 @dataclass(frozen=True)
 class Export:
-    """A zip that was written: how many sequences and masks it holds, and what was left out, one sentence
-    each.
-    """
+    """A zip that was written: how many sequences and masks it holds, and what was left out."""
 
     path: Path
     sequences: int
@@ -53,13 +51,12 @@ def export(
     root: Path | str | None = None,
     split: str | None = None,
 ) -> Export:
-    """Write OUT for a server: FOLDER/SEQ/FRAME.png as SEQ/FRAME.png (davis) or Annotations/SEQ/FRAME.png
-    (youtubevos).
+    """Write a zip for a benchmark's server: SEQ/FRAME.png (davis) or Annotations/SEQ/FRAME.png (youtubevos).
 
     folder: an evaluation's folder, or one with a folder of PNGs for each sequence. root, split: the data set,
-    which tells sequences, frames, sizes and objects; without it every sequence is held against its own first
-    mask, and an evaluation's folder against its run.json. Masks that the server does not ask for are left out
-    and noted. The same masks give the same bytes.
+    which has sequences, frames, sizes and objects. Without it every sequence is compared with its first mask,
+    and an evaluation's folder with its run.json. Masks that the server does not ask for are left out and
+    listed. The same masks give the same bytes.
 
     Raises UserError that lists everything that is wrong: missing sequences and frames, names, sizes, ids,
     files that are no PNGs with the DAVIS palette. Nothing is written then.

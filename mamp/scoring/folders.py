@@ -1,6 +1,4 @@
-"""Scores of a folder of masks: what is there is checked, everything that is wrong is told at once, the rest
-is scored.
-"""
+"""Score a folder of masks: check what is there, list everything that is wrong, then score."""
 
 from __future__ import annotations
 
@@ -113,9 +111,7 @@ def _most(told: list[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """Of one video: its scores, None where it was only checked; what is wrong; labels of the truth that do
-    not count.
-    """
+    """Of one video: scores (None if only checked), what is wrong, labels of the truth that do not count."""
 
     scores: dict[int, ObjectScores] | None
     problems: list[str]
@@ -209,9 +205,7 @@ class _Reader:
 
 
 def mask_folders(folder: Path, names: Sequence[str]) -> Path:
-    """The folder with a folder for each name: as given, or its masks/ (of an evaluation) or Annotations/ (of
-    a server's zip).
-    """
+    """Return the folder with a folder for each name: as given, or its masks/ or Annotations/."""
     if not folder.is_dir():
         raise UserError(
             f"predictions {folder} is not a folder; give the folder with a folder of PNGs a sequence"
@@ -221,9 +215,7 @@ def mask_folders(folder: Path, names: Sequence[str]) -> Path:
 
 
 def _folder_of(video: Video, folder: Path, videos: Sequence[Video]) -> Path:
-    """Where a video's masks are: in a folder of its name; those of a single one may lie in the folder
-    itself.
-    """
+    """Where a video's masks are: in a folder of its name; of a single video also in the folder itself."""
     named = folder / video.name
     return folder if len(videos) == 1 and not named.is_dir() and png_files(folder) else named
 
@@ -231,9 +223,7 @@ def _folder_of(video: Video, folder: Path, videos: Sequence[Video]) -> Path:
 def _share(
     work: Callable[[Job], Outcome], jobs: Sequence[Job], *, processes: int, weights: Sequence[int]
 ) -> list[Outcome]:
-    """`work` of every job, in order. Other processes begin with the heaviest, this one meanwhile with the
-    lightest.
-    """
+    """`work` of every job, in order. Other processes take the heaviest first, this one the lightest."""
     processes = min(processes, len(jobs))
     if processes < 2:
         return [work(job) for job in jobs]

@@ -1,6 +1,4 @@
-"""Where the truth of a set lies: a folder of mask folders, or the root of a data set as its authors pack
-it.
-"""
+"""Where the truth of a set lies: a folder of mask folders, or a data set's root as its authors pack it."""
 
 from __future__ import annotations
 
@@ -57,9 +55,7 @@ class Video:
 
 @dataclass(frozen=True)
 class Truth:
-    """The truth of a set; why: how the protocol was found, "" where it was given; home: the data set's root,
-    if it is one.
-    """
+    """The truth of a set. why: how the protocol was found, "" if given. home: the data set's root, if any."""
 
     protocol: str
     why: str
@@ -207,9 +203,7 @@ def _by_masks(videos: Iterable[Video]) -> tuple[str, str]:
 
 
 def _youtube_folder(root: Path, split: str | None) -> Path | None:
-    """The split's folder: ROOT/SPLIT with Annotations, or, where meta.json is beside them, ROOT or the one
-    above it.
-    """
+    """The split's folder: ROOT/SPLIT with Annotations, or, with meta.json there, ROOT or the one above."""
     names = {None: ("valid",), "val": ("val", "valid")}.get(split, (split,))
     for name in names:
         if name is not None and (root / name / "Annotations").is_dir():

@@ -1,6 +1,4 @@
-"""What an evaluation's folder says of itself: whose masks it holds, and how, how fast and by which code each
-was made.
-"""
+"""What run.json of an evaluation holds: whose masks they are, how fast and by which code each was made."""
 
 from __future__ import annotations
 
@@ -46,8 +44,7 @@ class Maker:
 
 @dataclass(frozen=True)
 class Record:
-    """One finished sequence: time, frames' size as WIDTHxHEIGHT, the code (commit, and whether it was changed
-    since), memory in MB.
+    """One finished sequence: time, frames' size as WIDTHxHEIGHT, code (commit, changes), memory in MB.
 
     usage: how the method used its memory, as far as it tells.
     """
@@ -107,8 +104,9 @@ def digest(sequences: Sequence[datasets.Sequence]) -> str:
 
 
 def claim(out: Path, run_info: Mapping[str, Any]) -> None:
-    """Make OUT this run's folder, or see that it already is; UserError naming the first setting that
-    differs.
+    """Make OUT this run's folder, or check that it is.
+
+    Raises UserError that names the first setting that differs.
     """
     path = out / "run.json"
     wanted = json.loads(json.dumps(run_info, default=str))
@@ -159,9 +157,7 @@ def _without_speed(info: Any) -> Any:
 
 
 def to_go_on(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """Return the arguments that bring the settings in `wanted` back to those in `found`; empty where that
-    is not all.
-    """
+    """Return the arguments that bring `wanted` back to the settings `found`; empty if none do."""
     if any(found.get(key) != wanted[key] for key in wanted if key != "config"):
         return ""
     before, now = (dict(_settings(info.get("config"))) for info in (found, wanted))

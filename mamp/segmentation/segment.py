@@ -168,9 +168,7 @@ _WORTH = 10.0  # seconds left, at least, for that
 
 
 class _Watch:
-    """Shows how far a run is, and what it will cost. State: the segmenter that stepped last, the seconds a
-    frame that were shown last.
-    """
+    """Shows how far a run is, and its cost. State: the last segmenter, the seconds a frame shown last."""
 
     def __init__(self, progress: Progress, total: int, out: Path, *, name: str, frames: int) -> None:
         self._progress, self._total, self._out, self._name = progress, total, out, name

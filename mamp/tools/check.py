@@ -27,9 +27,7 @@ _STEPS = {1: "every frame", 5: "every fifth frame"}
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found. lines: what is there. problems: kind -> one line for each, in the order of
-    KINDS.
-    """
+    """What a check found. lines: what is there. problems: kind -> a line for each, in the order of KINDS."""
 
     lines: list[str]
     problems: dict[str, list[str]]

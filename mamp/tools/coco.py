@@ -83,9 +83,7 @@ def require_pycocotools() -> None:
 
 
 def _inside(outline: Any, size: tuple[int, int]) -> np.ndarray:
-    """bool (H, W) of polygons [[x, y, x, y, ...], ...] or of run lengths {counts, size}, which go down the
-    columns.
-    """
+    """bool (H, W) of polygons [[x, y, x, y, ...], ...] or of run lengths {counts, size} down the columns."""
     if isinstance(outline, Mapping):  # read here: pycocotools 2.0.11 ends the process on a damaged string
         counts = outline["counts"]
         return runs(run_lengths(counts) if isinstance(counts, str) else counts, size)

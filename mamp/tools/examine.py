@@ -139,8 +139,9 @@ def _frames(job: Job, found: Finding) -> Mapping[str, str]:
 
 
 def numbering(names: Sequence[str]) -> tuple[int | None, list[tuple[str, str]]]:
-    """The usual step between the numbers at the names' ends, and the neighbours that lie otherwise; None
-    without numbers.
+    """Return the usual step between the numbers in names, and the neighbours with another step.
+
+    None without numbers.
     """
     stems = [name.rstrip("0123456789") for name in names]
     if len(names) < 2 or len(set(stems)) > 1 or any(s == n for s, n in zip(stems, names, strict=True)):
@@ -176,8 +177,9 @@ def _sizes(
 
 
 def _whole_size(path: Path, *, deep: bool) -> tuple[int, int]:
-    """(width, height) of an image, upright; UserError when it is damaged. Without `deep` its end mark says
-    that it is whole.
+    """(width, height) of an image, upright. Without `deep` only its end mark is checked.
+
+    UserError when it is damaged.
     """
     end = _ENDS.get(path.suffix.lower())
     if not deep and end is not None:

@@ -1,6 +1,4 @@
-"""`mamp data fetch`: the archives of the DAVIS site, downloaded, unpacked and looked through; the way to
-YouTube-VOS.
-"""
+"""`mamp data fetch`: download, unpack and check the archives of the DAVIS site; the way to YouTube-VOS."""
 
 from __future__ import annotations
 
@@ -113,9 +111,7 @@ def fetch(
 
 @contextlib.contextmanager
 def _working_folder(root: Path) -> Iterator[Path]:
-    """The neighbour of `root` that is this process's alone; it goes in the end, unless it holds what the next
-    fetch goes on from.
-    """
+    """A folder beside `root` for this process alone; removed at the end, unless the next fetch needs it."""
     work = root.absolute().parent / f".{root.name}.fetch"
     beside = work.parent.exists()
     make_folder(work)
@@ -191,9 +187,7 @@ def _root_in(files: Path) -> Path | None:
 
 
 def _look_through(root: Path, archive: Archive, *, strict: bool, hint: str) -> None:
-    """UserError unless every list is there with its frames and masks; with `strict` as long as it should
-    be.
-    """
+    """Raise UserError unless every list has its frames and masks; `strict`: and its published length."""
     for split, count in archive.splits.items():
         try:
             found = len(open_dataset(archive.dataset, root, split))

@@ -1,6 +1,4 @@
-"""`mamp data holdout`: videos of YouTube-VOS train that no training sees, so that scores can be had without a
-server.
-"""
+"""`mamp data holdout`: hold videos of YouTube-VOS train out of training, to score without a server."""
 
 from __future__ import annotations
 
@@ -85,9 +83,7 @@ def cut(videos: Mapping[str, set[str]], *, share: float, unseen: int) -> dict[st
 
 
 def _unseen_categories(videos: Mapping[str, set[str]], wanted: int) -> list[str]:
-    """The categories that are held out whole: none that is too common, or without which another has no video
-    left.
-    """
+    """Categories to hold out whole: not too common, and none that leaves another without videos."""
     counts = Counter(c for found in videos.values() for c in found)
     chosen: list[str] = []
     for category in sorted(counts, key=lambda c: _hash("category", c)):

@@ -37,9 +37,7 @@ _PUBLISHED: dict[str, dict[str, tuple[int, ...]]] = {
 
 @dataclass
 class Part:
-    """One data set, or one split of it: where it lies, what it is, its videos, what is wrong with its
-    lists.
-    """
+    """One data set, or one split: where it lies, what it is, its videos, what is wrong with its lists."""
 
     where: Path
     what: str

@@ -25,9 +25,7 @@ PORTS = range(15_000, 30_000)  # below those that systems give away by themselve
 
 @dataclass(frozen=True)
 class Place:
-    """Which of `count` processes this is, over all machines and on its own (`local`), and where the first one
-    listens.
-    """
+    """Which of `count` processes this is, on all machines and on its own (`local`); the first's address."""
 
     rank: int = 0
     count: int = 1
@@ -183,9 +181,7 @@ def _pick(name: str, place: Place) -> torch.device:
 
 @contextlib.contextmanager
 def _group(place: Place, device: torch.device, timeout: float) -> Iterator[None]:
-    """torch's process group. CPU tensors go over gloo on GPUs too: a lost rank is known at once, and no GPU
-    waits.
-    """
+    """torch's process group. CPU tensors go over gloo on GPUs too, so that a lost rank is known at once."""
     # Its functions' defaults are the group of the moment it is imported, and DistributedDataParallel imports
     # it: the group would outlive its end, and threads of gloo that are there while Python ends may abort the
     # process.

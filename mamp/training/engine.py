@@ -220,9 +220,7 @@ def _make_up(
 
 
 def _save(trainer: Trainer, tracker: Tracker, *, score: float | None, owes: bool) -> None:
-    """A checkpoint; owes: whether validation is still to come for this step. Every rank gives its random
-    state.
-    """
+    """Save a checkpoint with every rank's random state. owes: validation is still to come for this step."""
     state = {**trainer.state(), "owes_validation": owes}
     tracker.folder.save(state, step=trainer.step, knobs=trainer.config.train, score=score)
 

@@ -1,6 +1,4 @@
-"""What a run tells of itself: log.jsonl and previews/ always, wandb and TensorBoard where they are asked
-for.
-"""
+"""What a run records: log.jsonl and previews/ always, wandb and TensorBoard where they are asked for."""
 
 from __future__ import annotations
 
@@ -42,15 +40,15 @@ class Sink(Protocol):
 
 
 class Tracker:
-    """Where the engine tells figures and pictures; a context manager that closes the sinks. State: the open
-    sinks.
+    """Where the engine records figures and pictures; a context manager. State: the open sinks.
 
-    A run that goes on is the same run in every sink. What a sink lacks of log.jsonl and previews/ (all of it
-    in a new one; what a killed process had not sent yet) is told first, so that steps only rise and the
-    newest folder in RUN/wandb, like RUN/tensorboard, is the whole run. Nothing that goes wrong in a sink
-    reaches the training: there is one warning, and the run goes on without it; without a key or a connection,
-    wandb is offline. A package that was asked for and is not there is a UserError for TensorBoard alone.
-    code: what `describe_code` says. step: where the run goes on from. first: False for ranks that tell
+    A run that goes on is the same run in every sink. What a sink lacks of log.jsonl and previews/ is sent to
+    it first, so that steps only rise and the newest folder in RUN/wandb, like RUN/tensorboard, is the whole
+    run. A fault in a sink never reaches the training: it shows one warning, and the run goes on without the
+    sink. Without a key or a connection, wandb is offline. A missing package is a UserError for TensorBoard
+    alone.
+
+    code: what `describe_code` returns. step: where the run goes on from. first: False for ranks that record
     nothing. seconds: most that wandb may take to begin and to end, by default TIMEOUT.
     """
 

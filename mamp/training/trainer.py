@@ -63,8 +63,7 @@ class Trainer:
         return str(self.dtype or torch.float32).removeprefix("torch.")
 
     def learn(self, batch: Batch) -> None:
-        """One optimiser step. What it draws for a clip depends on the seed, the step's number and the clip's
-        place alone.
+        """Do one optimiser step. Its random numbers depend on seed, step number and the clip's place alone.
 
         A step whose loss or gradient is not finite, on any rank, leaves network and optimiser as they were.
         """
@@ -164,11 +163,10 @@ class Trainer:
             )
 
     def summarise(self) -> dict[str, float | None]:
-        """Means of the scalars since the last call, loss and grad_norm first; None where a mean is not
-        finite.
+        """Return means of the scalars since the last call, loss and grad_norm first; None if not finite.
 
-        Steps that were left out are not in them; `settle` comes first. With fp16 the scaler leaves out steps
-        by itself, whose gradient is not finite: grad_norm is the mean of the others.
+        Steps that were left out are not in them; `settle` comes first. With fp16 the scaler itself leaves out
+        steps whose gradient is not finite: grad_norm is the mean of the others.
         """
         seen = self.told[-1] if self.told else {"loss": 0.0, "grad_norm": 0.0}
         names = sorted(seen, key=lambda name: (name != "loss", name != "grad_norm", name))

@@ -53,8 +53,7 @@ class WandbRun:
 def open_run(
     run: Path, config: Config, code: dict[str, Any], *, seconds: float, quiet: bool = False
 ) -> WandbRun | None:
-    """wandb's run of the run folder `run`, offline if it cannot be online; None, with a warning, when there
-    is none to be had.
+    """Open wandb's run of the run folder `run`, offline if it must be; None, with a warning, if it cannot.
 
     Its id lies in RUN/wandb/id. code: what `describe_code` says. seconds: most that wandb may take to begin
     and to end.

@@ -113,9 +113,7 @@ class AfbTraining(Section):
 
 
 class AfbConfig(MethodConfig):
-    """AFB-URR: adaptive feature bank and uncertain-region refinement (Liang, Li, Jafari and Chen, NeurIPS
-    2020).
-    """
+    """AFB-URR: adaptive feature bank and uncertain-region refinement (Liang et al., NeurIPS 2020)."""
 
     name: Literal["afb_urr"] = Field("afb_urr", description="which method")
     preset: Literal["tuned", "published"] = Field(

@@ -22,8 +22,7 @@ def build_model(method: ProbeConfig) -> nn.Module:
 
 
 def build_pretrained(method: ProbeConfig) -> nn.Module:
-    """The encoder that `method` names, with the weights that are its own: downloaded, from a file, or the
-    user's.
+    """Return the encoder that `method` names, with its weights: downloaded, from a file, or the user's.
 
     Raises UserError when they cannot be had.
     """

@@ -36,8 +36,9 @@ def fit_positions(network: nn.Module, grid: tuple[int, int], *, how: str) -> Non
 def resample(
     positions: Tensor, grid: tuple[int, int], *, how: str, learnt: tuple[int, int] | None = None
 ) -> Tensor:
-    """(1, N, D), class and register positions first, to (1, N', D) of grid (h, w); learnt: their own grid,
-    None is square.
+    """(1, N, D), class and register positions first, to (1, N', D) of grid (h, w).
+
+    learnt: their own grid; None is square.
     """
     side = math.isqrt(positions.shape[1])
     own = learnt or (side, side)

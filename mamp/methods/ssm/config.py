@@ -117,9 +117,7 @@ class SsmTraining(Section):
 
 
 class SsmConfig(MethodConfig):
-    """Separable structure modelling (SSM-VOS, T-CSVT 2021): each object by itself, cut out around where it
-    was.
-    """
+    """Separable structure modelling (SSM-VOS, T-CSVT 2021): each object alone, cut out where it was."""
 
     name: Literal["ssm"] = Field("ssm", description="which method")
     preset: Literal["tuned", "published"] = Field(
@@ -136,9 +134,7 @@ class SsmConfig(MethodConfig):
 
 
 def refuse_small(name: str, size: tuple[int, int], network: SsmNetwork) -> None:
-    """ValueError where inputs of `size` (H, W), which the setting `name` asks for, are too small for the
-    network.
-    """
+    """Raise ValueError if inputs of `size` (H, W), as setting `name` has them, are too small."""
     if network.context == "swapped" and size[0] < LEAST_HEIGHT:
         raise ValueError(
             f"{name} is {size[0]} pixels high, and method.network.context=swapped wants {LEAST_HEIGHT} or"

@@ -34,8 +34,7 @@ def our_name(name: str) -> str:
 
 
 def from_published(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A published state dict -> ours, and the method's config it belongs to: its network computes as
-    published.
+    """Convert a published state dict; return it with the method's config. The network computes as published.
 
     Raises UserError when names are missing or left over.
     """

@@ -127,9 +127,7 @@ class StmTraining(Section):
 
 
 class StmConfig(MethodConfig):
-    """Space-time memory networks (Oh et al., ICCV 2019) with cyclic training and gradient correction (Li et
-    al., NeurIPS 2020).
-    """
+    """Space-time memory networks (Oh et al., ICCV 2019), cyclic training and correction (Li et al., 2020)."""
 
     name: Literal["stm"] = Field("stm", description="which method")
     preset: Literal["tuned", "published", "original"] = Field(

@@ -27,8 +27,7 @@ _MOST_NUMBERS = 64  # a palette number above it stands for a colour, not for an 
 
 @dataclass
 class Colours:
-    """Which object a colour is. State: grows by the colours that pictures have, so that one colour is one
-    object in all pictures of a video.
+    """Which object a colour is. State: the colours met, so that one colour is one object in a video.
 
     fixed: whether it was given by the user, and no colour may be added.
     """
@@ -47,8 +46,9 @@ class Meaning:
 
 
 def meaning(flat: Flat, name: str, colours: Colours) -> Meaning:
-    """Say which object each class of `flat` is. UserError, naming it `name`, for a colour that was not
-    given.
+    """Return which object each class of `flat` is.
+
+    Raises UserError, naming it `name`, for a colour that was not given.
     """
     counts = counted(flat.labels, len(flat.colours))
     if colours.fixed:
@@ -257,11 +257,13 @@ def _hex(colour: np.ndarray) -> str:
 
 
 def read_colours(path: Path) -> Colours:
-    """The objects that a JSON file gives to colours: {"#ff0000": 1, "0,0,255": 2, "128": 3}, or
-    {"1": "#ff0000", "2": [0, 0, 255]}; with names for numbers, objects are numbered in the file's order.
+    """Read the objects that a JSON file gives to colours: {"#ff0000": 1, "0,0,255": 2, "128": 3}.
 
+    Also {"1": "#ff0000", "2": [0, 0, 255]}; with names for numbers, objects are numbered in the file's order.
     Colours are #rrggbb, red,green,blue, a list of the three, a name such as "red", or a grey. 0 is
-    background. Raises UserError when it is none.
+    background.
+
+    Raises UserError when it has another form.
     """
     try:
         told = read_json(path)

@@ -1,6 +1,4 @@
-"""An image file or array as flat rows of colours: what each pixel's colour is, and where it is
-transparent.
-"""
+"""An image file or array as flat rows of colours: each pixel's colour, and where it is transparent."""
 
 from __future__ import annotations
 
@@ -57,8 +55,7 @@ class Picture:
 
 
 def open_picture(file: Path | bytes, name: str, *, size: tuple[int, int] | None = None) -> Picture:
-    """The picture in an image file, or in its bytes, upright. size: (H, W) that a much larger one may be
-    reduced to.
+    """Return the picture of an image file or its bytes, upright; a much larger one may be reduced to `size`.
 
     Raises UserError, naming it `name`, when it is no image.
     """
@@ -305,8 +302,9 @@ def _blocks(image: Image.Image) -> Iterator[np.ndarray]:
 def _indexed(
     image: Image.Image, codes: Callable[[Any], np.ndarray], clear: np.ndarray | None, clear_code: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W) place of each pixel's code among those that occur, and these, ascending; no places of a very
-    large picture with more colours than a painted one has.
+    """(H, W) place of each pixel's code among those that occur, and these, ascending.
+
+    No places of a very large picture with more colours than a painted one has.
     """
 
     def coded(band: slice) -> np.ndarray:

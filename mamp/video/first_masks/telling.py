@@ -48,8 +48,9 @@ def warnings_of(labels: np.ndarray, *, inverted: bool = False) -> list[str]:
 
 
 def counted(labels: np.ndarray, least: int) -> np.ndarray:
-    """How many pixels have each number from 0 on, `least` numbers; in bands, since numpy counts in 64
-    bits.
+    """Count the pixels of each number from 0 on, at least `least` numbers.
+
+    It works in bands, since numpy counts in 64 bits.
     """
     total = np.zeros(least, np.int64)
     step = max(1, _BLOCK // max(labels.shape[1], 1))

@@ -33,9 +33,7 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Value:
-    """What an operator gives. Numbers beside it take its type, as `constant` makes them where none is
-    told.
-    """
+    """The output of an operator. Numbers beside it take its type; without one, as `constant` makes them."""
 
     graph: Graph
     name: str
@@ -110,9 +108,7 @@ class Graph:
     def several(
         self, op: str, *inputs: Any, dtypes: Sequence[str | None], **attributes: Any
     ) -> tuple[Value, ...]:
-        """As a call, for an operator with as many outputs as there are `dtypes`. None as an input leaves it
-        out.
-        """
+        """As a call, for an operator with as many outputs as `dtypes`. None as an input leaves it out."""
         values = [
             x if isinstance(x, Value) or x is None else self.constant(x) for x in inputs
         ]  # numbers and lists
@@ -129,9 +125,7 @@ class Graph:
         return self("Cast", value, dtype=dtype, to=TYPES[dtype])
 
     def repeat(self, times: Value, body: Callable[[Graph, Value], list[Value]]) -> tuple[Value, ...]:
-        """What `body(graph, number)` gives for the numbers 0 to times - 1, each output joined along a new
-        first side.
-        """
+        """Join what `body(graph, number)` gives for numbers 0 to times - 1 along a new first dimension."""
         inner = Graph(self._fresh("body"), outer=self)
         number = inner.input(self._fresh("number"), "int64", [])
         going = inner.input(self._fresh("going"), "bool", [])
