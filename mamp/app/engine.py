@@ -12,9 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from mamp.app.doubt import doubts
 from mamp.app.project import Project
 from mamp.core.errors import UserError
 from mamp.core.files import MB
@@ -219,7 +218,7 @@ class Engine:
                 with self._guard:
                     given, self.status.at = self.project.given(i), i
                 labels = segmenter.step(frame, given, mode=MaskMode.WHOLE)
-                unsure = unsureness(segmenter.probabilities) if segmenter.probabilities is not None else None
+                unsure = self._doubts(segmenter)
                 with self._guard:
                     if self._void:
                         return
@@ -235,6 +234,12 @@ class Engine:
                 self._changed()
                 if self._stop.is_set():
                     return
+
+    @staticmethod
+    def _doubts(segmenter: Segmenter) -> dict[int, float] | None:
+        """The expected error of each object that is followed."""
+        found = segmenter.probabilities
+        return None if found is None else doubts(found, segmenter.ids[: len(found) - 1])
 
     def _frames(self, order: range, *, forward: bool) -> Iterator[tuple[int, np.ndarray]]:
         if forward:
@@ -306,23 +311,3 @@ class Kept:
                     self._shares[tensor.data_ptr()] = holders - 1, size
                 else:
                     self.bytes -= size
-
-
-def unsureness(probabilities: Tensor) -> float:
-    """How unsure a frame's labels are, 0 (sure) to 1: that of the object that is worst.
-
-    probabilities: (K+1, H, W), background first. The margin of a pixel is the difference of its two most
-    probable labels; an object's unsureness is what its pixels, and those where it comes second, lack of a
-    margin of 1, over its area; 1 where nothing of it is left.
-    """
-    best, labels = torch.topk(probabilities, 2, dim=0)  # (2, H, W)
-    lack = 1 - (best[0] - best[1])
-    worst = 0.0
-    for k in range(1, len(probabilities)):
-        area = float((labels[0] == k).sum())
-        near = ((labels[0] == k) | (labels[1] == k)) & (lack > _SURE)
-        worst = max(worst, min(1.0, float(lack[near].sum()) / max(area, 1.0)) if area else 1.0)
-    return worst
-
-
-_SURE = 0.02  # what any pixel lacks; over a whole frame it would outweigh a small object

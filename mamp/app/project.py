@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +35,15 @@ class Frame:
     """What is known of one frame.
 
     kind: where its mask comes from; "" has none. locked: nothing changes the mask. stale: it was computed
-    before a drawn mask that it would have used was changed. unsure: see `mamp.app.engine.unsureness`; None
-    where nothing was computed.
+    before a drawn mask that it would have used was changed. unsure: the expected error of the worst object,
+    see `mamp.app.doubt`; None where nothing was computed. each: that of each object, by id.
     """
 
     kind: str = ""
     locked: bool = False
     stale: bool = False
     unsure: float | None = None
+    each: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -242,24 +243,26 @@ class Project:
             self._objects = [o for o in self._objects if o.id != number]
             self._present = [p and tuple(i for i in p if i != number) for p in self._present]
             self.revisions = [revision + 1 for revision in self.revisions]
-            self._frames = [
-                replace(f, stale=True) if f.kind not in ("", "drawn") and not f.locked else f
-                for f in self._frames
-            ]
+            self._frames = [_without(f, number) for f in self._frames]
             self._save()
 
     # -- what the machine does
 
-    def write(self, index: int, labels: np.ndarray, *, kind: str, unsure: float | None) -> bool:
+    def write(
+        self, index: int, labels: np.ndarray, *, kind: str, unsure: Mapping[int, float] | None = None
+    ) -> bool:
         """Keep a computed mask; False, and nothing is changed, where a person drew or locked the frame's
         own.
+
+        unsure: the expected error of each object.
         """
         with self._guard:
             before = self._frames[index]
             if before.kind == "drawn" or before.locked:
                 return False
             write_mask(self._file("masks", index), labels)
-            self._frames[index] = Frame(kind, unsure=unsure)
+            each = dict(unsure or {})
+            self._frames[index] = Frame(kind, unsure=max(each.values(), default=None), each=each)
             self._present[index] = _ids(labels)
             self.revisions[index] += 1
             if time.monotonic() - self._saved > _PART * self._took:
@@ -348,9 +351,7 @@ class Project:
             "objects": [asdict(o) for o in self._objects],
             "frames": {
                 self.names[i]: {
-                    key: value
-                    for key, value in asdict(frame).items()
-                    if value is not None and value is not False
+                    key: value for key, value in asdict(frame).items() if value not in (None, False, {})
                 }
                 for i, frame in enumerate(self._frames)
                 if frame.kind
@@ -409,13 +410,27 @@ def _told_frames(told: Any) -> dict[str, Frame]:
     """
     if type(told) is not dict or any(type(values) is not dict for values in told.values()):
         raise ValueError
-    frames = {name: Frame(**values) for name, values in told.items()}
+    frames = {name: _told_frame(values) for name, values in told.items()}
     for frame in frames.values():
         if type(frame.kind) is not str or {type(frame.locked), type(frame.stale)} != {bool}:
             raise ValueError
-        if frame.unsure is not None and not (type(frame.unsure) in (int, float) and 0 <= frame.unsure <= 1):
-            raise ValueError  # NaN too, which no page can be told of
+        unsure = [*frame.each.values(), *([] if frame.unsure is None else [frame.unsure])]
+        if not all(type(value) in (int, float) and 0 <= value <= 1 for value in unsure):
+            raise ValueError  # NaN too, which JSON for the page cannot have
     return frames
+
+
+def _told_frame(told: dict[str, Any]) -> Frame:
+    """What project.json has of one frame; its objects' ids are words there."""
+    return Frame(**{**told, "each": {int(number): value for number, value in told.get("each", {}).items()}})
+
+
+def _without(frame: Frame, number: int) -> Frame:
+    """What is known of a frame once an object is gone from it."""
+    each = {i: value for i, value in frame.each.items() if i != number}
+    unsure = max(each.values(), default=None) if frame.each else frame.unsure
+    stale = frame.stale or (frame.kind not in ("", "drawn") and not frame.locked)
+    return replace(frame, stale=stale, each=each, unsure=unsure)
 
 
 def _name(name: str) -> str:

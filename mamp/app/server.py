@@ -28,7 +28,7 @@ from mamp.app.gate import Gate, TooLarge, body
 from mamp.app.project import Project
 from mamp.app.proposal import MOST, Wish
 from mamp.app.studio import Studio, file_name
-from mamp.core.errors import UserError
+from mamp.core.errors import UserError, first_line
 from mamp.core.files import MB, make_folder
 from mamp.core.texts import parse_json
 from mamp.video.first_masks.reading import FirstMask
@@ -69,6 +69,7 @@ def build(studio: Studio, *, key: str, hosts: set[str]) -> Gate:
         ("DELETE", "/api/drawn/{index:int}", routes.forget),
         ("POST", "/api/import/{index:int}", routes.bring),
         ("POST", "/api/propose/{index:int}", routes.propose),
+        ("POST", "/api/uncertain", routes.uncertain),
         ("POST", "/api/lock", routes.lock),
         ("POST", "/api/objects", routes.add_object),
         ("PATCH", "/api/objects/{number:int}", routes.rename),
@@ -155,6 +156,15 @@ class Routes:
         wish = Wish(_points(told.get("inside")), _points(told.get("outside")), _box(told.get("box")))
         mask = await run_in_threadpool(self._studio.propose, index, wish)
         return Response(mask.astype(np.uint8).tobytes(), media_type="application/octet-stream")
+
+    async def uncertain(self, request: Request) -> Response:
+        """The frame and object whose correction is worth most, but for those near frames that were `seen`."""
+        told = (await _json(request)).get("seen", [])
+        if not isinstance(told, list):
+            raise Refused(400, "seen is a list of frames' numbers")
+        seen = [self._number(index) for index in told]
+        place = await run_in_threadpool(self._studio.next_place, seen)
+        return JSONResponse(place._asdict() if place else {"frame": None})
 
     # -- what it changes
 
@@ -320,7 +330,7 @@ class Routes:
                         )
                     await run_in_threadpool(writing.write, part)
         except OSError as error:
-            raise UserError(f"the video cannot be written ({error.strerror or error}); make room") from None
+            raise UserError(f"the video cannot be written ({first_line(error)}); make room") from None
 
     # -- checks
 

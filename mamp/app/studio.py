@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from mamp.app.doubt import Place, next_place
 from mamp.app.engine import KEPT_MB, Engine
 from mamp.app.export import export
 from mamp.app.project import Frame, Project
@@ -216,6 +217,11 @@ class Studio:
 
     # -- what the page asks for
 
+    def next_place(self, seen: list[int]) -> Place | None:
+        """The frame whose correction is worth most, and the object to look at there."""
+        assert self.project is not None
+        return next_place(self.project.frames(), [o.id for o in self.project.objects], seen=seen)
+
     def propose(self, index: int, wish: Wish) -> np.ndarray:
         """bool (H, W): a mask from clicks; UserError when they show nothing."""
         assert self.view is not None
@@ -281,6 +287,10 @@ def file_name(name: str) -> str:
 
 
 def _row(frame: Frame, made: int, ids: tuple[int, ...] | None) -> list[Any]:
-    """[kind's letter, locked, stale, unsure, the mask's revision, ids]: short, as there may be thousands."""
-    unsure = None if frame.unsure is None else round(frame.unsure, 4)
-    return [frame.kind[:1], int(frame.locked), int(frame.stale), unsure, made, ids or 0]
+    """[kind's letter, locked, stale, unsure, the mask's revision, ids, {id: unsure}]: short, as there may be
+    thousands; what is 0 or empty at the end is left out.
+    """
+    unsure = None if frame.unsure is None else round(frame.unsure, 3)
+    row = [frame.kind[:1], int(frame.locked), int(frame.stale), unsure, made, ids or 0]
+    each = {number: round(value, 3) for number, value in frame.each.items()}
+    return [*row, each] if len(each) > 1 else row

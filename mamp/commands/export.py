@@ -8,7 +8,7 @@ from typing import Any
 
 from mamp.commands.shared import DRAWN_STYLES, chosen_look, look, quiet
 from mamp.core.errors import UserError, plural
-from mamp.core.files import remove_abandoned
+from mamp.core.files import refuse_target, remove_abandoned
 
 SERVERS = ("davis", "youtubevos")
 FORMS = ("cutout", "film", "mask-video", "gif", "sheet", "coco", "yolo", "labelme", "csv")
@@ -54,14 +54,14 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    remove_abandoned(args.out)
+    remove_abandoned(args.out if args.out.is_dir() else refuse_target(args.out))
     if args.form in SERVERS:
         _zip(args)
         return
     from mamp.video.export import wishes
     from mamp.video.export.folder import export_folder
 
-    if args.root or args.split:
+    if args.root or args.split is not None:
         raise UserError(f"--root and --split are for {' and '.join(SERVERS)}; leave them out for {args.form}")
     (wish,) = wishes([f"{args.form}={args.out}"], args.folder)
     for note in export_folder(wish, args.folder, video=args.video, look=chosen_look(args), quiet=args.quiet):
@@ -74,7 +74,7 @@ def _zip(args: argparse.Namespace) -> None:
 
     if args.video:
         raise UserError(f"--video is for films and pictures; leave it out for {args.form}")
-    if args.split and not args.root:
+    if args.split is not None and not args.root:
         raise UserError("--split is a list of the data set; give its root with --root, or leave --split out")
     made = export(args.form, args.folder, args.out, root=args.root, split=args.split)
     for note in made.notes:

@@ -295,7 +295,7 @@ def _copy(response: Any, part: _Part, wanted: Wanted, *, quiet: bool) -> None:
             try:
                 file.write(chunk)
             except OSError as error:
-                raise UserError(f"{part.path} cannot be written ({error.strerror}); make room") from None
+                raise UserError(f"{part.path} cannot be written ({first_line(error)}); make room") from None
             for _ in range(size // _CHUNK - came // _CHUNK):
                 progress.advance()
             came = size
@@ -305,7 +305,9 @@ def _appending(part: _Part) -> Any:
     try:
         return part.path.open("ab", buffering=0)
     except OSError as error:
-        raise UserError(f"{part.path} cannot be written ({error.strerror}); choose another --out") from None
+        raise UserError(
+            f"{part.path} cannot be written ({first_line(error)}); choose another --out"
+        ) from None
 
 
 def _reason(error: Exception) -> str:

@@ -6,20 +6,25 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Sequence
 
-from mamp.core.terminal import clipped, printable
+from mamp.core.terminal import clipped, printable, short
 
 
 class UserError(Exception):
     """Bad input: one sentence that names the file or key, what was found, and the remedy.
 
     The command line prints it without a traceback and ends with status 2. Names in it cannot steer
-    a terminal.
+    a terminal, nor make a line: the lines of a list begin with two spaces.
     """
 
     def __init__(self, sentence: str = "") -> None:
-        super().__init__(printable(sentence))
+        super().__init__(re.sub(r"\n(?!  )", r"\\n", printable(sentence)))
+
+
+class Malformed(ValueError):
+    """The content is not what it should be; the words say what is wrong with it."""
 
 
 OUT_OF_MEMORY = (
@@ -71,17 +76,22 @@ def first_line(error: BaseException) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """What an error says of content, as part of a sentence: a missing entry, words, or the kind of error."""
-    if isinstance(error, KeyError):
-        return f"it has no {error}"
+    """What an error says of content, as part of a sentence: a missing entry, or the words of `Malformed`.
+
+    Python's own words (`'int' object is not iterable`) say nothing to who wrote the content.
+    """
+    if isinstance(error, KeyError) and error.args:
+        return f"it has no {short(error.args[0])}"
     told = first_line(error)
-    return told if told.startswith("it ") else f"{type(error).__name__}: {told}"
+    if isinstance(error, Malformed):
+        return clipped(told)
+    return "a value in it is not of the kind that belongs there"
 
 
 def first_ten(names: Sequence[str]) -> str:
     """The names between commas, or the first ten and how many more."""
     more = f" and {len(names) - 10:,} more" if len(names) > 10 else ""
-    return f"{', '.join(names[:10])}{more}"
+    return f"{', '.join(clipped(name) for name in names[:10])}{more}"
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:

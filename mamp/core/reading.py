@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mamp.core.errors import UserError
+from mamp.core.errors import UserError, first_line
 from mamp.core.terminal import clipped, short
 from mamp.core.texts import refuse_special
 
@@ -26,7 +26,7 @@ def read_pickle(path: Path) -> Any:
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give the path of a checkpoint") from None
     except PermissionError as error:
-        raise UserError(f"{path} cannot be opened ({error.strerror}); make it readable") from None
+        raise UserError(f"{path} cannot be opened ({first_line(error)}); make it readable") from None
     except Exception:  # of any kind, as bytes that are no pickle drive the reader anywhere
         raise UserError(
             f"{path} is not a readable checkpoint: damaged, of another format, or with code inside; give a"

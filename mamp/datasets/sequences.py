@@ -15,9 +15,11 @@ import numpy as np
 
 from mamp import config
 from mamp.core.errors import UserError
+from mamp.core.terminal import clipped
 from mamp.datasets.lists import (
     Listed,
     categories,
+    existing,
     frame_names,
     has_lists,
     is_frame_folder,
@@ -115,11 +117,13 @@ def open_dataset(
     if name not in (*_READERS, "folder"):
         raise UserError(f"data set {name} is not known; use one of {', '.join(_READERS)}, folder")
     if name == "folder":
-        sequences = _folder(_existing(Path(root)), split, bad_frame)
+        sequences = _folder(existing(Path(root), split), split, bad_frame)
     else:
-        sequences = _READERS[name](_existing(Path(root)), split)
+        sequences = _READERS[name](existing(Path(root), split), split)
     if not sequences:
-        raise UserError(f"{root} holds no sequences of split {split}; give the root of a {name} data set")
+        raise UserError(
+            f"{root} holds no sequences of split {clipped(split)}; give the root of a {name} data set"
+        )
     return sequences
 
 
@@ -139,7 +143,7 @@ def training_sequences(
     found: list[Sequence] = []
     taken: set[str] = set()
     for number, root in enumerate(roots):
-        sequences = _unlabelled(_existing(root.path), root.split)
+        sequences = _unlabelled(existing(root.path, root.split), root.split)
         if not sequences:
             raise UserError(
                 f"{root.path} holds no frames or video files; give a data set's root or a folder of videos"
@@ -150,12 +154,6 @@ def training_sequences(
             changed = dataclasses.replace(sequence, name=name, fps=root.fps or sequence.fps, root=number)
             found.append(_with_truth(changed) if masks else changed)
     return found
-
-
-def _existing(root: Path) -> Path:
-    if not root.exists():
-        raise UserError(f"{root} does not exist; give the root of a data set or a folder of videos")
-    return root
 
 
 # ---------------------------------------------------------------- DAVIS and Long Videos
@@ -243,7 +241,9 @@ def _youtube_split(root: Path, split: str) -> Path:
     if (root / "JPEGImages").is_dir() and (split == "val" or root.name == name):
         return root
     there = ", ".join(folder.name for folder in subfolders(root) if (folder / "JPEGImages").is_dir())
-    raise UserError(f"{root} has no split {name} (a folder {name}/JPEGImages); it has {there or 'none'}")
+    raise UserError(
+        f"{root} has no split {clipped(name)} (a folder {name}/JPEGImages); it has {there or 'none'}"
+    )
 
 
 def _youtube_sequence(base: Path, masks: Path, objects: Mapping[int, Listed], *, meta: Path) -> Sequence:
@@ -375,7 +375,7 @@ def _listed(root: Path, split: str) -> list[Path]:
         if root.is_file() or split in ("train", "val", "all"):
             return []
         there = ", ".join(list_file.stem for list_file in sorted(root.glob("*.txt"))) or "none"
-        raise UserError(f"{root} has no split {split} (a list {split}.txt); it has {there}")
+        raise UserError(f"{root} has no split {clipped(split)} (a list {split}.txt); it has {there}")
     by_name = {_name(path): path for path in video_sources(root)}
     names = list(read_list(file))
     absent = [name for name in names if name not in by_name]

@@ -4,6 +4,7 @@ reason.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Collection, Iterator, Sequence
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mamp.config import Root
-from mamp.core.errors import first_line, plural
+from mamp.core.errors import UserError, first_line, plural
 from mamp.core.files import is_dropping
 from mamp.datasets.lists import has_lists, read_splits
 from mamp.video.folders import IMAGE_SUFFIXES, natural_key
@@ -58,7 +59,10 @@ def untaken_of(root: Root, sources: Collection[Path]) -> list[Untaken]:
     """What lies in a root of training video and is none of the videos `sources` that training takes."""
     known: set[str] = set()
     if has_lists(root.path):
-        known = {Path(name).name for listed in read_splits(root.path, "any").values() for name in listed}
+        splits = read_splits(root.path, "any")
+        for split in splits:
+            with contextlib.suppress(UserError):  # one that cannot be read, and is not asked for
+                known |= {Path(name).name for name in splits[split]}
     return untaken(root.path, sources, known=known)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mamp.config import DataConfig, Expected, Root
-from mamp.core.errors import UserError
+from mamp.core.errors import UserError, first_ten, plural
 from mamp.datasets.lists import read_names
 from mamp.datasets.sequences import Sequence as Video
 from mamp.datasets.sequences import training_sequences
@@ -20,7 +21,7 @@ class Census:
 
     counts, rates, roots: frames, frames a second, and place in data.root of each video. digest: of names,
     counts, rates.
-    untaken: lines about what lies in data.root and is not taken.
+    untaken: lines about what lies in data.root and is not taken, and about videos that are taken twice.
     left_out: videos of data.root that data.leave_out keeps from training. unknown: names of that list which
     no video has.
     """
@@ -62,7 +63,7 @@ def survey(data: DataConfig, *, masks: bool = False) -> tuple[list[Video], Censu
         )
     videos = training_sequences(data.root, masks=masks)
     census = take_census(videos, bad_frame=data.bad_frame)
-    census = replace(census, untaken=tuple(said_untaken(data.root, videos)))
+    census = replace(census, untaken=(*said_untaken(data.root, videos), *said_twice(videos)))
     _refuse_unexpected(census, data.expect)
     if data.leave_out is None:
         return videos, census
@@ -85,6 +86,23 @@ def said_untaken(roots: Sequence[Root], videos: Sequence[Video]) -> list[str]:
         found = untaken_of(root, [video.source for video in videos if video.root == number])
         said += lines(root.path, [one for one in found if one.lost])
     return said
+
+
+def said_twice(videos: Sequence[Video]) -> list[str]:
+    """A line about videos that data.root gives more than once, as two roots of which one holds the other
+    do.
+    """
+    names: dict[str, list[str]] = {}
+    for video in videos:
+        names.setdefault(os.path.realpath(video.source), []).append(video.name)
+    twice = [f"{' and '.join(same)} of {place}" for place, same in names.items() if len(same) > 1]
+    if not twice:
+        return []
+    count = plural(len(twice), "video")
+    return [
+        f"warning: data.root gives {count} more than once, which then weigh more: {first_ten(twice)}; give"
+        " each place once (data.repeat weighs a place)"
+    ]
 
 
 def _refuse_unexpected(census: Census, expected: Expected) -> None:

@@ -74,7 +74,7 @@ class LabelCarrier(Propagator):
     backfill: a late object is also looked for in the memory frames. free_first: the first frame is read once
     without a window.
     hard: memory keeps a finished frame's label map instead of its scores. sharpen: the power that scores are
-    raised to before they are remembered and shown.
+    raised to before they are remembered and shown; background: what the background's is multiplied by then.
 
     A method gives `_features`, `_feature_size`, `_cells`, `_joined` and `_to_frame`, and may give
     `_winners`, `_fitted`, `_moved` and `_forget`.
@@ -94,12 +94,13 @@ class LabelCarrier(Propagator):
         free_first: bool = False,
         hard: bool = False,
         sharpen: float = 1.0,
+        background: float = 1.0,
         **places: Any,
     ) -> None:
         super().__init__(model, method, **places)
         self.rule, self.reading = rule, reading
         self.backfill, self.free_first, self.hard = backfill, free_first, hard
-        self.sharpen = sharpen
+        self.sharpen, self.background = sharpen, background
         self.memory: dict[int, Remembered] = {}
         self.given: list[int] = []
         self.pending: Pending | None = None
@@ -354,7 +355,7 @@ class LabelCarrier(Propagator):
         values = [moved[i][1] for i in chosen]  # M of (K+1, h, w)
         free = (chosen.index(first),) if self.free_first else ()
         scores = self._carry(features, keys, values, counts=[counts[i] for i in chosen], free=free)
-        return sharpened(scores, self.sharpen)
+        return sharpened(scores, self.sharpen, self.background)
 
     def _carry(
         self,

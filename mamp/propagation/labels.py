@@ -49,12 +49,17 @@ def normalised(scores: Tensor, *, out: Tensor | None = None) -> Tensor:
     return result
 
 
-def sharpened(scores: Tensor, power: float) -> Tensor:
-    """Scores (K+1, ...) to this power, normalised: what is likely becomes more so. Power 1 changes nothing.
+def sharpened(scores: Tensor, power: float, background: float = 1) -> Tensor:
+    """Scores (K+1, ...) to this power, the background's times `background`, normalised: what is likely
+    becomes more so. 1 and 1 change nothing.
 
     Works in place, and returns `scores`.
     """
-    return scores if power == 1 else normalised(scores.clamp_(min=0).pow_(power), out=scores)
+    if power == 1 and background == 1:
+        return scores
+    scores.clamp_(min=0).pow_(power)
+    scores[0] *= background
+    return normalised(scores, out=scores)
 
 
 def impose(probabilities: Tensor, masks: Tensor, channels: list[int]) -> Tensor:

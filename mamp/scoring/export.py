@@ -80,8 +80,9 @@ def export(
             f"{folder} cannot go to the server as it is, in {plural(len(problems), 'place')}; "
             "mend what is listed and export again:\n" + "\n".join(f"  {problem}" for problem in problems)
         )
-    files = [f"{w.name}/{frame}.png" for w in wanted for frame in w.frames]
-    _write(out, [(f"{SERVERS[server]}{file}", place / file) for file in files])
+    there = {w.name: png_files(place / w.name) for w in wanted}
+    files = [(f"{w.name}/{frame}.png", there[w.name][frame]) for w in wanted for frame in w.frames]
+    _write(out, [(f"{SERVERS[server]}{name}", file) for name, file in files])
     return Export(out, len(wanted), sum(len(w.frames) for w in wanted), tuple(_left_out(place, wanted)))
 
 
@@ -184,9 +185,10 @@ def _check(folder: Path, wanted: _Wanted) -> list[str]:
         return ["the sequence is missing"]
     missing, problems = [], []
     strange: dict[int, list[str]] = {}
+    files = png_files(folder)
     for frame in wanted.frames:
-        path = folder / f"{frame}.png"
-        if not path.is_file():
+        path = files.get(frame)
+        if path is None:
             missing.append(frame)
             continue
         try:
@@ -211,7 +213,7 @@ def _missing(frames: Sequence[str]) -> str:
 def _left_out(place: Path, wanted: Sequence[_Wanted]) -> Iterator[str]:
     surplus = sorted({f.name for f in subfolders(place) if png_files(f)} - {w.name for w in wanted})
     if surplus:
-        yield f"left out, not in the set: {', '.join(surplus)}"
+        yield f"left out, not in the set: {first_ten(surplus)}"
     for w in wanted:
         count = len(png_files(place / w.name).keys() - set(w.frames))
         if count:

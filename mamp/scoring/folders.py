@@ -84,6 +84,8 @@ def score_videos(
     split: str | None = None,
 ) -> Scores:
     """As `score`, of videos whose truth is known."""
+    if not videos:
+        raise UserError("there is no sequence to score; choose another --split, or bring the masks")
     rules = get_protocol(protocol)
     folder = mask_folders(Path(predictions), [video.name for video in videos])
     jobs = [(video, _folder_of(video, folder, videos), rules) for video in videos]
@@ -177,14 +179,14 @@ class _Reader:
     """Reads masks of one video; what is missing or cannot be read is kept to be told at the end."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._folder, self._files = folder, png_files(folder)
         self._missing: list[str] = []
         self._broken: list[str] = []
 
     def result(self, name: str) -> np.ndarray | None:
         """The predicted label map of a frame, or None."""
-        path = self._folder / f"{name}.png"
-        if not path.is_file():
+        path = self._files.get(name)
+        if path is None:
             self._missing.append(name)
             return None
         return self.read(path, void=False)
@@ -298,7 +300,7 @@ def _surplus(videos: Sequence[Video], folder: Path) -> Iterable[str]:
     extra = sorted(there - {video.name for video in videos})
     if extra:
         count = plural(len(extra), "folder that is", "folders that are")
-        yield f"{folder} has {count} not in the set: {', '.join(extra)}"
+        yield f"{folder} has {count} not in the set: {first_ten(extra)}"
 
 
 def split_seen(scores: Scores, videos: Sequence[Video], categories: tuple[set[str], Path] | None) -> Scores:

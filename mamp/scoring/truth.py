@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mamp.core.errors import UserError, first_ten
+from mamp.core.terminal import clipped
 from mamp.datasets.lists import (
     PLACES,
     Listed,
@@ -19,6 +20,7 @@ from mamp.datasets.lists import (
     read_holdout,
     read_meta,
     read_splits,
+    refuse_empty,
     refuse_unsupervised,
     resolution,
 )
@@ -83,6 +85,7 @@ def open_truth(path: Path | str, *, protocol: str | None = None, split: str | No
 
     Raises UserError naming the path or the splits that are there.
     """
+    refuse_empty(split)
     root = Path(path)
     if not root.is_dir():
         raise UserError(f"truth {root} is not a folder; give a folder of mask folders or a data set's root")
@@ -118,7 +121,8 @@ def _open_folders(root: Path, protocol: str | None, split: str | None) -> Truth:
         names, split = _names(home, protocol, split)
     elif split is not None:
         raise UserError(
-            f"{root} has no lists, so --split {split} means nothing; leave it out or give a data set's root"
+            f"{root} has no lists, so --split {clipped(split)} means nothing; leave it out or give"
+            " a data set's root"
         )
     images = None if home is None else resolution(home / "JPEGImages")
     if names is None:
@@ -274,6 +278,14 @@ def in_place_of(missing: Sequence[str], folder: Path) -> str:
 
 
 def png_files(folder: Path) -> dict[str, Path]:
-    """Stem -> PNG of a folder, in natural order; nothing where there is no such folder."""
-    there = entries(folder) if folder.is_dir() else []
-    return {file.stem: file for file in there if file.suffix.lower() == ".png"}
+    """Stem -> PNG of a folder, in natural order; nothing where there is no such folder.
+
+    Raises UserError for two files of one stem, as 00000.png and 00000.PNG.
+    """
+    files: dict[str, Path] = {}
+    for file in entries(folder) if folder.is_dir() else []:
+        if file.suffix.lower() == ".png":
+            if file.stem in files:
+                raise UserError(f"{folder} holds both {files[file.stem].name} and {file.name}; keep one")
+            files[file.stem] = file
+    return files

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mamp.core.download import Wanted, download
-from mamp.core.errors import UserError, plural
+from mamp.core.errors import UserError, first_line, plural
 from mamp.core.files import Locks, make_folder, sha256_of
 from mamp.core.progress import say, stay_silent
 from mamp.datasets.sequences import open_dataset
@@ -179,7 +179,7 @@ def _unpack(packed: Path, files: Path, root: Path, archive: Archive, *, strict: 
             root.rmdir()
         os.replace(found, root)
     except OSError as error:
-        raise UserError(f"{root} cannot be written ({error.strerror}); choose another --out") from None
+        raise UserError(f"{root} cannot be written ({first_line(error)}); choose another --out") from None
     finally:
         shutil.rmtree(files, ignore_errors=True)
 

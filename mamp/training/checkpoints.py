@@ -126,8 +126,8 @@ def load_last(folder: Path) -> dict[str, Any] | None:
             content = path.read_bytes()
         except OSError as error:  # this says nothing about what is in it
             raise UserError(
-                f"checkpoint {path} cannot be opened ({error.strerror}); make it readable, or move it away to"
-                " go on from the one before"
+                f"checkpoint {path} cannot be opened ({first_line(error)}); make it readable, or move it away"
+                " to go on from the one before"
             ) from None
         try:
             return _read(content)

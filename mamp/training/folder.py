@@ -18,10 +18,11 @@ from pydantic import BaseModel
 from mamp import config as configs
 from mamp import weights
 from mamp.config import TrainConfig
-from mamp.core.errors import UserError
-from mamp.core.files import folder_for, remove_leftovers, whole, write_json, write_text
+from mamp.core.errors import UserError, first_line
+from mamp.core.files import folder_for, refuse_target, remove_leftovers, whole, write_json, write_text
+from mamp.core.texts import parse_json
 from mamp.training import checkpoints
-from mamp.training.history import resumed
+from mamp.training.history import WRITTEN, read_code, resumed, set_aside
 
 
 class RunFolder:
@@ -40,6 +41,7 @@ class RunFolder:
         with contextlib.ExitStack() as stack:
             if writes:
                 stack.enter_context(folder_for(path))
+                _refuse_others(path)
                 self._lock = _lock(path / ".lock")
                 stack.callback(self._unlock)
             self._open = stack.pop_all()
@@ -73,21 +75,24 @@ class RunFolder:
 
         config.yaml is the whole resolved config. code.json is what made the run; each start that goes on is
         added under `resumed`, with what was different. changed: settings that are no longer those of the
-        checkpoint. What an interrupted process logged past `step` is dropped.
+        checkpoint. What an interrupted process logged past `step` is dropped; where no checkpoint is there
+        (`step` is 0), what it wrote is set aside.
         """
         if not self._writes:
             return
         for folder in (self.path, self.checkpoints, self.path / "previews"):
             remove_leftovers(folder)
+        if not step:
+            set_aside(self.path)
+        first = read_code(self.path / "code.json") if step else None
         write_text(self.path / "config.yaml", configs.dump(config))
-        first = _read_json(self.path / "code.json") if step else None
         if first is None:
             first = code
         else:
             first["resumed"] = [*first.get("resumed", []), resumed(first, code, changed or {})]
         write_json(self.path / "code.json", first)
         log = self.path / "log.jsonl"
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+        lines = log.read_bytes().decode(errors="replace").splitlines() if log.exists() else []
         write_text(log, "".join(f"{line}\n" for line in lines if _step_of(line) <= step))
         self._log = log.open("a", encoding="utf-8")
 
@@ -101,8 +106,8 @@ class RunFolder:
             self._log.flush()
         except OSError as error:
             raise UserError(
-                f"{self.path / 'log.jsonl'} cannot be written ({error.strerror}); make room and start the run"
-                " again"
+                f"{self.path / 'log.jsonl'} cannot be written ({first_line(error)}); make room and start the"
+                " run again"
             ) from None
 
     def save(
@@ -148,7 +153,7 @@ def _lock(path: Path) -> TextIO:
         file = path.open("a+")
     except OSError as error:
         raise UserError(
-            f"{path} cannot be written ({error.strerror}); give another folder with --run"
+            f"{path} cannot be written ({first_line(error)}); give another folder with --run"
         ) from None
     try:
         import fcntl
@@ -173,16 +178,22 @@ def _lock(path: Path) -> TextIO:
     return file
 
 
+def _refuse_others(run: Path) -> None:
+    """UserError where something else stands in place of a file or folder of the run."""
+    for name in (*WRITTEN, "weights.safetensors"):
+        refuse_target(run / name)
+    for name in ("checkpoints", "previews"):
+        if os.path.lexists(run / name) and not (run / name).is_dir():
+            raise UserError(
+                f"{run / name} is not a folder, where the run keeps its {name}; move it away, or give another"
+                " folder with --run"
+            )
+
+
 def _step_of(line: str) -> float:
     """The step a log line speaks of; a line cut short is past every step."""
     try:
-        return json.loads(line)["step"]
+        step = parse_json(line)["step"]
     except (ValueError, KeyError, TypeError):
         return float("inf")
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
+    return step if isinstance(step, (int, float)) else float("inf")

@@ -49,7 +49,7 @@ def _read_image(path: Path, at_least: int | None) -> tuple[np.ndarray, tuple[int
             ImageOps.exif_transpose(image, in_place=True)
             return to_rgb(image), (width, height) if turned else (height, width)
     except (FileNotFoundError, PermissionError) as error:
-        raise BadFrame(f"{path} cannot be opened ({error.strerror}); {_REMEDY}") from None
+        raise BadFrame(f"{path} cannot be opened ({first_line(error)}); {_REMEDY}") from None
     except Image.DecompressionBombError:
         raise BadFrame(f"{path} claims more pixels than any frame has; {_REMEDY}") from None
     except MemoryError:

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from mamp.core.errors import UserError, reason
+from mamp.core.errors import Malformed, UserError, reason
+from mamp.core.terminal import short
 from mamp.core.texts import read_json
 from mamp.video.decoding import ToRgb, Undecodable
 
@@ -78,7 +79,7 @@ def read_index(index: Path) -> dict[str, Any]:
     try:
         value = read_json(index)
         if value["format"] != FORMAT:
-            raise ValueError(f"its format is {value['format']!r}, not {FORMAT!r}")
+            raise Malformed(f"its format is {short(value['format'])}, not {FORMAT!r}")
         for name, record in value["clips"].items():
             parse_clip(index.parent, name, record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
@@ -121,7 +122,7 @@ def parse_clip(folder: Path, name: str, record: Mapping[str, Any]) -> Packed:
     """
     file = record["file"]
     if Path(file).name != file or file in ("", ".."):
-        raise ValueError(f"clip {name} lies in {file!r}, which is no name of a file")
+        raise Malformed(f"clip {name} lies in {file!r}, which is no name of a file")
     width, height = record["size"]
     clip = Packed(
         path=folder / file,
@@ -137,9 +138,9 @@ def parse_clip(folder: Path, name: str, record: Mapping[str, Any]) -> Packed:
     if not isinstance(record["sha256"], str):
         raise TypeError(f"clip {name} has no checksum")
     if not len(clip) or len(clip.checks) != len(clip) or clip.keyframes < 1:
-        raise ValueError(f"clip {name} has {len(clip)} frames and {len(clip.checks)} checksums")
+        raise Malformed(f"clip {name} has {len(clip)} frames and {len(clip.checks)} checksums")
     if clip.start < 0 or clip.start + int(clip.sizes.sum(dtype=np.int64)) > clip.length:
-        raise ValueError(f"clip {name} has frames behind the end of its file")
+        raise Malformed(f"clip {name} has frames behind the end of its file")
     return clip
 
 

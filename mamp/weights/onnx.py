@@ -10,7 +10,7 @@ from torch import nn
 
 from mamp import __version__, methods
 from mamp.core.errors import UserError
-from mamp.core.files import make_folder, whole, write_json
+from mamp.core.files import make_folder, refuse_target, whole, write_json
 from mamp.methods.base import Exported
 
 
@@ -39,7 +39,7 @@ def write(
     made: Exported = export(network, method, metadata=metadata)
     make_folder(out)
     last = out / "mamp.json"
-    last.unlink(missing_ok=True)
+    refuse_target(last).unlink(missing_ok=True)
     for name, graph in made.graphs.items():
         with whole(out / f"{name}.onnx") as part:
             part.write_bytes(graph.SerializeToString())

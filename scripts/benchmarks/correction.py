@@ -1,13 +1,13 @@
 """What a corrected frame is worth, and whether the page's uncertainty points at the right one.
 
     python scripts/benchmarks/correction.py ROOT [--split tune] [--sequences NAME ...] [--frames N] [--weights
-    W] [--json FILE]
+    W] [--worst] [--json FILE] [key=value ...]
 
 On sequences of DAVIS-2016 the first mask is drawn and carried on; then up to three frames are corrected with
-the truth, by the
-same engine as in `mamp app`: `unsure` takes the frame that the network is least sure of, again after each
-correction; `even` takes as many frames evenly spaced. J&F is the mean over all frames but the first and the
-last, corrected ones counted. The evenly spaced single frame is the correction in mid-video: J&F of the frames
+the truth, by the same engine as in `mamp app`: `unsure` takes the frame that the page's "next uncertain"
+shows, again after each correction; `even` takes as many frames evenly spaced; with --worst, `worst` takes the
+frame with the largest expected error. J&F is the mean over all frames but the first and the last, corrected
+ones counted. The evenly spaced single frame is the correction in mid-video: J&F of the frames
 after it before and after, and frames stepped for it.
 """
 
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from common import options, processor, write
 
+from mamp.app.doubt import next_place
 from mamp.app.engine import Engine
 from mamp.app.project import Project
 from mamp.datasets.sequences import Sequence, open_dataset
@@ -38,6 +39,9 @@ def main() -> None:
     parser.add_argument("--frames", type=int, help="only so many frames of each")
     parser.add_argument("--weights", help="as `mamp segment` takes them")
     parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "--worst", action="store_true", help="also the frames with the largest expected error"
+    )
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     args = parser.parse_intermixed_args()
     model = load(args.weights, device=args.device, overrides=args.overrides)
@@ -45,8 +49,9 @@ def main() -> None:
     found = {}
     for sequence in sequences:
         if not args.sequences or sequence.name in args.sequences:
-            found[sequence.name] = measure(sequence, model, frames=args.frames)
+            found[sequence.name] = measure(sequence, model, frames=args.frames, worst=args.worst)
             print(f"{sequence.name}: {told(found[sequence.name])}", flush=True)
+            write({"sequences": found}, args.json)  # a run that is stopped has these
     figures = {"processor": processor(), "sequences": found, "mean": mean(found)}
     print(f"mean: {told(figures['mean'])}")
     write(figures, args.json)
@@ -86,26 +91,41 @@ class Work:
         both = [score_frame(truth, self.project.mask(index), [1]) for index, truth in enumerate(self.truth)]
         return np.array([(j[0] + f[0]) / 2 for j, f in both])
 
+    def next(self) -> int:
+        """The frame that the page would show next."""
+        place = next_place(self.project.frames(), [1])
+        assert place is not None
+        return place.frame
+
+    def worst(self) -> int:
+        """The frame with the largest expected error."""
+        return int(self.unsure()[1:].argmax()) + 1
+
     def unsure(self) -> np.ndarray:
         """What the page's strip shows, float (T,); -1 where a mask was drawn."""
         frames = self.project.frames()
         return np.array([-1.0 if f.kind == "drawn" or f.unsure is None else f.unsure for f in frames])
 
 
-def measure(sequence: Sequence, model: Model, *, frames: int | None) -> dict[str, Any]:
-    """The figures of one sequence."""
+def measure(sequence: Sequence, model: Model, *, frames: int | None, worst: bool = False) -> dict[str, Any]:
+    """The figures of one sequence. worst: also by the largest expected error."""
     with tempfile.TemporaryDirectory() as folder:
         work = Work(sequence, model, frames, folder)
         work.correct(0)
         first, unsure = work.scores(), work.unsure()
-        count, rows = len(first), {"unsure": [middle(first)], "even": [middle(first)]}
-        chosen: list[int] = []
-        for _ in range(MOST):
-            chosen.append(int(work.unsure()[1:].argmax()) + 1)
-            work.correct(chosen[-1])
-            rows["unsure"].append(middle(work.scores()))
-        for index in chosen:
-            work.forget(index)
+        count, rows = len(first), {"even": [middle(first)]}
+        ways = {"unsure": work.next, **({"worst": work.worst} if worst else {})}
+        chosen: dict[str, list[int]] = {way: [] for way in ways}
+        for way, choose in ways.items():
+            rows[way] = [middle(first)]
+            for _ in range(MOST):
+                chosen[way].append(choose())
+                work.correct(chosen[way][-1])
+                rows[way].append(middle(work.scores()))
+            for index in chosen[way]:
+                work.forget(index)
+            if way != list(ways)[-1]:
+                work.run(1)
         mid: dict[str, Any] = {}
         for corrected in range(1, MOST + 1):
             places = [round((i + 1) * count / (corrected + 1)) for i in range(corrected)]
@@ -132,7 +152,7 @@ def measure(sequence: Sequence, model: Model, *, frames: int | None) -> dict[str
         work.project.close()
     return {
         "J&F": rows,
-        "chosen": chosen,
+        "chosen": chosen["unsure"],
         "mid": mid,
         "rank": rank(unsure[1:], 1 - first[1:]),
         "worst": int(first[1:].argmin()) + 1,
@@ -154,9 +174,7 @@ def mean(found: dict[str, Any]) -> dict[str, Any]:
     """Over sequences."""
     rows = list(found.values())
     return {
-        "J&F": {
-            way: np.mean([row["J&F"][way] for row in rows], axis=0).tolist() for way in ("unsure", "even")
-        },
+        "J&F": {way: np.mean([row["J&F"][way] for row in rows], axis=0).tolist() for way in rows[0]["J&F"]},
         "mid": {key: float(np.mean([row["mid"][key] for row in rows])) for key in rows[0]["mid"]},
         "rank": float(np.mean([row["rank"] for row in rows])),
     }
@@ -164,9 +182,7 @@ def mean(found: dict[str, Any]) -> dict[str, Any]:
 
 def told(row: dict[str, Any]) -> str:
     """A line for a person."""
-    ways = "; ".join(
-        f"{way} {' '.join(f'{100 * v:.1f}' for v in row['J&F'][way])}" for way in ("unsure", "even")
-    )
+    ways = "; ".join(f"{way} {' '.join(f'{100 * v:.1f}' for v in row['J&F'][way])}" for way in row["J&F"])
     mid = row["mid"]
     return (
         f"J&F of 0 to {MOST} corrected frames: {ways}; rank of unsureness against error {row['rank']:.2f};"

@@ -9,10 +9,9 @@ import threading
 
 import numpy as np
 import pytest
-import torch
 from app_world import FRAMES, QUICK, SIZE
 
-from mamp.app.engine import Engine, Kept, unsureness
+from mamp.app.engine import Engine, Kept
 from mamp.cli import main
 from mamp.core.errors import UserError
 from mamp.segmentation.model import load
@@ -92,7 +91,7 @@ def test_a_run_backward_begins_at_the_next_drawing_and_goes_to_the_first_frame(e
 
 def test_locked_frames_stay_as_they_are(engine, project, drawn):
     project.draw(0, drawn)
-    project.write(2, np.zeros(SIZE, np.uint8), kind="forward", unsure=0.0)
+    project.write(2, np.zeros(SIZE, np.uint8), kind="forward", unsure={1: 0.0})
     project.lock([2], locked=True)
     run(engine, 0)
     assert not project.mask(2).any() and project.mask(3).any()
@@ -100,7 +99,7 @@ def test_locked_frames_stay_as_they_are(engine, project, drawn):
 
 def test_frames_that_a_run_passes_get_the_masks_they_lack(engine, project, drawn):
     project.draw(0, drawn)
-    project.write(1, np.zeros(SIZE, np.uint8), kind="backward", unsure=0.0)
+    project.write(1, np.zeros(SIZE, np.uint8), kind="backward", unsure={1: 0.0})
     run(engine, 4)
     assert [frame.kind for frame in project.frames()] == ["drawn", "backward", *["forward"] * 5]
     assert not project.mask(1).any() and project.mask(2).any()
@@ -294,20 +293,6 @@ def test_a_method_that_keeps_more_than_features_has_no_twin_and_is_stepped_again
     run(engine, 0)
     run(engine, 5)
     assert engine.status.replayed == 5 and engine.status.done == 2
-
-
-def test_unsureness_is_that_of_the_worst_object():
-    sure = torch.zeros(3, 4, 4)
-    sure[0] = 1
-    sure[:, :2] = torch.tensor([0.0, 1, 0])[:, None, None]
-    sure[:, 2] = torch.tensor([0.0, 0, 1])[:, None]
-    assert unsureness(sure) == 0
-    doubtful = sure.clone()
-    doubtful[:, 2] = torch.tensor([0.3, 0, 0.7])[:, None]
-    assert unsureness(doubtful) == pytest.approx(0.6)
-    lost = sure.clone()
-    lost[:, 2] = torch.tensor([1.0, 0, 0])[:, None]
-    assert unsureness(lost) == 1
 
 
 @pytest.mark.parametrize(

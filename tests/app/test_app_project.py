@@ -38,7 +38,7 @@ def test_a_drawn_mask_is_a_palette_png_of_its_frames_name(project, drawn):
 
 def test_reopening_goes_on_with_everything(project, drawn, video):
     project.draw(0, drawn)
-    project.write(1, drawn, kind="forward", unsure=0.25)
+    project.write(1, drawn, kind="forward", unsure={1: 0.25})
     project.lock([1], locked=True)
     project.rename(2, "right one")
     before = project.frames(), project.objects
@@ -50,18 +50,18 @@ def test_reopening_goes_on_with_everything(project, drawn, video):
 
 def test_a_computed_mask_takes_no_place_of_a_drawn_or_locked_one(project, drawn):
     project.draw(0, drawn)
-    project.write(1, drawn, kind="forward", unsure=0.1)
+    project.write(1, drawn, kind="forward", unsure={1: 0.1})
     project.lock([1], locked=True)
     for index in (0, 1):
-        assert not project.write(index, np.zeros(SIZE, np.uint8), kind="forward", unsure=0.1)
+        assert not project.write(index, np.zeros(SIZE, np.uint8), kind="forward", unsure={1: 0.1})
         np.testing.assert_array_equal(project.mask(index), drawn)
 
 
 def test_frames_after_a_changed_drawing_are_told_to_be_older_than_it(project, drawn):
     project.draw(2, drawn)
     for index in (3, 4, 5):
-        project.write(index, drawn, kind="forward", unsure=0.1)
-    project.write(1, drawn, kind="backward", unsure=0.1)
+        project.write(index, drawn, kind="forward", unsure={1: 0.1})
+    project.write(1, drawn, kind="backward", unsure={1: 0.1})
     project.draw(4, drawn)
     assert [frame.stale for frame in project.frames()] == [False, True, False, False, False, True, False]
 
@@ -90,7 +90,7 @@ def test_a_locked_frame_is_not_drawn_on(project, drawn):
 
 def test_a_removed_object_is_gone_from_every_mask_and_its_number_is_free(project, drawn):
     project.draw(0, drawn)
-    project.write(1, drawn, kind="forward", unsure=0.1)
+    project.write(1, drawn, kind="forward", unsure={1: 0.1})
     project.remove_object(1)
     for index in (0, 1):
         assert np.unique(project.mask(index)).tolist() == [0, 2]
@@ -116,7 +116,7 @@ def test_in_a_long_video_what_is_known_of_frames_is_not_written_for_each(project
     clock = itertools.count(0, 1000).__next__  # whatever is done takes long
     monkeypatch.setattr("mamp.app.project.time", SimpleNamespace(monotonic=clock))
     project.save()
-    project.write(1, drawn, kind="forward", unsure=0.5)
+    project.write(1, drawn, kind="forward", unsure={1: 0.5})
     assert "00001" not in (project.folder / "project.json").read_text()
     project.save()
     again = reopened(project, video)
@@ -187,7 +187,7 @@ def test_what_cannot_have_been_written_is_damage_and_the_masks_are_untouched(
     project, drawn, video, part, value
 ):
     project.draw(0, drawn)
-    project.write(1, drawn, kind="forward", unsure=0.5)
+    project.write(1, drawn, kind="forward", unsure={1: 0.5})
     project.close()
     path = project.folder / "project.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {part: value}))
@@ -230,7 +230,7 @@ def test_a_killed_process_loses_nothing(video, tmp_path, drawn):
         " mamp.video.frames import open_frames\np = Project(Path(sys.argv[1]), open_frames(sys.argv[2]));"
         f" p.add_object(); i = 0\nwhile True:\n    labels = np.zeros({SIZE}, np.uint8); labels[:, i % 50:] ="
         f" 1; i += 1\n    p.draw(i % {FRAMES}, labels) if i % 2 else p.write(i % {FRAMES}, labels,"
-        " kind='forward', unsure=0.5)\n    print(i, flush=True)\n"
+        " kind='forward', unsure={1: 0.5})\n    print(i, flush=True)\n"
     )
     work = tmp_path / "killed"
     process = subprocess.Popen([sys.executable, "-c", code, work, video], stdout=subprocess.PIPE, text=True)
@@ -251,7 +251,7 @@ def test_a_killed_process_loses_nothing(video, tmp_path, drawn):
 def test_which_objects_a_frame_shows_is_known_after_each_change_and_found_out_later(project, video, drawn):
     assert project.present() == [None] * FRAMES
     project.draw(0, drawn)
-    project.write(1, np.where(drawn == 2, 0, drawn), kind="forward", unsure=0.1)
+    project.write(1, np.where(drawn == 2, 0, drawn), kind="forward", unsure={1: 0.1})
     assert project.present()[:3] == [(1, 2), (1,), None]
     project.remove_object(1)
     assert project.present()[:2] == [(2,), ()]

@@ -134,6 +134,7 @@ SETTINGS = [
     ["radius=9", "search_near=0", "search_blocks=3", "top_k=9", "tile=4", "sharpen=1.5"],
     ["short_side=30", "subsample=2", "pad=16", "tile=12", "radius=3"],
     ["short_side=40", "enlarge=1", "pad=2", "radius=1", "top_k=40", "edge_radius=0", "sharpen=2"],
+    ["search=exact", "background=0.8"],
     ["labels=hard", "outside=zero", "upsample=published", "views=full", "short_side=null"],
 ]
 

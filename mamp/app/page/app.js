@@ -51,7 +51,7 @@ async function listen() {
 
 function receive(told) {
   const before = page.state, state = (page.state = { ...told, names: told.names || page.state?.names });
-  if (state.video) state.frames = state.frames.map(([kind, locked, stale, unsure, made, ids]) => ({ kind, locked, stale, unsure, made, ids: ids || [] }));
+  if (state.video) state.frames = state.frames.map(([kind, locked, stale, unsure, made, ids, each]) => ({ kind, locked, stale, unsure, made, ids: ids || [], each }));
   if (state.video && before?.video !== state.video) begin();
   $("welcome").hidden = Boolean(state.video);
   $("work").hidden = $("export").hidden = !state.video;
@@ -319,7 +319,7 @@ function render() {
   surface.locked = Boolean(frame.locked);
   timeline.tell(state.frames, page.chosen, surface.overlay.css(page.chosen));
   $("position").textContent = `${at + 1} / ${video.count}${Number(video.names[at]) === at ? "" : ` · ${video.names[at]}`}`;
-  const words = frameWords(strokes.unsaved.has(at) ? { ...frame, kind: "d" } : frame);
+  const words = frameWords(strokes.unsaved.has(at) ? { ...frame, kind: "d" } : frame, page.chosen);
   $("about-frame").textContent = words;
   $("timeline").setAttribute("aria-valuetext", `frame ${at + 1} of ${video.count}, ${words}`);
   $("lock").textContent = frame.locked ? "Unlock" : "Lock";
@@ -351,7 +351,7 @@ const list = new ObjectList($("objects"), {
   lock: (id) => looks.lock(id),
 });
 
-const timeline = new Timeline($("timeline"), { seek }, (index) => picture("thumbs", index));
+const timeline = new Timeline($("timeline"), { seek, look: (zoom) => ($("timeout").disabled = zoom <= 1) }, (index) => picture("thumbs", index));
 
 // ---------------------------------------------------------------- controls
 
@@ -388,10 +388,12 @@ const clicks = {
   redo: () => (surface.redo(), render()),
   erase: () => erase(!surface.erasing),
   beside: () => ((surface.beside = !surface.beside), render()),
+  timein: () => timeline.zoom(1.6),
+  timeout: () => timeline.zoom(1 / 1.6),
   previous: () => seek(page.at - 1),
   next: () => seek(page.at + 1),
   play: () => play(go, render),
-  uncertain: () => uncertain(go),
+  uncertain: () => uncertain((place) => (choose(place.object), seek(place.frame))),
   clearframe: () => edit(() => 0),
   clearobject: () => edit((label) => (label === page.chosen ? 0 : label)),
   copyprevious: () => copyFrom(page.at - 1),

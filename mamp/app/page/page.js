@@ -21,7 +21,11 @@ export const frames = (n) => `${n} ${n === 1 ? "frame" : "frames"}`;
 
 const KINDS = { d: "drawn", f: "computed forward", b: "computed backward", "": "no mask yet" };
 
-export function frameWords({ kind, stale, locked, unsure }) {
-  const percent = unsure !== null && kind !== "d" ? `unsure ${Math.round(100 * unsure)}%` : "";
+// how much of an object's mask is expected to be wrong, 0 to 1; null where it is drawn or not known
+export const doubt = (frame, id) => (frame.kind === "d" ? null : frame.each ? (frame.each[id] ?? null) : frame.unsure);
+
+export function frameWords(frame, id) {
+  const { kind, stale, locked } = frame, wrong = doubt(frame, id);
+  const percent = wrong !== null ? `about ${Math.round(100 * wrong)}% wrong` : "";
   return [KINDS[kind], stale ? "before a change" : "", locked ? "locked" : "", percent].filter(Boolean).join(" · ");
 }

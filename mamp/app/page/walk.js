@@ -1,7 +1,8 @@
 // Through the frames: playing, and from one uncertain frame to the next.
 
 import { page } from "./page.js";
-import { say } from "./say.js";
+import { attempt, say } from "./say.js";
+import { post } from "./server.js";
 
 const visited = new Set(); // frames that "next uncertain" showed since the last run
 
@@ -25,15 +26,19 @@ export async function play(go, render) {
   }
 }
 
-export function uncertain(go) {
-  const near = Math.max(2, Math.round(page.video.count / 40));
-  const open = page.state.frames
-    .map((frame, index) => ({ ...frame, index }))
-    .filter((f) => f.kind && f.kind !== "d" && !f.locked && f.unsure !== null);
-  let rest = open.filter((f) => ![...visited].some((v) => Math.abs(v - f.index) <= near));
-  if (!rest.length) visited.clear(), (rest = open);
-  if (!rest.length) return say("No computed frame is left to look at: segment first.");
-  const worst = rest.reduce((a, b) => (b.unsure > a.unsure ? b : a));
-  visited.add(worst.index);
-  go(worst.index);
+// the frame whose correction is worth most, and its object; show(place) goes there
+export async function uncertain(show) {
+  let place = await ask(visited);
+  if (place && place.frame === null && visited.size) visited.clear(), (place = await ask(visited));
+  if (!place) return;
+  if (place.frame === null) return say("No computed frame is left to look at: segment first.");
+  visited.add(place.frame);
+  await show(place);
+  const { name } = page.state.objects.find((o) => o.id === place.object) || { name: "an object" };
+  say(`Look at ${name}: about ${Math.round(100 * place.unsure)}% of it may be wrong here.`);
 }
+
+const ask = async (seen) => {
+  const answer = await attempt(() => post("/api/uncertain", { seen: [...seen] }));
+  return answer && answer.json();
+};

@@ -182,6 +182,15 @@ class MampPropagation(Section):
         le=8,
         description="power that a label's score is raised to before it is remembered and shown; 1: none",
     )
+    background: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description=(
+            "factor of the background's score, after `sharpen` and before it is remembered and shown; below 1"
+            " objects lose less at their edges and thin parts"
+        ),
+    )
     outside: Literal["zero", "masked"] = Field(
         "masked",
         description="window cells outside the frame: score 0 and no label, as published, or left out",

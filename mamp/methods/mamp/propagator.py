@@ -55,6 +55,7 @@ class MampPropagator(LabelCarrier):
             backfill=knobs.backfill,
             hard=knobs.labels == "hard",
             sharpen=knobs.sharpen,
+            background=knobs.background,
             **places,
         )
         self.motion = self.motion or build_motion(

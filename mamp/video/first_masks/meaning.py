@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import ImageColor
 
-from mamp.core.errors import UserError
+from mamp.core.errors import Malformed, UserError, first_line, reason
+from mamp.core.terminal import short
 from mamp.core.texts import read_json
 from mamp.video.first_masks.flat import Flat
 from mamp.video.first_masks.telling import counted
@@ -265,13 +266,15 @@ def read_colours(path: Path) -> Colours:
     try:
         told = read_json(path)
         if not isinstance(told, Mapping) or not told:
-            raise ValueError("it holds no names and values in braces")
+            raise Malformed("it holds no names and values in braces")
         pairs = _pairs(told)
     except OSError as error:
-        raise UserError(f"--colours {path} cannot be opened ({error.strerror}); give a JSON file") from None
+        raise UserError(
+            f"--colours {path} cannot be opened ({first_line(error)}); give a JSON file"
+        ) from None
     except (ValueError, TypeError, RecursionError) as error:
         raise UserError(
-            f'--colours {path} is no map of colours ({error}); write for example {{"#ff0000": 1,'
+            f'--colours {path} is no map of colours ({reason(error)}); write for example {{"#ff0000": 1,'
             ' "#0000ff": 2}'
         ) from None
     return Colours(pairs, fixed=True)
@@ -286,22 +289,25 @@ def _pairs(told: Mapping[str, Any]) -> dict[tuple[int, ...], int]:
         pairs = {_colour(v): place if plain else int(k) for place, (k, v) in enumerate(told.items(), start=1)}
     wrong = [v for v in pairs.values() if not 0 <= v <= 65535]
     if wrong:
-        raise ValueError(f"object {wrong[0]}; numbers go from 0 to 65535")
+        raise Malformed(f"it has object {wrong[0]}; numbers go from 0 to 65535")
     return pairs
 
 
 def _colour(told: Any) -> tuple[int, ...]:
     if isinstance(told, str) and told.strip().isdigit():
         told = int(told)
-    if isinstance(told, int):
-        told = [told] * 3
-    elif isinstance(told, str) and "," in told:
-        told = [int(c) for c in told.strip("()[] ").split(",")]
-    elif isinstance(told, str):
-        told = ImageColor.getrgb(told.strip())
-    colour = tuple(int(c) for c in told)[:3]
+    try:
+        if isinstance(told, int):
+            told = [told] * 3
+        elif isinstance(told, str) and "," in told:
+            told = [int(c) for c in told.strip("()[] ").split(",")]
+        elif isinstance(told, str):
+            told = ImageColor.getrgb(told.strip())
+        colour = tuple(int(c) for c in told)[:3]
+    except (ValueError, TypeError):
+        raise Malformed(f"{short(told)} is no colour") from None
     if len(colour) != 3 or not all(0 <= c <= 255 for c in colour):
-        raise ValueError(f"{told} is no colour")
+        raise Malformed(f"{short(told)} is no colour")
     return colour
 
 

@@ -132,8 +132,16 @@ def from_array(values: np.ndarray, name: str) -> Picture:
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
         raise UserError(f"{name} has the id {low if low < 0 else high}; ids are 1 to 65535, 0 is background")
-    found, rows = np.unique(values, return_inverse=True)
-    return Picture(_small(rows.reshape(values.shape), len(found)), found.astype(np.uint16), size=values.shape)
+    occurs = np.zeros(65536, bool)
+    for band in _bands(*values.shape):
+        occurs[values[band].astype(np.int32)] = True
+    found = np.flatnonzero(occurs)
+    places = np.zeros(65536, _kind(len(found)))
+    places[found] = np.arange(len(found))
+    rows = np.empty(values.shape, places.dtype)
+    for band in _bands(*values.shape):
+        rows[band] = places[values[band].astype(np.int32)]
+    return Picture(rows, found.astype(np.uint16), size=values.shape)
 
 
 def _whole_numbers(values: np.ndarray, name: str) -> np.ndarray:

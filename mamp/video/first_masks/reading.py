@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mamp.core.errors import UserError, first_line, plural
+from mamp.core.errors import UserError, plural
 from mamp.video.first_masks.annotations import Annotated, drawn, laid_over, parse
+from mamp.video.first_masks.claims import by, load_array, refuse_other_shape
 from mamp.video.first_masks.flat import flat_colours
 from mamp.video.first_masks.meaning import Colours, meaning, read_colours
 from mamp.video.first_masks.picture import Picture, from_array, from_image, open_picture, read_bytes
@@ -93,9 +94,9 @@ class Reader:
         if labels.shape != target:
             labels = resized(labels, target, f"mask {source}" if name != "the mask" else "a mask", found.size)
         if found.size != target:
-            notes.append(f"{_by(found.size)} resized to {_by(target)}")
+            notes.append(f"{by(found.size)} resized to {by(target)}")
             if max(target) > _COARSE * max(found.size):
-                warnings.append(f"it is only {_by(found.size)} pixels; paint it at the frame's size")
+                warnings.append(f"it is only {by(found.size)} pixels; paint it at the frame's size")
         warnings += warnings_of(labels, inverted=self.invert)
         return FirstMask(labels, name, tuple(notes), tuple(warnings))
 
@@ -124,7 +125,7 @@ class Reader:
         path, name = Path(source), str(source)
         head = read_bytes(path, 6)
         if head == b"\x93NUMPY" or (head[:2] == b"PK" and zipfile.is_zipfile(path)):
-            return self._of_array(_load_array(path), name)
+            return self._of_array(load_array(path, size), name)
         told = parse(path)
         if told is not None:
             return _of_annotations(told, name, size, picture)
@@ -162,7 +163,7 @@ class Reader:
         shapes = {mask.labels.shape for mask in read}
         if len(shapes) > 1:
             a, b = sorted(shapes)[:2]
-            raise UserError(f"masks are of different sizes, {_by(a)} and {_by(b)}; give all of one size")
+            raise UserError(f"masks are of different sizes, {by(a)} and {by(b)}; give all of one size")
         several = next((m for m in read if len(np.unique(m.labels[m.labels > 0])) > 1), None)
         if several is not None:
             raise UserError(
@@ -242,31 +243,14 @@ def resized(
     """The label map at (H, W) `size`, each pixel the nearest. UserError, naming it, when its shape is
     another.
     """
-    before = before or (labels.shape[0], labels.shape[1])
-    if not _same_shape(before, size):
-        exchanged = _same_shape(before[::-1], size)
-        turned = " (width and height are exchanged: turned, or squeezed?)" if exchanged else ""
-        raise UserError(
-            f"{name} is {_by(before)} pixels and its frame {_by(size)}{turned}; give a mask of the frame's"
-            " size, or of its shape"
-        )
+    refuse_other_shape(before or (labels.shape[0], labels.shape[1]), size, name)
     image = Image.fromarray(labels.astype(np.int32) if labels.dtype == np.uint16 else labels)
     return np.array(image.resize(size[::-1], Image.Resampling.NEAREST)).astype(labels.dtype)
-
-
-def _same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether both are of one shape, up to a pixel in the smaller one."""
-    (h, w), (height, width) = sorted((size, other))
-    return min(abs(h - height * w / width), abs(w - width * h / height)) <= 1
 
 
 def _ids(rows: np.ndarray, ids: np.ndarray) -> np.ndarray:
     kind = np.uint8 if int(ids.max(initial=0)) < 256 else np.uint16
     return ids.astype(kind)[rows]
-
-
-def _by(size: tuple[int, ...]) -> str:
-    return f"{size[1]}x{size[0]}"
 
 
 def _from_python(source: Any) -> Picture:
@@ -277,22 +261,6 @@ def _from_python(source: Any) -> Picture:
     return from_array(np.asarray(source), "the mask")
 
 
-def _load_array(path: Path) -> np.ndarray:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        if len(loaded.files) != 1:
-            raise ValueError(f"it holds {len(loaded.files)} arrays")
-        return np.asarray(loaded[loaded.files[0]])
-    except MemoryError:
-        raise
-    except Exception as error:  # numpy's reader raises whatever it trips over in a damaged file
-        raise UserError(
-            f"mask {path} is no array that can be read ({first_line(error)}); save it with numpy.save"
-        ) from None
-
-
 def _of_annotations(told: list[Annotated], name: str, size: tuple[int, int] | None, picture: str) -> _Found:
     chosen = [one for one in told if picture and one.picture == picture] or (told if len(told) == 1 else [])
     if not chosen:
@@ -301,6 +269,8 @@ def _of_annotations(told: list[Annotated], name: str, size: tuple[int, int] | No
             f" {picture or 'a frame'}; keep the one of the first frame"
         )
     one = chosen[0]
+    if size is not None and one.size is not None:
+        refuse_other_shape(one.size, size, f"mask {name}")
     labels = drawn(one, name, size)
     titles = ", ".join(f"{item.number} is {item.title}" for item in one.items[:10])
     notes = [f"{one.kind}: {titles}" if titles else one.kind, *one.notes]

@@ -41,6 +41,7 @@ def export(model: nn.Module, method: MampConfig, *, metadata: dict[str, str]) ->
                 "search_near",
                 "search_blocks",
                 "sharpen",
+                "background",
                 "outside",
                 "views",
                 "distilled",

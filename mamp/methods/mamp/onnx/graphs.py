@@ -105,7 +105,8 @@ def step(method: MampConfig, *, metadata: dict[str, str]) -> onnx.ModelProto:
     query = g.input("features", "float32", FEATURES)
     keys = g.input("keys", "float32", ["memory", *FEATURES])
     values = g.input("values", "float32", ["memory", *LABELS])
-    scores = parts.sharpened(g, _read(g, query, keys, values, method), knobs.sharpen)  # (K+1, h, w)
+    scores = _read(g, query, keys, values, method)  # (K+1, h, w)
+    scores = parts.sharpened(g, scores, knobs.sharpen, knobs.background)
     size = parts.sides(g, frame)
     probabilities = _to_frame(g, scores, size, method)
     if knobs.edge_radius:

@@ -87,9 +87,13 @@ def normalised(g: Graph, scores: Value) -> Value:
     return g("Concat", first, g("Slice", shares, [1], [LAST], [0]), axis=0)
 
 
-def sharpened(g: Graph, scores: Value, power: float) -> Value:
+def sharpened(g: Graph, scores: Value, power: float, background: float) -> Value:
     """As `mamp.propagation.labels.sharpened`."""
-    return scores if power == 1 else normalised(g, g("Pow", g("Max", scores, 0.0), power))
+    if power == 1 and background == 1:
+        return scores
+    scores = g("Pow", g("Max", scores, 0.0), power)
+    first, others = g("Slice", scores, [0], [1], [0]), g("Slice", scores, [1], [LAST], [0])
+    return normalised(g, g("Concat", first * background, others, axis=0))
 
 
 def with_background(g: Graph, masks: Value) -> Value:
