@@ -30,8 +30,9 @@ def largest_array() -> int:
 
 
 def executor(config: Config, folder: Path, *, local: bool, name: str, tasks: int, after: str = "") -> Any:
-    """submitit's executor with what `config.slurm` asks for; logs go to `folder`. after: an array that must
-    have ended first.
+    """Return submitit's executor with what `config.slurm` asks for. Logs go to `folder`.
+
+    after: an array that must have ended first.
     """
     import submitit
 
@@ -56,9 +57,7 @@ def executor(config: Config, folder: Path, *, local: bool, name: str, tasks: int
 
 
 def cpus(config: Config) -> int:
-    """Processors of a task: one for itself and one for each of its loader processes, unless
-    slurm.cpus_per_task says.
-    """
+    """Return the processors of a task: slurm.cpus_per_task, or one, and one for each loader process."""
     return config.slurm.cpus_per_task or 1 + config.data.workers
 
 

@@ -1,5 +1,4 @@
-"""What runs on the cluster, once in each task: a `mamp` command as a process, told of signals, queued again
-when it was cut short.
+"""What runs on the cluster, once in each task: a `mamp` command, queued again when it was cut short.
 
 It is sent by value (with journal.py), so it stands on the standard library and submitit alone.
 """
@@ -30,14 +29,15 @@ POLL_S = 0.1
 
 
 class Job:
-    """A run of `mamp ARGUMENTS` in the folder `run`, with the code in `code`. State: the signals that came,
-    and in a task its rank and log.
+    """A run of `mamp ARGUMENTS` in the folder `run`, with the code in `code`.
 
-    What is done is on disk, and the same command goes on from there; so a start needs to know nothing of the
-    one before, and a node's failure or `scontrol requeue`, which call nothing here, do no harm.
+    State: the signals that came, and in a task its rank and log. What is done is on disk, and the same
+    command goes on from there. So a start needs nothing from the one before. A node's failure or `scontrol
+    requeue`, which call nothing here, do no harm.
+
     token: of the submission; when the run has a newer one, this job leaves it alone.
-    stalls: after so many starts in a row that brought nothing, it gives up. patience_s: how long a signalled
-    process may save.
+    stalls: after this number of starts in a row without progress, it gives up. patience_s: how long a
+    signalled process may save.
     each_gpu: tasks work apart, each on one GPU of its node. last: the run is finished when this job is.
     """
 
@@ -123,9 +123,7 @@ class Job:
         self.caught.append(number)
 
     def _wait(self, child: subprocess.Popen[bytes], *, forward: bool) -> int:
-        """The exit status of `child`. SLURM signals every process of a task itself; elsewhere signals are
-        passed on.
-        """
+        """The exit status of `child`. SLURM signals every process of a task; elsewhere pass signals on."""
         passed, until = 0, float("inf")
         while (status := child.poll()) is None:
             if len(self.caught) > passed:
@@ -138,9 +136,7 @@ class Job:
         return status
 
     def _leave(self, status: int, requeue: Any) -> None:
-        """The process was cut short by a signal: queue the job again, or wait for the end that was
-        announced.
-        """
+        """A signal cut the process short: queue the job again, or wait for the announced end."""
         until = time.monotonic() + self.patience_s
         # SIGTERM alone comes before KILL: who sent it queues the job again, or wants it ended
         while signal.SIGUSR2 not in self.caught and time.monotonic() < until:
@@ -191,9 +187,7 @@ def _node() -> str:
 
 
 def done(command: str, run: Path) -> int:
-    """How far a run is: the step of its newest checkpoint, or how many files say that something is
-    finished.
-    """
+    """Return how far a run is: the step of its newest checkpoint, or how many files are finished."""
     if command == "train":
         names = [path.stem.removeprefix("step-") for path in (run / "checkpoints").glob("step-*.pt")]
         return max((int(name) for name in names if name.isdigit()), default=0)

@@ -1,5 +1,6 @@
-"""`python -m launch.status [FOLDER ...]`: a table of the runs that were submitted: state, step, loss, J&F,
-time left, folder.
+"""`python -m launch.status [FOLDER ...]`: a table of the runs that were submitted.
+
+Its columns: state, step, loss, J&F, time left, folder.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""`python -m launch.submit train|evaluate|pack|score CONFIG ... key=value`: runs of `mamp` on a SLURM
-cluster.
+"""`python -m launch.submit train|evaluate|pack|score CONFIG ... key=value`: runs of `mamp` on SLURM.
 
 One submission is one array of jobs: the points of a sweep, or jobs that share one evaluation. Runs go on
-after preemption, time limits and lost nodes; submitting one that is finished does nothing. docs/cluster.md
-tells it from the start.
+after preemption, time limits and lost nodes. Submitting one that is finished does nothing.
+docs/cluster.md explains it from the start.
 """
 
 from __future__ import annotations
@@ -117,8 +116,10 @@ def _send(args: argparse.Namespace, runs: list[plan.Run], folder: Path, *, code:
 
 
 def _rounds(runs: list[plan.Run]) -> list[tuple[list[plan.Run], bool]]:
-    """Arrays, each of the runs of its jobs and whether it is the last: one, or for shared work one of
-    helpers and one behind it that takes up what is left and scores."""
+    """Arrays, each with the runs of its jobs and whether it is the last.
+
+    One; for shared work one of helpers, and one behind it that takes up what is left and scores.
+    """
     count = runs[0].config.slurm.array
     return [(runs * count, False), (runs, True)] if count > 1 else [(runs, True)]
 

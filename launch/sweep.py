@@ -78,9 +78,7 @@ def _short(keys: Sequence[str]) -> dict[str, str]:
 
 
 def _name(parts: Sequence[str]) -> str:
-    """A folder's name; what a file system or a shell would take amiss is replaced, and a checksum keeps names
-    apart.
-    """
+    """A folder's name, safe for file systems and shells. A checksum keeps names apart."""
     wished = ",".join(parts)
     name = re.sub(r"[^\w.,=+@-]", "-", wished)[:120]
     if name == wished:

@@ -66,6 +66,12 @@ def settings(args: argparse.Namespace, *first: str) -> list[str]:
     """The key=value arguments, with what --with stands for."""
     if not args.joined:
         return [*first, *args.overrides]
+    from mamp.config import named_method
+
+    if (named := named_method([*first, *args.overrides])) not in (None, "mamp"):
+        raise UserError(
+            f"--with joins an encoder to MAMP's, and method.name is {named}; leave one of them out"
+        )
     if any(word.startswith("method.encoder.joined=") for word in args.overrides):
         raise UserError("--with and method.encoder.joined say the same; give one of them")
     joined = []

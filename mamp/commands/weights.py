@@ -203,9 +203,8 @@ def _weights_widen(args: argparse.Namespace) -> None:
 
     found = weights.widen(args.source, args.target, width=args.width, seed=args.seed)
     count = sum(value.numel() for value in found.state.values() if value.is_floating_point())
-    network = " ".join(
-        f"method.encoder.{k}={v}" for k, v in found.method["encoder"].items() if v not in (None, (), [])
-    )
+    given = {k: v for k, v in found.method["encoder"].items() if v not in (None, (), [])}
+    network = " ".join(f"method.encoder.{k}={v}" for k, v in given.items())
     print(f"{args.target}: {count:,} numbers; train on with\n  train.init={args.target} {network}")
 
 

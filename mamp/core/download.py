@@ -283,7 +283,7 @@ def _copy(response: Any, part: _Part, wanted: Wanted, *, quiet: bool) -> None:
     ):
         progress.begin(part.path.name.removesuffix(".part"))
         while chunk := response.read(_CHUNK):
-            if size == 0 and not chunk.startswith(wanted.begins):
+            if size == 0 and not any(chunk.startswith(one[: len(chunk)]) for one in wanted.begins):
                 kind = response.headers.get_content_type()
                 what = wanted.what.split(" ", 1)[1]
                 raise UserError(f"{part.url} gives no {what} ({kind}); give another place with --url")

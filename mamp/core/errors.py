@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Sequence
 
 from mamp.core.terminal import clipped, printable, short
@@ -13,14 +14,15 @@ class UserError(Exception):
     """An input or a setting that cannot be used.
 
     Its text is one sentence: the file or key, what was found, and what to do. The command line prints it
-    without a traceback and ends with status 2. Control characters in names are escaped.
+    without a traceback and ends with status 2. Control characters in names are escaped; a name cannot make a
+    line: the lines of a list begin with two spaces.
 
     Args:
         sentence: the text.
     """
 
     def __init__(self, sentence: str = "") -> None:
-        super().__init__(printable(sentence))
+        super().__init__(re.sub(r"\n(?!  )", r"\\n", printable(sentence)))
 
 
 class Malformed(ValueError):
@@ -89,7 +91,7 @@ def reason(error: BaseException) -> str:
 def first_ten(names: Sequence[str]) -> str:
     """Join names by commas: the first ten, and how many more."""
     more = f" and {len(names) - 10:,} more" if len(names) > 10 else ""
-    return f"{', '.join(names[:10])}{more}"
+    return f"{', '.join(clipped(name) for name in names[:10])}{more}"
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:

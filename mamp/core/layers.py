@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from mamp.core.errors import Malformed, UserError, first_line
 from mamp.core.misread import SettingsLoader
 from mamp.core.terminal import clipped, short
-from mamp.core.texts import compose_yaml, construct_yaml, read_text
+from mamp.core.texts import DEEPEST, compose_yaml, construct_yaml, read_text
 
 
 def merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
@@ -86,6 +86,10 @@ def read_overrides(overrides: Sequence[str], places: dict[str, str]) -> dict[str
             value = list(roots)
         inner = values
         *parents, last = key.split(".")
+        if len(parents) >= DEEPEST:
+            raise UserError(
+                f"argument {short(argument)} has {len(parents) + 1} levels; no setting has so many"
+            )
         for parent in parents:
             inner = inner.setdefault(parent, {})
             if not isinstance(inner, dict):

@@ -61,7 +61,7 @@ def _misread(value: Any) -> Iterator[str]:
     elif isinstance(value, bool):
         yield f"is {str(value).lower()} as YAML reads it (as it reads yes, no, on and off); write a number"
     elif isinstance(value, (list, tuple, Mapping)):
-        for inner in value.values() if isinstance(value, Mapping) else value:
+        for inner in (*value, *value.values()) if isinstance(value, Mapping) else value:
             yield from _misread(inner)
 
 

@@ -210,7 +210,7 @@ def _missing(frames: Sequence[str]) -> str:
 def _left_out(place: Path, wanted: Sequence[_Wanted]) -> Iterator[str]:
     surplus = sorted({f.name for f in subfolders(place) if png_files(f)} - {w.name for w in wanted})
     if surplus:
-        yield f"left out, not in the set: {', '.join(surplus)}"
+        yield f"left out, not in the set: {first_ten(surplus)}"
     for w in wanted:
         count = len(png_files(place / w.name).keys() - set(w.frames))
         if count:

@@ -290,7 +290,7 @@ def _surplus(videos: Sequence[Video], folder: Path) -> Iterable[str]:
     extra = sorted(there - {video.name for video in videos})
     if extra:
         count = plural(len(extra), "folder that is", "folders that are")
-        yield f"{folder} has {count} not in the set: {', '.join(extra)}"
+        yield f"{folder} has {count} not in the set: {first_ten(extra)}"
 
 
 def split_seen(scores: Scores, videos: Sequence[Video], categories: tuple[set[str], Path] | None) -> Scores:

@@ -246,8 +246,7 @@ def _code(colours: np.ndarray) -> np.ndarray:
 
 
 def _colour_table() -> dict[int, int]:
-    """Colour -> id. A colour that is twice in the palette has the lower id; 192 counts as 191 (PASCAL
-    VOC)."""
+    """Colour -> id. A colour that is twice in the palette has the lower id; 192 is 191, as in PASCAL VOC."""
     table: dict[int, int] = {}
     for palette in (PALETTE, np.where(PALETTE == 191, 192, PALETTE)):
         for number, code in enumerate(_code(palette)):

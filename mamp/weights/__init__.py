@@ -289,7 +289,7 @@ def _fetched(name: str, one: Published) -> Path:
     if (path := cached_weights(name)).is_file():
         return path
     raise UserError(
-        f"weights {name} are not on this machine; fetch them with `mamp weights fetch {name}`, or add --fetch"
+        f"weights {name} are not on this machine; fetch them with `mamp weights fetch {name}`, or --fetch"
         f" (from {one.url}; licence: {one.licence})"
     )
 

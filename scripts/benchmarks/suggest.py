@@ -7,8 +7,8 @@ The oracle knows the truth. Its first click is the point of the object that is f
 further click is the point farthest from the border of the largest wrong part of the mask: on the object where
 the mask lacks it, beside it where it is too much. Each object of a frame is asked for by itself, on the first
 frame of each sequence, or on every N-th. Also printed: the largest loss of IoU after a correct click, how
-many clicks lost more than 0.02, and the milliseconds from the click to the mask, of the first click on a
-frame and of later ones.
+many clicks lost more than 0.02, and the milliseconds from the wish to the mask, of the first wish on a frame
+and of later ones.
 """
 
 from __future__ import annotations

@@ -286,6 +286,8 @@ def test_the_command_takes_the_short_form(
     assert len(list((tmp_path / "out").glob("*.png"))) == 2
     assert main([*words, "--with", f"{nets}:few", "method.encoder.joined=[]"]) == 2
     assert "say the same; give one of them" in capsys.readouterr().err
+    assert main([*words, "--with", f"{nets}:few", "method.name=flow"]) == 2
+    assert "joins an encoder to MAMP's, and method.name is flow" in capsys.readouterr().err
     assert main([*words, "--with", "moco-resnet50=nowhere.pth"]) == 2
     assert "nowhere.pth does not exist" in capsys.readouterr().err
 

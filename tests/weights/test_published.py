@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -149,7 +150,7 @@ def plain(monkeypatch: pytest.MonkeyPatch, site: Site) -> Site:
 
 
 def test_weights_come_once_and_are_read_by_name(plain: Site) -> None:
-    with pytest.raises(UserError, match=f"`mamp weights fetch {NAME}`, or add --fetch .*academic use only"):
+    with pytest.raises(UserError, match=f"`mamp weights fetch {NAME}`, or --fetch .*academic use only"):
         weights.read(NAME)
     path = published.fetch(NAME, quiet=True)
     assert path == cached_weights(NAME) and left() == [f"{NAME}.json", f"{NAME}.safetensors"]
@@ -181,6 +182,21 @@ def test_a_file_that_changed_meanwhile_comes_anew(plain: Site) -> None:
     plain.content, plain.tag = checkpoint(1), '"2"'
     published.fetch(NAME, quiet=True)
     assert weights.read(NAME).provenance["bytes"] == len(plain.content)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_wherever_it_breaks_the_file_is_whole_in_the_end(plain: Site, seed: int) -> None:
+    rng = random.Random(seed)
+    plain.breaks = [rng.choice([0, 1, rng.randrange(6000)]) for _ in range(rng.randrange(1, 12))]
+    for _ in range(12):
+        try:
+            published.fetch(NAME, quiet=True)
+            break
+        except UserError as error:
+            assert "broke off" in str(error)
+    expected = torch.load(BytesIO(plain.content), weights_only=True)["state_dict"]
+    found = weights.read(NAME).state
+    assert all(torch.equal(value, expected[published_name(name)]) for name, value in found.items())
 
 
 def _of_another_network() -> bytes:
@@ -473,7 +489,7 @@ def test_every_published_name_has_a_way_and_a_converter() -> None:
 
 
 def test_nothing_is_fetched_unless_asked(plain: Site, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UserError, match="add --fetch"):
+    with pytest.raises(UserError, match="or --fetch"):
         mamp.load(NAME)
     assert not plain.asked
     assert mamp.load(NAME, fetch=True).config.method.name == "mamp"

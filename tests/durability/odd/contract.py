@@ -8,6 +8,7 @@ terminal, a file that is half written, an input that was changed.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -87,8 +88,11 @@ def breaches(generator: Generator, kind: str, room: Path, *, count: int = 200, s
     """What breaks the contract among `count` cases of a kind; each has a folder of its own in `room`."""
     import torch
 
-    found, threads = [], torch.get_num_threads()
+    from mamp.core import provenance
+
+    found, threads, asked = [], torch.get_num_threads(), provenance._git
     torch.set_num_threads(1)  # what others compute on the machine takes no time of ours
+    provenance._git = functools.cache(asked)  # type: ignore[assignment]  the checkout stays as it is
     try:
         for number in range(count):
             folder = room / f"{kind}-{number}"
@@ -98,6 +102,7 @@ def breaches(generator: Generator, kind: str, room: Path, *, count: int = 200, s
             shutil.rmtree(folder, ignore_errors=True)
     finally:
         torch.set_num_threads(threads)
+        provenance._git = asked
     return found
 
 

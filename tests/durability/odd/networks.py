@@ -235,6 +235,7 @@ def weights(rng: Random, folder: Path) -> Case:
             source,
             "--quiet",
             "method.name=probe",
+            "method.propagation.radius=3",
         ],
     }[use]
     check = (
@@ -332,7 +333,7 @@ def resumed(rng: Random, folder: Path) -> Case:
         file = run / rng.choice(("log.jsonl", "code.json", "config.yaml"))
         file.write_bytes(damaged(file.read_bytes(), rng))
     kept = "" if untouched or rng.random() > 0.3 else _odd_history(run, rng)
-    words = _steps(folder, rng.choice((2, 3)))
+    words = _steps(folder, rng.choice((2, 2, 3)))  # the run is finished already, or goes on for a step
     return Case(
         "resume",
         lambda: mamp("train", *words),
