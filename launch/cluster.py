@@ -62,7 +62,7 @@ def cpus(config: Config) -> int:
 
 
 def options(config: Config, *, after: str = "") -> dict[str, Any]:
-    """What submitit's SLURM executor is told besides the size of the job."""
+    """What submitit's SLURM executor takes besides the size of the job."""
     slurm = config.slurm
     extra = {"requeue": True, **slurm.extra, **({"mem": slurm.mem} if slurm.mem else {})}
     told = {
@@ -96,7 +96,7 @@ def send(executor: Any, jobs: Sequence[Any]) -> list[Any]:
     except (utils.FailedJobError, utils.FailedSubmissionError, OSError) as error:
         told = " ".join(str(error).split())[-300:]
         raise UserError(
-            f"sbatch refused: {told}; mend slurm.* and submit again, or run it on this machine with --local"
+            f"sbatch refused: {told}; correct slurm.* and submit again, or run it on this machine with --local"
         ) from None
 
 

@@ -99,7 +99,7 @@ class Job:
         if journal.stalled(events, self.name, progress=now) >= self.stalls:
             reason = (
                 f"no progress in {self.stalls} starts in a row ({now} done before and after); look into the"
-                " log, mend the cause or raise slurm.time, train.checkpoint_every or slurm.stalls, and"
+                " log, remove the cause or raise slurm.time, train.checkpoint_every or slurm.stalls, and"
                 " submit again"
             )
             self._tell("failed", reason=reason)
@@ -112,7 +112,7 @@ class Job:
         if self.each_gpu and gpus:
             own = gpus.split(",")
             environment["CUDA_VISIBLE_DEVICES"] = own[place.local_rank % len(own)]
-        if place.cluster == "local" and place.num_tasks > 1:  # SLURM tells its tasks itself
+        if place.cluster == "local" and place.num_tasks > 1:  # SLURM sets these for its tasks
             port = 15_000 + int(self.name) % 15_000
             told = {"RANK": place.global_rank, "LOCAL_RANK": place.local_rank, "WORLD_SIZE": place.num_tasks}
             told |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
@@ -138,7 +138,7 @@ class Job:
     def _leave(self, status: int, requeue: Any) -> None:
         """A signal cut the process short: queue the job again, or wait for the announced end."""
         until = time.monotonic() + self.patience_s
-        # SIGTERM alone comes before KILL: who sent it queues the job again, or wants it ended
+        # SIGTERM alone comes before KILL: who sent it queues the job again, or ends it
         while signal.SIGUSR2 not in self.caught and time.monotonic() < until:
             time.sleep(POLL_S)
         if self.rank != 0:

@@ -110,7 +110,7 @@ def may_begin(run: Run, held: contextlib.ExitStack) -> bool:
     over = any(event["event"] == "finished" for event in journal.of(events, before["token"]))
     same = [before["arguments"], before["length"]] == [run.arguments, _length(run.config)]
     if over and same and commands.product(run.command, run.folder).exists():
-        print(f"{run.folder} is finished; nothing is submitted for it (a new run wants another --run)")
+        print(f"{run.folder} is finished; nothing is submitted for it (give another --run for a new one)")
         return False
     return True
 
@@ -124,7 +124,7 @@ def _load(args: argparse.Namespace, site: Any, settings: list[str]) -> tuple[Con
     """The config of one run, checked, and the settings as they were given."""
     below: dict[str, Any] = {}
     if site:
-        configs.load(site)  # what is wrong is told with the site's own lines
+        configs.load(site)  # a message then names the site's own lines
         below = read_yaml(Path(site), {}) or {}
     config = configs.load(args.config, settings, dataset=vars(args).get("dataset", ""), base=below)
     given = below

@@ -40,7 +40,7 @@ TAIL = 2**20  # bytes of a log that are looked at
 
 @dataclass(frozen=True)
 class Status:
-    """One run as it stands. left: "" where nothing tells. reason: why it failed or waits.
+    """One run as it stands. left: "" where it is not known. reason: why it failed or waits.
 
     queued: whether a job of it is still in the queue.
     """
@@ -166,7 +166,7 @@ def _state(
     waiting: list[tuple[str, str]],
     accounts: list[str],
 ) -> tuple[str, str]:
-    """The state in a word, and why, as far as queue, journal and accounts tell."""
+    """The state in a word, and why, as far as queue, journal and accounts show."""
     told = "; ".join(dict.fromkeys(event["reason"] for event in events if event.get("reason")))
     names = [event["event"] for event in events]
     if "finished" in names:
@@ -227,7 +227,7 @@ def _entries(path: Path) -> list[dict[str, Any]]:
 
 
 def _last_words(logs: Path, jobs: Sequence[str]) -> str:
-    """The line of a log that says most about an end nobody told of."""
+    """The line of a log that says most about an end that is not in the journal."""
     lines = [
         line.strip()
         for job in jobs

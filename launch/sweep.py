@@ -68,7 +68,7 @@ def split(text: str) -> list[str]:
 
 
 def _short(keys: Sequence[str]) -> dict[str, str]:
-    """The shortest ends of the keys that tell them apart."""
+    """The shortest ends of the keys that differ."""
     longest = max(key.count(".") for key in keys) + 1
     for depth in range(1, longest + 1):
         ends = {key: ".".join(key.split(".")[-depth:]) for key in keys}

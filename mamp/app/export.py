@@ -25,7 +25,7 @@ def export(
 ) -> Path:
     """Write the project's masks as `kind` into FOLDER/export; where they are.
 
-    kind: one of KINDS. source: the video's frames. told: called with (frames done, of how many).
+    kind: one of KINDS. source: the video's frames. progress: called with (frames done, of how many).
     Raises UserError for another kind, a project without masks, and what cannot be written.
     """
     if kind not in KINDS:

@@ -35,7 +35,7 @@ class Gate:
     """An ASGI application around another one.
 
     A request must name this server as its host, which a page that another name was bound to cannot (DNS
-    rebinding); come from a page of ours if it says where it comes from; and carry the key of this run, but
+    rebinding); come from this page if it says where it comes from; and carry the key of this run, but
     for the page's own files.
     """
 

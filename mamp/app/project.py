@@ -310,7 +310,7 @@ class Project:
         return objects, frames
 
     def _found(self, index: int, told: Frame) -> Frame:
-        """What is told of a frame, as far as its files bear it out."""
+        """What project.json has of a frame, as far as its files agree."""
         drawn, mask = self._file("drawn", index), self._file("masks", index)
         if drawn.exists():
             # the drawn file is written first: it is what a killed process was about to make the mask

@@ -140,7 +140,7 @@ class Studio:
         """Bytes that may be put there."""
         return shutil.disk_usage(folder).free
 
-    # -- what the page is told
+    # -- what the page shows
 
     @property
     def version(self) -> int:

@@ -13,7 +13,7 @@ from mamp.commands.shared import overrides, quiet
 from mamp.core.errors import plural
 from mamp.methods import having, published
 
-WIDTH = 72  # letters after which what is told goes on below
+WIDTH = 72  # letters after which a line goes on below
 
 
 def add(commands: Any) -> None:
@@ -26,7 +26,7 @@ def add(commands: Any) -> None:
     info.add_argument("source", metavar="WEIGHTS", help="a file, a run folder, or a shipped name")
     info.set_defaults(function=_weights_info)
     _add_fetch(kinds)
-    convert = kinds.add_parser("convert", help="read a published checkpoint and write a file of ours")
+    convert = kinds.add_parser("convert", help="convert a published checkpoint to a weights file of mamp")
     convert.add_argument("source", type=Path, metavar="CHECKPOINT", help="for example the published mamp.pt")
     convert.add_argument("target", type=Path, metavar="OUT.safetensors")
     convert.add_argument(
@@ -88,7 +88,7 @@ def _add_makers(kinds: Any) -> None:
     )
     widen.add_argument("target", type=Path, metavar="OUT.safetensors")
     widen.add_argument("--width", type=float, default=1.0, help="method.encoder.width (default %(default)s)")
-    widen.add_argument("--seed", type=int, default=0, help="of what tells copies of a channel apart")
+    widen.add_argument("--seed", type=int, default=0, help="of the noise that makes copies of a channel differ")
     widen.set_defaults(function=_weights_widen)
     onnx = kinds.add_parser("onnx", help="encoder and one step as ONNX graphs, for programs without torch")
     onnx.add_argument(

@@ -130,7 +130,7 @@ def _explain(error: ValidationError, places: Mapping[str, str], method: Any) -> 
     found = "" if told else f", but it is {_shown(first['input'])}"
     if first["type"] == "misread":
         return f"{at}{called} {message}"
-    return f"{at}{called or 'the config'}: {message}{found}; `mamp config {name}` tells what each key takes"
+    return f"{at}{called or 'the config'}: {message}{found}; `mamp config {name}` lists what each key takes"
 
 
 def _shown(value: Any) -> str:

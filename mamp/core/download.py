@@ -138,7 +138,7 @@ def _transfer(part: _Part, wanted: Wanted, *, quiet: bool) -> None:
         return
     if (
         part.length is None
-    ):  # then nothing tells a part from the whole, nor whether the file is still the same
+    ):  # then a part looks like the whole, and another file like the same
         part.restart()
     with contextlib.closing(_answer(part, wanted)) as response:
         if response.status == 206 and not _goes_on(response, part):

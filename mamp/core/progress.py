@@ -12,7 +12,7 @@ from typing import Any
 from mamp.core.terminal import printable
 
 LINE_EVERY = 10.0  # seconds between plain lines
-RECENT = 30.0  # seconds whose speed tells the time left, or the last few steps where these took longer
+RECENT = 30.0  # seconds whose speed gives the time left, or the last few steps where these took longer
 _FEW = 5
 
 
@@ -70,7 +70,7 @@ class Progress:
             self._bar.set_description(what)
 
     def note(self, words: str) -> None:
-        """What is told beside the count from now on."""
+        """Show these words beside the count from now on."""
         self._note = words
         if self._bar is not None:
             self._bar.set_postfix_str(words)

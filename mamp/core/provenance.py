@@ -22,7 +22,7 @@ PACKAGES = ("torch", "torchvision", "kornia", "decord", "av", "numpy", "pillow")
 
 
 def describe_code(device: torch.device) -> dict[str, Any]:
-    """Commit and diff of the code that runs (null where nothing tells), versions, hardware."""
+    """Commit and diff of the code that runs (null where it is not known), versions, hardware."""
     import torch
 
     commit, diff = _commit_and_diff()

@@ -278,7 +278,7 @@ def _start_method() -> str | None:
 
 
 def _nobody(_: str) -> None:
-    """Who is told what is read where nobody waits."""
+    """Return a function that does nothing."""
 
 
 def _begin(board: Board, worker: int) -> None:

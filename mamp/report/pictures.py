@@ -43,7 +43,7 @@ def sequences_of(evaluations: Sequence[Evaluation], root: Path) -> list[datasets
     """
     sets = {(e.info.get("dataset"), e.info.get("split")) for e in evaluations if _says_data(e)}
     if odd := next((e for e in evaluations if not _says_data(e)), None):
-        raise UserError(f"{odd.folder / 'run.json'} does not tell the data set; leave --root out")
+        raise UserError(f"{odd.folder / 'run.json'} does not name the data set; leave --root out")
     if len(sets) > 1:
         told = ", ".join(sorted(" ".join(map(str, each)) for each in sets))
         raise UserError(

@@ -96,7 +96,7 @@ def score_videos(
         ]
         raise UserError(
             f"{folder} does not fit the truth in {plural(len(problems), 'place')}; "
-            "mend what is listed and score again:\n" + "\n".join(f"  {line}" for line in listed)
+            "correct what is listed and score again:\n" + "\n".join(f"  {line}" for line in listed)
         )
     sequences = {v.name: o.scores for v, o in zip(videos, outcomes, strict=True) if o.scores is not None}
     notes = tuple(_notes(videos, outcomes, folder))
@@ -172,7 +172,7 @@ def _first_indices(video: Video, names: Sequence[str]) -> dict[int, int]:
 
 
 class _Reader:
-    """Reads masks of one video; what is missing or cannot be read is kept to be told at the end."""
+    """Reads masks of one video; what is missing or cannot be read is kept and listed at the end."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._files = folder, png_files(folder)
@@ -294,7 +294,7 @@ def _surplus(videos: Sequence[Video], folder: Path) -> Iterable[str]:
 
 
 def split_seen(scores: Scores, videos: Sequence[Video], categories: tuple[set[str], Path] | None) -> Scores:
-    """`scores` of YouTube-VOS told apart by whether an object's category is among those of the training set.
+    """`scores` of YouTube-VOS, split by whether an object's category is among those of the training set.
 
     categories: see `seen_categories`. Where they, or the category of an object, are not known, seen and
     unseen stay one mean, and a note says so.

@@ -20,7 +20,7 @@ from mamp.video.first_masks.reading import FirstMask, Reader
 from mamp.video.folders import image_files, natural_key, subfolders
 
 _NOMINAL = (1024, 1024)  # of outlines whose picture's size is not known yet
-_SHOWN = 10  # masks of a video that are told of one by one
+_SHOWN = 10  # masks of a video that are listed one by one
 _OTHERS = (".json", ".txt", ".npy", ".npz", ".tif", ".tiff", ".gif")  # masks that are no frames
 
 Tell = Callable[[str], None]
@@ -28,7 +28,7 @@ Tell = Callable[[str], None]
 
 @dataclass
 class Teller:
-    """Says what was read. State: the masks that were told of.
+    """Reports what was read. State: the masks that were reported.
 
     line, warning: what takes a line, and a warning. Without them lines go to the log `mamp`, warnings to
     `warnings`.
@@ -96,7 +96,7 @@ def given_masks(
             object; a COCO file whose pictures are named like frames.
         names: of the frames.
         index: the frame that a single mask is of.
-        reader, teller: what reads them and says so.
+        reader, reporter: what reads them, and what reports it.
 
     Raises:
         UserError: there is none, or a name is no frame's.

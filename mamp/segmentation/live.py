@@ -1,4 +1,4 @@
-"""A camera: masks of its frames into a folder until it is told to stop."""
+"""A camera: masks of its frames into a folder until it is stopped."""
 
 from __future__ import annotations
 

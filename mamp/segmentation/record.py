@@ -46,7 +46,7 @@ class Maker:
 class Record:
     """One finished sequence: time, frames' size as WIDTHxHEIGHT, code (commit, changes), memory in MB.
 
-    usage: how the method used its memory, as far as it tells.
+    usage: how the method used its memory, if it reports it.
     """
 
     timing: Timing
@@ -93,7 +93,7 @@ def record_file(out: Path, name: str) -> Path:
 def digest(sequences: Sequence[datasets.Sequence]) -> str:
     """Changes with the sequences, the names of their frames, the first frame and the masks that are given.
 
-    Not with every frame's bytes: one that was cut short may be mended, and the evaluation goes on.
+    Not with every frame's bytes: one that was cut short may be replaced, and the evaluation goes on.
     """
     found = hashlib.sha256()
     for sequence in sequences:

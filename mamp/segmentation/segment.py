@@ -29,7 +29,7 @@ from mamp.video.overlay import OVERLAY_STYLES, STYLES, Look, heatmap
 from mamp.video.parts import Part, Place, find
 
 _OF_THE_SEGMENTER = frozenset(OVERLAY_STYLES) - frozenset(STYLES)  # drawn from more than labels
-_SURE = frozenset({"csv", "coco"})  # forms that tell how sure an object is
+_SURE = frozenset({"csv", "coco"})  # forms that hold how sure an object is
 _OR_ELSE = "or pass --bad-frame skip or repeat (the setting evaluate.bad_frame)"
 
 

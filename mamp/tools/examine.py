@@ -22,7 +22,7 @@ from mamp.video.packed import find_packed
 Level = Literal["fast", "normal", "deep"]
 MaskRule = Literal["none", "listed", "first or all", "some"]
 
-# kind of problem -> how a list of them is headed; they are told in this order
+# kind of problem -> how a list of them is headed; they are listed in this order
 KINDS = {
     "list": "lists that are wrong",
     "absent": "listed but not there",

@@ -139,11 +139,11 @@ def _has_content(work: Path) -> bool:
 
 
 def _bring(place: str, work: Path, *, quiet: bool) -> tuple[Path, bool]:
-    """The archive as a local file, and whether it is a download of ours."""
+    """The archive as a local file, and whether it was downloaded here."""
     if not re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", place):
         local = Path(place).expanduser()
         if not local.is_file():
-            raise UserError(f"--url {place} is no file and no address that begins with https://; mend it")
+            raise UserError(f"--url {place} is no file and no address that begins with https://; correct it")
         return local, False
     if not place.lower().startswith(("http://", "https://")):
         raise UserError(f"--url {place} cannot be fetched; give http://, https:// or a local file")

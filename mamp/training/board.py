@@ -16,7 +16,7 @@ from mamp.core.errors import UserError
 class Board:
     """An open event file, which is given to the system with every entry.
 
-    A run that goes on has a new file with all that was told before; older ones go, and TensorBoard forgets
+    A run that goes on has a new file with all that was recorded before; older ones go, and TensorBoard forgets
     what it read of them.
     """
 

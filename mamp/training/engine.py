@@ -200,7 +200,7 @@ def _log(
 
 
 def _begin(task: TrainingTask, config: Config, tell: Callable[[str], None]) -> dict[str, Any] | None:
-    """Fill the network of a new run; what is told of train.init later."""
+    """Fill the network of a new run; return what is kept of train.init."""
     if told := task.begin():
         tell(told)
     return begin_with(task.model, config)
@@ -323,4 +323,4 @@ def _tell_census(census: Census, plan: ClipPlan, config: Config, tell: Callable[
     unknown = sum(rate is None for rate in census.rates)
     if unknown and config.data.interval_fps is not None and config.data.sampling in ("published", "random"):
         count = plural(unknown, "video does not say its rate", "videos do not say their rate")
-        tell(f"{count}: intervals are counted in stored frames; data.root=PATH@FPS tells it")
+        tell(f"{count}: intervals are counted in stored frames; give the rate with data.root=PATH@FPS")

@@ -115,7 +115,7 @@ class Tracker:
 
 
 def _catch_up(sink: Sink, run: Path, step: int) -> None:
-    """Tell what the run folder has up to `step`, step after step."""
+    """Send what the run folder has up to `step`, step after step."""
     actions: list[tuple[int, Callable[[], None]]] = [
         (entry["step"], partial(sink.tell, _curves(entry))) for entry in _entries(run / "log.jsonl")
     ]

@@ -24,7 +24,7 @@ IN_ALL = 10  # times train.max_skipped: steps that a run may leave out in all
 
 
 class Trainer:
-    """A run between two steps: task, optimiser, scaler, steps done, and the scalars no log line has told yet.
+    """A run between two steps: task, optimiser, scaler, steps done, and the scalars that are not in the log yet.
 
     ranks: the processes that train it together. steps: where the run ends. provenance: plain values kept with
     checkpoints and weights. `learn`, `summarise` and `state` are called by all ranks at the same step.
@@ -238,7 +238,7 @@ class Trainer:
         self.step = state["step"]
         self.told = [{str(name): float(value) for name, value in line.items()} for line in state["told"]]
         if any(line.keys() != self.told[0].keys() for line in self.told):
-            raise ValueError("what no line of the log has told yet is of several kinds")
+            raise ValueError("the scalars that are not in the log yet are of several kinds")
         self.skipped, self.skipped_in_a_row = state.get("skipped", (0, 0))
         states = [state["rng"], *state.get("rng_of_other_ranks", ())]
         if self.ranks.rank < len(states):

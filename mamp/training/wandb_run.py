@@ -23,7 +23,7 @@ Mode = Literal["disabled", "offline", "online"]
 
 
 class WandbRun:
-    """A run that is open in wandb. Steps only rise there: what it has already is not told again."""
+    """A run that is open in wandb. Steps only rise there: what it has already is not sent again."""
 
     def __init__(self, run: Any) -> None:
         self._run = run

@@ -55,7 +55,7 @@ def save(
     with whole(path) as part:
         try:
             save_file(tensors, part, metadata)
-        except SafetensorError as error:  # so it tells of a full disk, and of a long name
+        except SafetensorError as error:  # so it reports a full disk, and a long name
             raise UserError(
                 f"{path} cannot be written ({first_line(error)}); make room, or give a shorter name"
             ) from None
@@ -318,7 +318,7 @@ def _read_checkpoint(path: Path) -> Weights:
     loaded = read_pickle(path)
     if not isinstance(loaded, dict) or not {"model", "method"} <= loaded.keys():
         raise UserError(
-            f"{path} is no checkpoint of ours; a published one is read by `mamp weights convert {path}"
+            f"{path} is no checkpoint of mamp; convert a published one with `mamp weights convert {path}"
             " OUT.safetensors`"
         )
     average = loaded.get("ema")  # what the run's weights file would hold

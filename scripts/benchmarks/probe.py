@@ -162,7 +162,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
 
 
 def moving(cell: int, size: tuple[int, int], frames: int, device: torch.device) -> Iterator[torch.Tensor]:
-    """Features (C, h, w) of unit length: a random field that moves a cell right every fourth frame, and
+    """Features (C, h, w) of unit length: a random field that moves right every fourth frame, and
     noise."""
     generator = torch.Generator().manual_seed(0)
     shape = CHANNELS, size[0] // cell, size[1] // cell

@@ -153,7 +153,7 @@ class Refine(nn.Module):
 
 
 class Structure(nn.Module):
-    """What the separable structure maps are made of, and masks told from them alone."""
+    """What the separable structure maps are made of, and masks by them alone."""
 
     def __init__(self, channels: int, *, top_k: int) -> None:
         super().__init__()

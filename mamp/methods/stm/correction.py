@@ -61,7 +61,7 @@ def corrected(
 
     frame: normalised (1, 3, N), of which `labels` are. references: each object in one of them at most; one
     that is in none stays. Each step memorises every object once and reads it once, in its own reference
-    frame. tell: called with the loss and the gradient of each step.
+    frame. report: called with the loss and the gradient of each step.
     """
     for reference in references:
         reference.look(model)

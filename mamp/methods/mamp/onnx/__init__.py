@@ -73,6 +73,6 @@ def _refuse(method: MampConfig) -> None:
         )
     if method.propagation.memory != "recent":
         raise UserError(
-            f"method.propagation.memory={method.propagation.memory} is not told to tools; set"
+            f"method.propagation.memory={method.propagation.memory} cannot be exported; set"
             " method.propagation.memory=recent"
         )
