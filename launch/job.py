@@ -81,7 +81,7 @@ class Job:
         status = self._wait(child, forward=place.cluster == "local")
         if status == 0:
             if self.rank == 0:
-                self._tell("finished" if self.last else "part")
+                self._record("finished" if self.last else "part")
         elif self.caught:
             self._leave(status, requeue)
         else:
@@ -102,9 +102,9 @@ class Job:
                 " log, remove the cause or raise slurm.time, train.checkpoint_every or slurm.stalls, and"
                 " submit again"
             )
-            self._tell("failed", reason=reason)
+            self._record("failed", reason=reason)
             raise RuntimeError(reason)
-        self._tell("started", progress=now, node=_node(), pid=os.getpid())
+        self._record("started", progress=now, node=_node(), pid=os.getpid())
 
     def _environment(self, place: Any) -> dict[str, str]:
         environment = dict(os.environ)
@@ -114,9 +114,9 @@ class Job:
             environment["CUDA_VISIBLE_DEVICES"] = own[place.local_rank % len(own)]
         if place.cluster == "local" and place.num_tasks > 1:  # SLURM sets these for its tasks
             port = 15_000 + int(self.name) % 15_000
-            told = {"RANK": place.global_rank, "LOCAL_RANK": place.local_rank, "WORLD_SIZE": place.num_tasks}
-            told |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-            environment |= {name: str(value) for name, value in told.items()}
+            ranks = {"RANK": place.global_rank, "LOCAL_RANK": place.local_rank, "WORLD_SIZE": place.num_tasks}
+            ranks |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+            environment |= {name: str(value) for name, value in ranks.items()}
         return environment
 
     def _catch(self, number: int, _: FrameType | None) -> None:
@@ -144,9 +144,9 @@ class Job:
         if self.rank != 0:
             return  # the first task speaks for all
         if signal.SIGUSR2 not in self.caught:
-            self._tell("stopped", reason="ended by SIGTERM; the same submission goes on from what is done")
+            self._record("stopped", reason="ended by SIGTERM; the same submission goes on from what is done")
             raise RuntimeError("ended by SIGTERM")
-        self._tell("requeued", status=status, progress=done(self.arguments[0], self.run))
+        self._record("requeued", status=status, progress=done(self.arguments[0], self.run))
         try:
             requeue(signal.SIGUSR2, None)
         except subprocess.SubprocessError as error:
@@ -159,7 +159,7 @@ class Job:
                 reason = f"killed by {signal.Signals(-status).name}"
                 reason += " (out of memory, or by hand)" if status == -signal.SIGKILL else ""
         where = f"task {self.rank} on {_node()}"
-        self._tell("failed", status=status, reason=f"{where}: {reason}")
+        self._record("failed", status=status, reason=f"{where}: {reason}")
         raise RuntimeError(f"mamp {self.arguments[0]}, {where}: {reason}")
 
     def _last_words(self) -> str:
@@ -171,7 +171,7 @@ class Job:
             return next(reversed(own or [line for line in lines if line]), "")
         return ""
 
-    def _tell(self, event: str, **values: Any) -> None:
+    def _record(self, event: str, **values: Any) -> None:
         journal.add(self.run, event, token=self.token, job=self.name, rank=self.rank, **values)
 
     def _clean(self, place: Any) -> None:

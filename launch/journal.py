@@ -77,5 +77,5 @@ def reason(run: Path) -> str:
     """Why the newest submission's jobs failed or stopped, by their journal; "" where none did."""
     events = read(run)
     owner = submission(events)
-    told = [e["reason"] for e in of(events, owner["token"]) if e.get("reason")] if owner else []
-    return "; ".join(dict.fromkeys(told))
+    reasons = [e["reason"] for e in of(events, owner["token"]) if e.get("reason")] if owner else []
+    return "; ".join(dict.fromkeys(reasons))

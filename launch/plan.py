@@ -32,13 +32,13 @@ class Run:
         """Make the run this submission's. It keeps the config, so that later edits change nothing."""
         if self.command == "train":
             write_text(commands.recipe(self.folder), configs.dump(self.config))
-        told = {
+        submitted = {
             "arguments": self.arguments,
             "length": _length(self.config),
             "code": str(code),
             "logs": str(logs),
         }
-        journal.add(self.folder, "submitted", token=token, **told)
+        journal.add(self.folder, "submitted", token=token, **submitted)
 
     def job(self, *, code: Path, token: str, last: bool) -> Job:
         """What runs in each task. last: the run is finished when this job is."""

@@ -114,7 +114,7 @@ def read(folders: Sequence[Path]) -> list[Status]:
     while True:
         events = {folder: journal.read(folder) for folder in folders}
         owners = {
-            folder: journal.submission(told) or {"jobs": [], "token": ""} for folder, told in events.items()
+            folder: journal.submission(each) or {"jobs": [], "token": ""} for folder, each in events.items()
         }
         jobs = {job for owner in owners.values() for job in owner["jobs"]}
         if jobs <= asked:
@@ -167,7 +167,7 @@ def _state(
     accounts: list[str],
 ) -> tuple[str, str]:
     """The state in a word, and why, as far as queue, journal and accounts show."""
-    told = "; ".join(dict.fromkeys(event["reason"] for event in events if event.get("reason")))
+    reasons = "; ".join(dict.fromkeys(event["reason"] for event in events if event.get("reason")))
     names = [event["event"] for event in events]
     if "finished" in names:
         return "FINISHED", ""
@@ -175,15 +175,15 @@ def _state(
         running = [state for state, _ in waiting if state != "PENDING"]
         return (running[0], "") if running else ("PENDING", waiting[0][1].strip("()"))
     if "failed" in names:
-        return "FAILED", told
+        return "FAILED", reasons
     bad = [state for state in accounts if state not in ("COMPLETED", *LIVE)]
     if bad:
-        return bad[0], told
+        return bad[0], reasons
     if any(state in LIVE for state in accounts):  # the queue forgot it, the accounts not yet
         return "COMPLETING", ""
     if "COMPLETED" in accounts and product((owner.get("arguments") or ["train"])[0], folder).exists():
         return "FINISHED", ""
-    return ("STOPPED" if "stopped" in names else "GONE" if owner["jobs"] else "NOT SENT"), told
+    return ("STOPPED" if "stopped" in names else "GONE" if owner["jobs"] else "NOT SENT"), reasons
 
 
 def _figures(folder: Path, owner: journal.Event) -> tuple[str, str, str, str]:

@@ -84,7 +84,7 @@ def submit(args: argparse.Namespace) -> int:
         for run in runs:
             run.begin(token=token, code=code, logs=folder)
         sent = _send(args, runs, folder, code=code, token=token)
-    return _wait(sent) if args.local else _tell(sent, folder)
+    return _wait(sent) if args.local else _print_sent(sent, folder)
 
 
 def _allow_open_files(count: int) -> None:
@@ -130,7 +130,7 @@ def _executor(args: argparse.Namespace, run: plan.Run, folder: Path, *, after: s
     return cluster.executor(run.config, folder, local=args.local, name=name, tasks=tasks, after=after)
 
 
-def _tell(sent: Sent, folder: Path) -> int:
+def _print_sent(sent: Sent, folder: Path) -> int:
     for made, run in sent:
         print(f"job {made.job_id}: {run.folder}")
     heads = dict.fromkeys(made.job_id.split("_")[0] for made, _ in sent)

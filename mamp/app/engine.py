@@ -245,7 +245,7 @@ class Engine:
         else:
             yield from ((i, self._source[i]) for i in order)
 
-    def told(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """The status as JSON."""
         with self._guard:
             return asdict(self.status)

@@ -64,8 +64,8 @@ def _check(args: argparse.Namespace) -> None:
     print(report.text(args.most))
     if report.count:
         raise UserError(
-            f"{args.root}: {plural(report.count, 'thing')} broken, as listed; repair them, or fetch or pack the"
-            " data again"
+            f"{args.root}: {plural(report.count, 'thing')} broken, as listed; repair them, or fetch or pack"
+            " the data again"
         )
 
 

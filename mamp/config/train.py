@@ -74,10 +74,7 @@ class TrainConfig(Section):
         None,
         gt=0,
         lt=1,
-        description=(
-            "decay of a running average of the weights, kept as the run's weights file;"
-            " null: none"
-        ),
+        description=("decay of a running average of the weights, kept as the run's weights file; null: none"),
     )
     deterministic: bool = Field(
         True,

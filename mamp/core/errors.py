@@ -82,9 +82,9 @@ def reason(error: BaseException) -> str:
     """
     if isinstance(error, KeyError) and error.args:
         return f"it has no {short(error.args[0])}"
-    told = first_line(error)
+    words = first_line(error)
     if isinstance(error, Malformed):
-        return clipped(told)
+        return clipped(words)
     return "a value in it is not of the kind that belongs there"
 
 

@@ -92,7 +92,7 @@ def score_videos(
     if problems:
         listed = [
             *_most(problems),
-            *(f"besides, {told}" for told in (*_surplus(videos, folder), *_strays(videos, folder))),
+            *(f"besides, {words}" for words in (*_surplus(videos, folder), *_strays(videos, folder))),
         ]
         raise UserError(
             f"{folder} does not fit the truth in {plural(len(problems), 'place')}; "
@@ -103,10 +103,10 @@ def score_videos(
     return Scores(protocol, sequences, decay=decay, split=split, notes=notes)
 
 
-def _most(told: list[str]) -> list[str]:
+def _most(lines: list[str]) -> list[str]:
     """The first lines of many, and how many more there are."""
-    more = [f"and {len(told) - MOST_LINES:,} more"] if len(told) > MOST_LINES else []
-    return [*told[:MOST_LINES], *more]
+    more = [f"and {len(lines) - MOST_LINES:,} more"] if len(lines) > MOST_LINES else []
+    return [*lines[:MOST_LINES], *more]
 
 
 @dataclass(frozen=True)
@@ -200,8 +200,8 @@ class _Reader:
         if not self._missing:
             return self._broken
         count = plural(len(self._missing), "frame is", "frames are")
-        told = f"{count} missing: {', '.join(self._missing)}"
-        return [told + in_place_of(self._missing, self._folder), *self._broken]
+        words = f"{count} missing: {', '.join(self._missing)}"
+        return [words + in_place_of(self._missing, self._folder), *self._broken]
 
 
 def mask_folders(folder: Path, names: Sequence[str]) -> Path:
@@ -300,18 +300,18 @@ def split_seen(scores: Scores, videos: Sequence[Video], categories: tuple[set[st
     unseen stay one mean, and a note says so.
     """
     if categories is None:
-        told = "there is no train/meta.json and no --seen file, so seen and unseen are one mean"
-        return replace(scores, notes=(*scores.notes, told))
+        words = "there is no train/meta.json and no --seen file, so seen and unseen are one mean"
+        return replace(scores, notes=(*scores.notes, words))
     names, file = categories
     category = {(video.name, number): c for video in videos for number, c in video.categories.items()}
     objects = [(name, number) for name, numbers in scores.sequences.items() for number in numbers]
     unknown = sum(key not in category for key in objects)
     if unknown:
-        told = (
+        words = (
             f"{unknown} of {len(objects)} objects have no category in meta.json, so seen and unseen are one"
             " mean"
         )
-        return replace(scores, notes=(*scores.notes, told))
+        return replace(scores, notes=(*scores.notes, words))
     seen = {key: category[key] in names for key in objects}
-    told = f"{sum(seen.values())} of {len(objects)} objects are of the {len(names)} categories in {file}"
-    return replace(scores, seen=seen, notes=(*scores.notes, told))
+    words = f"{sum(seen.values())} of {len(objects)} objects are of the {len(names)} categories in {file}"
+    return replace(scores, seen=seen, notes=(*scores.notes, words))

@@ -85,15 +85,15 @@ def fetch(
         raise UserError(_YOUTUBE.format(root=out or "data/YouTubeVOS"))
     archive = ARCHIVES[name]
     root = Path("data") / archive.folder if out is None else out
-    tell = stay_silent if quiet else say
+    show = stay_silent if quiet else say
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         _look_through(root, archive, strict=url is None, hint=f"choose another --out, or remove {root}")
-        tell(f"{root} is there already and complete; nothing was fetched")
+        show(f"{root} is there already and complete; nothing was fetched")
         return root
     with _working_folder(root) as work:
         packed, ours = _bring(url or archive.url, work, quiet=quiet)
         digest = sha256_of(packed)
-        tell(f"{packed.name}: {packed.stat().st_size:,} bytes, sha256 {digest}")
+        show(f"{packed.name}: {packed.stat().st_size:,} bytes, sha256 {digest}")
         try:
             if sha256 is not None and digest != sha256.lower():
                 raise BadArchive(

@@ -29,7 +29,7 @@ class WandbRun:
         self._run = run
         self._last: tuple[int, float | None] = (-1, None)  # step and time of the last line
 
-    def tell(self, entry: dict[str, Any]) -> None:
+    def log(self, entry: dict[str, Any]) -> None:
         """`step`, `time` and figures by name, None where there is none."""
         renamed = {**entry, "_timestamp": entry.get("time")}  # as wandb calls it
         figures = {k: v for k, v in renamed.items() if k not in ("step", "time") and v is not None}

@@ -252,12 +252,12 @@ class ToRgb:
 
     def __call__(self, frame: Any) -> np.ndarray:
         """The picture `frame` as it lies in the file, not yet turned upright."""
-        told = self._space(frame)
+        space = self._space(frame)
         try:
-            picture = self._scaler.reformat(frame, format="rgb24", **told, **self._options)
+            picture = self._scaler.reformat(frame, format="rgb24", **space, **self._options)
         except TypeError:  # an older PyAV, which has no such option and needs none
             self._options = {}
-            picture = self._scaler.reformat(frame, format="rgb24", **told)
+            picture = self._scaler.reformat(frame, format="rgb24", **space)
         return np.asarray(picture.to_ndarray())
 
     @staticmethod

@@ -53,7 +53,7 @@ def corrected(
     *,
     loops: int,
     rate: float,
-    tell: Callable[[Tensor, Tensor], None] | None = None,
+    report: Callable[[Tensor, Tensor], None] | None = None,
 ) -> Tensor:
     """Return labels (K+1, I) after `loops` steps against the gradient of the loss on the reference frames.
 
@@ -75,7 +75,7 @@ def corrected(
                 found = read_back(model, frame, masks, reference, fit)
                 loss = loss + sum(segmentation_loss(found, reference.labels))
             (gradient,) = torch.autograd.grad(loss, labels)
-            if tell is not None:
-                tell(loss.detach(), gradient)
+            if report is not None:
+                report(loss.detach(), gradient)
             labels = labels.detach() - rate * gradient
     return labels

@@ -89,7 +89,7 @@ class Graph:
         self.outputs.append(helper.make_tensor_value_info(name, TYPES[value.dtype], shape))
 
     def constant(self, value: Any, dtype: str | None = None) -> Value:
-        """A number or an array; float64 and integers are taken as float32 and int64 where no type is given."""
+        """A number or an array; without `dtype`, float64 becomes float32 and integers int64."""
         array = np.asarray(value)
         if dtype is None:
             kinds = {"f": "float32", "i": "int64", "u": "int64", "b": "bool"}
