@@ -260,7 +260,7 @@ def test_the_guided_filter_is_that_of_torch():
     [
         (
             ["method.propagation.memory=budget"],
-            "memory=budget is not told to tools; set method.propagation.memory=recent",
+            "memory=budget cannot be exported; set method.propagation.memory=recent",
         ),
         (["method.motion.source=coarse"], "source=coarse has no ONNX form; set method.motion.source=none"),
     ],

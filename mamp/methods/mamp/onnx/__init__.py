@@ -37,7 +37,7 @@ def export(model: nn.Module, method: MampConfig, *, metadata: dict[str, str]) ->
         "mask": graphs.mask(method, metadata=metadata),
         "step": graphs.step(method, metadata=metadata),
     }
-    told = {
+    described = {
         "memory": {"rule": knobs.memory, "length": knobs.memory_length},
         "temperature": graphs.temperature(method),
         "lab": "exact",
@@ -47,7 +47,7 @@ def export(model: nn.Module, method: MampConfig, *, metadata: dict[str, str]) ->
         ),
     }
     notes = ("colours are by the exact formula, not OpenCV's table, which differs by up to 0.004",)
-    return Exported(made, told, notes if method.encoder.lab != "exact" else ())
+    return Exported(made, described, notes if method.encoder.lab != "exact" else ())
 
 
 def _refuse(method: MampConfig) -> None:
@@ -63,6 +63,6 @@ def _refuse(method: MampConfig) -> None:
         )
     if method.propagation.memory != "recent":
         raise UserError(
-            f"method.propagation.memory={method.propagation.memory} is not told to tools; set"
+            f"method.propagation.memory={method.propagation.memory} cannot be exported; set"
             " method.propagation.memory=recent"
         )
