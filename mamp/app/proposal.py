@@ -28,8 +28,9 @@ MOST = 200  # points
 
 @dataclass(frozen=True)
 class Wish:
-    """What a person showed: points (x, y) on the object and beside it, or a box (left, top, right, bottom),
-    in pixels of the frame.
+    """What a person showed: points (x, y) on and beside the object, or a box (left, top, right, bottom).
+
+    All in pixels of the frame.
     """
 
     inside: tuple[tuple[float, float], ...] = ()
@@ -72,9 +73,7 @@ class Proposer:
         return self._fit(belief, image, wish, on=on, size=(size[0], size[1]))
 
     def _look(self, index: int, frame: np.ndarray) -> tuple[Tensor, Tensor]:
-        """The frame scaled down, float (3, H', W'), and its cells' features (C, h, w) of unit length with
-        colour beside.
-        """
+        """The frame scaled down, float (3, H', W'); features (C, h, w) of unit length, with colour."""
         if self._seen is not None and self._seen[0] == index:
             return self._seen[1:]
         image = torch.from_numpy(frame).to(self._device).permute(2, 0, 1).float() / 255
@@ -97,9 +96,7 @@ class Proposer:
     def _fit(
         self, belief: Tensor, image: Tensor, wish: Wish, *, on: np.ndarray, size: tuple[int, int]
     ) -> np.ndarray:
-        """bool (H, W) of a belief (h, w): along the image's edges, only what hangs together with the seeds,
-        within the box.
-        """
+        """bool (H, W) of a belief (h, w): fitted to edges, connected with the seeds, within the box."""
         full = F.interpolate(belief[None, None], image.shape[1:], mode="bilinear", align_corners=False)[0]
         for radius in (2 * CELL, CELL):
             full = guided_filter(image, full, radius=radius, eps=1e-4).clamp(0, 1)
@@ -125,8 +122,9 @@ class Proposer:
 def seeds(
     wish: Wish, *, size: tuple[int, int], grid: tuple[int, int], features: Tensor
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cells that are surely on the object and surely beside it, bool (h, w) each. UserError when none is on
-    it.
+    """Return cells surely on the object and surely beside it, bool (h, w) each.
+
+    Raises UserError when none is on it.
     """
     from scipy import ndimage
 
@@ -181,8 +179,9 @@ def _likely(features: Tensor, off: np.ndarray, box: tuple[slice, slice]) -> np.n
 
 
 def grow(features: Tensor, picture: Tensor, on: np.ndarray, off: np.ndarray) -> Tensor:
-    """Belief (h, w) in [0, 1] that a cell is the object's, from clicks: by how far it is from both kinds,
-    over the frame and in features.
+    """Return the belief (h, w) in [0, 1] that a cell is the object's, from clicks.
+
+    It is how far a cell is from both kinds of clicks, over the frame and in features.
 
     features: (C, h, w). picture: float (3, h, w) in [0, 1]. on, off: bool (h, w).
     """
@@ -195,13 +194,11 @@ def grow(features: Tensor, picture: Tensor, on: np.ndarray, off: np.ndarray) -> 
 
 
 def fill(features: Tensor, picture: Tensor, on: np.ndarray, off: np.ndarray) -> Tensor:
-    """Belief (h, w) in [0, 1] that a cell is the object's, from a box: each cell goes to the nearer of two
-    sets of means.
+    """Return the belief (h, w) in [0, 1] that a cell is the object's, from a box.
 
-    They are of the cells that are taken for the object and of those around it, in turn with the belief (as
-    GrabCut does it with
-    colours: Rother, Kolmogorov and Blake, SIGGRAPH 2004). Arguments as `grow` has them; off is all that is
-    outside.
+    Each cell goes to the nearer of two sets of means: those of the object's cells and those of the cells
+    around it. Means and belief are updated in turn, as GrabCut does with colours (Rother, Kolmogorov and
+    Blake, SIGGRAPH 2004). Arguments as in `grow`; `off` is all that is outside.
     """
     seeds_on, outside = (torch.from_numpy(cells).to(features.device) for cells in (on, off))
     ring, middle = (torch.from_numpy(cells).to(features.device) for cells in _around(~off))
@@ -230,9 +227,7 @@ def _settled(belief: Tensor, picture: Tensor, on: Tensor, off: Tensor) -> Tensor
 
 
 def _around(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of a box, bool (h, w): a ring around it, and how much its middle is favoured over its border, float (h,
-    w).
-    """
+    """A ring around a box, bool (h, w); how much the box's middle counts over its border, float (h, w)."""
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     reach_y, reach_x = max(2, (bottom - top) // 3), max(2, (right - left) // 3)
@@ -263,8 +258,9 @@ def _means(points: Tensor, count: int) -> Tensor:
 
 
 def _nearest(features: Tensor, chosen: Tensor) -> Tensor:
-    """(h, w): the distance of each cell's features to the nearest of the chosen cells'; the largest there is
-    where none is.
+    """(h, w): distance of each cell's features to those of the nearest chosen cell.
+
+    The largest number where no cell is chosen.
     """
     if not chosen.any():
         return torch.full(features.shape[1:], 1.0, device=features.device)

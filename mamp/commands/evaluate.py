@@ -149,9 +149,7 @@ def _helpers(args: argparse.Namespace) -> Iterator[Callable[[], None] | None]:
 
 
 def _device(name: str, number: int) -> str:
-    """The device of helper `number`: where there are several GPUs and none is named, each process has its own
-    in turn.
-    """
+    """The device of helper process `number`: with several GPUs and none named, they take turns."""
     import torch
 
     gpus = torch.cuda.device_count() if name in ("auto", "cuda") else 0
@@ -159,9 +157,7 @@ def _device(name: str, number: int) -> str:
 
 
 def _help(args: argparse.Namespace, threads: int) -> None:
-    """A part of an evaluation; what goes wrong is told by the process that started this one, which meets it
-    again.
-    """
+    """Compute a part of an evaluation. Its errors show in the process that started it."""
     import torch
 
     from mamp.core.processes import begin_helper

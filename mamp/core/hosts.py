@@ -28,9 +28,7 @@ class Host:
 
 
 class _Page(HTMLParser):
-    """What a page links to (address, words) and its forms (address, hidden fields, name). State: both, so
-    far.
-    """
+    """A page's links (address, words) and forms (address, hidden fields, name). State: those found so far."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

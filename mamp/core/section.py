@@ -58,9 +58,7 @@ class MethodConfig(Section):
     """
 
     def label(self) -> str | None:
-        """Return what a result made with these settings is called in tables; None leaves it to the folder's
-        name.
-        """
+        """Return the name of results with these settings in tables; None for the folder's name."""
         return None
 
 

@@ -50,9 +50,7 @@ def plain_output() -> Iterator[None]:
 
 
 def clipped(text: str, most: int = 200) -> str:
-    """Return a name in one printable line: its beginning where it is longer, line ends and tabs as
-    escapes.
-    """
+    """Return a name as one printable line, cut where it is longer; line ends and tabs as escapes."""
     text = printable(text).replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
     return text if len(text) <= most else f"{text[:most]}..."
 

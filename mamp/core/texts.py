@@ -67,8 +67,9 @@ def decoded(content: bytes) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """Return the value; Malformed for what is no JSON, more than DEEPEST levels, and whole numbers of more
-    than 19 digits.
+    """Return the value of a JSON text.
+
+    Raises Malformed for what is no JSON, more than DEEPEST levels, and integers of more than 19 digits.
     """
     try:
         value = json.loads(text, parse_int=_whole)

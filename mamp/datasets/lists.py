@@ -33,8 +33,9 @@ Splits = Mapping[str, dict[str, tuple[str, ...]]]
 
 
 class _Lists(Mapping[str, dict[str, tuple[str, ...]]]):
-    """The lists of a data set by split. A list is read when it is asked for, so that a bad one leaves the
-    others alone. State: what was read.
+    """The lists of a data set by split. State: what was read.
+
+    A list is read when it is asked for, so that a bad one leaves the others alone.
     """
 
     def __init__(self, files: Mapping[str, Path]) -> None:
@@ -57,9 +58,7 @@ class _Lists(Mapping[str, dict[str, tuple[str, ...]]]):
 
 
 def read_splits(root: Path, name: str) -> Splits:
-    """The lists *.txt below `root` where the data set `name` of PLACES keeps them; where none is, its
-    db_info.yaml.
-    """
+    """Read the lists *.txt of data set `name` below `root` (see PLACES), or else its db_info.yaml."""
     files: dict[str, Path] = {}
     for place in PLACES[name]:
         for file in sorted((root / place).glob("*.txt")):
@@ -175,9 +174,7 @@ def is_frame_folder(folder: Path) -> bool:
 
 
 def resolution(folder: Path) -> Path:
-    """Where the sequences of a DAVIS folder are: 480p if it is there, else another resolution, else the
-    folder.
-    """
+    """Return where a DAVIS folder's sequences are: 480p, else another resolution, else the folder itself."""
     for name in ("480p", "Full-Resolution", "1080p"):
         if (folder / name).is_dir():
             return folder / name
@@ -235,9 +232,7 @@ def _read_info(file: Path, year: int) -> Splits:
 
 @dataclass(frozen=True)
 class Listed:
-    """What meta.json says of an object: the frames that list it, in natural order; its category, "" if not
-    known.
-    """
+    """What meta.json has of an object: its frames, in natural order, and its category, "" if not known."""
 
     frames: tuple[str, ...]
     category: str

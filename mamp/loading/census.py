@@ -50,8 +50,9 @@ class Census:
 
 
 def survey(data: DataConfig, *, masks: bool = False) -> tuple[list[Video], Census]:
-    """The videos to train on (with `masks` their labelled frames), and their census: those of data.root less
-    those of data.leave_out.
+    """Return the videos to train on and their census: data.root less data.leave_out.
+
+    With `masks` a video has only its labelled frames.
 
     Raises UserError when data.root does not give what data.expect says, or data.leave_out is not there or
     names none of its videos.
@@ -89,9 +90,7 @@ def said_untaken(roots: Sequence[Root], videos: Sequence[Video]) -> list[str]:
 
 
 def said_twice(videos: Sequence[Video]) -> list[str]:
-    """A line about videos that data.root gives more than once, as two roots of which one holds the other
-    do.
-    """
+    """Return a line about videos that data.root gives more than once, as when one root holds another."""
     names: dict[str, list[str]] = {}
     for video in videos:
         names.setdefault(os.path.realpath(video.source), []).append(video.name)
@@ -113,7 +112,7 @@ def _refuse_unexpected(census: Census, expected: Expected) -> None:
             raise UserError(
                 f"data.expect.{key} is {wanted}, and data.root gives {value} ({found['videos']} videos,"
                 f" {found['frames']} frames, list {found['digest']}); bring all of it (`mamp data check`"
-                f" tells what is missing), or pass data.expect.{key}=null to train on this"
+                f" lists what is missing), or pass data.expect.{key}=null to train on this"
             )
 
 

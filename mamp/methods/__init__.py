@@ -1,6 +1,4 @@
-"""The registry. A method is a folder here with a `METHOD` (see `base.py`); a new one is its folder and its
-line below.
-"""
+"""The registry of methods. To add one, add its folder with a `METHOD` (see `base.py`) and its line below."""
 
 from __future__ import annotations
 
@@ -80,8 +78,9 @@ def table() -> str:
 
 
 def require(name: str, part: str) -> Any:
-    """Return `part`, a field of `Method`, of the method called `name`; UserError that says what the method
-    lacks.
+    """Return `part`, a field of `Method`, of the method called `name`.
+
+    Raises UserError that names what the method lacks.
     """
     method = get(name)
     if found := vars(method)[part]:

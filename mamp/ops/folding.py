@@ -13,8 +13,7 @@ _NORMS = (nn.BatchNorm2d.forward, nn.SyncBatchNorm.forward)
 
 
 def fold_batch_norms(model: nn.Module) -> nn.Module:
-    """A copy of `model`, in evaluation mode, channels last, with every conv + batch norm pair of a Sequential
-    as one conv.
+    """Copy `model` with each conv + batch norm pair of a Sequential as one conv; channels last.
 
     Subclasses that compute something else, such as timm's norms with an activation inside, stay as they are.
     """

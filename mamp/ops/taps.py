@@ -15,8 +15,9 @@ from mamp.ops.sizes import bilinear_neighbours
 
 @dataclass(frozen=True)
 class Taps:
-    """What each new cell along one side reads in a bilinear resize: two old cells, int64 (n,), and the second
-    one's part, float32 (n,). Both ascend.
+    """What each new cell along one side reads in a bilinear resize.
+
+    Two old cells, int64 (n,), and the second one's part, float32 (n,). Both ascend.
     """
 
     first: Tensor
@@ -62,8 +63,9 @@ def centred_taps(source: int, cell: int, target: int) -> Taps:
 
 
 def placed_taps(source: int, target: int, *, cell: float, offset: float, between: float) -> Taps:
-    """Old cell i is centred at `cell` * i + `offset` of a side of length `between`; new cells divide that
-    side evenly. Beyond the first and last centre the outermost cells go on.
+    """Return the taps of old cells centred at `cell` * i + `offset` of a side of length `between`.
+
+    New cells divide that side evenly. Beyond the first and last centre the outermost cells go on.
     """
     place = ((torch.arange(target, dtype=torch.float64) + 0.5) * between / target - offset) / cell
     place = place.clamp(0, source - 1)

@@ -50,9 +50,7 @@ class EdgeFit:
 
 
 def edge_fit(radius: float, size: tuple[int, ...], *, eps: float, fit: str) -> EdgeFit:
-    """Windows of about this half side in pixels on frames of (H, W). fit: "fast", on a smaller grid, or
-    "exact".
-    """
+    """Windows of about `radius` pixels on frames of (H, W). fit: "fast" (smaller grid) or "exact"."""
     whole = max(1, round(radius))
     return EdgeFit(whole, eps, fast_step(whole, size) if fit == "fast" else 1)
 
@@ -86,12 +84,11 @@ def winners(
     without: list[int] | None = None,
     max_bytes: int = BAND_BYTES,
 ) -> Tensor:
-    """Most probable channel of each pixel, int16 or int32 (H, W); of equals the first, background, channel
-    0, before all.
+    """Return the most probable channel of each pixel, int16 or int32 (H, W); of equals the first.
 
-    scores: (K+1, h, w), 0 or more. frame: (3, H, W), float in [0, 1] or uint8. sides: rows and columns.
-    fit: to the edges of the frame, or not. without: channels that win nowhere. max_bytes: about what a band
-    of rows takes; changes nothing but time and rounding.
+    scores: (K+1, h, w), 0 or more, background first. frame: (3, H, W), float in [0, 1] or uint8. sides: rows
+    and columns. fit: to the edges of the frame, or not. without: channels that win nowhere. max_bytes: about
+    what a band of rows takes; it changes only time and rounding.
     """
     height, width = frame.shape[-2:]
     rows = max(1, max_bytes // (4 * _PLANES * width))

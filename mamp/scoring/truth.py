@@ -1,6 +1,4 @@
-"""Where the truth of a set lies: a folder of mask folders, or the root of a data set as its authors pack
-it.
-"""
+"""Where the truth of a set lies: a folder of mask folders, or a data set's root as its authors pack it."""
 
 from __future__ import annotations
 
@@ -34,11 +32,9 @@ from mamp.video.masks import read_mask
 class Video:
     """The truth of one video.
 
-    masks: frame name -> PNG, in the frames' order. frames: the names of all frames that masks are wanted for,
-    () where
-    only those of `masks` are. first: object id -> name of the frame it is given in, empty where the masks
-    tell.
-    categories: object id -> category, as far as known.
+    masks: frame name -> PNG, in the frames' order. frames: the names of all frames that need masks, () where
+    only those of `masks` do. first: object id -> name of the frame it is given in, empty where the masks show
+    it. categories: object id -> category, as far as known.
     """
 
     name: str
@@ -57,9 +53,7 @@ class Video:
 
 @dataclass(frozen=True)
 class Truth:
-    """The truth of a set; why: how the protocol was found, "" where it was given; home: the data set's root,
-    if it is one.
-    """
+    """The truth of a set. why: how the protocol was found, "" if given. home: the data set's root, if any."""
 
     protocol: str
     why: str
@@ -207,9 +201,7 @@ def _by_masks(videos: Iterable[Video]) -> tuple[str, str]:
 
 
 def _youtube_folder(root: Path, split: str | None) -> Path | None:
-    """The split's folder: ROOT/SPLIT with Annotations, or, where meta.json is beside them, ROOT or the one
-    above it.
-    """
+    """The split's folder: ROOT/SPLIT with Annotations, or, with meta.json there, ROOT or the one above."""
     names = {None: ("valid",), "val": ("val", "valid")}.get(split, (split,))
     for name in names:
         if name is not None and (root / name / "Annotations").is_dir():
@@ -249,7 +241,7 @@ def _youtube_video(folder: Path, name: str, objects: Mapping[int, Listed]) -> Vi
 
 
 def seen_categories(home: Path | None, file: Path | None) -> tuple[set[str], Path] | None:
-    """Categories of the training set, and the file that told; None where there is none.
+    """Categories of the training set, and the file that lists them; None where there is none.
 
     file: names, one a line, a meta.json or a hold-out; by default train/meta.json.
     """

@@ -1,6 +1,4 @@
-"""The run folder: config.yaml, log.jsonl, code.json, checkpoints/, previews/; one process at a time writes
-it.
-"""
+"""The run folder: config.yaml, log.jsonl, code.json, checkpoints/, previews/. One process writes it."""
 
 from __future__ import annotations
 
@@ -28,7 +26,7 @@ from mamp.training.history import WRITTEN, read_code, resumed, set_aside
 class RunFolder:
     """The files of one run, locked for as long as this is open; a start that fails leaves no folder behind.
 
-    writes: False for ranks other than the first: they lock nothing, and what they are told to write is not
+    writes: False for ranks other than the first: they lock nothing, and what they are asked to write is not
     written.
     """
 
@@ -113,9 +111,7 @@ class RunFolder:
     def save(
         self, state: dict[str, Any], *, step: int, knobs: TrainConfig, score: float | None = None
     ) -> None:
-        """A checkpoint; the last `knobs.keep` stay, the `knobs.keep_best` with the greatest score, and those
-        of the steps `knobs.keep_at`.
-        """
+        """Save a checkpoint. The last `knobs.keep` stay, the best `knobs.keep_best`, and `knobs.keep_at`."""
         if self._writes:
             checkpoints.save(
                 self.checkpoints,
@@ -128,9 +124,7 @@ class RunFolder:
             )
 
     def write_weights(self, state: Mapping[str, Any]) -> Path:
-        """weights.safetensors, of what the last checkpoint holds; one that is of it already stays as it
-        is.
-        """
+        """Write weights.safetensors from the last checkpoint, unless it is there already."""
         path = self.path / "weights.safetensors"
         if self._writes and not (path.exists() and weights.read(path).provenance == state["provenance"]):
             model = state["ema"]["weights"] if state.get("ema") else state["model"]

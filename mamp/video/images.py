@@ -32,8 +32,9 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def read_scaled(path: Path, at_least: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """As `read_image`, a JPEG as small as its decoder gives it with both sides >= at_least; and its own
-    (height, width).
+    """Read as `read_image`, a JPEG as small as its decoder gives it with both sides >= at_least.
+
+    Also returns its own (height, width).
     """
     return _read_image(path, at_least)
 

@@ -89,8 +89,10 @@ def _checksum(network: nn.Module) -> str:
 
 
 class Joining:
-    """Joins features of a video's frames. State: for each encoder with more channels than it keeps, the
-    directions (C, project) that the first frame's features vary along most.
+    """Join features of several encoders in a video's frames.
+
+    State: for each encoder with more channels than it keeps, the directions (C, project) along which the
+    first frame's features vary most.
     """
 
     def __init__(self, method: MampConfig) -> None:

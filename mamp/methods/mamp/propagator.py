@@ -180,8 +180,9 @@ class MampPropagator(LabelCarrier):
         yield from (d for d in (self.joining.directions if self.joining else ()) if d is not None)
 
     def _cells(self, labels: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(N, H, W) -> (N, h, w): the pixel at each cell's centre, as published; and cells that are touched,
-        for soft labels, which keep small objects.
+        """(N, H, W) -> (N, h, w): the pixel at each cell's centre, as published; and cells that are touched.
+
+        Soft labels keep small objects by the touched cells.
         """
         if (size := self._scaled(labels.shape[-2:])) != labels.shape[-2:]:
             labels = F.interpolate(labels[None], size, mode="nearest-exact")[0]

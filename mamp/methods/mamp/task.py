@@ -1,6 +1,4 @@
-"""What is learnt: the colour of one frame, rebuilt from others through the similarity of features (MAMP,
-A5).
-"""
+"""What is learnt: the colour of a frame, rebuilt from others by similar features (MAMP, appendix A5)."""
 
 from __future__ import annotations
 
@@ -23,9 +21,7 @@ from mamp.propagation.correlation import window_attention
 
 @dataclass(frozen=True)
 class Prepared:
-    """frames: normalised Lab (B, r+1, 3, H, W), the query last; dropped: the channel (1 or 2) hidden from the
-    network.
-    """
+    """frames: normalised Lab (B, r+1, 3, H, W), the query last. dropped: the hidden channel, 1 or 2."""
 
     frames: Tensor
     dropped: int
@@ -83,9 +79,7 @@ class MampTask(TrainingTask):
 
     @torch.no_grad()
     def preview(self, prepared: Prepared) -> Tensor:
-        """First clip: the query, its grey input, and the query recoloured by the reconstruction; uint8 (3, H,
-        3W).
-        """
+        """First clip: the query, its grey input, and the query in rebuilt colour; uint8 (3, H, 3W)."""
         from kornia.color import lab_to_rgb
 
         query = prepared.frames[:1, -1]

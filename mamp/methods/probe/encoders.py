@@ -1,6 +1,4 @@
-"""Any network as an encoder: found by name or by the user's own function, read at one layer, as a grid of
-features.
-"""
+"""Any network as an encoder: found by name or by the user's function, and read at one layer."""
 
 from __future__ import annotations
 
@@ -306,12 +304,13 @@ def final_norm(network: nn.Module) -> str:
 
 
 def patch_side(network: nn.Module) -> int:
-    """Pixels of a transformer's patch: what it says as `patch`, or its first convolution without overlap; 1
-    for other networks.
+    """Return the pixels of a transformer's patch; 1 for other networks.
+
+    It is the network's `patch`, or that of its first convolution without overlap.
     """
-    told = getattr(network, "patch", None)
-    if isinstance(told, int):
-        return told
+    patch = getattr(network, "patch", None)
+    if isinstance(patch, int):
+        return patch
     if not blocks(network):
         return 1
     for module in network.modules():

@@ -14,8 +14,9 @@ from mamp.ops.sizes import opencv_bilinear, resize, scaled, short_side_factor
 def input_size(
     size: tuple[int, int], knobs: ProbeInput, *, patch: int = 1, stride: int = 1
 ) -> tuple[int, int]:
-    """(H, W) of a frame -> height and width by the rule; `patch` in pixels counts for dinov3 alone, `stride`,
-    the pixels of a cell of features, for cells.
+    """(H, W) of a frame -> height and width of the input by the rule.
+
+    patch: in pixels, for dinov3 alone. stride: pixels of a feature cell, for cells.
     """
     height, width = size
     short = knobs.short

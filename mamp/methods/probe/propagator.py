@@ -29,8 +29,7 @@ _printed: set[str] = set()
 
 
 class ProbePropagator(LabelCarrier):
-    """Carries K masks through one video by local matching of an encoder's features, under a published
-    protocol.
+    """Carry K masks by local matching of an encoder's features, under a published protocol.
 
     model: an encoder, images (1, 3, H, W) -> features (1, C, h, w); see `encoders.Encoder`. motion is not
     used.
@@ -122,9 +121,7 @@ class ProbePropagator(LabelCarrier):
         return to_grid(labels, self.grid, how=self.knobs.first_labels, between=self.input)
 
     def _offset(self) -> float:
-        """Where the first cell is centred, in pixels of the input: a patch's middle; convolutions with
-        symmetric padding are centred on the first pixel of each stride.
-        """
+        """Centre of the first cell, in input pixels: a patch's middle; of convolutions the first pixel."""
         return self.cell / 2 if self.model.patch > 1 else 0.5
 
     def _centres(self, axis: int, pixels: int) -> Tensor:

@@ -1,5 +1,6 @@
-"""STM: space-time memory networks (Oh, Lee, Xu and Kim, ICCV 2019), and STM-Cycle: cyclic training and
-gradient correction (Li, Xu, Peng, See and Lin, NeurIPS 2020).
+"""STM and STM-Cycle: space-time memory, cyclic training and gradient correction.
+
+STM is by Oh, Lee, Xu and Kim (ICCV 2019), STM-Cycle by Li, Xu, Peng, See and Lin (NeurIPS 2020).
 
 The first files to open: `propagator.py` (what happens per frame) and `task.py` (what is learnt).
 """

@@ -56,8 +56,10 @@ def runs(counts: Sequence[int], size: tuple[int, int]) -> np.ndarray:
 
 
 def run_lengths(text: str) -> list[int]:
-    """Run lengths from pycocotools's string: five bits a character, from the fourth on the difference to the
-    one before the last. Raises ValueError for another string.
+    """Decode run lengths from pycocotools's string.
+
+    Five bits a character, from the fourth on the difference to the one before the last. Raises ValueError for
+    another string.
     """
     counts: list[int] = []
     value = shift = 0

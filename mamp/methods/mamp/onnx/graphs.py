@@ -1,5 +1,4 @@
-"""The three graphs of a tool that carries masks without torch: a frame's features, a given mask's labels, one
-step.
+"""The three ONNX graphs that carry masks without torch: features, a mask's labels, one step.
 
     encoder   image uint8 (H, W, 3) RGB                     -> features float32 (C, h, w)
     mask      mask int64 (H, W), objects 1 to K              -> labels float32 (K+1, h, w), background first
