@@ -158,7 +158,7 @@ class Engine:
             with self._guard:
                 if self.status.running:
                     raise UserError(
-                        f"the run has not ended within {patience:g} s, and nothing was removed; try again"
+                        f"the run did not end within {patience:g} s, and nothing was removed; try again"
                         " once it has"
                     )
                 self.edit(0, change)

@@ -158,7 +158,9 @@ class Project:
                 raise UserError(f"the mask is {labels.dtype} {labels.shape}; give uint8 {self.size}")
             strangers = set(_ids(labels)) - {o.id for o in self._objects}
             if strangers:
-                raise UserError(f"the mask has id {min(strangers)}, which is no object; add the object first")
+                raise UserError(
+                    f"the mask has id {min(strangers)}, which is not an object; add the object first"
+                )
             write_mask(self._file("drawn", index), labels)
             write_mask(self._file("masks", index), labels)
             self._frames[index] = Frame("drawn")
@@ -304,8 +306,8 @@ class Project:
             ) from None
         if size != self.size or names != (len(self.names), self.names[0], self.names[-1]):
             raise UserError(
-                f"{self.folder} is the work on another video, {stored.get('video')}; give another folder with"
-                " --out"
+                f"{self.folder} is the project of another video, {stored.get('video')}; give another folder"
+                " with --out"
             )
         return objects, frames
 

@@ -49,7 +49,7 @@ def add(commands: Any) -> None:
 def _add_fetch(kinds: Any) -> None:
     fetch = kinds.add_parser(
         "fetch",
-        help="bring weights that a method's authors published, by name; list shows them",
+        help="download weights that a method's authors published, by name; list shows them",
         description=(
             "Bring weights that a method's authors published to this machine, as a file that --weights takes"
             " by name. An interrupted fetch goes on with the same command. The file lies in $MAMP_CACHE, or"

@@ -269,7 +269,7 @@ def _score(
         return None
     bare = [sequence.name for sequence in sequences if sequence.labels not in ("sparse", "all")]
     if bare:
-        notes.append(f"not scored, for want of truth after the given masks: {', '.join(bare)}")
+        notes.append(f"not scored, without truth after the given masks: {', '.join(bare)}")
     if len(made_by) > 1:
         notes.append(
             f"the masks were made by different code, commits {', '.join(made_by)}; use another --out to have"

@@ -45,7 +45,7 @@ def segment_camera(
         UserError: no such camera, a mask of another size, or OUT cannot be written.
     """
     if not mask.is_file():
-        raise UserError(f"mask {mask} is no file; a camera takes the PNG of its first frame")
+        raise UserError(f"mask {mask} is not a file; a camera takes the PNG of its first frame")
     timing, log = Timing(), MaskLog(line=stay_silent if quiet else say, warning=say)
     given = given_masks(mask, (), reader=reader, log=log)
     with ExitStack() as stack:

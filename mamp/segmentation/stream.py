@@ -131,8 +131,7 @@ def _check(
     if not ids:
         first = masks[min(masks)].name
         raise UserError(
-            f"{first} has no object, all its pixels are 0; draw each object with a number of its own from"
-            " 1 on"
+            f"{first} has no object: all its pixels are 0; paint each object with its own number, from 1 on"
         )
     refuse(len(ids), size)
 

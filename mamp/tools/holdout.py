@@ -72,7 +72,7 @@ def cut(videos: Mapping[str, set[str]], *, share: float, unseen: int) -> dict[st
                 left.subtract(videos[name])
                 wanted -= 1
     if not drawn and not whole:
-        raise UserError(f"share {share:g} of {len(videos)} videos is none; raise --share or --unseen")
+        raise UserError(f"share {share:g} of {len(videos)} videos selects none; raise --share or --unseen")
     return {
         "holdout": "youtubevos train",
         "rule": {"version": _RULE, "share": share, "unseen": unseen},

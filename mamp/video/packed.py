@@ -82,7 +82,7 @@ def read_index(index: Path) -> dict[str, Any]:
             parse_clip(index.parent, name, record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise UserError(
-            f"{index} is no index of packed video ({reason(error)}); remove it and run mamp data pack again"
+            f"{index} is not an index of packed video ({reason(error)}); remove it, then run mamp data pack"
         ) from None
     return dict(value)
 
