@@ -184,12 +184,10 @@ class Studio:
         return {**state, "changed": state.pop("made") != sum(project.revisions)} if state else {}
 
     def _method(self) -> str:
-        weights = self.model.weights
-        return (
-            f"{self.model.config.method.name}, {weights.path.stem}"
-            if weights
-            else self.model.config.method.name
-        )
+        name, weights = self.model.config.method.name, self.model.weights
+        told = f"{name}, {weights.path.stem}" if weights else name
+        joined = [one.split(" ", 1)[1] for one in self.model.joined]
+        return ", with ".join([told, *joined])
 
     # -- which tab may draw
 

@@ -14,8 +14,8 @@ class UserError(Exception):
     """An input or a setting that cannot be used.
 
     Its text is one sentence: the file or key, what was found, and what to do. The command line prints it
-    without a traceback and ends with status 2. Control characters in names are escaped; a name cannot make a
-    line: the lines of a list begin with two spaces.
+    without a traceback and ends with status 2. Control characters in names are escaped. Only the lines of a
+    list, which begin with two spaces, start a new line.
 
     Args:
         sentence: the text.

@@ -100,7 +100,7 @@ def _numbered(number: int, source: FrameSource, *, option: str) -> int:
     numbers = _numbers(source.names)
     if number not in numbers:
         raise UserError(
-            f"{option} {number} is no frame of {source.path}, whose frames are {source.names[0]} to"
+            f"{option} {number} is not a frame of {source.path}, whose frames are {source.names[0]} to"
             f" {source.names[-1]}; {_FORMS}"
         )
     return numbers[number]

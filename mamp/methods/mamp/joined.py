@@ -147,10 +147,13 @@ class Joining:
         channels, keep = len(features), self.ones[n].project
         if channels <= keep:
             return features
-        if self.directions[n] is None:
-            flat = features.flatten(1).double()
-            self.directions[n] = torch.linalg.eigh(flat @ flat.T).eigenvectors[:, -keep:].float()
-        return torch.einsum("cp,chw->phw", self.directions[n], features)
+        with torch.autocast(features.device.type, enabled=False):
+            if self.directions[n] is None:
+                flat = features.flatten(1)
+                products = (flat @ flat.T).cpu().double()  # not every device has float64
+                best = torch.linalg.eigh(products).eigenvectors[:, -keep:]
+                self.directions[n] = best.float().to(features.device)
+            return torch.einsum("cp,chw->phw", self.directions[n], features)
 
 
 def _at_cells(features: Tensor, cells: tuple[int, int], inner: tuple[int, int], *, cell: int) -> Tensor:

@@ -13,6 +13,16 @@ from mamp.methods.mamp.onnx import graphs
 
 __all__ = ["export"]
 
+# settings of method.propagation that the graphs follow and a tool is given by name
+WRITTEN = (
+    *("labels", "top_k", "radius", "search", "search_near", "search_blocks"),
+    *("sharpen", "background", "outside", "views", "distilled", "upsample"),
+    *("edge_radius", "edge_eps", "edge_fit", "pad", "subsample", "short_side", "enlarge"),
+)
+OTHERWISE = {"memory", "memory_length", "temperature"}  # given under another name, or refused
+# settings that change how a step is computed, not what it gives; and what only other memories read
+WITHOUT = {"tile", "max_mb", "budget_mb", "backfill"}
+
 
 def export(model: nn.Module, method: MampConfig, *, metadata: dict[str, str]) -> Exported:
     """Return graphs by name, and what a tool must know besides: the rule of the memory, sizes, settings.
@@ -33,27 +43,7 @@ def export(model: nn.Module, method: MampConfig, *, metadata: dict[str, str]) ->
         "lab": "exact",
         **knobs.model_dump(
             mode="json",
-            include={
-                "labels",
-                "top_k",
-                "radius",
-                "search",
-                "search_near",
-                "search_blocks",
-                "sharpen",
-                "background",
-                "outside",
-                "views",
-                "distilled",
-                "upsample",
-                "edge_radius",
-                "edge_eps",
-                "edge_fit",
-                "pad",
-                "subsample",
-                "short_side",
-                "enlarge",
-            },
+            include=set(WRITTEN),
         ),
     }
     notes = ("colours are by the exact formula, not OpenCV's table, which differs by up to 0.004",)
