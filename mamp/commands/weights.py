@@ -139,8 +139,10 @@ def _wrapped(words: str) -> list[str]:
 
 
 def _made(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """How weights were made, name -> words: commit, data census, of the recipe what is not as by default,
-    whatever else is told; likewise of the weights that they began with, as `init ..`."""
+    """How weights were made, name -> words: commit, data, changed settings, and what else is kept.
+
+    For the weights that they began with likewise, as `init ...`.
+    """
     from mamp import config
 
     rest = dict(provenance)

@@ -268,8 +268,7 @@ class ProbeConfig(MethodConfig):
     def _encoder_has_a_form(self) -> ProbeConfig:
         if not self.encoder.strip() or self.encoder.endswith(":"):
             raise ValueError(
-                "encoder is torchvision:NAME, timm:NAME, MODULE:FUNCTION, FILE.py:FUNCTION or a method of"
-                " ours"
+                "encoder is torchvision:NAME, timm:NAME, MODULE:FUNCTION, FILE.py:FUNCTION or a method here"
             )
         return self
 

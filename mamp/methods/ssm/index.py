@@ -27,8 +27,8 @@ class Record:
     """An object in a frame. All frames of an object follow one another; object follows object, video video.
 
     mask_path: the frame's mask, or where there is no truth the one that is given, the object's first.
-    num_frames: of this
-    object. frame_index: from 0 at its first frame. object_index: its value in the mask's file.
+    num_frames: of this object. frame_index: from 0 at its first frame. object_index: its value in the
+    mask's file.
     """
 
     image_path: str
