@@ -235,7 +235,7 @@ def _preview(path: Path) -> bytes:
         with Image.open(path) as image:
             image.thumbnail((960, 4096))
             image.convert("RGB").save(data, format="JPEG", quality=82)
-    except (OSError, Image.DecompressionBombError):
+    except Exception:  # Pillow's readers raise whatever they trip over in a damaged file
         return b""
     return data.getvalue()
 

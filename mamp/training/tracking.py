@@ -135,8 +135,13 @@ def _curves(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _show_file(sink: Sink, name: str, path: Path, step: int) -> None:
-    with Image.open(path) as image:
-        sink.show(PICTURES.get(name, name), np.asarray(image.convert("RGB")), step)
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("RGB"))
+    except Exception as error:  # Pillow's readers raise whatever they trip over in a damaged file
+        say(f"{path} cannot be read ({first_line(error)}); the tracker goes without it")
+        return
+    sink.show(PICTURES.get(name, name), pixels, step)
 
 
 def _entries(log: Path) -> list[dict[str, Any]]:

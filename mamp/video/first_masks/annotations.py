@@ -191,15 +191,22 @@ def _labelme_part(kind: str, shape: Mapping[str, Any]) -> Draw:
     return lambda size: filled(points, size)
 
 
+def _claimed(content: bytes) -> tuple[int, int]:
+    """The (width, height) that an image's header promises."""
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return image.size
+    except Exception as error:  # Pillow's readers raise whatever they trip over in a damaged file
+        raise Malformed(f"a mask that is no image: {reason(error)}") from None
+
+
 def _labelme_mask(points: list[tuple[float, float]], text: str, size: tuple[int, int]) -> np.ndarray:
     """The small PNG of a shape, at its box."""
     try:
         content = base64.b64decode(text, validate=False)
-        with Image.open(io.BytesIO(content)) as claimed:
-            if claimed.width > size[1] or claimed.height > size[0]:
-                raise Malformed(
-                    f"a mask of {claimed.width}x{claimed.height} in a picture of {size[1]}x{size[0]}"
-                )
+        width, height = _claimed(content)
+        if width > size[1] or height > size[0]:
+            raise Malformed(f"a mask of {width}x{height} in a picture of {size[1]}x{size[0]}")
         picture = open_picture(content, "in the file")
     except binascii.Error as error:
         raise Malformed(f"a mask of no base64, {error}") from None
