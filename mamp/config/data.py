@@ -1,4 +1,4 @@
-"""Knobs of training video: where it lies, which clips are drawn, how they are augmented."""
+"""Settings of training video: where it lies, which clips are drawn, how they are augmented."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knobs of segmenting and evaluating."""
+"""Settings of segmenting and evaluating."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knobs of the training engine."""
+"""Settings of the training engine."""
 
 from __future__ import annotations
 

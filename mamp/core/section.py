@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from mamp.core.misread import as_written
 from mamp.core.terminal import CONTROL
 
-# no knob needs more; what numpy and torch count in has twice the bits
+# no setting needs more; what numpy and torch count in has twice the bits
 MANY = 2**31 - 1
 _CONTROL = re.compile(f"[{CONTROL}]")
 

@@ -1,4 +1,4 @@
-"""Knobs of the networks that STM and AFB-URR have in common."""
+"""Settings of the networks that STM and AFB-URR have in common."""
 
 from __future__ import annotations
 

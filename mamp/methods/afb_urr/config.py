@@ -1,4 +1,4 @@
-"""Knobs of AFB-URR, and what its presets set."""
+"""Settings of AFB-URR, and what its presets set."""
 
 from __future__ import annotations
 

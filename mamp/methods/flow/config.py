@@ -1,4 +1,4 @@
-"""Knobs of flow, the baseline without a network."""
+"""Settings of flow, the baseline without a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knobs of MAMP, and what its presets set."""
+"""Settings of MAMP, and what its presets set."""
 
 from __future__ import annotations
 

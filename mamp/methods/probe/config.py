@@ -1,4 +1,4 @@
-"""Knobs of the probe (label propagation with any encoder), and the published protocols as presets."""
+"""Settings of the probe (label propagation with any encoder), and the published protocols as presets."""
 
 from __future__ import annotations
 
@@ -273,7 +273,7 @@ class ProbeConfig(MethodConfig):
         return self
 
     def label(self) -> str:
-        """The encoder, the preset, and every knob that differs from it: what a result is called."""
+        """The encoder, the preset, and every setting that differs from it: what a result is called."""
         start = type(self)(preset=self.preset, **PRESETS[self.preset].get("", {})).model_dump()
         own, groups = self.model_dump(), ("network", "input", "propagation")
         changes = [

@@ -1,4 +1,4 @@
-"""Knobs of SSM-VOS, and what its presets set."""
+"""Settings of SSM-VOS, and what its presets set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knobs of STM and STM-Cycle, and what their presets set."""
+"""Settings of STM and STM-Cycle, and what their presets set."""
 
 from __future__ import annotations
 

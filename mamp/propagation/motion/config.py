@@ -1,4 +1,4 @@
-"""Knobs of motion: where things were in memory frames."""
+"""Settings of motion: where things were in memory frames."""
 
 from __future__ import annotations
 
