@@ -24,7 +24,7 @@ from mamp.segmentation.baseline import CopySegmenter
 from mamp.segmentation.given import MaskLog, given_masks
 from mamp.segmentation.listed import Listed, is_listed, numbers_of, streamed
 from mamp.segmentation.segmenter import Segmenter
-from mamp.segmentation.stream import Given, Timing, carry
+from mamp.segmentation.stream import GivenMask, Timing, carry
 from mamp.segmentation.unfinished import Work
 from mamp.segmentation.ways import Carrier, Frames, Plan
 from mamp.video.camera import camera_frames, camera_number
@@ -334,7 +334,7 @@ def segment_video(
 
 
 def _from_stream(
-    frames: Iterator[tuple[int, Any]], given: dict[int, Given], model: Model
+    frames: Iterator[tuple[int, Any]], given: dict[int, GivenMask], model: Model
 ) -> Iterator[tuple[int, np.ndarray]]:
     numbers: list[int] = []
 
@@ -357,12 +357,12 @@ def _carried(source: Frames, plan: Plan, model: Model) -> Iterator[tuple[int, np
                 yield made.index, made.labels
 
 
-def _given(masks: Any, names: Sequence[str], *, index: int = 0) -> dict[int, Given]:
+def _given(masks: Any, names: Sequence[str], *, index: int = 0) -> dict[int, GivenMask]:
     """Frame index -> mask, from every form a caller may give."""
     reader, log = Reader(), MaskLog()
     if not isinstance(masks, Mapping):
         return given_masks(masks, names, index=index, reader=reader, log=log)
-    given: dict[int, Given] = {}
+    given: dict[int, GivenMask] = {}
     for key, mask in masks.items():
         number = _frame_number(key, names)
         given[number] = given_masks(mask, (), index=number, reader=reader, log=log)[number]
