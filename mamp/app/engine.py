@@ -195,7 +195,7 @@ class Engine:
             error = f"a defect ended the run ({type(defect).__name__}: {defect}); what was finished stays"
             raise
         finally:
-            with suppress(UserError):  # a full disk was told of when a mask could not be written
+            with suppress(UserError):  # a full disk was reported when a mask could not be written
                 self.project.save()
             with self._guard:
                 self.status.running = self.status.stopping = False
@@ -248,7 +248,7 @@ class Engine:
         else:
             yield from ((i, self._source[i]) for i in order)
 
-    def told(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """The status as JSON."""
         with self._guard:
             return asdict(self.status)

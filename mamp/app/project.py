@@ -290,13 +290,13 @@ class Project:
         if not path.exists():
             return [], {}
         try:
-            told = read_json(path)
-            if told.get("version", VERSION) > VERSION:
+            stored = read_json(path)
+            if stored.get("version", VERSION) > VERSION:
                 raise UserError(
                     f"{path} was written by a later mamp; update mamp, or give another folder with --out"
                 )
-            size, names = _told_video(told)
-            objects, frames = _told_objects(told["objects"]), _told_frames(told["frames"])
+            size, names = _video_in(stored)
+            objects, frames = _objects_in(stored["objects"]), _frames_in(stored["frames"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise UserError(
                 f"{path} is damaged; move it away, and the masks beside it are taken up, without objects'"
@@ -304,13 +304,13 @@ class Project:
             ) from None
         if size != self.size or names != (len(self.names), self.names[0], self.names[-1]):
             raise UserError(
-                f"{self.folder} is the work on another video, {told.get('video')}; give another folder with"
+                f"{self.folder} is the work on another video, {stored.get('video')}; give another folder with"
                 " --out"
             )
         return objects, frames
 
-    def _found(self, index: int, told: Frame) -> Frame:
-        """What is told of a frame, as far as its files bear it out."""
+    def _found(self, index: int, kept: Frame) -> Frame:
+        """What project.json has of a frame, as far as its files agree."""
         drawn, mask = self._file("drawn", index), self._file("masks", index)
         if drawn.exists():
             # the drawn file is written first: it is what a killed process was about to make the mask
@@ -318,10 +318,10 @@ class Project:
                 labels = self._reader.read(drawn, size=self.size).labels  # a person may have put it there
                 write_mask(drawn, labels)
                 write_mask(mask, labels)
-            return Frame("drawn", locked=told.locked)
+            return Frame("drawn", locked=kept.locked)
         if not mask.exists():
             return Frame()
-        return told if told.kind in ("forward", "backward") else replace(told, kind="forward")
+        return kept if kept.kind in ("forward", "backward") else replace(kept, kind="forward")
 
     def _adopt_ids(self) -> None:
         """Objects for ids that are in drawn masks and in no list: of a folder whose project.json was lost."""
@@ -334,7 +334,7 @@ class Project:
 
     def _save(self) -> None:
         began = time.monotonic()
-        told = {
+        stored = {
             "version": VERSION,
             "video": str(self.video.resolve()),
             "count": len(self.names),
@@ -350,7 +350,7 @@ class Project:
                 if frame.kind
             },
         }
-        write_text(self.folder / "project.json", json.dumps(told) + "\n")
+        write_text(self.folder / "project.json", json.dumps(stored) + "\n")
         self._saved = time.monotonic()
         self._took = self._saved - began
 
@@ -374,24 +374,24 @@ def _ids(labels: np.ndarray) -> tuple[int, ...]:
     return tuple(int(i) for i in np.flatnonzero(np.bincount(labels.reshape(-1), minlength=1)) if i)
 
 
-def _told_video(told: Any) -> tuple[tuple[int, int], tuple[int, str, str]]:
+def _video_in(stored: Any) -> tuple[tuple[int, int], tuple[int, str, str]]:
     """(height, width), and (count, first, last) of the frames' names.
 
     ValueError, TypeError or KeyError where project.json does not have them.
     """
-    height, width = told["size"]
-    names = told["count"], told["first"], told["last"]
+    height, width = stored["size"]
+    names = stored["count"], stored["first"], stored["last"]
     if [type(v) for v in (height, width, *names)] != [int, int, int, str, str]:
         raise ValueError
     return (height, width), names
 
 
-def _told_objects(told: Any) -> list[Object]:
+def _objects_in(stored: Any) -> list[Object]:
     """Objects as project.json has them, by id.
 
     ValueError, TypeError or KeyError where it cannot have been written so.
     """
-    objects = sorted((Object(o["id"], o["name"]) for o in told), key=lambda o: o.id)
+    objects = sorted((Object(o["id"], o["name"]) for o in stored), key=lambda o: o.id)
     if any(type(o.id) is not int or type(o.name) is not str or not 0 < o.id <= LARGEST_ID for o in objects):
         raise ValueError
     if len({o.id for o in objects}) < len(objects):
@@ -399,14 +399,14 @@ def _told_objects(told: Any) -> list[Object]:
     return objects
 
 
-def _told_frames(told: Any) -> dict[str, Frame]:
+def _frames_in(stored: Any) -> dict[str, Frame]:
     """What project.json has of frames, by name.
 
     ValueError or TypeError where it cannot have been written so.
     """
-    if type(told) is not dict or any(type(values) is not dict for values in told.values()):
+    if type(stored) is not dict or any(type(values) is not dict for values in stored.values()):
         raise ValueError
-    frames = {name: _told_frame(values) for name, values in told.items()}
+    frames = {name: _frame_in(values) for name, values in stored.items()}
     for frame in frames.values():
         if type(frame.kind) is not str or {type(frame.locked), type(frame.stale)} != {bool}:
             raise ValueError
@@ -416,9 +416,11 @@ def _told_frames(told: Any) -> dict[str, Frame]:
     return frames
 
 
-def _told_frame(told: dict[str, Any]) -> Frame:
+def _frame_in(stored: dict[str, Any]) -> Frame:
     """What project.json has of one frame; its objects' ids are words there."""
-    return Frame(**{**told, "each": {int(number): value for number, value in told.get("each", {}).items()}})
+    return Frame(
+        **{**stored, "each": {int(number): value for number, value in stored.get("each", {}).items()}}
+    )
 
 
 def _without(frame: Frame, number: int) -> Frame:

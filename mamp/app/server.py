@@ -130,10 +130,10 @@ class Routes:
             if self._studio.holds(tab) != held or await request.is_disconnected():
                 break
             await asyncio.sleep(0.04)
-        told = await run_in_threadpool(self._studio.told, tab)
+        values = await run_in_threadpool(self._studio.state, tab)
         if since:
-            told.pop("names", None)  # they do not change
-        return JSONResponse(told)
+            values.pop("names", None)  # they do not change
+        return JSONResponse(values)
 
     async def frame(self, request: Request) -> Response:
         """A frame as a JPEG."""
@@ -152,17 +152,17 @@ class Routes:
     async def propose(self, request: Request) -> Response:
         """A mask of 0 and 1 from clicks or a box, a byte for each pixel."""
         index = self._index(request)
-        told = await _json(request)
-        wish = Wish(_points(told.get("inside")), _points(told.get("outside")), _box(told.get("box")))
+        values = await _json(request)
+        wish = Wish(_points(values.get("inside")), _points(values.get("outside")), _box(values.get("box")))
         mask = await run_in_threadpool(self._studio.propose, index, wish)
         return Response(mask.astype(np.uint8).tobytes(), media_type="application/octet-stream")
 
     async def uncertain(self, request: Request) -> Response:
         """The frame and object whose correction is worth most, but for those near frames that were `seen`."""
-        told = (await _json(request)).get("seen", [])
-        if not isinstance(told, list):
+        values = (await _json(request)).get("seen", [])
+        if not isinstance(values, list):
             raise Refused(400, "seen is a list of frames' numbers")
-        seen = [self._number(index) for index in told]
+        seen = [self._number(index) for index in values]
         place = await run_in_threadpool(self._studio.next_place, seen)
         return JSONResponse(place._asdict() if place else {"frame": None})
 
@@ -198,8 +198,8 @@ class Routes:
         found = await run_in_threadpool(read)
         await self._edit(index, lambda: self._project.bring(index, found.labels))
         self._studio.changed()
-        told = {"line": found.line, "warnings": found.warnings, "made": self._project.revisions[index]}
-        return JSONResponse(told)
+        values = {"line": found.line, "warnings": found.warnings, "made": self._project.revisions[index]}
+        return JSONResponse(values)
 
     async def forget(self, request: Request) -> Response:
         """A drawn mask guides no more."""
@@ -211,9 +211,9 @@ class Routes:
     async def lock(self, request: Request) -> Response:
         """Frames `from` to `to`, both included, are locked or not."""
         self._yours(request)
-        told = await _json(request)
-        first, last = self._number(told.get("from")), self._number(told.get("to"))
-        locked = bool(told.get("locked"))
+        values = await _json(request)
+        first, last = self._number(values.get("from")), self._number(values.get("to"))
+        locked = bool(values.get("locked"))
         await run_in_threadpool(self._project.lock, range(first, last + 1), locked=locked)
         return self._done()
 
@@ -239,12 +239,12 @@ class Routes:
     async def run(self, request: Request) -> Response:
         """Compute from a frame on, forward or backward, to the end or until another frame."""
         self._yours(request)
-        told = await _json(request)
-        direction = told.get("direction")
+        values = await _json(request)
+        direction = values.get("direction")
         if direction not in ("forward", "backward"):
             raise Refused(400, "direction is forward or backward")
-        index, engine = self._number(told.get("frame")), self._studio.engine
-        until = None if told.get("until") is None else self._number(told["until"])
+        index, engine = self._number(values.get("frame")), self._studio.engine
+        until = None if values.get("until") is None else self._number(values["until"])
         assert engine is not None
         await run_in_threadpool(engine.start, index, direction, until=until)
         return self._done()
@@ -378,12 +378,12 @@ def _whole(text: str) -> int:
 
 async def _json(request: Request) -> dict[str, Any]:
     try:
-        told = parse_json((await body(request, LARGEST_JSON) or b"{}").decode())
+        values = parse_json((await body(request, LARGEST_JSON) or b"{}").decode())
     except ValueError:
         raise Refused(400, "the request is no JSON") from None
-    if not isinstance(told, dict):
+    if not isinstance(values, dict):
         raise Refused(400, "the request is no JSON object")
-    return told
+    return values
 
 
 def _numbers(value: Any, count: int) -> tuple[float, ...]:

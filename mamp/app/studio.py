@@ -140,7 +140,7 @@ class Studio:
         """Bytes that may be put there."""
         return shutil.disk_usage(folder).free
 
-    # -- what the page is told
+    # -- what the page shows
 
     @property
     def version(self) -> int:
@@ -152,15 +152,15 @@ class Studio:
         with self._guard:
             self._version += 1
 
-    def told(self, tab: str) -> dict[str, Any]:
+    def state(self, tab: str) -> dict[str, Any]:
         """All that the page shows but pictures and masks, as JSON."""
         version = self.version
-        told: dict[str, Any] = {"version": version, "yours": self.holds(tab), "method": self._method()}
+        state: dict[str, Any] = {"version": version, "yours": self.holds(tab), "method": self._method()}
         project, engine = self.project, self.engine
         if project is None or engine is None:
-            return {**told, "video": None}
+            return {**state, "video": None}
         return {
-            **told,
+            **state,
             "video": str(project.video),
             "folder": str(project.folder),
             "size": project.size,
@@ -173,23 +173,21 @@ class Studio:
                 _row(*known)
                 for known in zip(project.frames(), project.revisions, project.present(), strict=True)
             ],
-            "run": engine.told(),
-            "export": self._export_told(project),
+            "run": engine.as_json(),
+            "export": self._export_state(project),
             "missing": not project.video.exists(),
         }
 
-    def _export_told(self, project: Project) -> dict[str, Any]:
+    def _export_state(self, project: Project) -> dict[str, Any]:
         """The export written last; `changed`: masks are not those it was begun with."""
-        told = dict(self.exporting)
-        return {**told, "changed": told.pop("made") != sum(project.revisions)} if told else {}
+        state = dict(self.exporting)
+        return {**state, "changed": state.pop("made") != sum(project.revisions)} if state else {}
 
     def _method(self) -> str:
-        weights = self.model.weights
-        return (
-            f"{self.model.config.method.name}, {weights.path.stem}"
-            if weights
-            else self.model.config.method.name
-        )
+        name, weights = self.model.config.method.name, self.model.weights
+        told = f"{name}, {weights.path.stem}" if weights else name
+        joined = [one.split(" ", 1)[1] for one in self.model.joined]
+        return ", with ".join([told, *joined])
 
     # -- which tab may draw
 
@@ -238,14 +236,14 @@ class Studio:
         self.changed()
 
     def _export(self, kind: str, project: Project, source: FrameSource) -> None:
-        def told(done: int, total: int) -> None:
+        def progress(done: int, total: int) -> None:
             self.exporting = {**self.exporting, "done": done, "total": total}
             self.changed()
 
         begun = {key: self.exporting[key] for key in ("kind", "at", "made")}
         ended: dict[str, Any] = {**begun, "running": False}
         try:
-            ended["path"] = str(export(kind, project, source, told=told))
+            ended["path"] = str(export(kind, project, source, progress=progress))
         except UserError as error:
             ended["error"] = str(error)
         except Exception as defect:

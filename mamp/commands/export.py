@@ -80,6 +80,6 @@ def _zip(args: argparse.Namespace) -> None:
     for note in made.notes:
         print(f"note: {note}")
     against = (
-        "nothing missing" if args.root else "held against their own first masks; --root tells what is missing"
+        "nothing missing" if args.root else "compared with their first masks; --root also finds missing ones"
     )
     print(f"{made.path}: {plural(made.masks, 'mask')} of {plural(made.sequences, 'sequence')}, {against}")

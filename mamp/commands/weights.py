@@ -13,7 +13,7 @@ from mamp.commands.shared import overrides, quiet
 from mamp.core.errors import plural
 from mamp.methods import having, published
 
-WIDTH = 72  # letters after which what is told goes on below
+WIDTH = 72  # letters after which a line goes on below
 
 
 def add(commands: Any) -> None:
@@ -26,7 +26,7 @@ def add(commands: Any) -> None:
     info.add_argument("source", metavar="WEIGHTS", help="a file, a run folder, or a shipped name")
     info.set_defaults(function=_weights_info)
     _add_fetch(kinds)
-    convert = kinds.add_parser("convert", help="read a published checkpoint and write a file of ours")
+    convert = kinds.add_parser("convert", help="convert a published checkpoint to a weights file of mamp")
     convert.add_argument("source", type=Path, metavar="CHECKPOINT", help="for example the published mamp.pt")
     convert.add_argument("target", type=Path, metavar="OUT.safetensors", help="the file to write")
     convert.add_argument(
@@ -88,7 +88,7 @@ def _add_makers(kinds: Any) -> None:
     )
     widen.add_argument("target", type=Path, metavar="OUT.safetensors", help="the file to write")
     widen.add_argument("--width", type=float, default=1.0, help="method.encoder.width (default %(default)s)")
-    widen.add_argument("--seed", type=int, default=0, help="of what tells copies of a channel apart")
+    widen.add_argument("--seed", type=int, default=0, help="of the noise by which copies of a channel differ")
     widen.set_defaults(function=_weights_widen)
     onnx = kinds.add_parser("onnx", help="encoder and one step as ONNX graphs, for programs without torch")
     onnx.add_argument(
@@ -117,8 +117,10 @@ def _weights_info(args: argparse.Namespace) -> None:
     }
     width = max(map(len, lines))
     for key, value in lines.items():
-        told = [str(value)] if isinstance(value, Path) else _wrapped(str(value))
-        print(*(f"{name:{width}}  {line}" for name, line in zip_longest([key], told, fillvalue="")), sep="\n")
+        wrapped = [str(value)] if isinstance(value, Path) else _wrapped(str(value))
+        print(
+            *(f"{name:{width}}  {line}" for name, line in zip_longest([key], wrapped, fillvalue="")), sep="\n"
+        )
 
 
 def _broken(state: Mapping[str, Any]) -> dict[str, str]:
@@ -141,11 +143,11 @@ def _made(provenance: Mapping[str, Any]) -> dict[str, Any]:
     whatever else is told; likewise of the weights that they began with, as `init ..`."""
     from mamp import config
 
-    told = dict(provenance)
+    rest = dict(provenance)
     lines: dict[str, Any] = {}
-    if told.pop("changed", False):
-        told["commit"] = f"{told.get('commit')}, changed since"
-    census, recipe = told.pop("data", {}), told.pop("recipe", {})
+    if rest.pop("changed", False):
+        rest["commit"] = f"{rest.get('commit')}, changed since"
+    census, recipe = rest.pop("data", {}), rest.pop("recipe", {})
     if isinstance(census, Mapping):
         census = ", ".join(f"{key} {value}" for key, value in census.items())
     if census:
@@ -153,13 +155,13 @@ def _made(provenance: Mapping[str, Any]) -> dict[str, Any]:
     defaults = flatten(config.load().model_dump(mode="json"))
     recipe = recipe if isinstance(recipe, Mapping) else {"": recipe}
     lines |= {f"recipe {k}": v for k, v in flatten(recipe).items() if k not in defaults or defaults[k] != v}
-    init = told.get("init")
+    init = rest.get("init")
     if isinstance(init, Mapping) and isinstance(init.get("provenance", {}), Mapping):
-        del told["init"]
+        del rest["init"]
         before = _made(init.get("provenance", {}))
         init = {key: value for key, value in init.items() if key != "provenance" and value is not None}
         lines |= {f"init {key}": value for key, value in {**init, **before}.items()}
-    return {**{key: value for key, value in flatten(told).items() if value is not None}, **lines}
+    return {**{key: value for key, value in flatten(rest).items() if value is not None}, **lines}
 
 
 def flatten(values: Mapping[str, Any], *, before: str = "") -> dict[str, Any]:

@@ -126,11 +126,11 @@ def _explain(error: ValidationError, places: Mapping[str, str], method: Any) -> 
         return f"{at}{called} is not a key; did you mean {nearest}? (`mamp config {name}` lists them all)"
     message = str(first["msg"]).removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    told = first["type"] == "missing" or isinstance(first["input"], dict)
-    found = "" if told else f", but it is {_shown(first['input'])}"
+    plain = first["type"] == "missing" or isinstance(first["input"], dict)
+    found = "" if plain else f", but it is {_shown(first['input'])}"
     if first["type"] == "misread":
         return f"{at}{called} {message}"
-    return f"{at}{called or 'the config'}: {message}{found}; `mamp config {name}` tells what each key takes"
+    return f"{at}{called or 'the config'}: {message}{found}; `mamp config {name}` lists what each key takes"
 
 
 def _shown(value: Any) -> str:

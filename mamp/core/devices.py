@@ -172,7 +172,7 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 def peak_process_mb() -> float:
-    """The largest resident size of this process so far, in MB; 0 where the system does not tell."""
+    """The largest resident size of this process so far, in MB; 0 where the system has no such figure."""
     try:
         import resource
     except ImportError:  # Windows

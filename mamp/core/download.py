@@ -78,10 +78,10 @@ def download(url: str, target: Path, wanted: Wanted, *, quiet: bool = False) -> 
             failures = 1 if part.size > before else failures + 1
             if failures >= _TRIES:
                 raise UserError(
-                    f"{url} broke off after {part.told()} ({broken}); the same command goes on from there"
+                    f"{url} broke off after {part.size_in_words()} ({broken}); the same command goes on"
                 ) from None
             if not quiet:
-                say(f"{url}: {broken} after {part.told()}; trying again")
+                say(f"{url}: {broken} after {part.size_in_words()}; trying again")
             time.sleep(_PAUSE * 2 ** (failures - 1))
     part.finish()
 
@@ -126,7 +126,7 @@ class _Part:
         os.replace(self.path, self._target)
         self._note.unlink(missing_ok=True)
 
-    def told(self) -> str:
+    def size_in_words(self) -> str:
         """How much has come, in words."""
         of = "" if self.length is None else f" of {self.length:,}"
         return f"{self.size:,}{of} bytes"
@@ -136,9 +136,7 @@ def _transfer(part: _Part, wanted: Wanted, *, quiet: bool) -> None:
     """One request, for what is missing; _Interrupted when not all of it comes."""
     if part.whole:
         return
-    if (
-        part.length is None
-    ):  # then nothing tells a part from the whole, nor whether the file is still the same
+    if part.length is None:  # then a part looks like the whole, and another file like the same
         part.restart()
     with contextlib.closing(_answer(part, wanted)) as response:
         if response.status == 206 and not _goes_on(response, part):

@@ -14,8 +14,8 @@ class UserError(Exception):
     """An input or a setting that cannot be used.
 
     Its text is one sentence: the file or key, what was found, and what to do. The command line prints it
-    without a traceback and ends with status 2. Control characters in names are escaped; only the lines of a
-    list, which begin with two spaces, are lines of their own.
+    without a traceback and ends with status 2. Control characters in names are escaped; a name cannot make a
+    line: the lines of a list begin with two spaces.
 
     Args:
         sentence: the text.
@@ -82,9 +82,9 @@ def reason(error: BaseException) -> str:
     """
     if isinstance(error, KeyError) and error.args:
         return f"it has no {short(error.args[0])}"
-    told = first_line(error)
+    words = first_line(error)
     if isinstance(error, Malformed):
-        return clipped(told)
+        return clipped(words)
     return "a value in it is not of the kind that belongs there"
 
 

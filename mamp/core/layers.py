@@ -43,7 +43,7 @@ def read_yaml(path: Path, places: dict[str, str]) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise UserError(
-            f"config {path} holds a {type(values).__name__}; it wants keys such as method: and data:"
+            f"config {path} holds a {type(values).__name__}; it needs keys such as method: and data:"
         )
     return values
 

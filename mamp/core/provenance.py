@@ -22,7 +22,7 @@ PACKAGES = ("torch", "torchvision", "kornia", "decord", "av", "numpy", "pillow")
 
 
 def describe_code(device: torch.device) -> dict[str, Any]:
-    """Commit and diff of the code that runs (null where nothing tells), versions, hardware."""
+    """Commit and diff of the code that runs (null where it is not known), versions, hardware."""
     import torch
 
     commit, diff = _commit_and_diff()
@@ -41,7 +41,7 @@ def describe_code(device: torch.device) -> dict[str, Any]:
     }
 
 
-def told_briefly(code: Mapping[str, Any]) -> dict[str, Any]:
+def code_in_brief(code: Mapping[str, Any]) -> dict[str, Any]:
     """What `describe_code` says, with `changed` (null where it is no checkout) instead of the diff."""
     changed = None if code["diff"] is None else bool(code["diff"])
     return {"mamp": code["mamp"], "commit": code["commit"], "changed": changed} | {

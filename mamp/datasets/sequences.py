@@ -56,7 +56,7 @@ class Sequence:
     labels: no masks, those of first frames only, truth of some frames, or of all.
     first_frame: object id -> index of its first frame, for YouTube-VOS and plain folders; what is given at a
     frame there is the objects that begin at it.
-    categories: object id -> category, as far as YouTube-VOS tells.
+    categories: object id -> category, as far as YouTube-VOS has it.
     one_object: every id is object 1 (DAVIS-2016). void: 255 is background (DAVIS-2017, Long Videos).
     root: which of data.root it lies in.
     """

@@ -68,9 +68,9 @@ def lines(root: Path, found: Sequence[Untaken], *, most: int = MOST_SAID) -> lis
     """What a person reads of what is not taken: a count, the first ten, and how many more."""
     if not found:
         return []
-    told = [f"  {one.line()}" for one in found[:most]]
+    lines = [f"  {one.line()}" for one in found[:most]]
     more = [f"  and {len(found) - most:,} more"] if len(found) > most else []
-    return [f"{root}: {plural(len(found), 'thing is', 'things are')} not taken:", *told, *more]
+    return [f"{root}: {plural(len(found), 'thing is', 'things are')} not taken:", *lines, *more]
 
 
 def _below(
@@ -132,8 +132,8 @@ def _folder(path: str) -> Untaken:
         return Untaken(Path(path), why, False)
     if os.path.basename(path) in _OTHERS:
         return Untaken(Path(path), f"{plural(videos, 'video')} of another part of a data set", False)
-    told = f"{plural(videos, 'video')} in it, deeper than the others; give it as a root of its own"
-    return Untaken(Path(path), told, True)
+    reason = f"{plural(videos, 'video')} in it, deeper than the others; give it as a root of its own"
+    return Untaken(Path(path), reason, True)
 
 
 def _names(folder: str) -> list[str]:

@@ -112,7 +112,7 @@ def _refuse_unexpected(census: Census, expected: Expected) -> None:
             raise UserError(
                 f"data.expect.{key} is {wanted}, and data.root gives {value} ({found['videos']} videos,"
                 f" {found['frames']} frames, list {found['digest']}); bring all of it (`mamp data check`"
-                f" tells what is missing), or pass data.expect.{key}=null to train on this"
+                f" lists what is missing), or pass data.expect.{key}=null to train on this"
             )
 
 

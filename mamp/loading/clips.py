@@ -27,7 +27,7 @@ class Clip:
 
 
 def own_steps(intervals: Sequence[int], interval_fps: float | None, fps: float | None) -> tuple[int, ...]:
-    """Intervals told in frames at `interval_fps`, as steps between frames stored at `fps`; at least 1.
+    """Convert intervals in frames at `interval_fps` to steps between frames stored at `fps`; at least 1.
 
     A rate that is None, on either side, leaves them as stored frames.
     """

@@ -64,7 +64,7 @@ def training_labels(video: Video, index: int) -> np.ndarray:
     """uint8 (H, W) of a frame: 0 background, objects from 1; void (255) is background, as in STM-Cycle."""
     labels = video.read_truth(index)
     if labels.max(initial=0) > UNLABELLED:
-        raise UserError(f"mask {video.truth[index]} has ids above 255; training wants ids of 1 to 254")
+        raise UserError(f"mask {video.truth[index]} has ids above 255; training takes ids 1 to 254")
     return np.where(labels == UNLABELLED, 0, labels).astype(np.uint8)
 
 

@@ -100,7 +100,7 @@ class Board:
     def kill_readers(self) -> None:
         """Kill the processes in the middle of a sample: they ignore SIGTERM, and may never come back."""
         busy = {slot.pid for slot in self._slots if slot.since}
-        with contextlib.suppress(RuntimeError):  # torch's handler tells of a killed worker so
+        with contextlib.suppress(RuntimeError):  # torch's handler reports a killed worker so
             for process in multiprocessing.active_children():
                 if process.pid in busy:
                     process.kill()

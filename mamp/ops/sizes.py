@@ -112,7 +112,7 @@ def bilinear_neighbours(source: int, target: int) -> tuple[np.ndarray, np.ndarra
     place = (np.arange(target) + 0.5) * (source / target) - 0.5
     place = place.clip(0, source - 1)
     first = np.rint(place).astype(np.int64)
-    first -= place - first < -2e-8  # nearer than that float32 cannot tell a place from a pixel's centre
+    first -= place - first < -2e-8  # nearer than that, a place is a pixel's centre in float32
     part = (place - first).astype(np.float32)
     part[part < 2e-8] = 0
     return first, first + (part > 0), part

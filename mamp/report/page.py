@@ -103,8 +103,8 @@ def list_figures(
 
 def list_settings(evaluations: Sequence[Evaluation]) -> list[tuple[str, list[str], bool]]:
     """List (setting, value in each run, whether the runs differ)."""
-    told = [dict(e.settings()) for e in evaluations]
-    table = [(key, [each[key] or "–" for each in told]) for key in (told[0] if told else ())]
+    settings = [dict(e.settings()) for e in evaluations]
+    table = [(key, [each[key] or "–" for each in settings]) for key in (settings[0] if settings else ())]
     return [(key, values, len(set(values)) > 1) for key, values in table if set(values) != {"–"}]
 
 
@@ -235,7 +235,7 @@ def _preview(path: Path) -> bytes:
         with Image.open(path) as image:
             image.thumbnail((960, 4096))
             image.convert("RGB").save(data, format="JPEG", quality=82)
-    except (OSError, Image.DecompressionBombError):
+    except Exception:  # Pillow's readers raise whatever they trip over in a damaged file
         return b""
     return data.getvalue()
 

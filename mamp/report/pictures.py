@@ -43,11 +43,11 @@ def sequences_of(evaluations: Sequence[Evaluation], root: Path) -> list[datasets
     """
     sets = {(e.info.get("dataset"), e.info.get("split")) for e in evaluations if _says_data(e)}
     if odd := next((e for e in evaluations if not _says_data(e)), None):
-        raise UserError(f"{odd.folder / 'run.json'} does not tell the data set; leave --root out")
+        raise UserError(f"{odd.folder / 'run.json'} does not name the data set; leave --root out")
     if len(sets) > 1:
-        told = ", ".join(sorted(" ".join(map(str, each)) for each in sets))
+        names = ", ".join(sorted(" ".join(map(str, each)) for each in sets))
         raise UserError(
-            f"the runs are of different data ({told}); report them one by one, or leave --root out"
+            f"the runs are of different data ({names}); report them one by one, or leave --root out"
         )
     ((name, split),) = sets
     return datasets.open_dataset(str(name), root, str(split), bad_frame="repeat")

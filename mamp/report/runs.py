@@ -130,7 +130,7 @@ def read_runs(folders: Sequence[Path]) -> tuple[list[Evaluation], list[Training]
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """The shortest ends of the paths that tell them apart."""
+    """The shortest ends of the paths that differ."""
     parts = [Path(os.path.abspath(folder)).parts for folder in folders]
     longest = max(map(len, parts), default=1)
     for depth in range(1, longest + 1):

@@ -1,4 +1,4 @@
-"""The zip that a benchmark's server wants, made of masks that were looked through before."""
+"""Write the zip that a benchmark's server takes, of masks that were checked before."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mamp.video.masks import read_mask, read_palette_mask
 
 SERVERS = {"davis": "", "youtubevos": "Annotations/"}  # server -> what its zip has before SEQUENCE/FRAME.png
 _PARTS = ("masks", "Annotations")
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can tell: the same masks give the same bytes
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can hold: the same masks give the same bytes
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Export:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What the server expects of one sequence; size and ids are None where nothing tells them."""
+    """What the server expects of one sequence; size and ids are None where they are not known."""
 
     name: str
     frames: tuple[str, ...]
@@ -75,7 +75,7 @@ def export(
     if problems:
         raise UserError(
             f"{folder} cannot go to the server as it is, in {plural(len(problems), 'place')}; "
-            "mend what is listed and export again:\n" + "\n".join(f"  {problem}" for problem in problems)
+            "correct what is listed and export again:\n" + "\n".join(f"  {problem}" for problem in problems)
         )
     there = {w.name: png_files(place / w.name) for w in wanted}
     files = [(f"{w.name}/{frame}.png", there[w.name][frame]) for w in wanted for frame in w.frames]
@@ -129,14 +129,14 @@ def _first(video: Video) -> Path:
 
 
 def _of_themselves(server: str, place: Path) -> Iterator[_Wanted]:
-    """Each folder's own frames; its first mask tells size and, where objects do not come late, ids."""
+    """Each folder's own frames; its first mask gives size and, where objects do not come late, ids."""
     for folder in subfolders(place):
         files = png_files(folder)
         if not files:
             continue
         try:
             first = read_palette_mask(next(iter(files.values())))
-        except UserError:  # told when all files are looked at
+        except UserError:  # listed when all files are checked
             yield _Wanted(folder.name, tuple(files), None, None)
             continue
         ids = None if server == "youtubevos" else frozenset({*labels_in(first)} - {VOID})
@@ -158,11 +158,11 @@ def _unfinished(folder: Path) -> Iterator[str]:
         yield "run.json cannot be read; evaluate again into another folder"
         return
     if not counts:
-        yield "run.json tells of an evaluation that is not finished; start it again, it goes on where it was"
+        yield "run.json is of an evaluation that is not finished; start it again, it goes on where it was"
     for name, count in counts.items():
         there = len(png_files(folder / "masks" / name))
         if there != count:
-            yield f"{name}: {there} masks are there, but run.json tells of {count}"
+            yield f"{name}: {there} masks are there, but run.json lists {count}"
 
 
 def _misnamed(server: str, wanted: Iterable[_Wanted], place: Path) -> Iterator[str]:

@@ -92,21 +92,21 @@ def score_videos(
     if problems:
         listed = [
             *_most(problems),
-            *(f"besides, {told}" for told in (*_surplus(videos, folder), *_strays(videos, folder))),
+            *(f"besides, {words}" for words in (*_surplus(videos, folder), *_strays(videos, folder))),
         ]
         raise UserError(
             f"{folder} does not fit the truth in {plural(len(problems), 'place')}; "
-            "mend what is listed and score again:\n" + "\n".join(f"  {line}" for line in listed)
+            "correct what is listed and score again:\n" + "\n".join(f"  {line}" for line in listed)
         )
     sequences = {v.name: o.scores for v, o in zip(videos, outcomes, strict=True) if o.scores is not None}
     notes = tuple(_notes(videos, outcomes, folder))
     return Scores(protocol, sequences, decay=decay, split=split, notes=notes)
 
 
-def _most(told: list[str]) -> list[str]:
+def _most(lines: list[str]) -> list[str]:
     """The first lines of many, and how many more there are."""
-    more = [f"and {len(told) - MOST_LINES:,} more"] if len(told) > MOST_LINES else []
-    return [*told[:MOST_LINES], *more]
+    more = [f"and {len(lines) - MOST_LINES:,} more"] if len(lines) > MOST_LINES else []
+    return [*lines[:MOST_LINES], *more]
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def _first_indices(video: Video, names: Sequence[str]) -> dict[int, int]:
 
 
 class _Reader:
-    """Reads masks of one video; what is missing or cannot be read is kept to be told at the end."""
+    """Reads masks of one video; what is missing or cannot be read is kept and listed at the end."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._files = folder, png_files(folder)
@@ -200,8 +200,8 @@ class _Reader:
         if not self._missing:
             return self._broken
         count = plural(len(self._missing), "frame is", "frames are")
-        told = f"{count} missing: {', '.join(self._missing)}"
-        return [told + in_place_of(self._missing, self._folder), *self._broken]
+        words = f"{count} missing: {', '.join(self._missing)}"
+        return [words + in_place_of(self._missing, self._folder), *self._broken]
 
 
 def mask_folders(folder: Path, names: Sequence[str]) -> Path:
@@ -294,24 +294,24 @@ def _surplus(videos: Sequence[Video], folder: Path) -> Iterable[str]:
 
 
 def split_seen(scores: Scores, videos: Sequence[Video], categories: tuple[set[str], Path] | None) -> Scores:
-    """`scores` of YouTube-VOS told apart by whether an object's category is among those of the training set.
+    """`scores` of YouTube-VOS, split by whether an object's category is among those of the training set.
 
     categories: see `seen_categories`. Where they, or the category of an object, are not known, seen and
     unseen stay one mean, and a note says so.
     """
     if categories is None:
-        told = "there is no train/meta.json and no --seen file, so seen and unseen are one mean"
-        return replace(scores, notes=(*scores.notes, told))
+        words = "there is no train/meta.json and no --seen file, so seen and unseen are one mean"
+        return replace(scores, notes=(*scores.notes, words))
     names, file = categories
     category = {(video.name, number): c for video in videos for number, c in video.categories.items()}
     objects = [(name, number) for name, numbers in scores.sequences.items() for number in numbers]
     unknown = sum(key not in category for key in objects)
     if unknown:
-        told = (
+        words = (
             f"{unknown} of {len(objects)} objects have no category in meta.json, so seen and unseen are one"
             " mean"
         )
-        return replace(scores, notes=(*scores.notes, told))
+        return replace(scores, notes=(*scores.notes, words))
     seen = {key: category[key] in names for key in objects}
-    told = f"{sum(seen.values())} of {len(objects)} objects are of the {len(names)} categories in {file}"
-    return replace(scores, seen=seen, notes=(*scores.notes, told))
+    words = f"{sum(seen.values())} of {len(objects)} objects are of the {len(names)} categories in {file}"
+    return replace(scores, seen=seen, notes=(*scores.notes, words))

@@ -123,7 +123,7 @@ def score_sequence(
 
 
 def scored_frames(frames: Iterable[T], protocol: Protocol) -> Iterator[tuple[int, T]]:
-    """(index, frame) of the first frame, which tells the objects, and of those that are scored."""
+    """(index, frame) of the first frame, which shows the objects, and of those that are scored."""
     missing = object()
     ahead = iter(frames)
     current: object = next(ahead, missing)

@@ -32,11 +32,9 @@ from mamp.video.masks import read_mask
 class Video:
     """The truth of one video.
 
-    masks: frame name -> PNG, in the frames' order. frames: the names of all frames that masks are wanted for,
-    () where
-    only those of `masks` are. first: object id -> name of the frame it is given in, empty where the masks
-    tell.
-    categories: object id -> category, as far as known.
+    masks: frame name -> PNG, in the frames' order. frames: the names of all frames that need masks, () where
+    only those of `masks` do. first: object id -> name of the frame it is given in, empty where the masks show
+    it. categories: object id -> category, as far as known.
     """
 
     name: str
@@ -243,7 +241,7 @@ def _youtube_video(folder: Path, name: str, objects: Mapping[int, Listed]) -> Vi
 
 
 def seen_categories(home: Path | None, file: Path | None) -> tuple[set[str], Path] | None:
-    """Categories of the training set, and the file that told; None where there is none.
+    """Categories of the training set, and the file that lists them; None where there is none.
 
     file: names, one a line, a meta.json or a hold-out; by default train/meta.json.
     """

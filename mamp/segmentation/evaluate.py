@@ -18,7 +18,7 @@ from mamp.core.errors import UserError, plural
 from mamp.core.files import Locks, make_folder, remove_abandoned, remove_leftovers
 from mamp.core.progress import Progress, say
 from mamp.datasets import sequences as datasets
-from mamp.segmentation.record import Maker, Record, claim, codes, digest, is_told, record_file, write_run
+from mamp.segmentation.record import Maker, Record, claim, codes, digest, is_recorded, record_file, write_run
 from mamp.segmentation.stream import Given, Steps, Timing, carry, decode_ahead
 from mamp.video.masks import write_mask
 
@@ -81,7 +81,7 @@ def evaluate(
         records = _share_work(sequences, work, out, locks, total=total, quiet=quiet, join=join)
         if records is None:
             return None
-        if not is_told(out, records):
+        if not is_recorded(out, records):
             write_run(out, run_info, records, protocol=protocol, maker=maker)
         return _score(
             sequences, out, protocol=protocol, seen=seen, bad_frame=bad_frame, made_by=codes(records)
@@ -102,10 +102,10 @@ def _share_work(
 
     total: frames of all.
     """
-    tell = partial(_say, quiet=quiet)
+    show = partial(_say, quiet=quiet)
     before = [sequence.name for sequence in sequences if _finished(sequence, out) is not None]
     if before:
-        tell(_told_before(before, len(sequences)))
+        show(_finished_before(before, len(sequences)))
     if join is not None:
         locks.take(_SCORES)
     with Progress(total, unit="frames", quiet=quiet) as progress:
@@ -118,12 +118,12 @@ def _share_work(
     others = share.left()
     if others or not locks.take(_SCORES):
         waiting = ", ".join(others) or "the scores"
-        tell(f"other processes are at work on {waiting}; the last one scores")
+        show(f"other processes are at work on {waiting}; the last one scores")
         return None
     return share.in_order()
 
 
-def _told_before(names: Sequence[str], count: int) -> str:
+def _finished_before(names: Sequence[str], count: int) -> str:
     """What is said of sequences that need no work."""
     if len(names) == count:
         return f"all {count} sequences were finished before and are left as they are"
@@ -215,7 +215,7 @@ def _sequence(
     timing.seconds = time.perf_counter() - began
     record = maker.record(timing, size)
     if report := segmenter.report:
-        progress.tell(f"{sequence.name}: {report}")
+        progress.print(f"{sequence.name}: {report}")
         record = replace(record, usage=asdict(report))
     record.write(record_file(out, sequence.name))
     return record

@@ -21,7 +21,7 @@ from mamp.core.errors import UserError
 from mamp.core.progress import say_once
 from mamp.ops.folding import fold_batch_norms
 from mamp.segmentation.baseline import CopySegmenter
-from mamp.segmentation.given import Teller, given_masks
+from mamp.segmentation.given import MaskLog, given_masks
 from mamp.segmentation.listed import Listed, is_listed, numbers_of, streamed
 from mamp.segmentation.segmenter import Segmenter
 from mamp.segmentation.stream import Given, Timing, carry
@@ -359,13 +359,13 @@ def _carried(source: Frames, plan: Plan, model: Model) -> Iterator[tuple[int, np
 
 def _given(masks: Any, names: Sequence[str], *, index: int = 0) -> dict[int, Given]:
     """Frame index -> mask, from every form a caller may give."""
-    reader, teller = Reader(), Teller()
+    reader, log = Reader(), MaskLog()
     if not isinstance(masks, Mapping):
-        return given_masks(masks, names, index=index, reader=reader, teller=teller)
+        return given_masks(masks, names, index=index, reader=reader, log=log)
     given: dict[int, Given] = {}
     for key, mask in masks.items():
         number = _frame_number(key, names)
-        given[number] = given_masks(mask, (), index=number, reader=reader, teller=teller)[number]
+        given[number] = given_masks(mask, (), index=number, reader=reader, log=log)[number]
     return given
 
 

@@ -16,7 +16,7 @@ from mamp.core.devices import peak_process_mb
 from mamp.core.errors import UserError, plural
 from mamp.core.files import folder_for, remove_leftovers
 from mamp.core.progress import Progress, say
-from mamp.segmentation.given import Teller, given_masks
+from mamp.segmentation.given import MaskLog, given_masks
 from mamp.segmentation.stream import Steps, Timing
 from mamp.segmentation.unfinished import Work, open_work
 from mamp.segmentation.ways import Carrier, Made, Plan
@@ -29,7 +29,7 @@ from mamp.video.overlay import OVERLAY_STYLES, STYLES, Look, heatmap
 from mamp.video.parts import Part, Place, find
 
 _OF_THE_SEGMENTER = frozenset(OVERLAY_STYLES) - frozenset(STYLES)  # drawn from more than labels
-_SURE = frozenset({"csv", "coco"})  # forms that tell how sure an object is
+_SURE = frozenset({"csv", "coco"})  # forms that hold how sure an object is
 _OR_ELSE = "or pass --bad-frame skip or repeat (the setting evaluate.bad_frame)"
 
 
@@ -92,8 +92,8 @@ def segment(
         source = stack.enter_context((part or Part()).of(whole))
         source.refuse_mixed_sizes()
         index = 0 if at is None else _place(at, whole, source)
-        teller = Teller(line=(lambda line: None) if quiet else say, warning=say)
-        given = given_masks(masks, source.names, index=index, reader=reader, teller=teller)
+        log = MaskLog(line=(lambda line: None) if quiet else say, warning=say)
+        given = given_masks(masks, source.names, index=index, reader=reader, log=log)
         plan = Plan.of(given, direction)
         _refuse_strangers(out, whole.names, source.names)
         _refuse_drawing(overlay, look.style, plan, make_segmenter)
@@ -108,7 +108,7 @@ def segment(
         progress = stack.enter_context(Progress(steps, unit=unit, quiet=quiet))
         progress.begin(video.name)
         if not work.has_state and (old := sum(1 for _ in out.glob("*.png"))):
-            progress.tell(f"{out} holds {plural(old, 'mask')} of an earlier run; this run replaces them")
+            progress.print(f"{out} holds {plural(old, 'mask')} of an earlier run; this run replaces them")
         watch = _Watch(progress, steps, out, name=video.name, frames=len(source))
         clip = Clip.of(source, look=look)
         savers = [open_saver(wish, clip) for wish in save]
@@ -125,9 +125,9 @@ def segment(
         timing.seconds = time.perf_counter() - began
         work.remove()
         if report := watch.segmenter.report:
-            progress.tell(f"{video.name}: {report}")
+            progress.print(f"{video.name}: {report}")
         for note in dict.fromkeys(note for saver in savers for note in saver.notes):
-            progress.tell(f"{video.name}: {note}")
+            progress.print(f"{video.name}: {note}")
     return timing
 
 
@@ -180,7 +180,9 @@ class _Watch:
         """So many frames of a direction were segmented by an earlier process."""
         if count > 0:
             self._progress.skip(count)
-            self._progress.tell(f"{self._name}: {plural(count, 'frame')} were finished before; goes on there")
+            self._progress.print(
+                f"{self._name}: {plural(count, 'frame')} were finished before; goes on there"
+            )
 
     def stepped(self, segmenter: Any) -> None:
         """Another frame was segmented."""
@@ -190,13 +192,13 @@ class _Watch:
         if self._progress.measured == 2 < self._total:
             self._shown = each = self._progress.seconds_last  # the first frame has its mask already
             left = self._progress.left_at(each)
-            self._progress.tell(
+            self._progress.print(
                 f"{self._name}: {self._what}, {each:.2g} s a frame, about {left} left,"
                 f" {peak_process_mb():,.0f} MB of memory; masks go to {self._out}"
             )
         elif 0 < self._shown * _SLOWER < each and left.total_seconds() > _WORTH:
             self._shown = each
-            self._progress.tell(
+            self._progress.print(
                 f"{self._name}: slower now, {each:.2g} s a frame, about {left} left,"
                 f" {peak_process_mb():,.0f} MB of memory"
             )

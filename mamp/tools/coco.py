@@ -94,7 +94,7 @@ def _inside(outline: Any, size: tuple[int, int]) -> np.ndarray:
     for polygon in outline:
         points = np.asarray(polygon, np.float64)
         if points.ndim != 1 or len(points) < 6 or len(points) % 2 or not np.isfinite(points).all():
-            raise Malformed("a polygon wants three points or more")
+            raise Malformed("a polygon needs three points or more")
         # far points would make pycocotools fill the memory
         points[0::2], points[1::2] = points[0::2].clip(0, width), points[1::2].clip(0, height)
         polygons.append(points.tolist())

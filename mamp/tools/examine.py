@@ -22,7 +22,7 @@ from mamp.video.packed import find_packed
 Level = Literal["fast", "normal", "deep"]
 MaskRule = Literal["none", "listed", "first or all", "some"]
 
-# kind of problem -> how a list of them is headed; they are told in this order
+# kind of problem -> how a list of them is headed; they are listed in this order
 KINDS = {
     "list": "lists that are wrong",
     "absent": "listed but not there",
@@ -133,8 +133,8 @@ def _frames(job: Job, found: Finding) -> Mapping[str, str]:
         found.add("missing", f"{job.frames}: {_some(absent)} ({len(absent)} of {len(job.wanted)} listed)")
     found.step, gaps = numbering(list(files))
     if gaps and job.gaps:
-        told = [f"from {a} to {b}" for a, b in gaps]
-        found.add("gap", f"{job.frames}: {_some(told)} (elsewhere in steps of {found.step})")
+        places = [f"from {a} to {b}" for a, b in gaps]
+        found.add("gap", f"{job.frames}: {_some(places)} (elsewhere in steps of {found.step})")
     return files
 
 
@@ -223,8 +223,8 @@ def _video(job: Job, level: Level, found: Finding) -> list[str]:
             for _, frame in frames:
                 found.size = (frame.shape[1], frame.shape[0])
             if source.bad:
-                told = [source.names[index] for index in source.bad]
-                found.add("frame", f"{job.frames}: {_some(told)} cannot be decoded")
+                places = [source.names[index] for index in source.bad]
+                found.add("frame", f"{job.frames}: {_some(places)} cannot be decoded")
             return source.names
     except UserError as error:
         found.add("video", _short(error))

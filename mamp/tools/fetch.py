@@ -85,15 +85,15 @@ def fetch(
         raise UserError(_YOUTUBE.format(root=out or "data/YouTubeVOS"))
     archive = ARCHIVES[name]
     root = Path("data") / archive.folder if out is None else out
-    tell = stay_silent if quiet else say
+    show = stay_silent if quiet else say
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         _look_through(root, archive, strict=url is None, hint=f"choose another --out, or remove {root}")
-        tell(f"{root} is there already and complete; nothing was fetched")
+        show(f"{root} is there already and complete; nothing was fetched")
         return root
     with _working_folder(root) as work:
         packed, ours = _bring(url or archive.url, work, quiet=quiet)
         digest = sha256_of(packed)
-        tell(f"{packed.name}: {packed.stat().st_size:,} bytes, sha256 {digest}")
+        show(f"{packed.name}: {packed.stat().st_size:,} bytes, sha256 {digest}")
         try:
             if sha256 is not None and digest != sha256.lower():
                 raise BadArchive(
@@ -139,11 +139,11 @@ def _has_content(work: Path) -> bool:
 
 
 def _bring(place: str, work: Path, *, quiet: bool) -> tuple[Path, bool]:
-    """The archive as a local file, and whether it is a download of ours."""
+    """The archive as a local file, and whether it was downloaded here."""
     if not re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", place):
         local = Path(place).expanduser()
         if not local.is_file():
-            raise UserError(f"--url {place} is no file and no address that begins with https://; mend it")
+            raise UserError(f"--url {place} is no file and no address that begins with https://; correct it")
         return local, False
     if not place.lower().startswith(("http://", "https://")):
         raise UserError(f"--url {place} cannot be fetched; give http://, https:// or a local file")

@@ -32,7 +32,7 @@ def write_holdout(root: Path, out: Path, *, share: float, unseen: int) -> dict[s
     categories.
     """
     if not 0 <= share <= 0.5 or unseen < 0:
-        raise UserError(f"--share {share:g} and --unseen {unseen} want 0 to 0.5, and 0 or more; mend them")
+        raise UserError(f"--share is {share:g} and --unseen {unseen}; give 0 to 0.5, and 0 or more")
     if not is_holdout(out.name):
         raise UserError(
             f"--out {out} is to be a .json file, by which `--split` knows it; call it holdout.json"
@@ -54,7 +54,7 @@ def cut(videos: Mapping[str, set[str]], *, share: float, unseen: int) -> dict[st
     """The hold-out of videos, given the categories in each: what `write_holdout` writes.
 
     Categories come in the order of a hash of their names, and the first that fit are held out whole: every
-    video that shows one. Of the other videos, told apart by their rarest category, the first `share` of each
+    video that shows one. Of the other videos, grouped by their rarest category, the first `share` of each
     group in the order of a hash of their names. No other category is left without a video to train on.
     """
     unseen_names = _unseen_categories(videos, unseen)

@@ -33,7 +33,7 @@ from mamp.video.decoding import Undecodable
 from mamp.video.frames import FrameSource, VideoFile
 from mamp.video.packed import FORMAT, INDEX, UNFINISHED, PackedReader, parse_clip, read_index
 
-RATE_UNTOLD = 24.0  # what the file says where the source does not tell; the index says null
+RATE_UNTOLD = 24.0  # what the file says where the source does not; the index says null
 _SETTINGS = "settings.json"
 _LOCK = ".lock"  # number 0 is held by the process that packs, the others by its helpers
 _HELPERS = 256  # of whom a killed process can leave that many behind, for a moment

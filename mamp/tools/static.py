@@ -139,7 +139,7 @@ def _make(
                     if bad_frame != "skip":
                         raise
                     bad += 1
-                    progress.tell(str(error))
+                    progress.print(str(error))
                 progress.advance()
     finally:
         executor.shutdown(cancel_futures=True)

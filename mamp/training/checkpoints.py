@@ -64,7 +64,7 @@ def save(
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-    except RuntimeError as error:  # so torch tells of a full disk
+    except RuntimeError as error:  # so torch reports a full disk
         raise UserError(
             f"checkpoint {path} cannot be written ({first_line(error)}); make room and start the run again"
         ) from None

@@ -35,7 +35,7 @@ class Place:
 
 
 def find_place(environment: Mapping[str, str]) -> Place:
-    """The place that torchrun's variables tell, or else SLURM's, or else that of a process alone.
+    """Return the place by torchrun's variables, or else SLURM's, or else that of a process alone.
 
     torchrun: RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT. SLURM: SLURM_PROCID, SLURM_NTASKS,
     SLURM_LOCALID; the first host of SLURM_JOB_NODELIST and a port made of SLURM_JOB_ID, unless MASTER_ADDR
@@ -68,7 +68,7 @@ def find_place(environment: Mapping[str, str]) -> Place:
 
 
 def first_host(nodes: str) -> str:
-    """node[03-05,9],other -> node03; this machine where nothing is told."""
+    """node[03-05,9],other -> node03; this machine where nothing is given."""
     return re.sub(r"\[([^\],-]+)[^\]]*\]", r"\1", nodes).split(",")[0] or Place.address
 
 

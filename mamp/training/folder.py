@@ -26,7 +26,7 @@ from mamp.training.history import WRITTEN, read_code, resumed, set_aside
 class RunFolder:
     """The files of one run, locked for as long as this is open; a start that fails leaves no folder behind.
 
-    writes: False for ranks other than the first: they lock nothing, and what they are told to write is not
+    writes: False for ranks other than the first: they lock nothing, and what they are asked to write is not
     written.
     """
 

@@ -29,7 +29,7 @@ PICTURES = {"step": "preview"}  # what sinks call previews/step-NNNNNNNN.png
 class Sink(Protocol):
     """Where figures and pictures go besides the run folder's own files."""
 
-    def tell(self, entry: dict[str, Any]) -> None:
+    def log(self, entry: dict[str, Any]) -> None:
         """`step`, `time` where the log has it, and figures by name, None where there is none."""
 
     def show(self, name: str, picture: np.ndarray, step: int) -> None:
@@ -84,7 +84,7 @@ class Tracker:
     def log(self, entry: dict[str, Any]) -> None:
         """`step` and figures by name, None where there is none: a line of log.jsonl, and the sinks'."""
         self.folder.log(entry)
-        self._each(lambda sink: sink.tell(_curves(entry)))
+        self._each(lambda sink: sink.log(_curves(entry)))
 
     def picture(self, name: str, picture: np.ndarray, *, step: int) -> None:
         """uint8 (H, W, 3) as previews/NAME-NNNNNNNN.png, and the sinks'."""
@@ -115,9 +115,9 @@ class Tracker:
 
 
 def _catch_up(sink: Sink, run: Path, step: int) -> None:
-    """Tell what the run folder has up to `step`, step after step."""
+    """Send what the run folder has up to `step`, step after step."""
     actions: list[tuple[int, Callable[[], None]]] = [
-        (entry["step"], partial(sink.tell, _curves(entry))) for entry in _entries(run / "log.jsonl")
+        (entry["step"], partial(sink.log, _curves(entry))) for entry in _entries(run / "log.jsonl")
     ]
     for path, (number, name) in _pictures(run / "previews").items():
         actions.append((number, partial(_show_file, sink, name, path, number)))
@@ -135,8 +135,13 @@ def _curves(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _show_file(sink: Sink, name: str, path: Path, step: int) -> None:
-    with Image.open(path) as image:
-        sink.show(PICTURES.get(name, name), np.asarray(image.convert("RGB")), step)
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("RGB"))
+    except Exception as error:  # Pillow's readers raise whatever they trip over in a damaged file
+        say(f"{path} cannot be read ({first_line(error)}); the tracker goes without it")
+        return
+    sink.show(PICTURES.get(name, name), pixels, step)
 
 
 def _entries(log: Path) -> list[dict[str, Any]]:

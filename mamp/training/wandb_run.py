@@ -23,13 +23,13 @@ Mode = Literal["disabled", "offline", "online"]
 
 
 class WandbRun:
-    """A run that is open in wandb. Steps only rise there: what it has already is not told again."""
+    """A run that is open in wandb. Steps only rise there: what it has already is not sent again."""
 
     def __init__(self, run: Any) -> None:
         self._run = run
         self._last: tuple[int, float | None] = (-1, None)  # step and time of the last line
 
-    def tell(self, entry: dict[str, Any]) -> None:
+    def log(self, entry: dict[str, Any]) -> None:
         """`step`, `time` and figures by name, None where there is none."""
         renamed = {**entry, "_timestamp": entry.get("time")}  # as wandb calls it
         figures = {k: v for k, v in renamed.items() if k not in ("step", "time") and v is not None}

@@ -28,7 +28,7 @@ class Undecodable(Exception):
 class VideoIndex:
     """What a video file holds.
 
-    times: time stamps of its frames, ascending; None where packets do not tell them. tick: seconds of a time
+    times: time stamps of its frames, ascending; None where packets do not have them. tick: seconds of a time
     stamp's 1. cut_short: how much of the file is missing, in words; empty when it is whole. plain: whether it
     is of a kind that decord reads rightly. aspect: width of a pixel over its height, upright. stream: the
     number of the stream in the file.
@@ -202,7 +202,7 @@ def _packets(container: Any, *streams: Any) -> Iterator[Any]:
         return
 
 
-# these tell their length; of others, such as a transport stream, decord gives frames from somewhere in the
+# these have their length; of others, such as a transport stream, decord gives frames from somewhere in the
 # middle
 _PLAIN_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"})
 _EIGHT_BITS = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12"})
@@ -252,12 +252,12 @@ class ToRgb:
 
     def __call__(self, frame: Any) -> np.ndarray:
         """The picture `frame` as it lies in the file, not yet turned upright."""
-        told = self._space(frame)
+        space = self._space(frame)
         try:
-            picture = self._scaler.reformat(frame, format="rgb24", **told, **self._options)
+            picture = self._scaler.reformat(frame, format="rgb24", **space, **self._options)
         except TypeError:  # an older PyAV, which has no such option and needs none
             self._options = {}
-            picture = self._scaler.reformat(frame, format="rgb24", **told)
+            picture = self._scaler.reformat(frame, format="rgb24", **space)
         return np.asarray(picture.to_ndarray())
 
     @staticmethod

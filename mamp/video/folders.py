@@ -57,7 +57,7 @@ def image_files(folder: Path) -> dict[str, str]:
             if not e.startswith(".") and Path(e).suffix.lower() in IMAGE_SUFFIXES
         ]
     except OSError as error:
-        raise UserError(f"{folder} cannot be listed ({first_line(error)}); mend its permissions") from None
+        raise UserError(f"{folder} cannot be listed ({first_line(error)}); correct its permissions") from None
     files: dict[str, str] = {}
     for entry in sorted(entries, key=natural_key):
         stem = Path(entry).stem

@@ -206,8 +206,8 @@ class FrameSource:
         try:
             frame, size = self._decode(index)
         except BadFrame as error:
-            self.bad[index] = told = str(error).replace(OR_ELSE, self.or_else)
-            raise BadFrame(told) from None
+            self.bad[index] = words = str(error).replace(OR_ELSE, self.or_else)
+            raise BadFrame(words) from None
         if self._size is None:
             self._size = size
         elif size != self._size:

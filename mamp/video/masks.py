@@ -31,7 +31,7 @@ _MOST_GREYS = 64  # a colour image with more distinct greys than this is a photo
 _MANY = 64  # ids in a mask above which it may be a photograph
 _MANY_SOFT = 8  # ids in a mask that is mostly 255 above which it is one object with soft edges
 _BAND = 1 << 20  # pixels of an image that are looked at together
-_TINY = 4096  # pixels of an image that is too small to be told from a photograph
+_TINY = 4096  # pixels of an image that is too small to look like a photograph
 _LEAST_FLAT = (
     0.5  # part of neighbouring pixels that are equal: over 0.9 in masks of any kind, under 0.4 in photographs
 )
@@ -246,8 +246,7 @@ def _code(colours: np.ndarray) -> np.ndarray:
 
 
 def _colour_table() -> dict[int, int]:
-    """Colour -> id. A colour that is twice in the palette has the lower id; 192 counts as 191 (PASCAL
-    VOC)."""
+    """Colour -> id. A colour that is twice in the palette has the lower id; 192 is 191, as in PASCAL VOC."""
     table: dict[int, int] = {}
     for palette in (PALETTE, np.where(PALETTE == 191, 192, PALETTE)):
         for number, code in enumerate(_code(palette)):

@@ -23,7 +23,7 @@ __all__ = [
     "distinct", "first_object", "flat", "heatmap", "read_colours", "rimmed", "tint", "write_picture",
 ]  # fmt: skip
 
-_NAMED = 21  # objects that have a colour in DAVIS; its later ones are greys that people cannot tell apart
+_NAMED = 21  # objects that have a colour in DAVIS; its later ones are greys that look alike
 
 
 @functools.cache

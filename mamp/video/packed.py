@@ -20,7 +20,7 @@ from mamp.video.decoding import ToRgb, Undecodable
 INDEX = "pack.json"
 UNFINISHED = ".unfinished"  # the folder of what is known of finished clips while others are not
 FORMAT = "mamp pack 1"
-AGAIN = "run mamp data pack again, which mends it"
+AGAIN = "run mamp data pack again to repair it"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Packed:
     did not
     say. size: (height, width). length: bytes of the file. keyframes: every so many frames, from the first on,
     one stands for
-    itself. head: what the decoder wants to know first. start: where the first frame's bytes begin; the others
+    itself. head: what the decoder needs first. start: where the first frame's bytes begin; the others
     follow.
     sizes, checks: bytes and CRC-32 of each frame, uint32 (N,).
     """

@@ -55,7 +55,7 @@ def save(
     with whole(path) as part:
         try:
             save_file(tensors, part, metadata)
-        except SafetensorError as error:  # so it tells of a full disk, and of a long name
+        except SafetensorError as error:  # so it reports a full disk, and a long name
             raise UserError(
                 f"{path} cannot be written ({first_line(error)}); make room, or give a shorter name"
             ) from None
@@ -86,14 +86,14 @@ def read(source: Path | str) -> Weights:
     path = _find(source)
     found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
     plain_state(found.state, path)
-    for what, told in (("method", found.method), ("provenance", found.provenance)):
-        if not isinstance(told, dict) or not all(isinstance(key, str) for key in told):
+    for what, part in (("method", found.method), ("provenance", found.provenance)):
+        if not isinstance(part, dict) or not all(isinstance(key, str) for key in part):
             raise UserError(
-                f"{path} keeps {short(told)} as its {what}, which is no map of settings; copy or train it"
+                f"{path} keeps {short(part)} as its {what}, which is no map of settings; copy or train it"
                 " again"
             )
         try:
-            json.dumps(told, allow_nan=False, default=str)
+            json.dumps(part, allow_nan=False, default=str)
         except (ValueError, TypeError, RecursionError) as error:
             raise UserError(
                 f"{path} keeps a {what} that no JSON file can ({first_line(error)}); copy or train it again"
@@ -192,15 +192,15 @@ def convert(
             f"{source} has entries of shapes that no {method} network has ({first_line(error)}); give a"
             f" published checkpoint of {method}"
         ) from None
-    told = {
+    history = {
         "converted_from": source.name,
         "entries": len(ours),
         "published_entries": len(state),
         **(provenance or {}),
     }
-    found = Weights(target, ours, config, told)
+    found = Weights(target, ours, config, history)
     load_model(found, configs.load(base={"method": config}).method)  # says which shape does not fit
-    save(target, ours, method=config, provenance=told)
+    save(target, ours, method=config, provenance=history)
     return found
 
 
@@ -318,7 +318,7 @@ def _read_checkpoint(path: Path) -> Weights:
     loaded = read_pickle(path)
     if not isinstance(loaded, dict) or not {"model", "method"} <= loaded.keys():
         raise UserError(
-            f"{path} is no checkpoint of ours; a published one is read by `mamp weights convert {path}"
+            f"{path} is no checkpoint of mamp; convert a published one with `mamp weights convert {path}"
             " OUT.safetensors`"
         )
     average = loaded.get("ema")  # what the run's weights file would hold

@@ -21,7 +21,7 @@ def write(
 
     Returns the files, in the order of their writing, and lines for the person who asked.
 
-    method: the network's config. weights: what is told of them, sha256 and provenance. Every file is whole or
+    method: the network's config. weights: their sha256 and provenance. Every file is whole or
     absent, and the JSON file is there only when all are.
 
     Raises UserError for a method or settings without an ONNX form, where onnx is not installed, or where OUT

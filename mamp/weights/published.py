@@ -34,17 +34,17 @@ def fetch(name: str, *, url: str | None = None, sha256: str | None = None, quiet
     of that method.
     """
     method, one = find(name)
-    target, tell = cached_weights(name), stay_silent if quiet else say
+    target, show = cached_weights(name), stay_silent if quiet else say
     with _alone(target) as work:
         if target.exists():
             if url or sha256:
                 raise UserError(f"{target} is there already; remove it to fetch it from elsewhere")
-            tell(f"{target} is there already; nothing was fetched")
+            show(f"{target} is there already; nothing was fetched")
             return target
         checkpoint, source = _bring(one, url, work, quiet=quiet)
         ours = checkpoint.parent == work
         digest, count = sha256_of(checkpoint), checkpoint.stat().st_size
-        tell(f"{source}: {count:,} bytes, sha256 {digest}")
+        show(f"{source}: {count:,} bytes, sha256 {digest}")
         made = {"source": source, "licence": one.licence, "bytes": count, "sha256": digest}
         try:
             if sha256 is not None and digest != sha256.lower():

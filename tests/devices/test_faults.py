@@ -84,9 +84,9 @@ def test_similarities_beyond_fp16_lose_no_object(gpu, matching):
 
 def test_a_step_that_the_scaler_left_out_does_not_blank_the_norm(tmp_path):
     learner = make_trainer("mamp", "cpu")
-    learner.told = [{"loss": 1.0, "grad_norm": math.inf}, {"loss": 3.0, "grad_norm": 2.0}]
+    learner.unlogged = [{"loss": 1.0, "grad_norm": math.inf}, {"loss": 3.0, "grad_norm": 2.0}]
     assert learner.summarise() == {"loss": 2.0, "grad_norm": 2.0}
-    learner.told = [{"loss": 1.0, "grad_norm": math.nan}]
+    learner.unlogged = [{"loss": 1.0, "grad_norm": math.nan}]
     assert learner.summarise() == {"loss": 1.0, "grad_norm": None}
 
 

@@ -180,10 +180,10 @@ class FeatureBank:
             for old, new in zip(self.cells, frame, strict=True)
         ]
         asked = [x for match in matches if match for x in match.asked()]
-        told = iter(torch.cat(asked).cpu().split([len(x) for x in asked]) if asked else ())
+        counts = iter(torch.cat(asked).cpu().split([len(x) for x in asked]) if asked else ())
         for k, (old, new, match) in enumerate(zip(self.cells, frame, matches, strict=True)):
             if old and match:
-                coming, often = int(next(told)), next(told)
+                coming, often = int(next(counts)), next(counts)
                 cells = self._update(old, new, match, coming=coming, often=often)
             else:
                 cells = self._begin(new)

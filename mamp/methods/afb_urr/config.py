@@ -106,7 +106,7 @@ class AfbTraining(Section):
         None,
         description=(
             "where trunks begin: imagenet (torchvision downloads it), a file with torchvision's state dict,"
-            " or weights of ours (afb_urr, stm, or the label-free mamp encoder where shapes allow); null:"
+            " or weights of mamp (afb_urr, stm, or the label-free mamp encoder where shapes allow); null:"
             " random"
         ),
     )

@@ -92,10 +92,10 @@ class ProbeInput(Section):
         ),
     )
     mean: tuple[float, float, float] = Field(
-        IMAGENET_MEAN, description="subtracted from RGB in [0, 1]; not for trunks of ours"
+        IMAGENET_MEAN, description="subtracted from RGB in [0, 1]; not for trunks of other methods"
     )
     std: tuple[float, float, float] = Field(
-        IMAGENET_STD, description="what RGB is divided by then; not for trunks of ours"
+        IMAGENET_STD, description="what RGB is divided by then; not for trunks of other methods"
     )
 
 
@@ -220,7 +220,7 @@ class ProbeConfig(MethodConfig):
         "torchvision:resnet18",
         description=(
             "torchvision:NAME, timm:NAME (extra timm), MODULE:FUNCTION or FILE.py:FUNCTION of your own, or a"
-            " method of ours (its trunk, from --weights)"
+            " method here (its trunk, from --weights)"
         ),
     )
     network: ProbeNetwork = ProbeNetwork()

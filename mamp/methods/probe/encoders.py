@@ -308,9 +308,9 @@ def patch_side(network: nn.Module) -> int:
 
     It is the network's `patch`, or that of its first convolution without overlap.
     """
-    told = getattr(network, "patch", None)
-    if isinstance(told, int):
-        return told
+    patch = getattr(network, "patch", None)
+    if isinstance(patch, int):
+        return patch
     if not blocks(network):
         return 1
     for module in network.modules():

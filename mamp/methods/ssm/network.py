@@ -153,7 +153,7 @@ class Refine(nn.Module):
 
 
 class Structure(nn.Module):
-    """What the separable structure maps are made of, and masks told from them alone."""
+    """What the separable structure maps are made of, and masks by them alone."""
 
     def __init__(self, channels: int, *, top_k: int) -> None:
         super().__init__()
@@ -215,13 +215,13 @@ class Ssm(nn.Module):
         with torch.autocast(kind, enabled=False) if narrow else contextlib.nullcontext():
             if narrow:
                 x, reference, seen = x.float(), reference.float(), seen.float()
-            maps, told = self.compare(reference, seen)
+            maps, structure = self.compare(reference, seen)
             x = self.refine1(x, seen.cells, maps)
             for refine, fine in ((self.refine2, seen.eighth), (self.refine3, seen.quarter)):
                 maps = F.interpolate(maps, fine.shape[-2:], mode="nearest")
                 x = refine(x, fine, maps)
             logits = self.predict(self.dropout(x))
-        return resize(logits.float(), size), resize(told.float(), size)
+        return resize(logits.float(), size), resize(structure.float(), size)
 
     def compare(self, reference: Reference, seen: Features) -> tuple[Tensor, Tensor]:
         """Return what a cell is like, (B, 2k + 2C/k, h, w), and masks (B, 2, h, w) by the structure alone."""

@@ -44,7 +44,7 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict
 
 
 def _network(ours: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What the entries' names and shapes tell of the network; the rest is as published."""
+    """Settings of the network by the entries' names and shapes; the rest is as published."""
     try:
         base = ours["encoder.conv1.weight"].shape[0]
         channels, deepest = ours["structure.group.weight"].shape[0], ours["context.branch1.0.weight"].shape[1]

@@ -106,8 +106,8 @@ class SsmTask(SupervisedTask):
 
     def forward(self, prepared: Prepared) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross entropy of the mask, and of the structure's own mask by its weight, as published."""
-        logits, told = self.segment(prepared)
-        mask, structure = (cross_entropy(x, prepared.target) for x in (logits, told))
+        logits, structured = self.segment(prepared)
+        mask, structure = (cross_entropy(x, prepared.target) for x in (logits, structured))
         loss = mask + self.knobs.structure * structure
         return loss, {"loss": loss.detach(), "mask": mask.detach(), "structure": structure.detach()}
 

@@ -121,7 +121,7 @@ class StmTraining(Section):
         None,
         description=(
             "where trunks begin: imagenet (torchvision downloads it), a file with torchvision's state dict,"
-            " or weights of ours (stm, or the label-free mamp encoder where shapes allow); null: random"
+            " or weights of mamp (stm, or the label-free mamp encoder where shapes allow); null: random"
         ),
     )
 

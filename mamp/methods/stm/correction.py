@@ -53,7 +53,7 @@ def corrected(
     *,
     loops: int,
     rate: float,
-    tell: Callable[[Tensor, Tensor], None] | None = None,
+    report: Callable[[Tensor, Tensor], None] | None = None,
 ) -> Tensor:
     """Return labels (K+1, I) after `loops` steps against the gradient of the loss on the reference frames.
 
@@ -61,7 +61,7 @@ def corrected(
 
     frame: normalised (1, 3, N), of which `labels` are. references: each object in one of them at most; one
     that is in none stays. Each step memorises every object once and reads it once, in its own reference
-    frame. tell: called with the loss and the gradient of each step.
+    frame. report: called with the loss and the gradient of each step.
     """
     for reference in references:
         reference.look(model)
@@ -75,7 +75,7 @@ def corrected(
                 found = read_back(model, frame, masks, reference, fit)
                 loss = loss + sum(segmentation_loss(found, reference.labels))
             (gradient,) = torch.autograd.grad(loss, labels)
-            if tell is not None:
-                tell(loss.detach(), gradient)
+            if report is not None:
+                report(loss.detach(), gradient)
             labels = labels.detach() - rate * gradient
     return labels

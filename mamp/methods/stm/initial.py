@@ -90,7 +90,7 @@ def read_state(source: str, model: nn.Module) -> Mapping[str, Tensor]:
     state = state_dict_in(read_tensors(path))
     if state is None:
         raise UserError(
-            f"method.training.init={source} holds no state dict; give torchvision's file, or weights of ours"
+            f"method.training.init={source} holds no state dict; give torchvision's file, or weights of mamp"
         )
     return state
 

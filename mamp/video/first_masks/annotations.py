@@ -121,41 +121,45 @@ def laid_over(masks: list[np.ndarray], numbers: list[int], size: tuple[int, int]
     return labels
 
 
-def _stem(told: Any) -> str:
+def _stem(content: Any) -> str:
     """The name of a picture's file without folder and suffix, whichever system wrote it."""
-    return PurePosixPath(PureWindowsPath(str(told or "")).name).stem
+    return PurePosixPath(PureWindowsPath(str(content or "")).name).stem
 
 
-def _size(told: Mapping[str, Any], height: str, width: str) -> tuple[int, int] | None:
-    if told.get(height) and told.get(width):
-        return int(told[height]), int(told[width])
+def _size(content: Mapping[str, Any], height: str, width: str) -> tuple[int, int] | None:
+    if content.get(height) and content.get(width):
+        return int(content[height]), int(content[width])
     return None
 
 
 # ---------------------------------------------------------------- JSON
 
 
-def _json(told: Any, name: str) -> list[Annotated]:
-    if isinstance(told, Mapping) and "shapes" in told:
-        return [_labelme(told)]
-    if isinstance(told, Mapping) and "annotations" in told:
-        return _coco(told)
-    if isinstance(told, Mapping) and "segmentation" in told:
-        told = [told]
-    if isinstance(told, list) and told and all(isinstance(t, Mapping) and "segmentation" in t for t in told):
-        return _coco({"annotations": told})
+def _json(content: Any, name: str) -> list[Annotated]:
+    if isinstance(content, Mapping) and "shapes" in content:
+        return [_labelme(content)]
+    if isinstance(content, Mapping) and "annotations" in content:
+        return _coco(content)
+    if isinstance(content, Mapping) and "segmentation" in content:
+        content = [content]
+    if (
+        isinstance(content, list)
+        and content
+        and all(isinstance(t, Mapping) and "segmentation" in t for t in content)
+    ):
+        return _coco({"annotations": content})
     raise UserError(
         f"mask {name} is JSON, and neither labelme's (shapes) nor COCO's (annotations); export it as one of"
         " them"
     )
 
 
-def _labelme(told: Mapping[str, Any]) -> Annotated:
+def _labelme(content: Mapping[str, Any]) -> Annotated:
     """Shapes of one label and group are one object; without a group each shape is one."""
-    found = Annotated("labelme", _stem(told.get("imagePath")), _size(told, "imageHeight", "imageWidth"))
+    found = Annotated("labelme", _stem(content.get("imagePath")), _size(content, "imageHeight", "imageWidth"))
     groups: dict[Any, Item] = {}
     left_out = 0
-    for place, shape in enumerate(told["shapes"]):
+    for place, shape in enumerate(content["shapes"]):
         kind, title = shape.get("shape_type") or "polygon", clipped(str(shape.get("label", "object")))
         if title in ("__ignore__", "_background_"):
             continue
@@ -187,15 +191,22 @@ def _labelme_part(kind: str, shape: Mapping[str, Any]) -> Draw:
     return lambda size: filled(points, size)
 
 
+def _claimed(content: bytes) -> tuple[int, int]:
+    """The (width, height) that an image's header promises."""
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return image.size
+    except Exception as error:  # Pillow's readers raise whatever they trip over in a damaged file
+        raise Malformed(f"a mask that is no image: {reason(error)}") from None
+
+
 def _labelme_mask(points: list[tuple[float, float]], text: str, size: tuple[int, int]) -> np.ndarray:
     """The small PNG of a shape, at its box."""
     try:
         content = base64.b64decode(text, validate=False)
-        with Image.open(io.BytesIO(content)) as claimed:
-            if claimed.width > size[1] or claimed.height > size[0]:
-                raise Malformed(
-                    f"a mask of {claimed.width}x{claimed.height} in a picture of {size[1]}x{size[0]}"
-                )
+        width, height = _claimed(content)
+        if width > size[1] or height > size[0]:
+            raise Malformed(f"a mask of {width}x{height} in a picture of {size[1]}x{size[0]}")
         picture = open_picture(content, "in the file")
     except binascii.Error as error:
         raise Malformed(f"a mask of no base64, {error}") from None
@@ -209,18 +220,20 @@ def _labelme_mask(points: list[tuple[float, float]], text: str, size: tuple[int,
     return inside
 
 
-def _coco(told: Mapping[str, Any]) -> list[Annotated]:
+def _coco(content: Mapping[str, Any]) -> list[Annotated]:
     """Each annotation an object, by its `track_id` where all have one."""
-    images = told.get("images") or ([told["image"]] if isinstance(told.get("image"), Mapping) else [])
-    titles = {c["id"]: clipped(str(c.get("name", c["id"]))) for c in told.get("categories") or []}
+    images = content.get("images") or (
+        [content["image"]] if isinstance(content.get("image"), Mapping) else []
+    )
+    titles = {c["id"]: clipped(str(c.get("name", c["id"]))) for c in content.get("categories") or []}
     found = {
         image.get("id", image.get("image_id")): Annotated(
             "COCO", _stem(image.get("file_name")), _size(image, "height", "width")
         )
         for image in images
     }
-    tracks = [_track(a) for a in told["annotations"]]
-    for annotation, track in zip(told["annotations"], tracks, strict=True):
+    tracks = [_track(a) for a in content["annotations"]]
+    for annotation, track in zip(content["annotations"], tracks, strict=True):
         outline = annotation["segmentation"]
         key = annotation.get("image_id", next(iter(found), None))
         picture = found.setdefault(key, Annotated("COCO", _stem(key)))

@@ -32,7 +32,7 @@ _BROKEN = (
     0.06  # part of neighbours, right and below, that differ in a photograph of few colours; 0.023 in DAVIS
 )
 _LONE = 0.0005  # part of pixels unlike all their neighbours in such a photograph
-_TINY = 4096  # pixels of a picture that is too small to be told from a photograph
+_TINY = 4096  # pixels of a picture that is too small to look like a photograph
 _NOISE = 24  # levels by which a JPEG's scattered pixels are off at most
 _LITTLE_NOISE = 6  # the same where there are few of them
 _MOST = 2**20  # colours, more than the noise of a JPEG makes of flat ones

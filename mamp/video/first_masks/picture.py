@@ -244,24 +244,24 @@ def _smaller(image: Image.Image, pixels: int) -> Image.Image:
 
 def _transparency(image: Image.Image) -> tuple[np.ndarray | None, str]:
     """bool (H, W), True where transparent, None where nothing is; and what was done to soft edges."""
-    told = image.info.get("transparency")
+    transparency = image.info.get("transparency")
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
         alpha = image.getchannel("A" if image.mode in ("LA", "PA", "RGBA") else "a")
         return _cut(alpha)
-    if told is None:
+    if transparency is None:
         return None, ""
     if image.mode == "P":
         levels = np.full(256, 255, np.uint8)
-        if isinstance(told, bytes):
-            levels[: len(told)] = list(told[:256])
+        if isinstance(transparency, bytes):
+            levels[: len(transparency)] = list(transparency[:256])
         else:
-            levels[int(told)] = 0
+            levels[int(transparency)] = 0
         return _cut(image.point(levels.tolist(), "L"))
-    if image.mode == "RGB" and isinstance(told, tuple):
-        wanted = np.array(told[:3])
+    if image.mode == "RGB" and isinstance(transparency, tuple):
+        wanted = np.array(transparency[:3])
         return _or_none(np.concatenate([(b == wanted).all(-1) for b in _blocks(image)])), ""
-    if isinstance(told, int):
-        return _or_none(np.concatenate([np.asarray(b) == told for b in _blocks(image)])), ""
+    if isinstance(transparency, int):
+        return _or_none(np.concatenate([np.asarray(b) == transparency for b in _blocks(image)])), ""
     return None, ""
 
 

@@ -17,7 +17,7 @@ from mamp.video.first_masks.claims import by, load_array, refuse_other_shape
 from mamp.video.first_masks.flat import flat_colours
 from mamp.video.first_masks.meaning import Colours, meaning, read_colours
 from mamp.video.first_masks.picture import Picture, from_array, from_image, open_picture, read_bytes
-from mamp.video.first_masks.telling import told, warnings_of
+from mamp.video.first_masks.summary import summary, warnings_of
 
 _HELD = 4  # files whose label maps are kept
 _COARSE = 4  # times that a mask may be enlarged without a warning
@@ -39,7 +39,7 @@ class FirstMask:
     @property
     def line(self) -> str:
         """What was read, in one line: `first.png: objects 1 (12.3 %), 2 (0.4 %)`, and how."""
-        return told(self.name, self.labels, self.notes)
+        return summary(self.name, self.labels, self.notes)
 
 
 @dataclass
@@ -103,8 +103,8 @@ class Reader:
 
     def needs_size(self, path: Path | str) -> bool:
         """Return whether the file holds outlines without the size of their picture."""
-        told = parse(Path(path))
-        return told is not None and any(one.size is None for one in told)
+        annotated = parse(Path(path))
+        return annotated is not None and any(one.size is None for one in annotated)
 
     def _once(self, source: Any, size: tuple[int, int] | None, picture: str) -> _Found:
         """`_read`, which a person's mask takes several times while a video begins."""
@@ -127,9 +127,9 @@ class Reader:
         head = read_bytes(path, 6)
         if head == b"\x93NUMPY" or (head[:2] == b"PK" and zipfile.is_zipfile(path)):
             return self._of_array(load_array(path, size), name)
-        told = parse(path)
-        if told is not None:
-            return _of_annotations(told, name, size, picture)
+        annotated = parse(path)
+        if annotated is not None:
+            return _of_annotations(annotated, name, size, picture)
         found = self._of_picture(open_picture(path, name, size=size), name)
         found.sized = found.labels.shape != found.size  # a very large picture is read smaller
         return found
@@ -269,11 +269,15 @@ def _from_python(source: Any) -> Picture:
     return from_array(np.asarray(source), "the mask")
 
 
-def _of_annotations(told: list[Annotated], name: str, size: tuple[int, int] | None, picture: str) -> _Found:
-    chosen = [one for one in told if picture and one.picture == picture] or (told if len(told) == 1 else [])
+def _of_annotations(
+    pictures: list[Annotated], name: str, size: tuple[int, int] | None, picture: str
+) -> _Found:
+    chosen = [one for one in pictures if picture and one.picture == picture] or (
+        pictures if len(pictures) == 1 else []
+    )
     if not chosen:
         raise UserError(
-            f"mask {name} has {plural(len(told), 'picture')}, of which none is named like"
+            f"mask {name} has {plural(len(pictures), 'picture')}, of which none is named like"
             f" {picture or 'a frame'}; keep the one of the first frame"
         )
     one = chosen[0]

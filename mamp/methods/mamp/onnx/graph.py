@@ -89,7 +89,7 @@ class Graph:
         self.outputs.append(helper.make_tensor_value_info(name, TYPES[value.dtype], shape))
 
     def constant(self, value: Any, dtype: str | None = None) -> Value:
-        """A number or an array; float64 and integers are taken as float32 and int64 where no type is told."""
+        """A number or an array; without `dtype`, float64 becomes float32 and integers int64."""
         array = np.asarray(value)
         if dtype is None:
             kinds = {"f": "float32", "i": "int64", "u": "int64", "b": "bool"}
@@ -102,7 +102,7 @@ class Graph:
         return Value(self, constants[key].name, dtype)
 
     def __call__(self, op: str, *inputs: Any, dtype: str | None = None, **attributes: Any) -> Value:
-        """The first output of operator `op`; `dtype` is that of the first input where none is told."""
+        """The first output of operator `op`; `dtype` is that of the first input where none is given."""
         return self.several(op, *inputs, dtypes=[dtype], **attributes)[0]
 
     def several(

@@ -13,8 +13,8 @@ _BLOCK = 2**21  # pixels counted at a time
 _SHOWN = 10  # objects named
 
 
-def told(name: str, labels: np.ndarray, notes: Sequence[str] = ()) -> str:
-    """`first.png: objects 1 (12.3 %), 2 (0.4 %)`, then how it was read."""
+def summary(name: str, labels: np.ndarray, notes: Sequence[str] = ()) -> str:
+    """Return `first.png: objects 1 (12.3 %), 2 (0.4 %)`, then how it was read."""
     ids, counts = _objects(labels)
     words = [f"{i} ({_percent(count, labels.size)})" for i, count in zip(ids, counts, strict=True)]
     if len(words) > _SHOWN:
