@@ -1,7 +1,9 @@
 """Boxes and areas from a COCO file that `mamp segment --save coco` wrote.
 
-mamp segment VIDEO --mask MASK.png --out masks --save coco
-python examples/coco_export.py masks-coco.json
+Usage:
+
+    mamp segment VIDEO --mask MASK.png --out masks --save coco
+    python examples/coco_export.py masks-coco.json
 """
 
 import json

@@ -1,7 +1,9 @@
 """Masks without torch: numpy, Pillow and onnxruntime.
 
-mamp weights onnx mamp-small mamp_onnx
-python examples/onnx_masks.py mamp_onnx FRAMES MASK.png OUT
+Usage:
+
+    mamp weights onnx mamp-small mamp_onnx
+    python examples/onnx_masks.py mamp_onnx FRAMES MASK.png OUT
 """
 
 import json

@@ -93,7 +93,7 @@ class Job:
         owner = journal.submission(events)
         if owner is not None and owner["token"] != self.token:
             raise RuntimeError(
-                f"{self.run} was submitted anew as job {', '.join(owner['jobs'])}; this job leaves it alone"
+                f"{self.run} was submitted again as job {', '.join(owner['jobs'])}; this job leaves it alone"
             )
         now = done(self.arguments[0], self.run)
         if journal.stalled(events, self.name, progress=now) >= self.stalls:

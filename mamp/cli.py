@@ -111,8 +111,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM and SIGHUP end a command as Ctrl-C does, so that this process leaves nothing half-written;
-    whoever catches them already goes on doing so, and under nohup SIGHUP is ignored.
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does, so that nothing is left half-written.
+
+    Signals that are caught already stay so, and under nohup SIGHUP is ignored.
     """
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     numbers = [

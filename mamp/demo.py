@@ -72,7 +72,7 @@ def demo(
         UserError: OUT cannot be written, or video and mask do not fit; nothing has been trained then.
     """
     if not 0 < minutes < math.inf:
-        raise UserError(f"--minutes {minutes:g} is not a time to train; give a number above 0, such as 3")
+        raise UserError(f"--minutes {minutes:g} cannot be used; give a number above 0, such as 3")
     began = time.monotonic()
     _check_own(video, mask)
     make_folder(out)
@@ -171,7 +171,7 @@ def _check_own(video: Path | None, mask: Path | None) -> None:
     with open_frames(video) as source:
         size = source[0].shape[:2]
     if not mask.is_dir() and not read(mask, size=(size[0], size[1])).labels.any():
-        raise UserError(f"mask {mask} has no object; paint each object with a number of its own, from 1")
+        raise UserError(f"mask {mask} has no object; paint each object with its own number, from 1")
 
 
 def _untrained(config: configs.Config, device: str) -> Model | Copy:

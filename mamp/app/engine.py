@@ -161,7 +161,7 @@ class Engine:
             with self._guard:
                 if self.status.running:
                     raise UserError(
-                        f"the run has not ended within {patience:g} s, and nothing was removed; try again"
+                        f"the run did not end within {patience:g} s, and nothing was removed; try again"
                         " once it has"
                     )
                 self.edit(0, change)
@@ -255,10 +255,10 @@ class Engine:
 
 
 class Kept:
-    """Segmenters as they were after frames of a forward run, to go on from; `limit` bytes at most. State:
-    these.
+    """Segmenters as they were after frames of a forward run, to go on from. State: these.
 
-    When they grow beyond the limit every second one goes, the newest never. closed: nothing is kept.
+    They hold `limit` bytes at most. Beyond it every second one goes, the newest never. closed: nothing is
+    kept.
     """
 
     def __init__(self, limit: int) -> None:

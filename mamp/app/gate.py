@@ -22,7 +22,7 @@ HEADERS = {
 }
 LONGEST = 500  # letters of an address
 WRONG_ADDRESS = (
-    "This is not the address that `mamp app` printed: it ends with a key of its own at every start. Copy it"
+    "This is not the address that `mamp app` printed: it ends with another key at every start. Copy it"
     " whole.\n"
 )
 

@@ -1,8 +1,10 @@
-"""One's work on a video: a folder of palette PNGs and a small JSON, saved as it goes.
+"""A person's work on a video: a folder of palette PNGs and a small JSON, saved as it goes.
 
-FOLDER/project.json     objects, and what is known of each frame
-FOLDER/drawn/NAME.png   masks that a person drew: what `mamp segment --mask` takes
-FOLDER/masks/NAME.png   the mask of every frame that has one
+Its files:
+
+    FOLDER/project.json     objects, and what is known of each frame
+    FOLDER/drawn/NAME.png   masks that a person drew: what `mamp segment --mask` takes
+    FOLDER/masks/NAME.png   the mask of every frame that has one
 """
 
 from __future__ import annotations
@@ -158,7 +160,9 @@ class Project:
                 raise UserError(f"the mask is {labels.dtype} {labels.shape}; give uint8 {self.size}")
             strangers = set(_ids(labels)) - {o.id for o in self._objects}
             if strangers:
-                raise UserError(f"the mask has id {min(strangers)}, which is no object; add the object first")
+                raise UserError(
+                    f"the mask has id {min(strangers)}, which is not an object; add the object first"
+                )
             write_mask(self._file("drawn", index), labels)
             write_mask(self._file("masks", index), labels)
             self._frames[index] = Frame("drawn")
@@ -304,8 +308,8 @@ class Project:
             ) from None
         if size != self.size or names != (len(self.names), self.names[0], self.names[-1]):
             raise UserError(
-                f"{self.folder} is the work on another video, {stored.get('video')}; give another folder with"
-                " --out"
+                f"{self.folder} is the project of another video, {stored.get('video')}; give another folder"
+                " with --out"
             )
         return objects, frames
 

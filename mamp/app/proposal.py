@@ -143,7 +143,7 @@ def seeds(
             if 0 <= row < grid[0] and 0 <= column < grid[1]:
                 cells[row, column] = True
     if not on.any():
-        raise UserError("nothing is shown of the object; click on it, or draw a box around it")
+        raise UserError("no click or box shows the object; click on it, or draw a box around it")
     off &= ~on
     if wish.box is None:  # an object that was clicked on seldom reaches the frame's border all around
         border = np.zeros(grid, bool)

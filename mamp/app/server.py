@@ -380,9 +380,9 @@ async def _json(request: Request) -> dict[str, Any]:
     try:
         values = parse_json((await body(request, LARGEST_JSON) or b"{}").decode())
     except ValueError:
-        raise Refused(400, "the request is no JSON") from None
+        raise Refused(400, "the request is not JSON") from None
     if not isinstance(values, dict):
-        raise Refused(400, "the request is no JSON object")
+        raise Refused(400, "the request is not a JSON object")
     return values
 
 

@@ -185,9 +185,9 @@ class Studio:
 
     def _method(self) -> str:
         name, weights = self.model.config.method.name, self.model.weights
-        told = f"{name}, {weights.path.stem}" if weights else name
+        words = f"{name}, {weights.path.stem}" if weights else name
         joined = [one.split(" ", 1)[1] for one in self.model.joined]
-        return ", with ".join([told, *joined])
+        return ", with ".join([words, *joined])
 
     # -- which tab may draw
 

@@ -38,4 +38,4 @@ def _run(args: argparse.Namespace) -> None:
         shown = (
             "null" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
         )
-        print(f"{key} = {shown}\n    {meaning}")
+        print(f"{key} = {shown}\n    {meaning.replace(chr(10), chr(10) + ' ' * 6)}")

@@ -18,9 +18,7 @@ def add(commands: Any) -> None:
     """Put the command into the parser."""
     data = commands.add_parser(
         "data",
-        help=(
-            "bring data sets, look through them, pack them for training, cut a hold-out, unify still pictures"
-        ),
+        help=("fetch, check and pack data sets, cut a hold-out, unify still pictures"),
     )
     kinds = data.add_subparsers(dest="kind", required=True, metavar="KIND")
     _add_check(kinds)
@@ -298,7 +296,7 @@ def _index(args: argparse.Namespace) -> None:
         if absent := missing_files(records):
             raise UserError(
                 f"{args.dataset} lists {plural(len(absent), 'file that is', 'files that are')} not there,"
-                f" first {absent[0]}; make it anew with --out"
+                f" first {absent[0]}; make it again with --out"
             )
         return
     if args.out is None:

@@ -58,7 +58,7 @@ def _run(args: argparse.Namespace) -> None:
     from mamp.scoring import run_score
 
     if args.json and args.csv and args.json.resolve() == args.csv.resolve():
-        raise UserError(f"--json and --csv both write {args.csv}; give each a file of its own")
+        raise UserError(f"--json and --csv both write {args.csv}; give each another file")
     for path in (args.json, args.csv):
         if path:
             remove_abandoned(refuse_target(path))

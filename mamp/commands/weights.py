@@ -49,7 +49,7 @@ def add(commands: Any) -> None:
 def _add_fetch(kinds: Any) -> None:
     fetch = kinds.add_parser(
         "fetch",
-        help="bring weights that a method's authors published, by name; list shows them",
+        help="download weights that a method's authors published, by name; list shows them",
         description=(
             "Bring weights that a method's authors published to this machine, as a file that --weights takes"
             " by name. An interrupted fetch goes on with the same command. The file lies in $MAMP_CACHE, or"
@@ -139,8 +139,10 @@ def _wrapped(words: str) -> list[str]:
 
 
 def _made(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """How weights were made, name -> words: commit, data census, of the recipe what is not as by default,
-    whatever else is told; likewise of the weights that they began with, as `init ..`."""
+    """How weights were made, name -> words: commit, data, changed settings, and what else is kept.
+
+    For the weights that they began with likewise, as `init ...`.
+    """
     from mamp import config
 
     rest = dict(provenance)

@@ -1,4 +1,4 @@
-"""Knobs of training video: where it lies, which clips are drawn, how they are augmented."""
+"""Settings of training video: where it lies, which clips are drawn, how they are augmented."""
 
 from __future__ import annotations
 
@@ -88,8 +88,7 @@ class Moves(Section):
     crop: tuple[float, float] = Field(
         (1.0, 1.0),
         description=(
-            "random resized crop: smallest and largest part of the area; what is cut out is stretched to"
-            " data.size, with fit=letterbox to data.box"
+            "random resized crop: smallest and largest part of the area, stretched to the size of the clip"
         ),
     )
     ratio: tuple[float, float] = Field(
@@ -168,15 +167,17 @@ class DataConfig(Section):
     fit: Literal["stretch", "crop", "letterbox"] = Field(
         "stretch",
         description=(
-            "how a frame becomes a square: stretched as published, or a random square of its short side;"
-            " letterbox: whole, in a box"
+            "how a frame becomes a square\n"
+            "stretch: stretched, as published\n"
+            "crop: a random square of its short side\n"
+            "letterbox: whole, in a box of the size data.box"
         ),
     )
     box: tuple[Side, Side] = Field(
         (240, 427),
         description=(
-            "letterbox: height and width of the box; what is left of it is black and has no label, portrait"
-            " frames are transposed (STM-Cycle)"
+            "letterbox: height and width of the box; the rest is black and unlabelled, portrait"
+            " frames are transposed"
         ),
     )
     load_size: int | None = Field(
@@ -188,10 +189,14 @@ class DataConfig(Section):
     sampling: Literal["published", "random", "skip", "reference", "shuffled", "stills"] = Field(
         "published",
         description=(
-            "clips of an epoch: disjoint groups of each video as published, a random start for each video,"
-            " each next frame up to max_skip after the one before (STM), every frame with the one before it,"
-            " after a reference from anywhere in its video (SSM-VOS), any frames of each video in any order"
-            " (AFB-URR), or a clip of each picture alone, which data.moves moves"
+            "which frames make the clips of an epoch\n"
+            "published: disjoint groups of each video\n"
+            "random: a random start for each video\n"
+            "skip: each next frame up to max_skip after the one before (STM)\n"
+            "reference: every frame with the one before it, after a reference from anywhere in its"
+            " video (SSM-VOS)\n"
+            "shuffled: any frames of each video in any order (AFB-URR)\n"
+            "stills: a clip of each picture alone, which data.moves moves"
         ),
     )
     max_skip: tuple[Count, ...] = Field(
@@ -215,8 +220,8 @@ class DataConfig(Section):
         (1,),
         min_length=1,
         description=(
-            "skip, reference, shuffled and stills: how often an epoch holds the videos, or pictures, of a"
-            " root; one for all roots, or one for each"
+            "skip, reference, shuffled, stills: how often an epoch holds the videos of a root; one"
+            " for all, or one for each"
         ),
     )
     clips_per_video: int = Field(
@@ -237,21 +242,27 @@ class DataConfig(Section):
         ),
     )
     bad_frame: Literal["error", "skip", "repeat"] = Field(
-        "error", description="what to do about a frame that cannot be read"
+        "error",
+        description=(
+            "what to do about a frame that cannot be read\n"
+            "error: stop\n"
+            "skip: take another clip\n"
+            "repeat: use the nearest good frame before it"
+        ),
     )
     sample_seconds: float | None = Field(
         120,
         gt=0,
         description=(
-            "longest that reading one clip may take; then the file is named, or with bad_frame=skip another"
-            " clip is taken; null: any time"
+            "longest time to read one clip, then the file is named and the run stops, or with"
+            " bad_frame=skip goes on; null: any"
         ),
     )
     scaled_jpeg: bool = Field(
         True,
         description=(
-            "fit=crop: decode JPEG at 1/2, 1/4 or 1/8 of its size where that still has load_size; half the"
-            " time for 720p, pixels differ a little; stretching always decodes in full"
+            "fit=crop: decode JPEG at 1/2, 1/4 or 1/8 where that still has load_size; faster, pixels"
+            " differ a little"
         ),
     )
     workers: int = Field(2, ge=0, le=128, description="loader processes; 0 loads in the training process")

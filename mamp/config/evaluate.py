@@ -1,4 +1,4 @@
-"""Knobs of segmenting and evaluating."""
+"""Settings of segmenting and evaluating."""
 
 from __future__ import annotations
 
@@ -21,5 +21,11 @@ class EvaluateConfig(Section):
         ),
     )
     bad_frame: Literal["error", "skip", "repeat"] = Field(
-        "error", description="what to do about a frame that cannot be read"
+        "error",
+        description=(
+            "what to do about a frame that cannot be read\n"
+            "error: stop\n"
+            "skip: leave it out\n"
+            "repeat: use the nearest good frame before it"
+        ),
     )

@@ -1,4 +1,4 @@
-"""Knobs of packing training video."""
+"""Settings of packing training video."""
 
 from __future__ import annotations
 

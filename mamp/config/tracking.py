@@ -19,7 +19,10 @@ class TrackingConfig(Section):
     mode: Literal["disabled", "offline", "online"] = Field(
         "disabled",
         description=(
-            "online sends curves and pictures to wandb; offline keeps them in RUN/wandb, for `wandb sync`"
+            "whether wandb has the run's curves and pictures\n"
+            "disabled: no\n"
+            "offline: in RUN/wandb, for `wandb sync`\n"
+            "online: sent at once"
         ),
     )
     project: str = Field("mamp", min_length=1, description="wandb's project")

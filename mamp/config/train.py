@@ -1,4 +1,4 @@
-"""Knobs of the training engine."""
+"""Settings of the training engine."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class TrainConfig(Section):
         ge=0,
         le=MANY,
         description=(
-            "steps in a row that are left out because loss or gradient is not finite, before the run stops;"
-            " ten times as many in all"
+            "steps in a row whose loss or gradient is not finite before the run stops; ten times as"
+            " many in all"
         ),
     )
     ema: float | None = Field(
@@ -79,11 +79,14 @@ class TrainConfig(Section):
     deterministic: bool = Field(
         True,
         description=(
-            "the same numbers from every run on the same hardware: on CUDA slower kernels, and a warning for"
-            " an operation that has none of this kind; false: the fastest ones"
+            "the same numbers from every run on the same hardware; slower on CUDA. false: the fastest"
+            " operations"
         ),
     )
-    amp: Amp = Field("off", description=AMP)
+    amp: Amp = Field(
+        "off",
+        description=AMP,
+    )
     compile: bool = Field(False, description="torch.compile the task; on a CPU it needs a C++ compiler")
     sync_batch_norm: bool = Field(
         False, description="batch norms see the clips of all ranks (CUDA, more than one rank)"

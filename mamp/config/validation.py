@@ -1,4 +1,4 @@
-"""Knobs of what is measured while training."""
+"""Settings of what is measured while training."""
 
 from __future__ import annotations
 

@@ -34,9 +34,9 @@ def pick_device(name: str) -> torch.device:
 def amp_dtype(amp: str, device: torch.device) -> torch.dtype | None:
     """The format to autocast to, or None for float32 throughout.
 
-    amp: off, bf16, fp16, or auto: bf16 where the device multiplies it faster than float32 (CUDA from compute
-    capability
-    8.0, processors with AMX or AVX512_BF16), else off. Raises UserError for fp16 without CUDA.
+    amp: off, bf16, fp16, or auto: bf16 where the device multiplies it faster than float32 (CUDA from
+    compute capability 8.0, processors with AMX or AVX512_BF16), else off. Raises UserError for fp16
+    without CUDA.
     """
     if amp == "off":
         return None

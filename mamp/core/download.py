@@ -219,7 +219,7 @@ def refuse_address(new: str, hosts: tuple[str, ...] | None, *, before: str, aske
         )
     if not any(host == one or (one.startswith("*.") and host.endswith(one[1:])) for one in hosts):
         raise UserError(
-            f"{asked} sends to another host, {host or 'none'}; if that is right, give its address with --url"
+            f"{asked} redirects to another host, {host or 'none'}; to allow it, give its address with --url"
         )
 
 
@@ -242,8 +242,8 @@ def _ask(opener: Any, address: str, part: _Part, *, page: Callable[[str, str], s
         if error.code == 429 or error.code >= 500:
             raise _Interrupted(f"the server answers {error.code} {error.reason}") from None
         raise UserError(
-            f"{part.url} cannot be had (the server answers {error.code} {error.reason}); give another place"
-            " with --url"
+            f"{part.url} cannot be downloaded (the server answers {error.code} {error.reason}); give another"
+            " place with --url"
         ) from None
     except (OSError, http.client.HTTPException) as error:
         raise _Interrupted(_reason(error)) from None
@@ -266,7 +266,7 @@ def _refuse_size(part: _Part, wanted: Wanted) -> None:
     missing, free = part.length - part.size, shutil.disk_usage(part.path.parent).free
     if missing > free:
         raise UserError(
-            f"{part.path.parent} has room for {free:,} bytes, and {missing:,} are to come; make room, or"
+            f"{part.path.parent} has room for {free:,} bytes, but {missing:,} are to come; make room, or"
             " choose another --out"
         )
 
@@ -287,7 +287,7 @@ def _copy(response: Any, part: _Part, wanted: Wanted, *, quiet: bool) -> None:
                 raise UserError(f"{part.url} gives no {what} ({kind}); give another place with --url")
             size += len(chunk)
             if size > wanted.limit:
-                raise UserError(f"{part.url} does not end after {wanted.limit:,} bytes; give another --url")
+                raise UserError(f"{part.url} does not end within {wanted.limit:,} bytes; give another --url")
             try:
                 file.write(chunk)
             except OSError as error:

@@ -14,8 +14,8 @@ class UserError(Exception):
     """An input or a setting that cannot be used.
 
     Its text is one sentence: the file or key, what was found, and what to do. The command line prints it
-    without a traceback and ends with status 2. Control characters in names are escaped; a name cannot make a
-    line: the lines of a list begin with two spaces.
+    without a traceback and ends with status 2. Control characters in names are escaped. Only the lines of a
+    list, which begin with two spaces, start a new line.
 
     Args:
         sentence: the text.
@@ -54,10 +54,10 @@ _REFUSALS = {
     errno.ELOOP: "the link leads to itself; remove it, or give another path",
     errno.EACCES: "make it readable and its folder writable, or give another path",
     errno.EPERM: "make it readable and its folder writable, or give another path",
-    errno.ENOENT: "it went away meanwhile; bring it back and run this again",
+    errno.ENOENT: "it was removed meanwhile; put it back and run this again",
     errno.ENOTDIR: "a file stands where a folder should be; give another path",
     errno.EISDIR: "a folder stands where a file should be; give another path",
-    errno.ENXIO: "it is no file; give another path",
+    errno.ENXIO: "it is not a file; give another path",
     errno.EINVAL: "give another path",
     errno.EIO: "see that its disk answers",
     errno.ESTALE: "see that its disk answers",

@@ -15,7 +15,7 @@ from typing import Any
 
 from mamp.core.errors import UserError, first_line
 
-MB = 10**6  # bytes, wherever a knob, a figure or a message says MB
+MB = 10**6  # bytes, wherever a setting, a figure or a message says MB
 
 
 @contextlib.contextmanager

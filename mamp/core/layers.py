@@ -88,29 +88,30 @@ def read_overrides(overrides: Sequence[str], places: dict[str, str]) -> dict[str
         *parents, last = key.split(".")
         if len(parents) >= DEEPEST:
             raise UserError(
-                f"argument {short(argument)} has {len(parents) + 1} levels; no setting has so many"
+                f"argument {short(argument)} has {len(parents) + 1} levels, more than any setting has"
             )
         for parent in parents:
             inner = inner.setdefault(parent, {})
             if not isinstance(inner, dict):
                 raise UserError(
-                    f"argument {short(argument)} goes below a key that was given a value; drop one of the two"
+                    f"argument {short(argument)} sets a key below one that has a value; remove one of the two"
                 )
         inner[last] = value
     return values
 
 
 def knobs(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any, str]]:
-    """(key, default, meaning) of every knob below `section`."""
+    """Yield (key, default, meaning) of every setting below `section`; lines after the first are choices."""
     for name, field in section.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from knobs(kind, f"{prefix}{name}.")
         else:
             default = None if field.is_required() else field.get_default()
-            meaning = field.description or ""
+            meaning, *choices = (field.description or "").splitlines() or [""]
             allowed = _choices(kind) or _range(field.metadata)
-            yield f"{prefix}{name}", default, f"{meaning} [{allowed}]" if allowed else meaning
+            first = f"{meaning} [{allowed}]" if allowed else meaning
+            yield f"{prefix}{name}", default, "\n".join([first, *choices])
 
 
 def _choices(kind: Any) -> str:

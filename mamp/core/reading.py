@@ -69,12 +69,12 @@ def plain_state(state: Any, path: Path) -> dict[str, Tensor]:
     Plain tensors are dense, in memory, and have as many values as they claim.
     """
     if not isinstance(state, dict):
-        raise UserError(f"{path} holds no tensors by name; give a checkpoint of a network")
+        raise UserError(f"{path} holds no named tensors; give a checkpoint of a network")
     for name, value in state.items():
         if not isinstance(name, str):
-            raise UserError(f"{path} has an entry called {short(name)}, which is no name; save it anew")
+            raise UserError(f"{path} has an entry called {short(name)}, which is not a name; save it again")
         if (odd := _oddity(value)) is not None:
-            raise UserError(f"{path}: {clipped(name)} is {odd}, and no plain tensor; save it anew")
+            raise UserError(f"{path}: {clipped(name)} is {odd}, not a plain tensor; save it again")
     return state
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from mamp.core.misread import as_written
 from mamp.core.terminal import CONTROL
 
-# no knob needs more; what numpy and torch count in has twice the bits
+# no setting needs more; what numpy and torch count in has twice the bits
 MANY = 2**31 - 1
 _CONTROL = re.compile(f"[{CONTROL}]")
 
@@ -64,15 +64,16 @@ class MethodConfig(Section):
 
 # Settings of `propagation` that change speed and memory alone: results made with others are as good
 SPEED = ("tile", "max_mb")
-MAX_MB = (
-    "bound on the working memory of {what}, in MB; null: {on_cpu}, and on CUDA an eighth of the free memory,"
-    " up to 1024; changes speed, not results"
-)
+MAX_MB = "working memory of {what}, in MB; changes speed, not results; null: {on_cpu}, on CUDA more"
 
 Amp = Annotated[
     Literal["off", "auto", "bf16", "fp16"], BeforeValidator(lambda v: "off" if v is False else v)
 ]  # YAML's off
-AMP = "number format of the network: float32, or mixed; auto: bf16 where the device is faster at it, else off"
+AMP = """number format of the network
+off: float32
+auto: bf16 where the device is faster with it, else off
+bf16: mixed precision
+fp16: mixed precision, CUDA only"""
 
 Backbone = Literal["resnet18", "resnet34", "resnet50", "resnet101"]
 Width = Annotated[float, Field(gt=0, le=4)]  # a network's channel counts as a fraction of the published ones

@@ -142,7 +142,7 @@ def _below_images(name: str, file: Path, number: int) -> str:
     *_, below = re.split(r"/JPEGImages/(?:480p/|1080p/|Full-Resolution/)?", path)
     if below == path or not below:
         raise UserError(
-            f"{file} line {number} has {clipped(name)}, a path of some machine, which is no name of a"
+            f"{file} line {number} has {clipped(name)}, a path of some machine, not the name of a"
             " folder; write the names of the sequences, one a line"
         )
     return below
@@ -151,7 +151,9 @@ def _below_images(name: str, file: Path, number: int) -> str:
 def checked_name(name: str, file: Path) -> str:
     """`name` if it stays below the folder it is looked for in; masks are written under it, too."""
     if not name or Path(name).is_absolute() or ".." in Path(name).parts:
-        raise UserError(f"{file} names a sequence {name!r}, which is no name of a folder; correct that entry")
+        raise UserError(
+            f"{file} names a sequence {name!r}, which is not the name of a folder; correct that entry"
+        )
     return name
 
 
@@ -184,14 +186,14 @@ def resolution(folder: Path) -> Path:
 def frame_names(images: Path, wanted: tuple[str, ...] = ()) -> tuple[str, ...]:
     """`wanted`, all of which are in the folder, or every frame of the folder."""
     if not images.is_dir():
-        raise UserError(f"{images} does not exist; bring the frames of this sequence")
+        raise UserError(f"{images} does not exist; add the frames of this sequence")
     there = image_files(images)
     if not there:
-        raise UserError(f"{images} holds no images; bring the frames of this sequence")
+        raise UserError(f"{images} holds no images; add the frames of this sequence")
     absent = [name for name in wanted if name not in there]
     if absent:
         raise UserError(
-            f"{images} lacks frame {absent[0]} ({len(absent)} of {len(wanted)} are missing); bring them"
+            f"{images} lacks frame {absent[0]} ({len(absent)} of {len(wanted)} are missing); add them"
         )
     return wanted or tuple(there)
 
@@ -201,12 +203,12 @@ def mask_files(masks: Path, names: tuple[str, ...]) -> dict[int, Path]:
     if not masks.is_dir():
         for root in list(masks.parents)[:3]:
             refuse_unsupervised(root)
-        raise UserError(f"{masks} does not exist; bring the masks of this sequence")
+        raise UserError(f"{masks} does not exist; add the masks of this sequence")
     there = image_files(masks)
     files = {index: masks / there[name] for index, name in enumerate(names) if name in there}
     if not files:
         raise UserError(
-            f"{masks} holds no mask named like a frame ({names[0]}.png, ...); bring at least the first"
+            f"{masks} holds no mask named like a frame ({names[0]}.png, ...); add at least the first"
         )
     return files
 
@@ -300,5 +302,7 @@ def _listed(entry: Mapping[str, Any], file: Path) -> Listed:
 def plain_name(name: str, file: Path) -> str:
     """`name` if it is that of a file or folder and no path; UserError naming the `file` that has it."""
     if name == ".." or not name or Path(name).name != name:
-        raise UserError(f"{file} names {name!r}, which is no name of a folder or a frame; correct that entry")
+        raise UserError(
+            f"{file} names {name!r}, which is not the name of a folder or a frame; correct that entry"
+        )
     return name

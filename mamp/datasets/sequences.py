@@ -220,7 +220,7 @@ def _youtubevos(root: Path, split: str) -> list[Sequence]:
     if held and absent:
         raise UserError(
             f"{meta} lacks {absent[0]}, which {held.file} holds out ({len(absent)} of {len(held.videos)});"
-            " bring the train folder it was cut from"
+            " add the train folder it was cut from"
         )
     return [
         _youtube_sequence(base, labelled / "Annotations" / name, videos[name], meta=meta)
@@ -254,9 +254,9 @@ def _youtube_sequence(base: Path, masks: Path, objects: Mapping[int, Listed], *,
     files = mask_files(masks, names)
     for number, frame in begins.items():
         if frame not in index:
-            raise UserError(f"{images} lacks frame {frame}, where object {number} begins; bring it")
+            raise UserError(f"{images} lacks frame {frame}, where object {number} begins; add it")
         if index[frame] not in files:
-            raise UserError(f"{masks / frame}.png is missing, where object {number} begins; bring it")
+            raise UserError(f"{masks / frame}.png is missing, where object {number} begins; add it")
     first_frame = {number: index[frame] for number, frame in begins.items()}
     given = {i: files[i] for i in sorted(set(first_frame.values()))}
     labels: Labels = "first" if set(files) == set(given) else _extent(files, len(names))
@@ -370,7 +370,7 @@ def _listed(root: Path, split: str) -> list[Path]:
     absent = [name for name in names if name not in by_name]
     if absent:
         raise UserError(
-            f"{file} names {absent[0]}, which is not there ({len(absent)} of {len(names)}); bring it"
+            f"{file} names {absent[0]}, which is not there ({len(absent)} of {len(names)}); add it"
         )
     return [by_name[name] for name in names]
 

@@ -59,7 +59,7 @@ def survey(data: DataConfig, *, masks: bool = False) -> tuple[list[Video], Censu
     """
     if data.leave_out is not None and not data.leave_out.is_file():
         raise UserError(
-            f"data.leave_out={data.leave_out} is no file; `mamp data holdout` writes the list, or pass"
+            f"data.leave_out={data.leave_out} is not a file; `mamp data holdout` writes the list, or pass"
             " data.leave_out=null"
         )
     videos = training_sequences(data.root, masks=masks)
@@ -111,7 +111,7 @@ def _refuse_unexpected(census: Census, expected: Expected) -> None:
         if wanted is not None and wanted != value:
             raise UserError(
                 f"data.expect.{key} is {wanted}, and data.root gives {value} ({found['videos']} videos,"
-                f" {found['frames']} frames, list {found['digest']}); bring all of it (`mamp data check`"
+                f" {found['frames']} frames, list {found['digest']}); add the rest (`mamp data check`"
                 f" lists what is missing), or pass data.expect.{key}=null to train on this"
             )
 

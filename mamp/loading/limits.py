@@ -28,8 +28,7 @@ def time_limit(seconds: float | None, reading: Callable[[], str]) -> Iterator[No
     """Run the block for at most so long; UserError that names `reading()` when it takes longer.
 
     Works in the main thread of a process, on systems with timers, and not while foreign code keeps the
-    interpreter from
-    running: for that the waiting process has `Board`. None is no limit.
+    interpreter from running: for that the waiting process has `Board`. None is no limit.
     """
     able = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
     if seconds is None or not able:

@@ -134,8 +134,10 @@ class _Samples(Sampler[list[Sample]]):
 
 
 class ClipDataset(Dataset):
-    """Sample -> (frames uint8 (T, 3, H, W), labels uint8 (T, H, W) or None, what the clip is made of);
-    holds the last few videos. Labels come with videos that have truth."""
+    """Samples as (frames uint8 (T, 3, H, W), labels uint8 (T, H, W) or None, what the clip is made of).
+
+    It holds the last few videos. Labels come with videos that have truth.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Knobs of the networks that STM and AFB-URR have in common."""
+"""Settings of the networks that STM and AFB-URR have in common."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ class MemoryNetwork(Section):
     colour: Literal["rgb", "lab"] = Field(
         "rgb",
         description=(
-            "what the trunks see: RGB normalised as for ImageNet, or normalised Lab, which our label-free"
-            " encoder learnt on"
+            "what the trunks see\nrgb: RGB normalised as for ImageNet\nlab: normalised Lab, as MAMP's encoder"
         ),
     )

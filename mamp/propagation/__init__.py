@@ -1,3 +1,1 @@
-"""Label propagation, step by step: correlate, read, carry, fit to edges; which frames are remembered;
-motion.
-"""
+"""Label propagation, step by step: correlate, read, carry, fit to edges; memory rules; motion."""

@@ -102,13 +102,12 @@ def topk_readout(
     """The k most similar window cells of all memories, softmax over those k, weighted mean of their values.
 
     query: (C, h, w); keys: M of (C, h, w); values: M of (V, h, w). Scores are dot products divided by
-    `temperature`.
-    outside: "zero" lets cells outside the frame compete with score 0 and value 0, as published (MAMP A4, A6);
-    "masked" leaves them out. shape: the window's, see `window_offsets`. ties: "cut" reads exactly k cells,
-    "kept" all that are as similar as the k-th (only with outside="masked"). counts: how often each memory
-    takes part, None is once; 0 leaves
-    it out. free: memories that take part once more, without a window. k is at most the cells there are.
-    Working memory is about `max_bytes`. Returns (V, h, w) in the dtype of `values`.
+    `temperature`. outside: "zero" lets cells outside the frame compete with score 0 and value 0, as
+    published (MAMP A4, A6); "masked" leaves them out. shape: the window's, see `window_offsets`. ties:
+    "cut" reads exactly k cells, "kept" all that are as similar as the k-th (only with outside="masked").
+    counts: how often each memory takes part, None is once; 0 leaves it out. free: memories that take part
+    once more, without a window. k is at most the cells there are. Working memory is about `max_bytes`.
+    Returns (V, h, w) in the dtype of `values`.
     """
     part = Part(radius, shape, tuple(counts or [1] * len(keys)), tuple(free))
     spare = int(ties == "kept")

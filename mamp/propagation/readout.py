@@ -19,8 +19,7 @@ def memory_read(
     top_k: int | None = None,
     max_bytes: int = 64 * MB,
 ) -> Tensor:
-    """softmax over all memory cells of <key, query> / sqrt(C), times the values (Oh et al., ICCV 2019, eq.
-    1).
+    """Read the memory: softmax over all its cells of <key, query> / sqrt(C), times values (STM, eq. 1).
 
     query: (K, C, h, w). keys: M of (K, C, n), n cells a frame. values: M of (K, V, n). known: M of bool (K,),
     which objects a frame knows, best on the CPU; each object in at least one. top_k: read only so many cells,

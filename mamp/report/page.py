@@ -263,7 +263,7 @@ def _scratch(out: Path) -> Iterator[Path]:
 def _replace(beside: Path, films: Path | None) -> None:
     """Films of an earlier page give way to those of this one, if it has any outside of it."""
     if beside.is_symlink() or (beside.exists() and not beside.is_dir()):
-        raise UserError(f"{beside} is no folder, where the films of the page lie; give another --out")
+        raise UserError(f"{beside} is not a folder, where the films of the page lie; give another --out")
     if beside.is_dir():
         strangers = [p.name for p in beside.iterdir() if p.suffix != ".mp4"]
         if strangers:

@@ -83,7 +83,7 @@ def score_videos(
 ) -> Scores:
     """As `score`, of videos whose truth is known."""
     if not videos:
-        raise UserError("there is no sequence to score; choose another --split, or bring the masks")
+        raise UserError("there is no sequence to score; choose another --split, or add the masks")
     rules = get_protocol(protocol)
     folder = mask_folders(Path(predictions), [video.name for video in videos])
     jobs = [(video, _folder_of(video, folder, videos), rules) for video in videos]
@@ -239,8 +239,7 @@ def _share(
             return [outcomes[i] if i in outcomes else futures[i].result() for i in range(len(jobs))]
         except BrokenExecutor:
             raise UserError(
-                "a scoring process was killed, as a system does whose memory is full; score again with"
-                " --processes 1"
+                "a scoring process was killed, perhaps because memory ran out; score again with --processes 1"
             ) from None
         except BaseException:
             pool.shutdown(cancel_futures=True)  # waits for what is being scored

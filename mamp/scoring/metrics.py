@@ -246,12 +246,11 @@ def _disk(radius: int) -> tuple[tuple[int, tuple[int, ...]], ...]:
 def statistics(values: np.ndarray, *, decay: Decay = "exact") -> tuple[float, float, float]:
     """Mean, recall and decay of one object's per-frame values, float (n,); NaN marks a frame without a value.
 
-    Recall is the part of all frames above 0.5. Decay is the mean of the first quarter of frames minus that of
-    the last.
-    decay: `exact`; or what the official tool prints, whose bins are wrong beyond 256 frames because their
-    ends are
-    stored in 8 bits (`official`: under NumPy 1, as published figures were; `official_numpy2`: under NumPy 2).
-    All three agree up to 255 frames. Without any frame all three statistics are NaN.
+    Recall is the part of all frames above 0.5. Decay is the mean of the first quarter of frames minus
+    that of the last. decay: `exact`; or what the official tool prints, whose bins are wrong beyond 256
+    frames because their ends are stored in 8 bits (`official`: under NumPy 1, as published figures were;
+    `official_numpy2`: under NumPy 2). All three agree up to 255 frames. Without any frame all three
+    statistics are NaN.
     """
     values = np.asarray(values, dtype=np.float64)
     if values.size == 0:

@@ -58,10 +58,10 @@ MOST_OBJECTS = 1000  # of one video; truth with more is no truth
 class Protocol:
     """How one benchmark scores.
 
-    drops_last: the last frame is not scored. objects: `one`, number 1; `first`, 1 to the highest label of the
-    first truth frame; `late`, any ids, each beginning where the truth first shows it and scored after that.
-    void: 255 in a truth
-    file is no object. truth, result: what is done to a label map (H, W) before it is scored.
+    drops_last: the last frame is not scored. objects: `one`, number 1; `first`, 1 to the highest label of
+    the first truth frame; `late`, any ids, each beginning where the truth first shows it and scored after
+    that. void: 255 in a truth file is no object. truth, result: what is done to a label map (H, W) before
+    it is scored.
     """
 
     name: str

@@ -33,10 +33,9 @@ class Scores:
     """Scores of a set of videos.
 
     sequences: name -> object id -> its scores, in the order of the set. decay: how decay is computed.
-    split: the list of the set, if one was used. seen: for
-    (sequence, object) whether its category was in the training set, YouTube-VOS only; None where that is not
-    known.
-    notes: what the reader of the figures must know, one sentence each.
+    split: the list of the set, if one was used. seen: for (sequence, object) whether its category was in
+    the training set, YouTube-VOS only; None where that is not known. notes: what the reader of the
+    figures must know, one sentence each.
     """
 
     protocol: str

@@ -170,7 +170,7 @@ def _video(masks: Path, images: Path | None) -> Video:
     files = png_files(masks)
     if not files:
         raise UserError(
-            f"truth {masks} holds no PNG masks; bring those of this sequence, or choose another --split"
+            f"truth {masks} holds no PNG masks; add those of this sequence, or choose another --split"
         )
     frames = None if images is None else images / masks.name
     names = image_files(frames) if frames is not None and frames.is_dir() else {}
@@ -224,7 +224,7 @@ def _youtube_videos(folder: Path, split: str | None) -> tuple[Video, ...]:
     found = tuple(video for video in videos if video.name in held.videos)
     if len(found) < len(held.videos):
         raise UserError(
-            f"{folder} has {len(found)} of the {len(held.videos)} videos that {split} holds out; bring all of"
+            f"{folder} has {len(found)} of the {len(held.videos)} videos that {split} holds out; add all of"
             " train"
         )
     return found

@@ -19,7 +19,7 @@ from mamp.core.files import Locks, make_folder, remove_abandoned, remove_leftove
 from mamp.core.progress import Progress, say
 from mamp.datasets import sequences as datasets
 from mamp.segmentation.record import Maker, Record, claim, codes, digest, is_recorded, record_file, write_run
-from mamp.segmentation.stream import Given, Steps, Timing, carry, decode_ahead
+from mamp.segmentation.stream import GivenMask, SegmenterLike, Timing, carry, decode_ahead
 from mamp.video.masks import write_mask
 
 # locks: to look at run.json, to score, and from there on one a sequence
@@ -29,7 +29,7 @@ _NAMED = 10  # sequences that are named in a message
 
 def evaluate(
     sequences: Sequence[datasets.Sequence],
-    make_segmenter: Callable[[], Steps],
+    make_segmenter: Callable[[], SegmenterLike],
     out: Path,
     *,
     protocol: str,
@@ -193,7 +193,7 @@ def _finished(sequence: datasets.Sequence, out: Path) -> Record | None:
 def _sequence(
     sequence: datasets.Sequence,
     *,
-    make_segmenter: Callable[[], Steps],
+    make_segmenter: Callable[[], SegmenterLike],
     out: Path,
     bad_frame: str,
     maker: Maker,
@@ -222,10 +222,12 @@ def _sequence(
 
 
 def _masks(
-    sequence: datasets.Sequence, segmenter: Steps, timing: Timing, *, bad_frame: str
+    sequence: datasets.Sequence, segmenter: SegmenterLike, timing: Timing, *, bad_frame: str
 ) -> Generator[tuple[str, np.ndarray]]:
     """(frame's name, label map (H, W)) of every frame that can be read."""
-    given = {i: Given(f"mask {path}", partial(sequence.read_given, i)) for i, path in sequence.given.items()}
+    given = {
+        i: GivenMask(f"mask {path}", partial(sequence.read_given, i)) for i, path in sequence.given.items()
+    }
     with (
         sequence.open(bad_frame=bad_frame) as source,
         closing(decode_ahead(source.stream(), timing)) as frames,
@@ -269,7 +271,7 @@ def _score(
         return None
     bare = [sequence.name for sequence in sequences if sequence.labels not in ("sparse", "all")]
     if bare:
-        notes.append(f"not scored, for want of truth after the given masks: {', '.join(bare)}")
+        notes.append(f"not scored, without truth after the given masks: {', '.join(bare)}")
     if len(made_by) > 1:
         notes.append(
             f"the masks were made by different code, commits {', '.join(made_by)}; use another --out to have"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mamp.core.errors import UserError
-from mamp.segmentation.stream import Given
+from mamp.segmentation.stream import GivenMask
 from mamp.video.first_masks.annotations import parse
 from mamp.video.first_masks.reading import FirstMask, Reader
 from mamp.video.folders import image_files, natural_key, subfolders
@@ -88,7 +88,7 @@ def given_masks(
     index: int = 0,
     reader: Reader | None = None,
     log: MaskLog | None = None,
-) -> dict[int, Given]:
+) -> dict[int, GivenMask]:
     """Return frame index -> mask, from any form in which a person gives masks of a video.
 
     Args:
@@ -108,10 +108,10 @@ def given_masks(
     """
     reader, log = reader or Reader(), log or MaskLog()
 
-    def one(source: Any, **more: Any) -> Given:
+    def one(source: Any, **more: Any) -> GivenMask:
         called = f"mask {source}" if isinstance(source, (str, Path)) else "the mask"
         held = PersonsMask(reader, source, log, **more)
-        return Given(called, lambda: held)
+        return GivenMask(called, lambda: held)
 
     if isinstance(masks, (list, tuple)) and masks and all(isinstance(m, (str, Path)) for m in masks):
         return _several([Path(m) for m in masks], names, index, one)
@@ -123,7 +123,9 @@ def given_masks(
     return _file(path, names, index, one)
 
 
-def _file(path: Path, names: Sequence[str], index: int, one: Callable[..., Given]) -> dict[int, Given]:
+def _file(
+    path: Path, names: Sequence[str], index: int, one: Callable[..., GivenMask]
+) -> dict[int, GivenMask]:
     """One file; of a COCO file with several pictures, each that is named like a frame."""
     if path.suffix.lower() == ".json" and path.is_file():
         pictures = parse(path) or []
@@ -135,8 +137,8 @@ def _file(path: Path, names: Sequence[str], index: int, one: Callable[..., Given
 
 
 def _several(
-    paths: list[Path], names: Sequence[str], index: int, one: Callable[..., Given]
-) -> dict[int, Given]:
+    paths: list[Path], names: Sequence[str], index: int, one: Callable[..., GivenMask]
+) -> dict[int, GivenMask]:
     """Files given one by one: masks of the frames that they are named like, or else each one object."""
     numbers = {name: i for i, name in enumerate(names)}
     if len(paths) == 1:
@@ -146,12 +148,16 @@ def _several(
     return {index: one([str(path) for path in paths])}
 
 
-def _one_path(path: Path, names: Sequence[str], index: int, one: Callable[..., Given]) -> dict[int, Given]:
+def _one_path(
+    path: Path, names: Sequence[str], index: int, one: Callable[..., GivenMask]
+) -> dict[int, GivenMask]:
     """A file or a folder."""
     return _folder(path, names, index, one) if path.is_dir() else _file(path, names, index, one)
 
 
-def _folder(folder: Path, names: Sequence[str], index: int, one: Callable[..., Given]) -> dict[int, Given]:
+def _folder(
+    folder: Path, names: Sequence[str], index: int, one: Callable[..., GivenMask]
+) -> dict[int, GivenMask]:
     numbers = {name: i for i, name in enumerate(names)}
     files = _mask_files(folder)
     if not files:
@@ -197,7 +203,9 @@ def _like_frames(strangers: Iterable[str], names: Sequence[str]) -> bool:
     return any(re.sub(r"\d", "0", name) in shapes for name in strangers)
 
 
-def _folders_by_object(folder: Path, numbers: dict[str, int], one: Callable[..., Given]) -> dict[int, Given]:
+def _folders_by_object(
+    folder: Path, numbers: dict[str, int], one: Callable[..., GivenMask]
+) -> dict[int, GivenMask]:
     """FOLDER/2/00010.png is object 2 in frame 00010."""
     frames: dict[int, list[tuple[int, str]]] = {}
     for below in subfolders(folder):

@@ -27,7 +27,7 @@ class Listed:
         if at is None:
             return 0
         if at not in self.numbers:
-            raise UserError(f"at={at!r} is none of the frames that are used; give one of their numbers")
+            raise UserError(f"at={at!r} is not among the frames that are used; give one of their numbers")
         return self.numbers.index(at)
 
     def stream(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, Any]]:
@@ -60,7 +60,9 @@ def numbers_of(part: Part, count: int) -> range:
     """Return the frame numbers of a part of `count` frames; UserError for places that are none of them."""
     start, end = _bounds(part)
     if start >= count or (end is not None and not start <= end < count):
-        raise UserError(f"start={start}, end={end} are no part of {count} frames; give numbers below {count}")
+        raise UserError(
+            f"start={start}, end={end} are not part of {count} frames; give numbers below {count}"
+        )
     return range(start, count if end is None else end + 1, part.every)[: part.max_frames]
 
 

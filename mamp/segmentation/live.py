@@ -11,7 +11,7 @@ from mamp.core.errors import UserError
 from mamp.core.files import folder_for
 from mamp.core.progress import say, stay_silent
 from mamp.segmentation.given import MaskLog, given_masks
-from mamp.segmentation.stream import Steps, Timing, carry
+from mamp.segmentation.stream import SegmenterLike, Timing, carry
 from mamp.video.camera import camera_frames
 from mamp.video.film import Film
 from mamp.video.first_masks.reading import Reader
@@ -23,7 +23,7 @@ def segment_camera(
     number: int,
     mask: Path,
     out: Path,
-    make_segmenter: Callable[[], Steps],
+    make_segmenter: Callable[[], SegmenterLike],
     *,
     max_frames: int | None = None,
     reader: Reader | None = None,
@@ -45,7 +45,7 @@ def segment_camera(
         UserError: no such camera, a mask of another size, or OUT cannot be written.
     """
     if not mask.is_file():
-        raise UserError(f"mask {mask} is no file; a camera takes the PNG of its first frame")
+        raise UserError(f"mask {mask} is not a file; a camera takes the PNG of its first frame")
     timing, log = Timing(), MaskLog(line=stay_silent if quiet else say, warning=say)
     given = given_masks(mask, (), reader=reader, log=log)
     with ExitStack() as stack:

@@ -24,7 +24,7 @@ from mamp.segmentation.baseline import CopySegmenter
 from mamp.segmentation.given import MaskLog, given_masks
 from mamp.segmentation.listed import Listed, is_listed, numbers_of, streamed
 from mamp.segmentation.segmenter import Segmenter
-from mamp.segmentation.stream import Given, Timing, carry
+from mamp.segmentation.stream import GivenMask, Timing, carry
 from mamp.segmentation.unfinished import Work
 from mamp.segmentation.ways import Carrier, Frames, Plan
 from mamp.video.camera import camera_frames, camera_number
@@ -189,21 +189,21 @@ def _without_weights_of_its_own(
     if weights is not None and (named is None or methods.get(named).needs_weights):
         return None  # the weights say which method and settings they are of
     config = configs.load(None, overrides, dataset=dataset)
-    method = methods.get(config.method.name)
-    if weights is None and method.needs_weights:
+    entry = methods.get(config.method.name)
+    if weights is None and entry.needs_weights:
         return None
     if weights is None:
-        network = fold_batch_norms((method.pretrained or method.build_model)(config.method))
+        network = fold_batch_norms((entry.pretrained or entry.build_model)(config.method))
         kept = config.method.model_dump(mode="json")
         return network, config, stored.Weights(Path("own"), network.state_dict(), kept)
-    if method.on_trunk is None:
-        raise UserError(f"method {method.name} needs no weights; leave {weights} out")
+    if entry.on_trunk is None:
+        raise UserError(f"method {entry.name} needs no weights; leave {weights} out")
     found = stored.read(weights)
     trunk = configs.load(None, base={"method": found.method}).method
     config = configs.load(
-        None, overrides, dataset=dataset, base={"method": {"name": method.name, "encoder": trunk.name}}
+        None, overrides, dataset=dataset, base={"method": {"name": entry.name, "encoder": trunk.name}}
     )
-    return method.on_trunk(stored.load_model(found, trunk), trunk, config.method), config, found
+    return entry.on_trunk(stored.load_model(found, trunk), trunk, config.method), config, found
 
 
 @single_precision
@@ -334,7 +334,7 @@ def segment_video(
 
 
 def _from_stream(
-    frames: Iterator[tuple[int, Any]], given: dict[int, Given], model: Model
+    frames: Iterator[tuple[int, Any]], given: dict[int, GivenMask], model: Model
 ) -> Iterator[tuple[int, np.ndarray]]:
     numbers: list[int] = []
 
@@ -357,12 +357,12 @@ def _carried(source: Frames, plan: Plan, model: Model) -> Iterator[tuple[int, np
                 yield made.index, made.labels
 
 
-def _given(masks: Any, names: Sequence[str], *, index: int = 0) -> dict[int, Given]:
+def _given(masks: Any, names: Sequence[str], *, index: int = 0) -> dict[int, GivenMask]:
     """Frame index -> mask, from every form a caller may give."""
     reader, log = Reader(), MaskLog()
     if not isinstance(masks, Mapping):
         return given_masks(masks, names, index=index, reader=reader, log=log)
-    given: dict[int, Given] = {}
+    given: dict[int, GivenMask] = {}
     for key, mask in masks.items():
         number = _frame_number(key, names)
         given[number] = given_masks(mask, (), index=number, reader=reader, log=log)[number]

@@ -12,12 +12,12 @@ import numpy as np
 from mamp.datasets import sequences as datasets
 from mamp.scoring import ObjectScores, Scores
 from mamp.scoring.protocols import Protocol, SequenceScorer, get_protocol, scored_frames
-from mamp.segmentation.stream import Given, Steps, carry
+from mamp.segmentation.stream import GivenMask, SegmenterLike, carry
 
 
 def score_sequences(
     sequences: Sequence[datasets.Sequence],
-    make_segmenter: Callable[[], Steps],
+    make_segmenter: Callable[[], SegmenterLike],
     protocol: str,
     *,
     frames: int | None = None,
@@ -39,11 +39,15 @@ def score_sequences(
 
 
 def segmented(
-    sequence: datasets.Sequence, segmenter: Steps, *, frames: int | None = None, bad_frame: str = "error"
+    sequence: datasets.Sequence,
+    segmenter: SegmenterLike,
+    *,
+    frames: int | None = None,
+    bad_frame: str = "error",
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Yield (index, frame uint8 (H, W, 3), label map (H, W)) of the first `frames` frames."""
     given = {
-        index: Given(f"mask {path}", partial(sequence.read_given, index))
+        index: GivenMask(f"mask {path}", partial(sequence.read_given, index))
         for index, path in sequence.given.items()
         if _within(index, frames)
     }

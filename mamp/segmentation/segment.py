@@ -17,7 +17,7 @@ from mamp.core.errors import UserError, plural
 from mamp.core.files import folder_for, remove_leftovers
 from mamp.core.progress import Progress, say
 from mamp.segmentation.given import MaskLog, given_masks
-from mamp.segmentation.stream import Steps, Timing
+from mamp.segmentation.stream import SegmenterLike, Timing
 from mamp.segmentation.unfinished import Work, open_work
 from mamp.segmentation.ways import Carrier, Made, Plan
 from mamp.video.export import Clip, Saver, Shot, Wish, open_saver
@@ -37,7 +37,7 @@ def segment(
     video: Path,
     masks: Path | Sequence[Path],
     out: Path,
-    make_segmenter: Callable[[], Steps],
+    make_segmenter: Callable[[], SegmenterLike],
     *,
     reader: Reader | None = None,
     part: Part | None = None,
@@ -284,7 +284,7 @@ def _refuse_strangers(out: Path, names: Sequence[str], used: Sequence[str]) -> N
 
 
 def _refuse_drawing(
-    overlay: Path | None, style: str, plan: Plan, make_segmenter: Callable[[], Steps]
+    overlay: Path | None, style: str, plan: Plan, make_segmenter: Callable[[], SegmenterLike]
 ) -> None:
     """UserError for a style that shows what a segmenter knows where it does not know it."""
     if overlay is None or style not in _OF_THE_SEGMENTER:

@@ -1,4 +1,4 @@
-"""Frames through a segmenter, one at a time, with decoding ahead in the background."""
+"""Run frames through a segmenter, one at a time, and decode ahead in the background."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ AHEAD = 4  # frames decoded before they are asked for: hides the decoder, holds 
 AHEAD_BYTES = 64 * MB  # of frames that wait, and one frame at least
 
 
-class Steps(Protocol):
-    """What the loop needs of a segmenter."""
+class SegmenterLike(Protocol):
+    """What the loop needs of a segmenter: `Segmenter`, or the baseline `copy`."""
 
     def step(self, frame: Any, mask: Any = None) -> np.ndarray:
-        """Return the next frame's label map."""
+        """Return the label map of the next frame."""
 
     def refuse_too_many(self, objects: int, size: tuple[int, int]) -> None:
-        """Raise UserError where so many objects on frames of (H, W) do not fit into memory."""
+        """Raise UserError if this number of objects on frames of `size` (H, W) does not fit into memory."""
 
     @property
     def report(self) -> Any:
-        """What there is to say of the memory, or None."""
+        """How the memory was used, or None."""
 
 
 @dataclass
 class Timing:
-    """Frames finished, and seconds: by the wall, in the decoder (which runs beside), and writing."""
+    """Frames finished, and seconds: by the clock, in the decoder (which runs beside), and writing."""
 
     frames: int = 0
     seconds: float = 0.0
@@ -66,8 +66,8 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Given:
-    """A mask the user gives for one frame: the file or words it is known by, and what reads its label map."""
+class GivenMask:
+    """A mask that the user gives for one frame: its name for messages, and a function that reads it."""
 
     name: str
     read: Callable[[], Any]
@@ -75,21 +75,28 @@ class Given:
 
 def carry(
     frames: Iterable[tuple[int, Any]],
-    masks: Mapping[int, Given],
-    segmenter: Steps,
+    masks: Mapping[int, GivenMask],
+    segmenter: SegmenterLike,
     *,
     names: Sequence[str] = (),
     begun: bool = False,
 ) -> Iterator[tuple[int, Any, np.ndarray]]:
-    """(index, frame, label map) of every frame, as it comes.
+    """Yield (index, frame, label map) of every frame, as it comes.
 
-    frames: (index, frame) in order, frames as `Segmenter.step` takes them. masks: frame index -> mask given
-    there. names: what frames are called in messages, by index. begun: the segmenter was given masks
-    before; there may be none here, and they are not checked.
+    Args:
+        frames: (index, frame) in order, frames as `Segmenter.step` takes them.
+        masks: frame index -> the mask given there.
+        segmenter: steps through the frames.
+        names: what messages call the frames, by index.
+        begun: the segmenter was given masks before. Then there may be none here, and they are not checked.
 
-    Raises UserError before the first step when a mask has not the first frame's size or no mask has an
-    object; later when the size changes, and when a frame with a mask does not come (a bad frame that is
-    skipped, a video too short).
+    Returns:
+        An iterator. It holds one frame at a time.
+
+    Raises:
+        UserError: before the first step, if a mask has another size than the first frame, or no mask has an
+            object; later, if the size changes, or a frame with a mask does not come (a bad frame that is
+            skipped, or a video that is too short).
     """
     waiting = sorted(masks)
     size = None
@@ -116,7 +123,7 @@ def carry(
 
 
 def _check(
-    masks: Mapping[int, Given], size: tuple[int, int], refuse: Callable[[int, tuple[int, int]], None]
+    masks: Mapping[int, GivenMask], size: tuple[int, int], refuse: Callable[[int, tuple[int, int]], None]
 ) -> None:
     """Check that masks have the frame's size, that one has an object, and that `refuse` accepts so many.
 
@@ -131,17 +138,16 @@ def _check(
     if not ids:
         first = masks[min(masks)].name
         raise UserError(
-            f"{first} has no object, all its pixels are 0; draw each object with a number of its own from"
-            " 1 on"
+            f"{first} has no object: all its pixels are 0; paint each object with its own number, from 1 on"
         )
     refuse(len(ids), size)
 
 
 def decode_ahead(frames: Iterable[Any], timing: Timing, *, depth: int = AHEAD) -> Generator[Any, None, None]:
-    """The same items in the same order, made in a background thread, at most `depth` of them waiting.
+    """Yield the same items in the same order, made in a background thread, at most `depth` waiting.
 
-    An exception of the source is raised after the items before it were handed out. `timing.decode_seconds`
-    grows by what the source took. Close it before what the source reads from: then no thread reads any more.
+    An exception of the source is raised after the items before it. `timing.decode_seconds` grows by what the
+    source took. Close it before what the source reads from: then no thread reads any more.
     """
     waiting: queue.Queue[tuple[bool, Any]] = queue.Queue(maxsize=depth)
     stop = threading.Event()

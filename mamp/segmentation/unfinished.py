@@ -1,9 +1,9 @@
 """What a running `segment` keeps beside its masks, so that a stopped one goes on: OUT/.unfinished.
 
-run.json            the settings, as masks depend on them; another run is refused
-backward/INDEX.png  label maps of the backward run
-DIRECTION.pt        the segmenter's state after some frame; see `mamp.segmentation.state`
-DIRECTION.jsonl     how sure the objects of each frame are, where that was asked for
+    run.json            the settings, as masks depend on them; another run is refused
+    backward/INDEX.png  label maps of the backward run
+    DIRECTION.pt        the segmenter's state after some frame; see `mamp.segmentation.state`
+    DIRECTION.jsonl     how sure the objects of each frame are, where that was asked for
 
 The folder goes when all masks are written.
 """

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from mamp.core.errors import UserError
-from mamp.segmentation.stream import Given, Steps, Timing, carry, decode_ahead
+from mamp.segmentation.stream import GivenMask, SegmenterLike, Timing, carry, decode_ahead
 from mamp.segmentation.unfinished import Work
 from mamp.video.masks import object_ids
 
@@ -47,12 +47,12 @@ class Plan:
     shown: frame index -> the ids in the mask given there. direction: one of DIRECTIONS.
     """
 
-    given: Mapping[int, Given]
+    given: Mapping[int, GivenMask]
     shown: dict[int, set[int]]
     direction: str
 
     @classmethod
-    def of(cls, given: Mapping[int, Given], direction: str | None) -> Plan:
+    def of(cls, given: Mapping[int, GivenMask], direction: str | None) -> Plan:
         """Read the masks and choose the direction: both where the first object is given after frame 0."""
         if direction not in (None, *DIRECTIONS):
             raise UserError(f"direction {direction} is not known; use one of {', '.join(DIRECTIONS)}")
@@ -89,7 +89,7 @@ class Plan:
         return min((abs(i - index) for i in there), default=_NEVER)
 
 
-def _read(given: Given) -> Any:
+def _read(given: GivenMask) -> Any:
     labels = given.read()
     return labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else labels
 
@@ -121,7 +121,7 @@ class Carrier:
 
     source: Frames
     plan: Plan
-    make_segmenter: Callable[[], Steps]
+    make_segmenter: Callable[[], SegmenterLike]
     work: Work
     timing: Timing
     pixels: bool = True

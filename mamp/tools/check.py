@@ -106,7 +106,7 @@ def _all(jobs: Sequence[Job], level: Level, processes: int, progress: Progress) 
                 yield future.result()
             except BrokenExecutor:
                 raise UserError(
-                    f"a process died at {job.frames} or near it, perhaps for want of memory; run it again"
+                    f"a process died at {job.frames} or near it, perhaps because memory ran out; run it again"
                     " with --processes 1"
                 ) from None
             progress.advance()

@@ -53,12 +53,11 @@ _ORIENTATION = 0x0112
 class Job:
     """What is known of a video before it is looked at.
 
-    frames: a folder of images or a video file. wanted: names of frames that a list calls for. gaps: whether
-    numbers must
-    follow one another. masks: a folder of PNGs, or one PNG for the first frame. rule: which masks there must
-    be: those in `masks_wanted`, the first or all of them, some with the first among them. ids: objects that
-    masks may show, None for
-    any. packed: bytes and sha256 of a packed clip.
+    frames: a folder of images or a video file. wanted: names of frames that a list calls for. gaps:
+    whether numbers must follow one another. masks: a folder of PNGs, or one PNG for the first frame.
+    rule: which masks there must be: those in `masks_wanted`, the first or all of them, some with the
+    first among them. ids: objects that masks may show, None for any. packed: bytes and sha256 of a packed
+    clip.
     """
 
     name: str
@@ -74,8 +73,9 @@ class Job:
 
 @dataclass
 class Finding:
-    """What a video has: counts, (width, height) of its frames, the step from one frame's number to the next;
-    its problems.
+    """What a video has, and its problems.
+
+    Counts, (width, height) of its frames, the step from one frame's number to the next.
     """
 
     name: str

@@ -143,7 +143,9 @@ def _bring(place: str, work: Path, *, quiet: bool) -> tuple[Path, bool]:
     if not re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", place):
         local = Path(place).expanduser()
         if not local.is_file():
-            raise UserError(f"--url {place} is no file and no address that begins with https://; correct it")
+            raise UserError(
+                f"--url {place} is not a file or an address that begins with https://; correct it"
+            )
         return local, False
     if not place.lower().startswith(("http://", "https://")):
         raise UserError(f"--url {place} cannot be fetched; give http://, https:// or a local file")
@@ -165,7 +167,7 @@ def _unpack(packed: Path, files: Path, root: Path, archive: Archive, *, strict: 
         found = _root_in(files)
         if found is None:
             raise UserError(
-                f"{packed} holds no folder with JPEGImages, so it is no DAVIS; give another --url"
+                f"{packed} holds no folder with JPEGImages, so it is not DAVIS; give another --url"
             )
         try:
             _look_through(found, archive, strict=strict, hint="give another --url")

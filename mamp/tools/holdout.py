@@ -23,10 +23,9 @@ _RULE = 1  # a change of the rule below changes this number, and with it every h
 def write_holdout(root: Path, out: Path, *, share: float, unseen: int) -> dict[str, Any]:
     """Cut a hold-out from the train videos below `root` and write it to `out`; returns what was written.
 
-    root: of YouTube-VOS, or its train folder. share: part of the videos of categories that stay in training,
-    in
-    0..0.5. unseen: how many categories are held out whole. It depends on meta.json's names and categories
-    alone, so it is the same on every machine; `read_holdout` reads it.
+    root: of YouTube-VOS, or its train folder. share: part of the videos of categories that stay in
+    training, in 0..0.5. unseen: how many categories are held out whole. It depends on meta.json's names
+    and categories alone, so it is the same on every machine; `read_holdout` reads it.
 
     Raises UserError when `out` holds another list (one that was frozen stays), or when there are too few
     categories.
@@ -72,7 +71,7 @@ def cut(videos: Mapping[str, set[str]], *, share: float, unseen: int) -> dict[st
                 left.subtract(videos[name])
                 wanted -= 1
     if not drawn and not whole:
-        raise UserError(f"share {share:g} of {len(videos)} videos is none; raise --share or --unseen")
+        raise UserError(f"share {share:g} of {len(videos)} videos selects none; raise --share or --unseen")
     return {
         "holdout": "youtubevos train",
         "rule": {"version": _RULE, "share": share, "unseen": unseen},

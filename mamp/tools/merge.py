@@ -40,7 +40,7 @@ def merge_folders(source: Path, out: Path, *, how: str = "soft", quiet: bool = F
         raise UserError(f"--mode is {how}; use one of {', '.join(HOW)}")
     if not source.is_dir():
         raise UserError(
-            f"{source} is no folder; give the folder of the videos, each with a folder for each object"
+            f"{source} is not a folder; give the folder of the videos, each with a folder for each object"
         )
     folders = subfolders(source)
     single = bool(folders) and all(folder.name.isdecimal() for folder in folders) and _holds_masks(folders[0])
@@ -106,8 +106,7 @@ def _objects(video: Path, folders: Sequence[Path]) -> dict[int, dict[str, Path]]
         number = int(folder.name) if folder.name.isdecimal() and folder.name.isascii() else 0
         if not 1 <= number <= LARGEST_ID or number in found:
             raise UserError(
-                f"{folder} is not named by an object's id, 1 to {LARGEST_ID}, once each; rename it, or take"
-                " it away"
+                f"{folder} is not named by an object's id, 1 to {LARGEST_ID}, once each; rename or remove it"
             )
         found[number] = {file.stem: file for file in entries(folder) if file.suffix.lower() == ".png"}
     if not any(found.values()):

@@ -206,7 +206,7 @@ def _run(jobs: Sequence[Job], processes: int, lock: Path) -> Iterator[tuple[str,
             yield future.result()
     except BrokenExecutor:
         raise UserError(
-            "a packing process was killed, perhaps for want of memory; run it again, with fewer --processes"
+            "a packing process was killed, perhaps because memory ran out; run it with fewer --processes"
         ) from None
     finally:
         executor.shutdown(cancel_futures=True)

@@ -64,14 +64,14 @@ def unify(
     Raises UserError when `source` holds none of the sets, and for a picture or mask that cannot be read.
     """
     if not source.is_dir():
-        raise UserError(f"{source} is no folder; give the one that holds the pictures and masks")
+        raise UserError(f"{source} is not a folder; give the one that holds the pictures and masks")
     if out.resolve() == source.resolve() or source.resolve() in out.resolve().parents:
         raise UserError(f"{out} lies in {source}, which it is made from; choose another DST")
     done = []
     for kind in SETS if name == ALL else (name,):
         found = next(filter(None, map(SETS[kind].find, _places(SETS[kind], source, alone=name != ALL))), None)
         if found is None and name != ALL:
-            raise UserError(f"{source} does not hold {SETS[kind].name}: {SETS[kind].layout}; bring it")
+            raise UserError(f"{source} does not hold {SETS[kind].name}: {SETS[kind].layout}; add it")
         if found is None:
             say(f"{SETS[kind].name}: not in {source}, left out")
         else:
@@ -229,13 +229,13 @@ class _Coloured:
             return unified_labels(pixels)
         except ValueError as error:
             raise UserError(
-                f"mask {self.file} has {error} and looks like a photograph; bring it again"
+                f"mask {self.file} has {error} and looks like a photograph; fetch it again"
             ) from None
 
 
 def _other_size(file: Path, found: tuple[int, int], wanted: tuple[int, int]) -> UserError:
     return UserError(
-        f"mask {file} is {found[1]}x{found[0]} but its picture is {wanted[1]}x{wanted[0]}; bring both again"
+        f"mask {file} is {found[1]}x{found[0]} but its picture is {wanted[1]}x{wanted[0]}; fetch both again"
     )
 
 

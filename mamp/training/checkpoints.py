@@ -135,7 +135,7 @@ def load_last(folder: Path) -> dict[str, Any] | None:
     if paths:
         raise UserError(
             f"none of the {len(paths)} checkpoints in {folder} can be read; delete the folder to start the"
-            " run anew"
+            " run again"
         )
     return None
 

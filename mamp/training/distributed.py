@@ -216,8 +216,8 @@ def _group(place: Place, device: torch.device, timeout: float) -> Iterator[None]
         if not _is_of_ranks(error):
             raise
         raise UserError(
-            f"rank {place.rank} lost the others ({first_line(error)}); what the lost one printed says why, "
-            "and the same command goes on from the last checkpoint"
+            f"rank {place.rank} lost the others ({first_line(error)}); see what the lost one printed; "
+            "the same command goes on from the last checkpoint"
         ) from None
     else:
         dist.destroy_process_group()  # after an error NCCL might wait here for the lost one

@@ -45,8 +45,8 @@ def set_aside(run: Path) -> None:
         os.replace(path, place / path.name)
     names = ", ".join(path.name for path in written)
     say(
-        f"warning: run folder {run} has no checkpoint, so the run begins anew; {names} of the start before"
-        f" are kept in {place.name}"
+        f"warning: run folder {run} has no checkpoint, so the run starts at step 0; {names} of the earlier"
+        f" start are kept in {place.name}"
     )
 
 
@@ -136,7 +136,7 @@ def refuse_fewer_steps(step: int, steps: int, config: Config, run: Path) -> None
         key = f"train.epochs={config.train.epochs:g}" if asked is None else f"train.steps={asked}"
         raise UserError(
             f"run {run} is at step {step} already, and {key} ends it after {steps}; pass train.steps={step}"
-            " to end it here, more to go on, or another --run to begin anew"
+            " to end it here, more to go on, or another --run to start again"
         )
 
 

@@ -64,7 +64,7 @@ def refuse_other_config(begun: Mapping[str, Any], config: Config, run: Path) -> 
             begun_with = f"{clipped(key)}={written(before.get(key))}"
             raise UserError(
                 f"run {run} was begun with {begun_with}{why}, and this config says {written(now.get(key))};"
-                f" pass {begun_with} to go on, or another --run to begin anew"
+                f" pass {begun_with} to go on, or another --run to start again"
             )
 
 

@@ -213,7 +213,7 @@ class FrameSource:
         elif size != self._size:
             raise UserError(
                 f"{self.where(index)} is {size[1]}x{size[0]} while the video's other frames are"
-                f" {self._size[1]}x{self._size[0]}; bring all frames of a video to one size"
+                f" {self._size[1]}x{self._size[0]}; resize all frames of a video to one size"
             )
         return frame
 
@@ -279,7 +279,7 @@ class FrameFolder(FrameSource):
         count = sum(map(len, odd.values()))
         raise UserError(
             f"{self.where(indices[0])} is {other[1]}x{other[0]} while {len(sizes[common])} frames are"
-            f" {common[1]}x{common[0]} ({count} of {len(self)} differ); bring all frames of a video to one"
+            f" {common[1]}x{common[0]} ({count} of {len(self)} differ); resize all frames of a video to one"
             " size"
         )
 

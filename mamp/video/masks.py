@@ -109,8 +109,8 @@ def read_palette_mask(path: Path | str) -> np.ndarray:
     image = open_mask(path)
     if image.format != "PNG" or image.mode != "P":
         raise UserError(
-            f"mask {path} is no palette PNG (format {image.format}, pixels {image.mode}); write it again with"
-            " mamp.video.masks.write_mask"
+            f"mask {path} is not a palette PNG (format {image.format}, pixels {image.mode}); write it again"
+            " with mamp.video.masks.write_mask"
         )
     labels = np.array(image, dtype=np.uint8)
     colours = np.zeros((256, 3), np.int16)
@@ -143,7 +143,7 @@ def open_mask(path: Path) -> Image.Image:
     except FileNotFoundError:
         raise UserError(f"mask {path} does not exist; give the PNG of the masks") from None
     except Image.DecompressionBombError:
-        raise UserError(f"mask {path} claims more pixels than any frame has; write it again") from None
+        raise UserError(f"mask {path} has more pixels than any frame; write it again") from None
     except MemoryError:
         raise
     except Exception as error:  # Pillow's readers raise whatever they trip over in a damaged file

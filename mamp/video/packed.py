@@ -27,13 +27,10 @@ AGAIN = "run mamp data pack again to repair it"
 class Packed:
     """One clip of a packed folder.
 
-    path: its mp4, H.264 without frames that depend on later ones. fps: frames a second, None when the source
-    did not
-    say. size: (height, width). length: bytes of the file. keyframes: every so many frames, from the first on,
-    one stands for
-    itself. head: what the decoder needs first. start: where the first frame's bytes begin; the others
-    follow.
-    sizes, checks: bytes and CRC-32 of each frame, uint32 (N,).
+    path: its mp4, H.264 without frames that depend on later ones. fps: frames a second, None when the
+    source did not say. size: (height, width). length: bytes of the file. keyframes: every so many frames,
+    from the first on, one stands for itself. head: what the decoder needs first. start: where the first
+    frame's bytes begin; the others follow. sizes, checks: bytes and CRC-32 of each frame, uint32 (N,).
     """
 
     path: Path
@@ -82,7 +79,7 @@ def read_index(index: Path) -> dict[str, Any]:
             parse_clip(index.parent, name, record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise UserError(
-            f"{index} is no index of packed video ({reason(error)}); remove it and run mamp data pack again"
+            f"{index} is not an index of packed video ({reason(error)}); remove it, then run mamp data pack"
         ) from None
     return dict(value)
 

@@ -49,7 +49,7 @@ class Part:
         last = len(source) - 1 if self.end is None else find(self.end, source, option="--end")
         if last < first:
             raise UserError(
-                f"--end {self.end} lies before --start {self.start} in {source.path}; exchange them"
+                f"--end {self.end} lies before --start {self.start} in {source.path}; swap them"
                 if self.start is not None
                 else f"--end {self.end} lies before the first frame of {source.path}; give a later one"
             )
@@ -76,7 +76,7 @@ def find(place: Place, source: FrameSource, *, option: str) -> int:
         return _numbered(int(place), source, option=option)
     time = float(place) if isinstance(place, float) else parse_time(place)
     if time is None:
-        raise UserError(f"{option} {place} is no frame and no time; {_FORMS}")
+        raise UserError(f"{option} {place} is not a frame or a time; {_FORMS}")
     return _shown_at(time, source, said=f"{option} {place}")
 
 
@@ -100,7 +100,7 @@ def _numbered(number: int, source: FrameSource, *, option: str) -> int:
     numbers = _numbers(source.names)
     if number not in numbers:
         raise UserError(
-            f"{option} {number} is no frame of {source.path}, whose frames are {source.names[0]} to"
+            f"{option} {number} is not a frame of {source.path}, whose frames are {source.names[0]} to"
             f" {source.names[-1]}; {_FORMS}"
         )
     return numbers[number]

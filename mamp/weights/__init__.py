@@ -48,7 +48,7 @@ def save(
     from safetensors.torch import save_file
 
     if path.suffix != ".safetensors":
-        raise UserError(f"{path} does not end in .safetensors, by which weights are known; give such a name")
+        raise UserError(f"{path} does not end in .safetensors; give the file such a name")
     metadata = {"method": json.dumps(method), "provenance": json.dumps(provenance)}
     make_folder(path.parent)
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
@@ -89,7 +89,7 @@ def read(source: Path | str) -> Weights:
     for what, part in (("method", found.method), ("provenance", found.provenance)):
         if not isinstance(part, dict) or not all(isinstance(key, str) for key in part):
             raise UserError(
-                f"{path} keeps {short(part)} as its {what}, which is no map of settings; copy or train it"
+                f"{path} keeps {short(part)} as its {what}, which is not a map of settings; copy or train it"
                 " again"
             )
         try:
@@ -318,7 +318,7 @@ def _read_checkpoint(path: Path) -> Weights:
     loaded = read_pickle(path)
     if not isinstance(loaded, dict) or not {"model", "method"} <= loaded.keys():
         raise UserError(
-            f"{path} is no checkpoint of mamp; convert a published one with `mamp weights convert {path}"
+            f"{path} is not a checkpoint of mamp; convert a published one with `mamp weights convert {path}"
             " OUT.safetensors`"
         )
     average = loaded.get("ema")  # what the run's weights file would hold

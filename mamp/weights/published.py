@@ -77,7 +77,9 @@ def find(name: str) -> tuple[str, Published]:
     """The method and the entry of published weights; UserError when there are none of this name."""
     known = methods.published()
     if name not in known:
-        raise UserError(f"{name} are no published weights; use one of {', '.join(known)}, or list")
+        raise UserError(
+            f"{name} is not the name of published weights; use one of {', '.join(known)}, or list"
+        )
     return known[name]
 
 
@@ -100,7 +102,7 @@ def _bring(one: Published, url: str | None, work: Path, *, quiet: bool) -> tuple
     if "://" not in place:
         local = Path(place).expanduser()
         if not local.is_file():
-            raise UserError(f"--url {place} is no file and no address; give https://... or a local file")
+            raise UserError(f"--url {place} is not a file or an address; give https://... or a local file")
         return local, local.name
     parts = urllib.parse.urlsplit(place)
     if parts.scheme not in ("http", "https") or not parts.hostname:

@@ -91,10 +91,10 @@ def measure(video: Path, out: Path, args: argparse.Namespace) -> dict[str, Any]:
     mask[height // 4 : height // 2, width // 4 : width // 2] = 1
     figures["step_seconds"] = step_seconds(model, video, mask, args.frames)  # and everything is warm
     client.ask("PUT", "/api/masks/0", mask.tobytes())
-    version = client.told()["version"]
+    version = client.state()["version"]
     began = time.perf_counter()
     client.ask("POST", "/api/run", b'{"frame": 0, "direction": "forward"}')
-    while not (now := client.told(since=version))["frames"][1][0]:
+    while not (now := client.state(since=version))["frames"][1][0]:
         version = now["version"]
     client.ask("GET", "/api/masks/1")
     figures["first_mask_seconds"] = time.perf_counter() - began
@@ -134,7 +134,7 @@ class Client:
         assert answer.status == 200, (path, data)
         return data
 
-    def told(self, *, since: int = 0) -> dict[str, Any]:
+    def state(self, *, since: int = 0) -> dict[str, Any]:
         """The state, once it is newer."""
         return json.loads(self.ask("GET", f"/api/state?tab=one&since={since}&wait=20"))
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import options, processor, told, write
+from common import options, processor, status_bytes, write
 
 from mamp import config
 from mamp.core.files import MB
@@ -70,11 +70,11 @@ def follow(frames: int, *, budget: int, objects: int) -> dict[str, Any]:
             now = time.process_time()
             speed, began, before = (index - before) / (now - began), now, index
             found.append(
-                {"frame": index, "resident": told("VmRSS"), "cells": most, "frames_per_second": speed}
+                {"frame": index, "resident": status_bytes("VmRSS"), "cells": most, "frames_per_second": speed}
             )
             print(
-                f"frame {index:6d}: process {told('VmRSS') / MB:7.1f} MB, at most {most} cells, {speed:.1f}"
-                " frames/s",
+                f"frame {index:6d}: process {status_bytes('VmRSS') / MB:7.1f} MB, at most {most} cells,"
+                f" {speed:.1f} frames/s",
                 flush=True,
             )
     return {

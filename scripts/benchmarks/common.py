@@ -36,7 +36,7 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def told(name: str) -> int:
+def status_bytes(name: str) -> int:
     """Bytes that Linux lists of this process in /proc/self/status; OSError elsewhere."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
@@ -45,7 +45,7 @@ def told(name: str) -> int:
 def peak() -> int:
     """Most bytes this process held at once; getrusage would count what its parent held before it began."""
     try:
-        return told("VmHWM")
+        return status_bytes("VmHWM")
     except OSError:
         import resource
 

@@ -50,10 +50,10 @@ def main() -> None:
     for sequence in sequences:
         if not args.sequences or sequence.name in args.sequences:
             found[sequence.name] = measure(sequence, model, frames=args.frames, worst=args.worst)
-            print(f"{sequence.name}: {told(found[sequence.name])}", flush=True)
+            print(f"{sequence.name}: {in_words(found[sequence.name])}", flush=True)
             write({"sequences": found}, args.json)  # a run that is stopped has these
     figures = {"processor": processor(), "sequences": found, "mean": mean(found)}
-    print(f"mean: {told(figures['mean'])}")
+    print(f"mean: {in_words(figures['mean'])}")
     write(figures, args.json)
 
 
@@ -180,7 +180,7 @@ def mean(found: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def told(row: dict[str, Any]) -> str:
+def in_words(row: dict[str, Any]) -> str:
     """A line for a person."""
     ways = "; ".join(f"{way} {' '.join(f'{100 * v:.1f}' for v in row['J&F'][way])}" for way in row["J&F"])
     mid = row["mid"]

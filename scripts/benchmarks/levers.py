@@ -131,8 +131,8 @@ def table(found: list[dict], first: str) -> dict[str, dict]:
             "difference": float(better.mean()) if shared else None, "low": float(low), "high": float(high),
             "seconds": float(np.mean([one["seconds"] for one in held.values()])),
         }  # fmt: skip
-        told = f"J {figures[way]['J']:.3f}, {better.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
-        print(f"{way:24} {len(held):3} sequences, {told}, {figures[way]['seconds']:.1f} s")
+        words = f"J {figures[way]['J']:.3f}, {better.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
+        print(f"{way:24} {len(held):3} sequences, {words}, {figures[way]['seconds']:.1f} s")
         print("   ", ", ".join(f"{name} {one['J']:.2f}" for name, one in held.items()))
     return figures
 

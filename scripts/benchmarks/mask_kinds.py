@@ -38,7 +38,9 @@ Saver = Callable[[Sample, Path], Path]
 
 @dataclass(frozen=True)
 class Kind:
-    """make: writes the file of a sample, and returns its path. objects: 1 or 2. refuse: it is no mask.
+    """A kind of mask files.
+
+    make: writes the file of a sample, and returns its path. objects: 1 or 2. refuse: it is no mask.
     least: IoU with which it is read right.
     """
 

@@ -100,7 +100,7 @@ def outcome(kind: Kind, samples: list[Sample], made: list[Path], checkout: Path)
             right += same and iou >= kind.least
             if not (same and iou >= kind.least):
                 print(f"  {sample.name}: {iou:.3f}, {objects} objects", file=sys.stderr)
-    return told(kind, len(made), right, refused, ious, counts, broken)
+    return summary(kind, len(made), right, refused, ious, counts, broken)
 
 
 def compared(found: np.ndarray, truth: np.ndarray) -> tuple[float, int, bool]:
@@ -112,7 +112,7 @@ def compared(found: np.ndarray, truth: np.ndarray) -> tuple[float, int, bool]:
     return float(min(ious)), len(objects), wanted == objects
 
 
-def told(
+def summary(
     kind: Kind, of: int, right: int, refused: int, ious: list[float], counts: list[int], broken: list[str]
 ) -> str:
     words = []

@@ -3,11 +3,10 @@
     python scripts/benchmarks/methods.py [--size 480 854] [--frames 8] [--objects 1] [--device D] [--quick]
     [--json FILE]
 
-Networks of the published sizes with random weights, which changes no time. Each method sees the same rendered
-video, in a process of its
-own: with its default settings, and with frames as they are ("native"; SSM-VOS cuts out crops of its own size
-either way). The first frames, in which memory fills, are not timed. Peak memory is the whole process's,
-libraries included; on CUDA what was allocated there.
+Networks of the published sizes with random weights, which changes no time. Each method sees the same
+rendered video, in a process of its own: with its default settings, and with frames as they are ("native";
+SSM-VOS cuts out crops of its own size either way). The first frames, in which memory fills, are not
+timed. Peak memory is the whole process's, libraries included; on CUDA what was allocated there.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from common import options, told, write
+from common import options, status_bytes, write
 
 from mamp import config
 from mamp.core.devices import pick_device
@@ -162,8 +162,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
 
 
 def moving(cell: int, size: tuple[int, int], frames: int, device: torch.device) -> Iterator[torch.Tensor]:
-    """Features (C, h, w) of unit length: a random field that moves right every fourth frame, and
-    noise."""
+    """Features (C, h, w) of unit length: a random field that moves right every fourth frame, with noise."""
     generator = torch.Generator().manual_seed(0)
     shape = CHANNELS, size[0] // cell, size[1] // cell
     field = torch.randn(shape, generator=generator)
@@ -256,12 +255,12 @@ def start_of_peak(device: torch.device) -> float:
         return torch.cuda.memory_allocated(device)
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    return told("VmRSS")
+    return status_bytes("VmRSS")
 
 
 def peak(device: torch.device) -> float:
     """Most bytes held since then."""
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else told("VmHWM")
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else status_bytes("VmHWM")
 
 
 if __name__ == "__main__":

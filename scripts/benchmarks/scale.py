@@ -177,7 +177,7 @@ def _apart(work: Callable[[], str]) -> tuple[float, float, str]:
     """(seconds, most memory of one process in MB, what is to be said) of `work` in a process of its own."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_tell, args=(work, sender))
+    process = context.Process(target=_send, args=(work, sender))
     process.start()
     sender.close()
     answer: Any = receiver.recv()
@@ -185,7 +185,7 @@ def _apart(work: Callable[[], str]) -> tuple[float, float, str]:
     return answer
 
 
-def _tell(work: Callable[[], str], sender: Any) -> None:
+def _send(work: Callable[[], str], sender: Any) -> None:
     began = time.monotonic()
     note = work()
     seconds = time.monotonic() - began

@@ -94,7 +94,7 @@ def machine(folder: Path, *, real: bool) -> dict[str, object]:
 
 
 def in_memory(clips: list[Clip], *, runs: int) -> dict[str, float]:
-    """CPU seconds a frame on one thread: the plain algorithm, its J and F alone, this package; how they differ."""
+    """CPU seconds a frame on one thread: the plain algorithm, its J and F, this package; differences."""
     seconds: dict[str, list[float]] = {"plain": [], "plain_masks": [], "ours": []}
     difference = 0.0
     for _ in range(runs):

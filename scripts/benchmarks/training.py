@@ -65,8 +65,9 @@ QUICK = {
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured. size: (width, height) of the frames; seconds: for each reader and loader; steps:
-    of a block.
+    """How much is measured.
+
+    size: (width, height) of the frames. seconds: for each reader and loader. steps: of a block.
     """
 
     videos: int

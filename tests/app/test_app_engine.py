@@ -172,7 +172,7 @@ def test_a_change_of_all_frames_is_refused_while_a_run_has_not_ended(engine, pro
     project.draw(0, drawn)
     engine.start(0, "forward")
     assert begun.wait(60)
-    with pytest.raises(UserError, match="has not ended within 0.05 s, and nothing was removed"):
+    with pytest.raises(UserError, match="did not end within 0.05 s, and nothing was removed"):
         engine.edit_all(lambda: project.remove_object(1), patience=0.05)
     assert [o.id for o in project.objects] == [1, 2] and (project.mask(0) == drawn).all()
     let_go.set()

@@ -67,7 +67,7 @@ def test_another_frame_is_looked_at_anew(proposer, scene):
 
 @pytest.mark.parametrize("wish", [Wish(), Wish(outside=((3, 3),)), Wish(inside=((500, 3), (-1, 2)))])
 def test_a_wish_that_shows_nothing_is_refused(proposer, scene, wish):
-    with pytest.raises(UserError, match="nothing is shown"):
+    with pytest.raises(UserError, match="no click or box shows"):
         proposer.mask(0, scene[0], wish)
 
 

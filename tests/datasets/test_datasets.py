@@ -103,13 +103,13 @@ def test_missing_frames_and_masks_are_named(davis2017: Path, davis2016: Path) ->
     with pytest.raises(UserError, match=r"Annotations/480p/goat holds no mask named like a frame"):
         open_dataset("davis2017", davis2017)
     (davis2017 / "Annotations/480p/goat").rmdir()
-    with pytest.raises(UserError, match=r"Annotations/480p/goat does not exist; bring the masks"):
+    with pytest.raises(UserError, match=r"Annotations/480p/goat does not exist; add the masks"):
         open_dataset("davis2017", davis2017)
     write_text(davis2017 / "ImageSets/2017/val.txt", "\n")
     with pytest.raises(UserError, match=r"DAVIS has a split val whose list is empty; write one sequence"):
         open_dataset("davis2017", davis2017)
     write_text(davis2017 / "ImageSets/2017/val.txt", "unicorn")
-    with pytest.raises(UserError, match=r"JPEGImages/480p/unicorn does not exist; bring the frames"):
+    with pytest.raises(UserError, match=r"JPEGImages/480p/unicorn does not exist; add the frames"):
         open_dataset("davis2017", davis2017)
 
 
@@ -270,7 +270,7 @@ def test_a_folder_may_have_lists_and_needs_masks(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has no split yours \(a list yours.txt\); it has mine"):
         open_dataset("folder", tmp_path, "yours")
     write_frames(tmp_path / "JPEGImages/bare", numbers(2))
-    with pytest.raises(UserError, match=r"Annotations/bare does not exist; bring the masks"):
+    with pytest.raises(UserError, match=r"Annotations/bare does not exist; add the masks"):
         open_dataset("folder", tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="empty holds no sequences"):

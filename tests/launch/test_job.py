@@ -113,7 +113,7 @@ def test_a_command_that_fails_says_so(run: Path, start: Start, stand_in):
 def test_a_newer_submission_owns_the_run(run: Path, start: Start):
     journal.add(run, "submitted", token="b")
     journal.add(run, "queued", token="b", jobs=["77"])
-    with pytest.raises(FailedJobError, match="submitted anew as job 77"):
+    with pytest.raises(FailedJobError, match="submitted again as job 77"):
         start(make(run)).result()
     assert "started" not in told(run)
 

@@ -234,7 +234,7 @@ def test_settings_beside_a_short_name_win() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["efficientnet-lite1"], "is no encoder and no short name; use timm:NAME.*dinov3-small"),
+        (["efficientnet-lite1"], "is not an encoder or a short name; use timm:NAME.*dinov3-small"),
         (["{encoder: dino-small, weight: 0.6}", "{encoder: dinov2-small, weight: 0.4}"], "leaves nothing"),
         (["{encoder: dino-small, layers: 3}"], "layers is not a key"),
         (["{encoder: dino-small, weight: 1}"], "weight"),
@@ -251,7 +251,7 @@ def test_settings_that_cannot_be(words: list[str], said: str) -> None:
 def test_what_cannot_be_joined_says_why(nets: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="moco-resnet50 are not downloaded .*--with moco-resnet50=FILE"):
         load(file, device="cpu", overrides=[joining("moco-resnet50")])
-    with pytest.raises(UserError, match=r"method.encoder.joined, .*layer=nothing is no layer.*conv"):
+    with pytest.raises(UserError, match=r"method.encoder.joined, .*layer=nothing is not a layer.*conv"):
         load(file, device="cpu", overrides=[joining(f"{{encoder: '{nets}:few', layer: nothing}}")])
     with pytest.raises(UserError, match="join.*unit length.*similarity"):
         load(file, device="cpu", overrides=[joining(f"'{nets}:few'"), "method.encoder.similarity=dot"])

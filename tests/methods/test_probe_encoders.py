@@ -135,7 +135,7 @@ def test_reflect_padding_reaches_every_convolution():
 @pytest.mark.parametrize(
     ("encoder", "knobs", "told"),
     [
-        ("resnet18", [], "no encoder; use torchvision:NAME"),
+        ("resnet18", [], "not an encoder; use torchvision:NAME"),
         ("torchvision:resnet81", [], "torchvision has no model resnet81; it has resnet18"),
         (
             "timm:vit_smal_patch16_224",

@@ -73,7 +73,7 @@ def test_everything_wrong_is_told_at_once_and_nothing_is_written(davis, masks, t
         export("davis", masks, tmp_path / "a.zip", root=davis, split="test-dev")
     for words in (
         "in 5 places",
-        "00000.png is no palette PNG",
+        "00000.png is not a palette PNG",
         "ant: 00001 is 12x10 but its sequence 20x20",
         "ant: label 7, no object of the truth, in frame 00002",
         "bee: 1 frame is missing: 00001",

@@ -7,11 +7,11 @@ from scenes import scene
 
 from mamp.core.errors import UserError
 from mamp.segmentation.baseline import CopySegmenter
-from mamp.segmentation.stream import Given, Timing, carry, decode_ahead
+from mamp.segmentation.stream import GivenMask, Timing, carry, decode_ahead
 
 
-def given(labels: np.ndarray) -> Given:
-    return Given("mask first.png", lambda: labels)
+def given(labels: np.ndarray) -> GivenMask:
+    return GivenMask("mask first.png", lambda: labels)
 
 
 def test_items_come_in_order_and_the_source_runs_at_most_a_few_ahead():

@@ -15,7 +15,7 @@ import mamp
 from mamp.core.errors import UserError
 from mamp.segmentation import unfinished
 from mamp.segmentation.segment import segment
-from mamp.segmentation.stream import Given
+from mamp.segmentation.stream import GivenMask
 from mamp.segmentation.ways import Plan, nearer
 from mamp.video.export import Wish
 from mamp.video.masks import read_mask, write_mask
@@ -95,8 +95,8 @@ def test_the_nearer_object_wins_a_pixel_and_forward_of_equals():
     [(0, None, "forward"), (2, None, "both"), (2, "forward", "forward"), (0, "backward", "backward")],
 )
 def test_both_ways_is_the_default_where_the_first_object_comes_later(first, direction, chosen):
-    empty = Given("empty", lambda: np.zeros((2, 2), np.uint8))
-    full = Given("full", lambda: np.ones((2, 2), np.uint8))
+    empty = GivenMask("empty", lambda: np.zeros((2, 2), np.uint8))
+    full = GivenMask("full", lambda: np.ones((2, 2), np.uint8))
     assert Plan.of({0: empty, first: full}, direction).direction == chosen
 
 

@@ -186,7 +186,7 @@ def test_a_packed_folder_is_compared_with_its_index(tmp_path: Path) -> None:
     assert list(report.problems) == ["absent", "packed"] and "b.mp4" in report.problems["absent"][0]
     assert "1 video file is not in pack.json: new.mp4" in report.text()
     text(root / "pack.json", "{")
-    assert "is no index of packed video" in only(look(root), "list")
+    assert "is not an index of packed video" in only(look(root), "list")
 
 
 def test_a_folder_of_nothing_known_is_refused(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_a_busy_server_is_asked_again(server: Server, tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there_is_asked_for_once(server: Server, tmp_path: Path) -> None:
     server.status = [404, 404]
-    with pytest.raises(UserError, match=r"DAVIS.zip cannot be had \(the server answers 404 .*--url"):
+    with pytest.raises(UserError, match=r"DAVIS.zip cannot be downloaded \(the server answers 404 .*--url"):
         bring(server, tmp_path / "a.zip")
     assert len(server.asked) == 1
 
@@ -132,7 +132,7 @@ def test_a_file_without_end_is_refused(server: Server, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has [\d,]+ bytes, more than such a zip archive has"):
         bring(server, tmp_path / "a.zip", limit=5000)
     server.promises = 0
-    with pytest.raises(UserError, match="does not end after 5,000 bytes"):
+    with pytest.raises(UserError, match="does not end within 5,000 bytes"):
         bring(server, tmp_path / "a.zip", limit=5000)
 
 
@@ -317,7 +317,7 @@ def test_a_folder_of_something_else_is_left_alone(server: Server, tmp_path: Path
 
 
 def test_places_that_cannot_be_fetched_are_told(tmp_path: Path) -> None:
-    for place, words in (("ftp://x/y.zip", "give http"), ("nowhere.zip", "is no file")):
+    for place, words in (("ftp://x/y.zip", "give http"), ("nowhere.zip", "is not a file")):
         with pytest.raises(UserError, match=words):
             fetch("davis2017", tmp_path / "data" / "D17", url=place, quiet=True)
     assert not list(tmp_path.iterdir()), "nothing is left of an attempt that brought nothing"

@@ -180,7 +180,7 @@ def test_a_list_of_other_videos_is_refused(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("bear\n")
     with pytest.raises(UserError, match="names none of the 60 videos of data.root"):
         survey(DataConfig(root=(Root(path=tree),), leave_out=tmp_path / "names.txt"))
-    with pytest.raises(UserError, match="data.leave_out=.*other.txt is no file"):
+    with pytest.raises(UserError, match="data.leave_out=.*other.txt is not a file"):
         survey(DataConfig(root=(Root(path=tree),), leave_out=tmp_path / "other.txt"))
 
 
@@ -252,5 +252,5 @@ def test_a_tree_without_the_held_out_videos_is_told(tree: Path, held: Path, tmp_
     other = tmp_path / "train"
     (other / "JPEGImages").mkdir(parents=True)
     (other / "meta.json").write_text('{"videos": {}}')
-    with pytest.raises(UserError, match="bring the train folder it was cut from"):
+    with pytest.raises(UserError, match="add the train folder it was cut from"):
         open_dataset("youtubevos", tmp_path, str(held))

@@ -268,7 +268,7 @@ def test_an_index_of_any_content_is_read_or_refused(value):
     with tempfile.TemporaryDirectory() as folder:
         index = Path(folder) / "pack.json"
         index.write_text(json.dumps({"format": "mamp pack 1", "clips": {"a": value}}))
-        with pytest.raises(UserError, match="pack.json is no index of packed video"):
+        with pytest.raises(UserError, match="pack.json is not an index of packed video"):
             read_index(index)
 
 
@@ -291,7 +291,7 @@ def test_an_index_that_makes_no_sense_is_refused(source, key, value):
     index = json.loads((out / "pack.json").read_text())
     index["clips"]["bee"][key] = value
     (out / "pack.json").write_text(json.dumps(index))
-    with pytest.raises(UserError, match="pack.json is no index of packed video") as caught:
+    with pytest.raises(UserError, match="pack.json is not an index of packed video") as caught:
         training_sequences([Root(path=out)])
     assert "\n" not in str(caught.value)
 

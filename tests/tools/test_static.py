@@ -291,7 +291,7 @@ def test_a_set_that_is_not_there_is_named_with_its_layout(tmp_path):
         made("ecssd", tmp_path / "src", tmp_path / "out")
     with pytest.raises(UserError, match="holds none of"):
         made("all", tmp_path / "src", tmp_path / "out")
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         made("all", tmp_path / "nowhere", tmp_path / "out")
 
 

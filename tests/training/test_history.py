@@ -171,7 +171,7 @@ def test_other_videos_are_noticed_on_a_finished_run_too(
     (tmp_path / "names.txt").write_text("video3\n")
     with pytest.raises(UserError, match="begun on 8 videos .* now gives 7"):
         train(settings(f"data.leave_out={tmp_path / 'names.txt'}"), undisturbed, quiet=True)
-    with pytest.raises(UserError, match="is no file"):
+    with pytest.raises(UserError, match="is not a file"):
         train(settings("data.leave_out=/nowhere.txt"), undisturbed, quiet=True)
     shutil.copytree(videos, tmp_path / "moved")
     others = [a for a in arguments if not a.startswith("data.root=")]

@@ -313,7 +313,7 @@ def test_a_colour_that_the_file_lacks_is_refused(tmp_path):
     ):
         read(file, colours=tmp_path / "c.json")
     (tmp_path / "c.json").write_text("[1]")
-    with pytest.raises(UserError, match="c.json is no map of colours"):
+    with pytest.raises(UserError, match="c.json is not a map of colours"):
         read(file, colours=tmp_path / "c.json")
 
 
@@ -426,7 +426,7 @@ def test_files_that_are_no_masks_are_refused_in_one_sentence(tmp_path):
         ("b.txt", b"hello there\n", "b.txt is damaged or no image"),
         ("c.json", b"{}", "c.json is JSON, and neither labelme's"),
         ("d.json", b"{", "d.json is not as labelme, COCO or YOLO write it"),
-        ("e.npy", b"\x93NUMPY garbage", "e.npy is no array that can be read"),
+        ("e.npy", b"\x93NUMPY garbage", "e.npy is not an array that can be read"),
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match=words) as error:

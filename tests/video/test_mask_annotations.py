@@ -140,7 +140,7 @@ def test_a_coco_file_of_several_pictures_needs_one_that_is_meant(tmp_path):
     told = coco(
         {"segmentation": [flat(SQUARE)]}, {"segmentation": [flat(STAR)], "image_id": 0}, images=images
     )
-    with pytest.raises(UserError, match="a.json has 2 pictures, of which none is named like a frame"):
+    with pytest.raises(UserError, match="a.json has 2 pictures, none of them named like a frame"):
         read(kept(tmp_path / "a.json", told))
 
 
@@ -160,8 +160,8 @@ def test_yolo_outlines_are_objects_at_the_frames_size(tmp_path, confidence):
 
 @pytest.mark.parametrize(("text", "words"), [
     ("0 0.5 0.5 0.2 0.2\n", "line 1 is a box"),
-    ("0 0.1 0.1 0.9 0.1 0.5 0.9\n1 20 30 60 30 60 90\n", "line 2 is no outline in parts of the picture"),
-    ("0 0.1 0.1 0.9 0.1 0.5 0.9\n" * 6 + "nothing\n", "line 7 is no line of numbers"),
+    ("0 0.1 0.1 0.9 0.1 0.5 0.9\n1 20 30 60 30 60 90\n", "line 2 is not an outline in parts of the picture"),
+    ("0 0.1 0.1 0.9 0.1 0.5 0.9\n" * 6 + "nothing\n", "line 7 is not a line of numbers"),
 ])  # fmt: skip
 def test_yolo_lines_that_are_no_outlines_are_named(tmp_path, text, words):
     with pytest.raises(UserError, match=words):

@@ -48,9 +48,9 @@ def test_numbers_are_those_in_the_names_where_names_have_them(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ("30", r"--at 30 is no frame of .*clip.mp4, whose frames are 00000 to 00029; give a frame number"),
+        ("30", r"--at 30 is not a frame of .*clip.mp4, whose frames are 00000 to 00029; give a frame number"),
         ("2:00", r"--at 2:00 lies after the end of .*clip.mp4, which is 1.20 s long"),
-        ("later", r"--at later is no frame and no time; give a frame number \(120\)"),
+        ("later", r"--at later is not a frame or a time; give a frame number \(120\)"),
     ],
 )
 def test_a_place_that_is_not_there_is_refused(clip: Path, place: str, message: str) -> None:

@@ -76,7 +76,7 @@ def test_a_video_without_a_name_of_one_is_read(tmp_path: Path) -> None:
     path = film(tmp_path / "clip.mp4", [{"size": (64, 96)}]).rename(tmp_path / "clip")
     assert recognise(path)[0].what == "a video file"
     (tmp_path / "notes").write_text("no video")
-    with pytest.raises(UserError, match="notes is no data set, no folder of frames and no video file"):
+    with pytest.raises(UserError, match="notes is not a data set, a folder of frames or a video file"):
         recognise(tmp_path / "notes")
 
 

@@ -222,7 +222,7 @@ def _with_code() -> bytes:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (_of_another_network, "no MAMP checkpoint"),
+        (_of_another_network, "not a MAMP checkpoint"),
         (_not_a_number, "1 value is NaN or infinite"),
         (_with_code, "with code inside"),
         (lambda: checkpoint()[:-500], "not a readable checkpoint"),
@@ -269,11 +269,11 @@ def test_a_page_in_place_of_a_file_is_refused(plain: Site) -> None:
 @pytest.mark.parametrize(
     ("place", "words"),
     [
-        ("http://localhost:1/x.pth", "sends to another host, localhost"),
-        ("http://127.0.0.1.evil.example/x", "sends to another host, 127.0.0.1.evil.example"),
+        ("http://localhost:1/x.pth", "redirects to another host, localhost"),
+        ("http://127.0.0.1.evil.example/x", "redirects to another host, 127.0.0.1.evil.example"),
         ("ftp://127.0.0.1/x", "from http to ftp"),
         ("file:///etc/passwd", "302|303|from http to file"),
-        ("//other.example/x", "sends to another host"),
+        ("//other.example/x", "redirects to another host"),
     ],
 )
 def test_a_redirect_elsewhere_is_refused(plain: Site, place: str, words: str) -> None:
@@ -459,7 +459,7 @@ def test_dropbox_says_why_not(dropbox: Site, text: str, status: int, words: str)
 @pytest.mark.parametrize("name", ["../../x", "/etc/passwd", "nothing", "afb-urr-davis17/../x", ""])
 def test_names_are_those_of_the_list_alone(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["weights", "fetch", name]) == 2
-    assert "are no published weights" in capsys.readouterr().err and left() == []
+    assert "is not the name of published weights" in capsys.readouterr().err and left() == []
 
 
 def test_a_file_from_a_browser_serves_as_well(

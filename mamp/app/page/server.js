@@ -3,7 +3,7 @@
 export const KEY = new URLSearchParams(location.search).get("key") || "";
 export const TAB = Array.from(crypto.getRandomValues(new Uint8Array(12)), (b) => b.toString(16).padStart(2, "0")).join("");
 
-// online: the server answered last. ended: why it wants no more of this page. changed(): follows a change of online.
+// online: the server answered last. ended: why it refuses this page. changed(): follows a change of online.
 export const link = { online: true, ended: "", changed() {} };
 
 export class Told extends Error {}

@@ -64,9 +64,11 @@ class Match:
 
 @dataclass(frozen=True)
 class Report:
-    """How a video used its banks. budget: cells each object may have; cells: those in all banks now. peak:
-    the fullest bank as a
-    part of the budget. evicted: cells that were dropped; stored: all that ever were in a bank."""
+    """How a video used its banks.
+
+    budget: cells each object may have. cells: those in all banks now. peak: the fullest bank as a part of the
+    budget. evicted: cells that were dropped. stored: all that ever were in a bank.
+    """
 
     objects: int
     budget: int

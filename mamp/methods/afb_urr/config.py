@@ -1,4 +1,4 @@
-"""Knobs of AFB-URR, and what its presets set."""
+"""Settings of AFB-URR, and what its presets set."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ class AfbPropagation(Section):
     fit: Literal["pad", "published"] = Field(
         "pad",
         description=(
-            "how a frame meets the network: scaled to short_side at most, or as published: frames of `height`"
-            " or more are resized to it by Pillow; both padded to a multiple of 16"
+            "how a frame meets the network, padded to a multiple of 16\n"
+            "pad: scaled to short_side at most\n"
+            "published: frames of `height` or more are resized to it by Pillow"
         ),
     )
     short_side: int | None = Field(
@@ -42,8 +43,7 @@ class AfbPropagation(Section):
         ge=1,
         le=MANY,
         description=(
-            "most cells in all banks together, shared equally by the objects and the background; 300000 as"
-            " published; one takes (key + value) * 4 bytes"
+            "most cells in all banks together, shared equally by objects and background; 300000 as published"
         ),
     )
     update_rate: float = Field(
@@ -64,16 +64,18 @@ class AfbPropagation(Section):
     evict: Literal["exact", "whole"] = Field(
         "exact",
         description=(
-            "which cells go when a bank is full: as many of the least used ones as needed; or as published,"
-            " all below whole-number thresholds of use, with first masks that may exceed the budget and 0.8"
-            " of it for one object"
+            "which cells go when a bank is full\n"
+            "exact: as many of the least used ones as needed\n"
+            "whole: all below whole-number thresholds of use, as published; first masks may exceed"
+            " the budget"
         ),
     )
     late: Literal["keep", "rebuild"] = Field(
         "keep",
         description=(
-            "a late mask gives its object a bank and leaves the others alone, or all banks begin anew from"
-            " its frame, as published"
+            "what a mask that is given later changes\n"
+            "keep: it gives its object a bank, the others stay\n"
+            "rebuild: all banks start again from its frame, as published"
         ),
     )
     least: float | None = Field(
@@ -81,12 +83,15 @@ class AfbPropagation(Section):
         gt=0,
         lt=0.5,
         description=(
-            "an object's own probability is cut to this and one less it before objects compete: 1e-7 as"
+            "objects' probabilities are cut to this and 1 less it before they compete; 1e-7 as"
             " published; null: never"
         ),
     )
     max_mb: int | None = Field(
-        None, ge=1, le=MANY, description=MAX_MB.format(what="reading and updating", on_cpu=ON_CPU)
+        None,
+        ge=1,
+        le=MANY,
+        description=MAX_MB.format(what="reading and updating", on_cpu=ON_CPU),
     )
 
 
@@ -105,9 +110,8 @@ class AfbTraining(Section):
     init: str | None = Field(
         None,
         description=(
-            "where trunks begin: imagenet (torchvision downloads it), a file with torchvision's state dict,"
-            " or weights of mamp (afb_urr, stm, or the label-free mamp encoder where shapes allow); null:"
-            " random"
+            "what the trunks start from: `imagenet` (downloaded), torchvision's file, or weights of"
+            " mamp; null: random"
         ),
     )
 
@@ -117,7 +121,10 @@ class AfbConfig(MethodConfig):
 
     name: Literal["afb_urr"] = Field("afb_urr", description="which method")
     preset: Literal["tuned", "published"] = Field(
-        "tuned", description="where the propagation knobs start from: ours, or the published program"
+        "tuned",
+        description=(
+            "where the propagation settings start from\ntuned: the default\npublished: the published program"
+        ),
     )
     network: AfbNetwork = AfbNetwork()
     propagation: AfbPropagation = AfbPropagation()

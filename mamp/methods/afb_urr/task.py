@@ -23,7 +23,9 @@ from mamp.propagation.readout import memory_read
 
 @dataclass(frozen=True)
 class Prepared:
-    """frames: normalised (B, T, 3, H, W). labels: uint8 (B, T, H, W), 0 to K, 255 where there is none.
+    """A batch as the network sees it.
+
+    frames: normalised (B, T, 3, H, W). labels: uint8 (B, T, H, W), 0 to K, 255 where there is none.
     objects: K of each clip.
     """
 
@@ -68,8 +70,10 @@ class AfbTask(SupervisedTask):
         return loss, {"loss": loss.detach(), "segmentation": ce.detach(), "uncertainty": doubt.detach()}
 
     def carry(self, frames: Tensor, first: Tensor, objects: int) -> Tensor:
-        """Each object's logits (T-1, K+1, 2, H, W) in the later frames of a normalised clip (T, 3, H, W)
-        with the first frame's label map (H, W)."""
+        """Return each object's logits (T-1, K+1, 2, H, W) in the later frames of a clip.
+
+        frames: normalised (T, 3, H, W). first: the first frame's label map (H, W).
+        """
         keys, values = self.model.memorise(frames[0], one_hot(first[None], objects)[0])
         query = self.model.look(frames[1:])
         count, channels, height, width = query.key.shape

@@ -1,4 +1,4 @@
-"""Knobs of flow, the baseline without a network."""
+"""Settings of flow, the baseline without a network."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ class FlowPropagation(SourceConfig):
     source: Literal["dis", "raft", "coarse"] = Field(
         "dis",
         description=(
-            "OpenCV's DIS flow (extra opencv); RAFT, which was trained with labels; global matching of the"
-            " frames' colours"
+            "where pixels were\n"
+            "dis: OpenCV's DIS flow (extra opencv)\n"
+            "raft: RAFT, which was trained with labels\n"
+            "coarse: global matching of the frames' colours"
         ),
     )
     iterations: int = Field(12, ge=1, le=64, description="raft: iterations; 12 as torchvision has them")
@@ -27,8 +29,9 @@ class FlowPropagation(SourceConfig):
     direction: Literal["lookup", "splat"] = Field(
         "lookup",
         description=(
-            "flow from the new frame back, and each pixel reads the mask where it came from; or flow forward,"
-            " and each pixel of the mask is put where it goes"
+            "which way the flow goes\n"
+            "lookup: from the new frame back; each pixel reads the mask where it came from\n"
+            "splat: forward; each pixel of the mask is put where it goes"
         ),
     )
     chain: bool = Field(
@@ -39,7 +42,8 @@ class FlowPropagation(SourceConfig):
         ),
     )
     labels: Literal["soft", "hard"] = Field(
-        "soft", description="what is remembered of a finished frame: its probabilities, or its label map"
+        "soft",
+        description=("what is remembered of a finished frame\nsoft: its probabilities\nhard: its label map"),
     )
 
 

@@ -1,4 +1,4 @@
-"""Knobs of MAMP, and what its presets set."""
+"""Settings of MAMP, and what its presets set."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class JoinedEncoder(Section):
     def _can_be_read(self) -> JoinedEncoder:
         if ":" not in self.encoder.strip(":"):
             raise ValueError(
-                f"{self.encoder!r} is no encoder and no short name; use timm:NAME, torchvision:NAME,"
+                f"{self.encoder!r} is not an encoder or a short name; use timm:NAME, torchvision:NAME,"
                 f" FILE.py:FUNCTION, or one of {', '.join(FAMILIES)}"
             )
         if min(self.std) <= 0:
@@ -73,8 +73,9 @@ class MampEncoder(Section):
     lab: Literal["exact", "opencv"] = Field(
         "exact",
         description=(
-            "RGB to Lab by the exact formula, or by OpenCV's table, which the published weights saw (extra"
-            " opencv)"
+            "how RGB becomes Lab\n"
+            "exact: by the formula\n"
+            "opencv: by OpenCV's table, which the published weights saw (extra opencv)"
         ),
     )
     similarity: Literal["cosine", "dot"] = Field(
@@ -92,16 +93,16 @@ class MampEncoder(Section):
     distilled: bool = Field(
         False,
         description=(
-            "weights with a lighter network beside the encoder, which gives in one pass what its two views"
-            " give; scripts/distil.py makes them"
+            "a lighter network that gives in one pass what the encoder gives of two views;"
+            " scripts/distil.py makes it"
         ),
     )
 
     joined: tuple[JoinedEncoder, ...] = Field(
         (),
         description=(
-            "other encoders whose features are joined to these where masks are carried: names, or mappings"
-            " of encoder, weights, layer, stage, scale, weight, project, mean, std; --with is short for it"
+            "other encoders whose features are joined to these, by name or as mappings; --with is"
+            " short for it"
         ),
     )
 
@@ -127,7 +128,7 @@ class MampPropagation(Section):
     """How labels are carried from memory frames to the next frame."""
 
     labels: Literal["soft", "hard"] = Field(
-        "soft", description="what is remembered of a finished frame: its scores, or its label map"
+        "soft", description=("what is remembered of a finished frame\nsoft: its scores\nhard: its label map")
     )
     top_k: int = Field(
         5, ge=1, le=4096, description="most similar cells, over all memories, that a query cell reads"
@@ -138,9 +139,10 @@ class MampPropagation(Section):
     search: Literal["blocks", "exact"] = Field(
         "exact",
         description=(
-            "how the most similar cells are found: among the cells near by and those of the best blocks of"
-            " 2 x 2 cells, which are found by mean features; or among all cells of the window. With"
-            " outside=zero always exact"
+            "how the most similar cells are found; with outside=zero always exact\n"
+            "blocks: among the cells near by and in the best blocks of 2 x 2 cells, found by mean"
+            " features\n"
+            "exact: among all cells of the window"
         ),
     )
     search_near: int = Field(
@@ -158,8 +160,11 @@ class MampPropagation(Section):
     memory: Literal["recent", "davis", "youtube", "budget"] = Field(
         "recent",
         description=(
-            "which frames are read: first, given and last ones; the published rules for DAVIS or"
-            " YouTube-VOS; or first, last and older ones thinned within budget_mb"
+            "which frames are read\n"
+            "recent: first, given and last ones\n"
+            "davis: the published rule for DAVIS\n"
+            "youtube: the published rule for YouTube-VOS\n"
+            "budget: first, last and older ones, thinned within budget_mb"
         ),
     )
     memory_length: int = Field(
@@ -187,19 +192,22 @@ class MampPropagation(Section):
         gt=0,
         le=1,
         description=(
-            "factor of the background's score, after `sharpen` and before it is remembered and shown; below 1"
-            " objects lose less at their edges and thin parts"
+            "factor of the background's score after `sharpen`; below 1 objects keep more of edges and"
+            " thin parts"
         ),
     )
     outside: Literal["zero", "masked"] = Field(
         "masked",
-        description="window cells outside the frame: score 0 and no label, as published, or left out",
+        description=(
+            "window cells outside the frame\nzero: score 0 and no label, as published\nmasked: left out"
+        ),
     )
     views: Literal["hidden", "full"] = Field(
         "hidden",
         description=(
-            "what the network sees of a frame: as in training, once with each chroma channel hidden, features"
-            " joined; or once in full, as published"
+            "what the network sees of a frame\n"
+            "hidden: once with each chroma channel hidden, as in training, features joined\n"
+            "full: once in full, as published"
         ),
     )
     distilled: bool = Field(
@@ -212,8 +220,9 @@ class MampPropagation(Section):
     upsample: Literal["centred", "published"] = Field(
         "centred",
         description=(
-            "scores go back to the pixels their cells were centred on; published: by half-pixel centres, 1.5"
-            " pixels to the right and below"
+            "how scores go back to pixels\n"
+            "centred: to the pixels that their cells are centred on\n"
+            "published: by half-pixel centres, 1.5 pixels to the right and below"
         ),
     )
     edge_radius: float = Field(
@@ -221,8 +230,7 @@ class MampPropagation(Section):
         ge=0,
         le=16,
         description=(
-            "masks are fitted to the edges of the frame by a guided filter with windows of this half side,"
-            " in cells; 0: not fitted"
+            "half side, in cells, of the guided filter that fits masks to the frame's edges; 0: not fitted"
         ),
     )
     edge_eps: float = Field(
@@ -233,7 +241,11 @@ class MampPropagation(Section):
     )
     edge_fit: Literal["fast", "exact"] = Field(
         "exact",
-        description="guided filter: computed on a smaller grid (He and Sun, 2015), or at every pixel",
+        description=(
+            "how the guided filter is computed\n"
+            "fast: on a smaller grid (He and Sun, 2015)\n"
+            "exact: at every pixel"
+        ),
     )
     backfill: bool = Field(
         True,
@@ -258,7 +270,7 @@ class MampPropagation(Section):
         ge=16,
         le=4320,
         description=(
-            "frames are resized to this short side, in pixels, before the encoder; masks keep the video's"
+            "short side in pixels to which frames are resized for the encoder; masks keep the video's"
             " size; null: not resized"
         ),
     )
@@ -269,7 +281,10 @@ class MampPropagation(Section):
         8, ge=4, le=128, description="side of the query tile, in cells; changes speed, not results"
     )
     max_mb: int | None = Field(
-        None, ge=1, le=MANY, description=MAX_MB.format(what="the correlation", on_cpu=ON_CPU)
+        None,
+        ge=1,
+        le=MANY,
+        description=MAX_MB.format(what="the correlation", on_cpu=ON_CPU),
     )
 
     def resolved_search(self) -> str:
@@ -288,8 +303,9 @@ class MampTraining(Section):
     batch_norm: Literal["frame", "clip"] = Field(
         "frame",
         description=(
-            "what a batch norm averages over: each frame slot of the clips by itself, as published, or all"
-            " frames of all clips"
+            "what a batch norm averages over\n"
+            "frame: each frame slot of the clips alone, as published\n"
+            "clip: all frames of all clips"
         ),
     )
 
@@ -301,9 +317,11 @@ class MampConfig(MethodConfig):
     preset: Literal["exact", "fast", "tuned", "published"] = Field(
         "tuned",
         description=(
-            "where the propagation knobs start from; any of them may be set beside it. exact: as tuned, with"
-            " every cell compared and every pixel fitted, several times slower; fast: to look around;"
-            " published: as the published program"
+            "where the propagation settings start from; any of them may be set beside it\n"
+            "tuned: the default\n"
+            "fast: for a first look\n"
+            "exact: as tuned, with every cell compared and every pixel fitted; several times slower\n"
+            "published: as the published program"
         ),
     )
     encoder: MampEncoder = MampEncoder()

@@ -21,7 +21,7 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict
         first, last = state["feature_extraction.conv1.0.weight"], state["post_convolution.weight"]
     except KeyError as missing:
         raise UserError(
-            f"this is no MAMP checkpoint: it has no entry {missing}; give the published mamp.pt"
+            f"this is not a MAMP checkpoint: it has no entry {missing}; give the published mamp.pt"
         ) from None
     encoder = {"width": first.shape[0] / 64, "features": last.shape[0], "lab": "opencv", "similarity": "dot"}
     method = {"name": "mamp", "encoder": encoder}

@@ -1,4 +1,4 @@
-"""Knobs of the probe (label propagation with any encoder), and the published protocols as presets."""
+"""Settings of the probe (label propagation with any encoder), and the published protocols as presets."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class ProbeNetwork(Section):
     weights: str | None = Field(
         None,
         description=(
-            "a file with the encoder's state dict, or the name of torchvision's weights; null: the weights"
-            " that torchvision or timm have for it, downloaded"
+            "a file with the encoder's state dict, or a name of torchvision's weights; null: the"
+            " library's own, downloaded"
         ),
     )
     layer: int | str | None = Field(
         None,
         description=(
-            "module whose output is read, by name, or the number of a block; null: the stage below of a"
-            " network in stages, the last LayerNorm of a transformer, the output of a user's own network"
+            "module or number of the block whose output is read; null: the stage below, a"
+            " transformer's last LayerNorm, or the output"
         ),
     )
     stage: int = Field(
@@ -61,8 +61,9 @@ class ProbeNetwork(Section):
     positions: Literal["size", "scale"] = Field(
         "size",
         description=(
-            "how positional grids are resampled: to the size with antialias, as timm does, or by DINO's"
-            " factor (h + 0.1) / h0"
+            "how positional grids are resampled\n"
+            "size: to the size with antialias, as timm\n"
+            "scale: by DINO's factor (h + 0.1) / h0"
         ),
     )
 
@@ -73,9 +74,13 @@ class ProbeInput(Section):
     rule: Literal["native", "short", "dino", "dinov3", "fixed", "cells"] = Field(
         "native",
         description=(
-            "size: the frame's; its short side as given; that, and the long side floored to 64; both sides"
-            " rounded up to whole patches; exactly `size`; or so that the features have `cells` on their"
-            " short side"
+            "size of the input\n"
+            "native: the frame's\n"
+            "short: its short side as given\n"
+            "dino: its short side as given, the long side floored to 64\n"
+            "dinov3: both sides rounded up to whole patches\n"
+            "fixed: exactly `size`\n"
+            "cells: so that the features have `cells` on their short side"
         ),
     )
     cells: int = Field(
@@ -87,8 +92,10 @@ class ProbeInput(Section):
     resize: Literal["opencv", "pillow", "float"] = Field(
         "float",
         description=(
-            "how: as cv2's bilinear on whole numbers, Pillow's bicubic, or bilinear on floats without"
-            " antialias"
+            "how a frame is resized\n"
+            "opencv: as cv2's bilinear on whole numbers\n"
+            "pillow: Pillow's bicubic\n"
+            "float: bilinear on floats without antialias"
         ),
     )
     mean: tuple[float, float, float] = Field(
@@ -106,36 +113,53 @@ class ProbePropagation(Section):
     repeats: Literal["none", "twice", "padded"] = Field(
         "none",
         description=(
-            "how often the first frame is read: once; once more while it is among the last ones (vfs); for"
-            " every missing frame too (crw)"
+            "how often the first frame is read\n"
+            "none: once\n"
+            "twice: once more while it is among the last ones (vfs)\n"
+            "padded: for every missing frame too (crw)"
         ),
     )
     free_first: bool = Field(False, description="one reading of the first frame knows no window (crw, dul)")
     radius: int = Field(12, ge=1, le=128, description="of the window, in cells")
     window: Literal["square", "disc", "open_disc"] = Field(
         "square",
-        description="|dy| and |dx| up to the radius; distance up to the radius; distance below it",
+        description=(
+            "which cells are in the window\n"
+            "square: |dy| and |dx| up to the radius\n"
+            "disc: distance up to the radius\n"
+            "open_disc: distance below the radius"
+        ),
     )
     top_k: int = Field(5, ge=1, le=4096, description="most similar cells, over all context frames together")
     ties: Literal["kept", "cut"] = Field(
-        "cut", description="cells as similar as the k-th are read too, or exactly k are"
+        "cut", description=("cells as similar as the k-th\nkept: read too\ncut: exactly k are read")
     )
     temperature: float = Field(0.1, gt=0, description="what similarities are divided by before the softmax")
     normalise: bool = Field(True, description="features get unit length, so that similarities are cosines")
     labels: Literal["soft", "hard"] = Field(
-        "soft", description="what is remembered of a finished frame: its scores, or its label map"
+        "soft", description=("what is remembered of a finished frame\nsoft: its scores\nhard: its label map")
     )
     first_labels: Literal["nearest", "nearest_exact", "nearest_twice", "bilinear", "corners", "centred"] = (
         Field(
             "nearest",
             description=(
-                "masks to the grid: Pillow's nearest; torch's nearest-exact; Pillow's by way of the input's"
-                " size; soft by half-pixel centres; soft by aligned corners; the pixel at a cell's centre"
+                "how masks become labels of cells\n"
+                "nearest: Pillow's nearest\n"
+                "nearest_exact: torch's nearest-exact\n"
+                "nearest_twice: Pillow's nearest by way of the input's size\n"
+                "bilinear: soft, by half-pixel centres\n"
+                "corners: soft, by aligned corners\n"
+                "centred: the pixel at a cell's centre"
             ),
         )
     )
     small_objects: Literal["lost", "kept"] = Field(
-        "lost", description="an object that falls between the cells' centres: lost as published, or kept"
+        "lost",
+        description=(
+            "an object that falls between the cells' centres\n"
+            "lost: it is lost, as published\n"
+            "kept: it has the cells that it touches"
+        ),
     )
     backfill: bool = Field(
         False, description="an object given late is also found in the context frames, where it was background"
@@ -143,23 +167,29 @@ class ProbePropagation(Section):
     upsample: Literal["bilinear", "patch", "nearest", "corners", "centred"] = Field(
         "bilinear",
         description=(
-            "scores to the frame: bilinear; bilinear to whole patches, then nearest (dino); nearest; bilinear"
-            " by aligned corners; bilinear to the pixels that cells are centred on, the middle of a patch or"
-            " the first pixel of a convolution's stride"
+            "how scores become pixels\n"
+            "bilinear: by half-pixel centres\n"
+            "patch: bilinear to whole patches, then nearest (dino)\n"
+            "nearest: the nearest cell\n"
+            "corners: bilinear by aligned corners\n"
+            "centred: bilinear from the pixels that cells are centred on"
         ),
     )
     stretch: Literal["none", "channels", "dino"] = Field(
         "none",
         description=(
-            "each channel to [0, 1] after upsampling, for the output only; dino: there a channel of one"
-            " positive value wins"
+            "whether each channel is stretched to [0, 1] after upsampling, for the output only\n"
+            "none: no\n"
+            "channels: yes\n"
+            "dino: yes; a channel of one positive value wins"
         ),
     )
     memory: Literal["context", "budget"] = Field(
         "context",
         description=(
-            "which frames are read: the first and the last `context`; or these and older ones, thinned"
-            " within budget_mb"
+            "which frames are read\n"
+            "context: the first and the last `context`\n"
+            "budget: these and older ones, thinned within budget_mb"
         ),
     )
     budget_mb: float = Field(
@@ -176,8 +206,7 @@ class ProbePropagation(Section):
         ge=0,
         le=16,
         description=(
-            "masks are fitted to the edges of the frame by a guided filter with windows of this half side,"
-            " in cells; 0: not fitted"
+            "half side, in cells, of the guided filter that fits masks to the frame's edges; 0: not fitted"
         ),
     )
     edge_eps: float = Field(
@@ -187,13 +216,21 @@ class ProbePropagation(Section):
         description="guided filter: edges whose squared contrast is well below it are ignored",
     )
     edge_fit: Literal["fast", "exact"] = Field(
-        "fast", description="guided filter: computed on a smaller grid, or at every pixel"
+        "fast",
+        description=(
+            "how the guided filter is computed\n"
+            "fast: on a smaller grid (He and Sun, 2015)\n"
+            "exact: at every pixel"
+        ),
     )
     tile: int = Field(
         8, ge=4, le=128, description="side of the query tile, in cells; changes speed, not results"
     )
     max_mb: int | None = Field(
-        None, ge=1, le=MANY, description=MAX_MB.format(what="the correlation", on_cpu=ON_CPU)
+        None,
+        ge=1,
+        le=MANY,
+        description=MAX_MB.format(what="the correlation", on_cpu=ON_CPU),
     )
 
     @model_validator(mode="after")
@@ -212,15 +249,15 @@ class ProbeConfig(MethodConfig):
     preset: Literal["dino", "dinov3", "crw", "vfs", "dul", "rsp", "cropmae", "mamp", "tuned"] = Field(
         "dino",
         description=(
-            "the published protocol that all knobs below start from; tuned: what makes MAMP's default good,"
-            " for any encoder"
+            "the published protocol that all settings below start from; `tuned` is MAMP's default for"
+            " any encoder"
         ),
     )
     encoder: str = Field(
         "torchvision:resnet18",
         description=(
-            "torchvision:NAME, timm:NAME (extra timm), MODULE:FUNCTION or FILE.py:FUNCTION of your own, or a"
-            " method here (its trunk, from --weights)"
+            "torchvision:NAME, timm:NAME (extra timm), MODULE:FUNCTION, FILE.py:FUNCTION, or a method"
+            " here (its trunk, from --weights)"
         ),
     )
     network: ProbeNetwork = ProbeNetwork()
@@ -231,13 +268,12 @@ class ProbeConfig(MethodConfig):
     def _encoder_has_a_form(self) -> ProbeConfig:
         if not self.encoder.strip() or self.encoder.endswith(":"):
             raise ValueError(
-                "encoder is torchvision:NAME, timm:NAME, MODULE:FUNCTION, FILE.py:FUNCTION or a method of"
-                " ours"
+                "encoder is torchvision:NAME, timm:NAME, MODULE:FUNCTION, FILE.py:FUNCTION or a method here"
             )
         return self
 
     def label(self) -> str:
-        """The encoder, the preset, and every knob that differs from it: what a result is called."""
+        """The encoder, the preset, and every setting that differs from it: what a result is called."""
         start = type(self)(preset=self.preset, **PRESETS[self.preset].get("", {})).model_dump()
         own, groups = self.model_dump(), ("network", "input", "propagation")
         changes = [

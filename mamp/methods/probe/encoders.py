@@ -108,7 +108,7 @@ def build_encoder(method: ProbeConfig, *, pretrained: bool) -> Encoder:
     source, _, name = method.encoder.rpartition(":")
     knobs = method.network
     if not source:
-        raise UserError(f"method.encoder={method.encoder} is no encoder; use {FORMS}")
+        raise UserError(f"method.encoder={method.encoder} is not an encoder; use {FORMS}")
     library = source in ("torchvision", "timm")
     named = knobs.weights if source == "torchvision" and _is_name(knobs.weights) else None
     wanted = pretrained and library and (knobs.weights is None or named is not None)
@@ -247,10 +247,10 @@ def find_layer(network: nn.Module, knobs: ProbeNetwork, *, own: bool) -> str:
         if -len(numbered) <= layer < len(numbered):
             return numbered[layer]
         there = f"has blocks 0 to {len(numbered) - 1}" if numbered else f"has no numbered blocks; {choice}"
-        raise UserError(f"method.network.layer={layer} is no block; this encoder {there}")
+        raise UserError(f"method.network.layer={layer} is not a block; this encoder {there}")
     if layer is not None:
         if layer not in names or not layer:
-            raise UserError(f"method.network.layer={layer} is no layer of this encoder; {choice}")
+            raise UserError(f"method.network.layer={layer} is not a layer of this encoder; {choice}")
         return layer
     if own:
         return ""

@@ -1,4 +1,4 @@
-"""Knobs of SSM-VOS, and what its presets set."""
+"""Settings of SSM-VOS, and what its presets set."""
 
 from __future__ import annotations
 
@@ -31,20 +31,26 @@ class SsmNetwork(Section):
     decoder: int = Field(256, ge=1, le=1024, description="channels of the decoder")
     matching: Literal["conv", "cosine"] = Field(
         "conv",
-        description="cells are compared by dot products, or by those of unit vectors; no weights differ",
+        description=(
+            "how cells are compared; weights do not differ\n"
+            "conv: by dot products\n"
+            "cosine: by those of unit vectors"
+        ),
     )
     structure: Literal["reference", "current"] = Field(
         "reference",
         description=(
-            "whose features the structure maps are made of: the reference frame's, as the published program"
-            " by a mix-up of arguments, or the current frame's, as in the paper"
+            "whose features the structure maps are made of\n"
+            "reference: the reference frame's, as the published program (a mix-up of arguments)\n"
+            "current: the current frame's, as in the paper"
         ),
     )
     context: Literal["swapped", "centred"] = Field(
         "swapped",
         description=(
-            "padding of the context block's second branch: swapped as published, which needs inputs higher"
-            " than 192 pixels, or along its kernels"
+            "padding of the context block's second branch\n"
+            "swapped: as published; it needs inputs higher than 192 pixels\n"
+            "centred: along its kernels"
         ),
     )
 
@@ -60,22 +66,25 @@ class SsmPropagation(Section):
     )
     merge: Literal["soft", "hard"] = Field(
         "soft",
-        description="background's score beside the objects' p: the product of all 1 - p, or their least",
+        description=(
+            "background's score beside the objects' p\n"
+            "soft: the product of all 1 - p\n"
+            "hard: the least of them"
+        ),
     )
     reference: Literal["first", "last"] = Field(
         "last",
         description=(
-            "which of the masks given for an object it is compared with; the first, as published, or the last"
+            "which of the masks given for an object it is compared with\n"
+            "first: the first one, as published\n"
+            "last: the last one"
         ),
     )
     batch: int = Field(
         8,
         ge=1,
         le=256,
-        description=(
-            "most objects that go through the network as one, fewer on the CPU where their crops are large;"
-            " changes memory, not results"
-        ),
+        description="most objects that go through the network at a time; changes memory, not results",
     )
 
 
@@ -104,8 +113,8 @@ class SsmTraining(Section):
     init: str | None = Field(
         None,
         description=(
-            "where the trunk begins: imagenet (torchvision downloads it), a file with torchvision's state"
-            " dict, or a run of MAMP of the same width (its stem, which sees Lab, is not taken); null: random"
+            "what the trunk starts from: `imagenet` (downloaded), torchvision's file, or a MAMP run"
+            " of the same width; null: random"
         ),
     )
 
@@ -121,7 +130,10 @@ class SsmConfig(MethodConfig):
 
     name: Literal["ssm"] = Field("ssm", description="which method")
     preset: Literal["tuned", "published"] = Field(
-        "tuned", description="where the propagation knobs start from: ours, or the published program"
+        "tuned",
+        description=(
+            "where the propagation settings start from\ntuned: the default\npublished: the published program"
+        ),
     )
     network: SsmNetwork = SsmNetwork()
     propagation: SsmPropagation = SsmPropagation()

@@ -27,8 +27,8 @@ class Record:
     """An object in a frame. All frames of an object follow one another; object follows object, video video.
 
     mask_path: the frame's mask, or where there is no truth the one that is given, the object's first.
-    num_frames: of this
-    object. frame_index: from 0 at its first frame. object_index: its value in the mask's file.
+    num_frames: of this object. frame_index: from 0 at its first frame. object_index: its value in the
+    mask's file.
     """
 
     image_path: str
@@ -70,7 +70,7 @@ def read_index(file: Path) -> list[Record]:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{file} is no JSON ({error}); make it with `mamp data index`") from None
     if not isinstance(values, list) or not values:
-        raise UserError(f"{file} is no list of records; make it with `mamp data index`")
+        raise UserError(f"{file} is not a list of records; make it with `mamp data index`")
     records = [_record(value, number, file) for number, value in enumerate(values)]
     for number, record in enumerate(records):
         before = records[number - 1] if record.frame_index else None
@@ -83,14 +83,14 @@ def read_index(file: Path) -> list[Record]:
         if not (same or record.frame_index == 0) or record.frame_index >= record.num_frames:
             raise UserError(
                 f"{file}: record {number} is frame {record.frame_index} of {record.num_frames} of object"
-                f" {record.object_index} of {record.video_name}, out of order; make it anew with `mamp data"
+                f" {record.object_index} of {record.video_name}, out of order; make it again with `mamp data"
                 " index`"
             )
         ended = number + 1 == len(records) or records[number + 1].frame_index == 0
         if ended and record.frame_index != record.num_frames - 1:
             raise UserError(
                 f"{file}: object {record.object_index} of {record.video_name} ends at frame"
-                f" {record.frame_index} of {record.num_frames}; make it anew with `mamp data index`"
+                f" {record.frame_index} of {record.num_frames}; make it again with `mamp data index`"
             )
     return records
 

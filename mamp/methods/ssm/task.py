@@ -62,8 +62,9 @@ class SsmTask(SupervisedTask):
 
     @torch.no_grad()
     def prepare(self, batch: Batch, generator: torch.Generator) -> Prepared:
-        """An object of each clip; the reference, and the frame with the mask before it, moved each by itself;
-        blobs.
+        """Cut out an object of each clip: the reference, and the frame with the mask before it as a blob.
+
+        Each is moved by itself.
         """
         batch = moved(batch, self.data, generator)
         assert batch.labels is not None

@@ -1,4 +1,4 @@
-"""Knobs of STM and STM-Cycle, and what their presets set."""
+"""Settings of STM and STM-Cycle, and what their presets set."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ class StmNetwork(MemoryNetwork):
     second: Literal["rest", "others"] = Field(
         "rest",
         description=(
-            "second mask the memory encoder sees: all but the object (STM-Cycle), or the other objects (the"
-            " ICCV 2019 network)"
+            "the second mask that the memory encoder sees\n"
+            "rest: all but the object (STM-Cycle)\n"
+            "others: the other objects (the ICCV 2019 network)"
         ),
     )
 
@@ -30,8 +31,9 @@ class StmPropagation(Section):
     fit: Literal["pad", "letterbox"] = Field(
         "pad",
         description=(
-            "how a frame meets the network: at its own shape, padded to a multiple of 16; or in a box of"
-            " input_size, its first masks eroded by a pixel, as STM-Cycle's program does"
+            "how a frame meets the network\n"
+            "pad: at its own shape, padded to a multiple of 16\n"
+            "letterbox: in a box of input_size, first masks eroded by a pixel, as STM-Cycle's program"
         ),
     )
     short_side: int | None = Field(
@@ -52,8 +54,8 @@ class StmPropagation(Section):
         ge=1,
         le=MANY,
         description=(
-            "most frames in memory besides the previous one: older ones are thinned, the first one stays;"
-            " null: no bound, as published"
+            "most frames in memory besides the previous one; the first stays, older ones are thinned;"
+            " null: all, as published"
         ),
     )
     top_k: int | None = Field(
@@ -65,8 +67,9 @@ class StmPropagation(Section):
     late: Literal["keep", "replace"] = Field(
         "keep",
         description=(
-            "a mask given later changes its own objects only, or empties all others, as published (they are"
-            " remembered as absent)"
+            "what a mask that is given later changes\n"
+            "keep: its own objects only\n"
+            "replace: it empties all others too, as published"
         ),
     )
     correction_loops: int = Field(
@@ -88,7 +91,10 @@ class StmPropagation(Section):
         ),
     )
     max_mb: int | None = Field(
-        None, ge=1, le=MANY, description=MAX_MB.format(what="reading the memory", on_cpu=ON_CPU)
+        None,
+        ge=1,
+        le=MANY,
+        description=MAX_MB.format(what="reading the memory", on_cpu=ON_CPU),
     )
 
 
@@ -98,7 +104,10 @@ class StmTraining(Section):
     frames: int = Field(3, ge=2, le=16, description="frames T of a clip")
     max_objects: int = Field(5, ge=1, le=254, description="objects of a clip; of more, so many are drawn")
     loss: Literal["both", "ce", "iou"] = Field(
-        "both", description="bootstrapped cross entropy, IoU loss, or their sum"
+        "both",
+        description=(
+            "what is minimised\nboth: the sum of the two\nce: bootstrapped cross entropy\niou: IoU loss"
+        ),
     )
     hardest: float = Field(
         0.4, gt=0, le=1, description="part of the pixels, the worst ones, that cross entropy counts"
@@ -120,8 +129,8 @@ class StmTraining(Section):
     init: str | None = Field(
         None,
         description=(
-            "where trunks begin: imagenet (torchvision downloads it), a file with torchvision's state dict,"
-            " or weights of mamp (stm, or the label-free mamp encoder where shapes allow); null: random"
+            "what the trunks start from: `imagenet` (downloaded), torchvision's file, or weights of"
+            " mamp; null: random"
         ),
     )
 
@@ -133,7 +142,10 @@ class StmConfig(MethodConfig):
     preset: Literal["tuned", "published", "original"] = Field(
         "tuned",
         description=(
-            "where the propagation knobs start from: ours, STM-Cycle's program, or the ICCV 2019 program"
+            "where the propagation settings start from\n"
+            "tuned: the default\n"
+            "published: STM-Cycle's program\n"
+            "original: the ICCV 2019 program"
         ),
     )
     network: StmNetwork = StmNetwork()

@@ -34,8 +34,9 @@ class Reference:
 
 
 def read_back(model: Stm, frame: Tensor, masks: Tensor, reference: Reference, fit: Fit) -> Tensor:
-    """Probabilities (N+1, I) of the reference frame, read from `frame` (1, 3, N) with its masks (N, I)
-    alone.
+    """Return probabilities (N+1, I) of the reference frame, read from `frame` alone.
+
+    frame: (1, 3, N) with its masks (N, I).
     """
     owner = torch.zeros(len(masks), dtype=torch.int64, device=masks.device)
     keys, values = model.memorise(frame, fit.to_network(masks), owner)

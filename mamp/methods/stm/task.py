@@ -31,8 +31,11 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Carried:
-    """What a forward pass gives. probabilities: for each frame from the second on, for each clip (K+1, H, W).
-    forward, backward: (frame, clip, cross entropy, IoU loss), the cycle's only where it counts."""
+    """What a forward pass gives.
+
+    probabilities: for each frame from the second on, for each clip (K+1, H, W). forward, backward: (frame,
+    clip, cross entropy, IoU loss), the cycle's only where it counts.
+    """
 
     probabilities: list[list[Tensor]]
     forward: list[tuple[int, int, Tensor, Tensor]]

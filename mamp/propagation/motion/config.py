@@ -1,4 +1,4 @@
-"""Knobs of motion: where things were in memory frames."""
+"""Settings of motion: where things were in memory frames."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ class SourceConfig(Section):
     source: Literal["none", "coarse", "dis", "raft"] = Field(
         "none",
         description=(
-            "nothing; global matching of our own pooled features; OpenCV's DIS flow (extra opencv); RAFT,"
-            " which was trained with labels"
+            "where things were in earlier frames\n"
+            "none: no motion\n"
+            "coarse: global matching of pooled features\n"
+            "dis: OpenCV's DIS flow (extra opencv)\n"
+            "raft: RAFT, which was trained with labels"
         ),
     )
     dis_preset: Literal["ultrafast", "fast", "medium"] = Field(
@@ -28,8 +31,7 @@ class SourceConfig(Section):
     weights: str | None = Field(
         None,
         description=(
-            "raft: a file with the weights of torchvision's network, or torchvision to download them (large:"
-            " C_T_SKHT_V1, as published)"
+            "raft: a file with the weights of torchvision's network, or `torchvision` to download them"
         ),
     )
     iterations: int | None = Field(

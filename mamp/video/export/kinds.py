@@ -78,7 +78,7 @@ def wishes(words: Iterable[str], beside: Path) -> list[Wish]:
             refuse_target(where)
         found.append(Wish(name, where))
     if twice := next((w.path for w in found if sum(w.path == o.path for o in found) > 1), None):
-        raise UserError(f"{twice} is asked for twice; give each form a path of its own")
+        raise UserError(f"{twice} is asked for twice; give each form another path")
     return found
 
 

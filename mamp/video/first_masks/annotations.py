@@ -284,7 +284,7 @@ def _yolo(text: str, name: str) -> Annotated:
         try:
             values = [float(word) for word in line.split()]
         except ValueError:
-            raise UserError(f"mask {name} line {number} is no line of numbers; export it again") from None
+            raise UserError(f"mask {name} line {number} is not a line of numbers; export it again") from None
         if len(values) == 5:
             raise UserError(
                 f"mask {name} line {number} is a box, as YOLO has them for detection; export outlines"
@@ -294,8 +294,8 @@ def _yolo(text: str, name: str) -> Annotated:
         points = np.array(values[1 : 1 + (len(values) - 1) // 2 * 2]).reshape(-1, 2)
         if len(points) < 3 or points.min() < -0.1 or points.max() > 1.1:
             raise UserError(
-                f"mask {name} line {number} is no outline in parts of the picture (class x y x y ..., from 0"
-                " to 1); export it as YOLO segmentation"
+                f"mask {name} line {number} is not an outline in parts of a picture (class x y x y ..., from"
+                " 0 to 1); export it as YOLO segmentation"
             )
         found.items.append(Item(number, f"class {values[0]:g}", [_scaled(points)]))
     return found

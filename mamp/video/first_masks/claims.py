@@ -65,7 +65,7 @@ def load_array(path: Path, size: tuple[int, int] | None) -> np.ndarray:
         raise
     except Exception as error:  # numpy's reader raises whatever it trips over in a damaged file
         raise UserError(
-            f"mask {path} is no array that can be read ({first_line(error)}); save it with numpy.save"
+            f"mask {path} is not an array that can be read ({first_line(error)}); save it with numpy.save"
         ) from None
 
 

@@ -50,10 +50,9 @@ _BRIGHTNESS = np.array([0.299, 0.587, 0.114], np.float32)  # as JPEG has it
 class Flat:
     """The classes of a picture.
 
-    labels: (H, W) class of each pixel. colours: (K, 3) or, of greys, (K,). clear: the class of transparent
-    pixels,
-    or None. numbers: (K,) palette indices, where each class is one. soft: whether edges were cut. notes: in
-    words.
+    labels: (H, W) class of each pixel. colours: (K, 3) or, of greys, (K,). clear: the class of
+    transparent pixels, or None. numbers: (K,) palette indices, where each class is one. soft: whether
+    edges were cut. notes: in words.
     """
 
     labels: np.ndarray

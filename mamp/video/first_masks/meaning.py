@@ -276,7 +276,7 @@ def read_colours(path: Path) -> Colours:
         ) from None
     except (ValueError, TypeError, RecursionError) as error:
         raise UserError(
-            f'--colours {path} is no map of colours ({reason(error)}); write for example {{"#ff0000": 1,'
+            f'--colours {path} is not a map of colours ({reason(error)}); write for example {{"#ff0000": 1,'
             ' "#0000ff": 2}'
         ) from None
     return Colours(pairs, fixed=True)
@@ -309,9 +309,9 @@ def _colour(value: Any) -> tuple[int, ...]:
             value = ImageColor.getrgb(value.strip())
         colour = tuple(int(c) for c in value)[:3]
     except (ValueError, TypeError):
-        raise Malformed(f"{short(value)} is no colour") from None
+        raise Malformed(f"{short(value)} is not a colour") from None
     if len(colour) != 3 or not all(0 <= c <= 255 for c in colour):
-        raise Malformed(f"{short(value)} is no colour")
+        raise Malformed(f"{short(value)} is not a colour")
     return colour
 
 

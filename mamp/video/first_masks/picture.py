@@ -80,7 +80,7 @@ def _decoded(file: Path | bytes, name: str) -> tuple[Image.Image, list[str]]:
             image = ImageOps.exif_transpose(image)
             notes.append("turned as its EXIF says")
     except Image.DecompressionBombError:
-        raise UserError(f"mask {name} claims more pixels than any frame has; write it again") from None
+        raise UserError(f"mask {name} has more pixels than any frame; write it again") from None
     except MemoryError:
         raise
     except Exception:  # Pillow's readers raise whatever they trip over in a damaged file
@@ -144,7 +144,7 @@ def from_array(values: np.ndarray, name: str) -> Picture:
 def _whole_numbers(values: np.ndarray, name: str) -> np.ndarray:
     """Floats that are ids as integers; parts of one as levels of 0 to 255."""
     if not np.isfinite(values).all():
-        raise UserError(f"{name} has values that are no numbers; give object numbers")
+        raise UserError(f"{name} has values that are not numbers; give object numbers")
     if (values == np.rint(values)).all():
         return values.astype(np.int64)
     if values.min() >= 0 and values.max() <= 1:

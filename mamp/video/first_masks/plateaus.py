@@ -178,8 +178,9 @@ def unlike_flat(values: np.ndarray, labels: np.ndarray, plateaus: Plateaus, *, n
 def _add(
     found: list[np.ndarray], values: np.ndarray, *, least: int, on_line: int = 0, apart: float = _APART
 ) -> None:
-    """Add the colours that most of `values` (N, C) have, `least` pixels or more, each apart from the others;
-    `on_line` or more where it may be a mixture of two that were found.
+    """Add the colours that most of `values` (N, C) have, `least` pixels or more, apart from the others.
+
+    `on_line` pixels or more where a colour may be a mixture of two that were found.
     """
     if not len(values):
         return

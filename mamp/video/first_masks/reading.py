@@ -168,8 +168,7 @@ class Reader:
         several = next((m for m in read if len(np.unique(m.labels[m.labels > 0])) > 1), None)
         if several is not None:
             raise UserError(
-                f"{several.name} has several objects; where masks are given one an object, each has one"
-                " object"
+                f"{several.name} has several objects; where each file is an object, it must show one object"
             )
         layers = [mask.labels > 0 for mask in read]
         labels = laid_over(layers, list(numbers), read[0].labels.shape)
@@ -277,7 +276,7 @@ def _of_annotations(
     )
     if not chosen:
         raise UserError(
-            f"mask {name} has {plural(len(pictures), 'picture')}, of which none is named like"
+            f"mask {name} has {plural(len(pictures), 'picture')}, none of them named like"
             f" {picture or 'a frame'}; keep the one of the first frame"
         )
     one = chosen[0]

@@ -1,6 +1,4 @@
-"""MAMP without torch: its encoder and one propagation step as ONNX graphs. The first file to open:
-`graphs.py`.
-"""
+"""MAMP without torch: its encoder and one propagation step as ONNX graphs. Open `graphs.py` first."""
 
 from __future__ import annotations
 
@@ -25,8 +23,9 @@ WITHOUT = {"tile", "max_mb", "budget_mb", "backfill"}
 
 
 def export(model: nn.Module, method: MampConfig, *, metadata: dict[str, str]) -> Exported:
-    """Return graphs by name, and what a tool must know besides: the rule of the memory, sizes, settings.
-    `metadata` goes into each.
+    """Return graphs by name, and what a tool must know besides: the memory rule, sizes, settings.
+
+    metadata: goes into each graph.
 
     Raises UserError for settings that have no ONNX form.
     """
