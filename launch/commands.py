@@ -21,6 +21,13 @@ POSITIONALS = {
     "pack": ("SOURCE",),
     "score": ("TRUTH", "PREDICTIONS"),
 }
+MEANINGS = {
+    "DATASET": "davis2016, davis2017, youtubevos, longvideos or folder",
+    "ROOT": "the data set's root",
+    "SOURCE": "videos, or the root of a data set, as data.root takes them",
+    "TRUTH": "a folder of mask folders, or a data set's root",
+    "PREDICTIONS": "a folder with a folder of PNGs for each sequence",
+}
 WORDS = {"train": ("train",), "evaluate": ("evaluate",), "pack": ("data", "pack"), "score": ("score",)}
 SHARED = ("evaluate",)  # whose work several jobs and tasks may share
 PACKED = "packed"  # a packing's own folder: mamp data pack needs it empty
@@ -31,9 +38,9 @@ SETTINGS = ("method", "evaluate")  # sections that an evaluation takes
 def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
     """Put what `command` takes besides CONFIG into the parser."""
     for name in POSITIONALS[command]:
-        parser.add_argument(name.lower(), metavar=name)
+        parser.add_argument(name.lower(), metavar=name, help=MEANINGS[name])
     for option in OPTIONS[command]:
-        parser.add_argument(option, help=f"as of mamp {command}")
+        parser.add_argument(option, help=f"as of `mamp {' '.join(WORDS[command])}`")
 
 
 def arguments(args: argparse.Namespace, run: Path, *, given: Mapping[str, Any], cpus: int) -> list[str]:

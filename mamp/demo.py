@@ -165,7 +165,7 @@ def recipe() -> Path:
 def _check_own(video: Path | None, mask: Path | None) -> None:
     """See before the training that the reader's video and mask can be read and fit."""
     if (video is None) != (mask is None):
-        raise UserError("--video and --mask go together: a video and the PNG of its first frame's mask")
+        raise UserError("--video and --mask go together; give a video and the PNG of its first frame's mask")
     if video is None or mask is None:
         return
     with open_frames(video) as source:

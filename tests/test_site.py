@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from sitepages import commands, messages, pages  # docs/site
+from sitepages.source import Source
 
 from mamp import config, methods
 from mamp.cli import build_parser
@@ -88,13 +89,63 @@ def test_every_command_and_option_is_on_the_page():
         assert f"## {parser.prog}\n" in text
         for action in parser._actions:
             assert not action.option_strings or action.option_strings[-1] in text
+    assert "…" not in text and not re.findall(r"^:   *$", text, flags=re.M)  # every argument has a meaning
+
+
+def found_messages(**files: str) -> list[str]:
+    source = Source.of_texts({f"{name}.py": text for name, text in files.items()})
+    return [text for module in source.modules.values() for text in messages.messages(source, module)]
 
 
 def test_messages_are_taken_from_the_source():
     source = 'raise UserError(f"{path} is {kind.name} and " + "old; read {0} again") from None'
-    assert list(messages.messages(source)) == ["*path* is *name* and old; read \\{0\\} again"]
+    assert found_messages(a=source) == ["*path* is *kind* and old; read \\{0\\} again"]
     assert messages.split("*path* is old; use a | b; copy it") == ("*path* is old; use a \\| b", "copy it")
+    assert messages.split("*path* is old") == ("*path* is old", "correct what the message names")
     assert pages()["reference/messages.md"].count("\n| ") > 300
+
+
+@pytest.mark.parametrize(
+    ("before", "raised"),
+    [
+        ('FORMS = "give a or b"\n', "FORMS"),
+        ("from b import FORMS\n", "FORMS"),
+        ("", "'give a' if x else 'give b'"),
+        ("def hint():\n    return 'give a' if x else 'give b'\n", "hint()"),
+        ("def see(hint):\n    {}\nsee('give a')\nsee(hint='give b')\n", "hint"),
+        ("def see(hint):\n    {}\nsee(lambda: 'give a or b')\n", "hint()"),
+        ("def see(x):\n    hint = 'give a'\n    if x:\n        hint = 'give b'\n    {}\n", "hint"),
+        (
+            "def see(x):\n    hints = ['give a'] if x else []\n    hints.append('give b')\n    {}\n",
+            "', or '.join(hints)",
+        ),
+        ("WAYS = {'x': 'give a', 'y': 'give b'}\n", "WAYS[kind]"),
+        ("def see(x):\n    way = 'a' if x else 'b'\n    {}\n", "'give ' + way"),
+    ],
+)
+def test_words_that_the_code_knows_are_written_out(before: str, raised: str):
+    line = f'raise UserError(f"{{path}} is wrong; {{{raised}}}")'
+    source = before.replace("{}", line) if "{}" in before else before + line
+    (found,) = found_messages(a=source, b='FORMS = "give a or b"\n')
+    assert found in ("*path* is wrong; give a / give b", "*path* is wrong; give a or b")
+
+
+def test_words_that_only_the_run_knows_are_in_italics_and_apart():
+    assert found_messages(a='raise UserError(f"weights{known(x)} of {a}{b} are wrong")') == [
+        "weights*known* of *a**b* are wrong"
+    ]
+    assert messages.split("weights*known* of *a**b* x")[0] == "weights *known* of *a* *b* x"
+    assert found_messages(a='raise UserError(f"{places} stands at {x + 1} of {MOST}")') == [
+        "*places* stands at *x* of *most*"
+    ]
+
+
+def test_every_message_has_a_cure_and_no_name_of_a_constant():
+    rows = re.findall(r"^\| (.+) \| (.*) \|$", pages()["reference/messages.md"], flags=re.M)
+    assert all(cure.strip() for _, cure in rows)
+    text = "\n".join(" ".join(row) for row in rows)
+    assert not re.findall(r"\*(?:remedy|hint|FORMS|AGAIN|LACKS|INSTALL)\*|\*\*\w", text)
+    assert not re.findall(r"(?<![\w*])\*[^*`\s][^*`]*\*(?!x\*)[a-z]{2,}", text)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "docs").rglob("*.md")), ids=lambda p: p.name)

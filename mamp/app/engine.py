@@ -99,7 +99,10 @@ class Engine:
             forward, count = direction == "forward", len(self.project.names)
             until = (count - 1 if forward else 0) if until is None else until
             if until < index if forward else until > index:
-                raise UserError(f"a run {direction} from frame {index + 1} cannot end at frame {until + 1}")
+                raise UserError(
+                    f"a run {direction} from frame {index + 1} cannot end at frame {until + 1}; choose a"
+                    f" frame {'after' if forward else 'before'} it"
+                )
             total = abs(until - index) + 1
             self._stop.clear()
             self._void = False

@@ -190,7 +190,7 @@ class Project:
             self._refuse_locked(index)
             ids = set(object_ids(labels)) - {o.id for o in self._objects}
             if not labels.any():
-                raise UserError("the mask has no object")
+                raise UserError("the mask has no object; paint one in it")
             if ids and max(ids) > LARGEST_ID:
                 raise UserError(f"the mask has object {max(ids)}; a project has objects 1 to {LARGEST_ID}")
             before = self._objects
@@ -370,7 +370,7 @@ class Project:
 
     def _known(self, number: int) -> None:
         if number not in {o.id for o in self._objects}:
-            raise UserError(f"there is no object {number}")
+            raise UserError(f"there is no object {number}; load the page again")
 
 
 def _ids(labels: np.ndarray) -> tuple[int, ...]:

@@ -49,7 +49,9 @@ def _run(args: argparse.Namespace) -> None:
     from mamp.video.overlay import blend, write_picture
 
     if args.overlay and not args.out:
-        raise UserError(f"--overlay {args.overlay} needs --out FIRST.png, beside which it is written")
+        raise UserError(
+            f"--overlay {args.overlay} needs --out FIRST.png; add it, the overlay is written beside it"
+        )
     for path in (args.out, args.out and _beside(args.out)):
         if path and any(
             path.resolve() == other.resolve() for other in (*args.file, args.overlay or path / "x")

@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
     _add_fetch(kinds)
     convert = kinds.add_parser("convert", help="convert a published checkpoint to a weights file of mamp")
     convert.add_argument("source", type=Path, metavar="CHECKPOINT", help="for example the published mamp.pt")
-    convert.add_argument("target", type=Path, metavar="OUT.safetensors")
+    convert.add_argument("target", type=Path, metavar="OUT.safetensors", help="the file to write")
     convert.add_argument(
         "--method",
         default="mamp",
@@ -39,7 +39,7 @@ def add(commands: Any) -> None:
     copy.add_argument(
         "source", metavar="WEIGHTS", help="a file, a checkpoint, a run folder, or a shipped name"
     )
-    copy.add_argument("target", type=Path, metavar="OUT.safetensors")
+    copy.add_argument("target", type=Path, metavar="OUT.safetensors", help="the file to write")
     copy.add_argument("--half", action="store_true", help="in half precision, half the size")
     copy.add_argument("--licence", help="what is kept inside with them")
     copy.set_defaults(function=_weights_copy)
@@ -86,7 +86,7 @@ def _add_makers(kinds: Any) -> None:
     widen.add_argument(
         "source", metavar="WEIGHTS", help="a file, a checkpoint, a run folder, or a shipped name"
     )
-    widen.add_argument("target", type=Path, metavar="OUT.safetensors")
+    widen.add_argument("target", type=Path, metavar="OUT.safetensors", help="the file to write")
     widen.add_argument("--width", type=float, default=1.0, help="method.encoder.width (default %(default)s)")
     widen.add_argument("--seed", type=int, default=0, help="of the noise by which copies of a channel differ")
     widen.set_defaults(function=_weights_widen)

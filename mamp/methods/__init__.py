@@ -82,10 +82,10 @@ def require(name: str, part: str) -> Any:
 
     Raises UserError that names what the method lacks.
     """
-    method = get(name)
-    if found := vars(method)[part]:
+    entry = get(name)
+    if found := vars(entry)[part]:
         return found
-    if part in ("task", "from_published", "widen") and not method.needs_weights:
+    if part in ("task", "from_published", "widen") and not entry.needs_weights:
         remedy = "it needs no weights"
     else:
         remedy = f"use one of {', '.join(having(part))}"

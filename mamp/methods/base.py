@@ -73,26 +73,27 @@ class Method:
     """What the rest of the package knows of a method. A part that a method does not have keeps its default.
 
     Functions are imported when they are called: give them as `later("mamp.methods.NAME.module:function")`.
+    Below, `method` stands for the method's settings, an object of the class `config`.
 
     Attributes:
         name: as in `method.name=NAME`, and the name of its folder.
         description: one line for lists of methods.
         config: the class of its settings.
-        build_propagator: (network, config, *, motion, device, dtype) -> `Propagator` for one video.
-        build_model: (config) -> nn.Module with fresh weights.
+        build_propagator: (network, method, *, motion, device, dtype) -> `Propagator` for one video.
+        build_model: (method) -> nn.Module with fresh weights.
         presets: preset -> data set ("" is every one) -> settings.
-        pretrained: (config) -> nn.Module with weights from elsewhere, for a method without a weights file.
+        pretrained: (method) -> nn.Module with weights from elsewhere, for a method without a weights file.
         needs_weights: whether segmenting needs weights, from a file or shipped.
         shipped: the name of the weights that ship with the package.
         task: (whole `Config`) -> `TrainingTask`.
         learns_from_masks: whether its clips come with masks.
-        from_published: (state dict) -> (state dict, config as a mapping), from a published checkpoint.
+        from_published: (state dict) -> (state dict, settings as a mapping), from a published checkpoint.
         published: weights that its authors publish.
-        attach: (network, config, *, device) -> encoder -> checksum: joins other encoders to the network.
-        trunk: (network, config) -> `Trunk`: its encoder, for the probe and the page.
-        on_trunk: (network of another method, its config, config) -> nn.Module that starts from its trunk.
-        onnx: (network, config, *, metadata) -> `Exported`.
-        widen: (config, state dict, *, width, seed) -> (config, state dict) of a wider network.
+        attach: (network, method, *, device) -> encoder -> checksum: joins other encoders to the network.
+        trunk: (network, method) -> `Trunk`: its encoder, for the probe and the page.
+        on_trunk: (another method's network, its settings, method) -> nn.Module that starts from its trunk.
+        onnx: (network, method, *, metadata) -> `Exported`.
+        widen: (method, state dict, *, width, seed) -> (method, state dict) of a wider network.
         receptive_field: whether its propagators can show the Cycle-ERF.
     """
 

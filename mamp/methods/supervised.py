@@ -121,5 +121,6 @@ def trunk_of(
         if found == (counts, wide):
             return trunk
     raise UserError(
-        f"this {checkpoint} checkpoint has trunks of {counts} blocks, which is none of {', '.join(known)}"
+        f"this {checkpoint} checkpoint has trunks of {counts} blocks, which is none of {', '.join(known)};"
+        " give a published checkpoint"
     )

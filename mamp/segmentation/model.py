@@ -189,21 +189,21 @@ def _without_weights_of_its_own(
     if weights is not None and (named is None or methods.get(named).needs_weights):
         return None  # the weights say which method and settings they are of
     config = configs.load(None, overrides, dataset=dataset)
-    method = methods.get(config.method.name)
-    if weights is None and method.needs_weights:
+    entry = methods.get(config.method.name)
+    if weights is None and entry.needs_weights:
         return None
     if weights is None:
-        network = fold_batch_norms((method.pretrained or method.build_model)(config.method))
+        network = fold_batch_norms((entry.pretrained or entry.build_model)(config.method))
         kept = config.method.model_dump(mode="json")
         return network, config, stored.Weights(Path("own"), network.state_dict(), kept)
-    if method.on_trunk is None:
-        raise UserError(f"method {method.name} needs no weights; leave {weights} out")
+    if entry.on_trunk is None:
+        raise UserError(f"method {entry.name} needs no weights; leave {weights} out")
     found = stored.read(weights)
     trunk = configs.load(None, base={"method": found.method}).method
     config = configs.load(
-        None, overrides, dataset=dataset, base={"method": {"name": method.name, "encoder": trunk.name}}
+        None, overrides, dataset=dataset, base={"method": {"name": entry.name, "encoder": trunk.name}}
     )
-    return method.on_trunk(stored.load_model(found, trunk), trunk, config.method), config, found
+    return entry.on_trunk(stored.load_model(found, trunk), trunk, config.method), config, found
 
 
 @single_precision

@@ -120,11 +120,11 @@ def claim(out: Path, run_info: Mapping[str, Any]) -> None:
     try:
         found = _with_newer_settings(read_json(path))
         found, wanted = _without_speed(found), _without_speed(wanted)
-        other, remedy = difference(found, wanted), to_go_on(found, wanted)
+        other, former = difference(found, wanted), to_go_on(found, wanted)
     except (ValueError, AttributeError):
         raise UserError(f"{path} cannot be read as a run's settings; choose another --out") from None
     if other:
-        remedy = f"pass {remedy} to go on with it, or " if 0 < len(remedy) <= 400 else ""
+        remedy = f"pass {former} to go on with it, or " if 0 < len(former) <= 400 else ""
         raise UserError(f"{path} is of a run with another {other}; {remedy}choose another --out")
 
 

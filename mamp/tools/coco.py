@@ -79,7 +79,7 @@ def require_pycocotools() -> None:
     try:
         import pycocotools.mask  # noqa: F401
     except ImportError:
-        raise UserError("reading COCO's outlines needs pycocotools: install the extra coco") from None
+        raise UserError("reading COCO's outlines needs pycocotools; install the extra coco") from None
 
 
 def _inside(outline: Any, size: tuple[int, int]) -> np.ndarray:

@@ -119,5 +119,7 @@ def _shown_at(time: float, source: FrameSource, *, said: str) -> int:
         raise UserError(f"{said} is a time, but {source.path} has no times; give a frame number or name")
     length = times[-1] + 1 / (source.fps or 1)
     if time > length + _NEARLY:
-        raise UserError(f"{said} lies after the end of {source.path}, which is {length:.2f} s long")
+        raise UserError(
+            f"{said} lies after the end of {source.path}, which is {length:.2f} s long; give an earlier time"
+        )
     return max(0, bisect_right(times, time + _NEARLY) - 1)

@@ -48,7 +48,9 @@ def fetch(name: str, *, url: str | None = None, sha256: str | None = None, quiet
         made = {"source": source, "licence": one.licence, "bytes": count, "sha256": digest}
         try:
             if sha256 is not None and digest != sha256.lower():
-                raise UserError(f"it has the sha256 {digest}, not {sha256}")
+                raise UserError(
+                    f"it has the sha256 {digest}, not {sha256}; fetch it again, or correct --sha256"
+                )
             found = weights.convert(checkpoint, work / target.name, method=method, provenance=made)
             if wrong := weights.not_numbers_in(found):
                 raise UserError(wrong)
