@@ -62,7 +62,9 @@ def masks(size: tuple[int, int] = (48, 64)) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("changes", [[], ["edge_radius=0"], ["sharpen=1"], ["edge_fit=exact", "top_k=3"]])
+@pytest.mark.parametrize(
+    "changes", [[], ["edge_radius=0"], ["sharpen=1"], ["edge_fit=exact", "top_k=3"], ["background=0.7"]]
+)
 def test_with_mamps_encoder_it_is_mamps_propagation(seed: int, changes: list[str]) -> None:
     """The same levers from the same features: as MAMP's own propagator, but for what only it has."""
     torch.manual_seed(seed)

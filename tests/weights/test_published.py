@@ -168,7 +168,7 @@ def test_weights_come_once_and_are_read_by_name(plain: Site) -> None:
 
 def test_an_interrupted_fetch_goes_on_in_another_call(plain: Site) -> None:
     plain.breaks = [3000, *[0] * 4]
-    with pytest.raises(UserError, match=r"broke off after 3,000 of [\d,]+ bytes .*goes on from there"):
+    with pytest.raises(UserError, match=r"broke off after 3,000 of [\d,]+ bytes .*the same command goes on"):
         published.fetch(NAME, quiet=True)
     assert left() == [f".{NAME}.fetch"]
     published.fetch(NAME, quiet=True)

@@ -201,6 +201,12 @@ class ProbePropagation(Section):
         le=8,
         description="power that a label's score is raised to before it is remembered and shown; 1: none",
     )
+    background: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="factor of the background's score after `sharpen`, before it is remembered and shown",
+    )
     edge_radius: float = Field(
         0,
         ge=0,

@@ -59,6 +59,7 @@ class ProbePropagator(LabelCarrier):
             free_first=knobs.free_first,
             hard=knobs.labels == "hard",
             sharpen=knobs.sharpen,
+            background=knobs.background,
             **places,
         )
         self.method, self.knobs = method, knobs

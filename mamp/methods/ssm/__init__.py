@@ -25,7 +25,7 @@ METHOD = Method(
             "https://www.dropbox.com/s/7dctisjdrl2b47c/ssm_davis16.pt",
             "dropbox",
             "not said by the authors",
-            "DAVIS-2016 val J&F 86.0",
+            "DAVIS-2016 val J&F 86.0, at second hand",
         ),
         Published(
             "ssm-davis17",
@@ -33,7 +33,7 @@ METHOD = Method(
             "https://www.dropbox.com/s/ew2d2gy3rldxob9/ssm_davis17.pt",
             "dropbox",
             "not said by the authors",
-            "DAVIS-2017 val J&F 77.6",
+            "DAVIS-2017 val J&F 77.6, at second hand",
         ),
         Published(
             "ssm-youtube",
