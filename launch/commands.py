@@ -31,9 +31,9 @@ SETTINGS = ("method", "evaluate")  # sections that an evaluation takes
 def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
     """Put what `command` takes besides CONFIG into the parser."""
     for name in POSITIONALS[command]:
-        parser.add_argument(name.lower(), metavar=name)
+        parser.add_argument(name.lower(), metavar=name, help=f"as for mamp {' '.join(WORDS[command])}")
     for option in OPTIONS[command]:
-        parser.add_argument(option, help=f"as of mamp {command}")
+        parser.add_argument(option, help=f"as for mamp {' '.join(WORDS[command])}")
 
 
 def arguments(args: argparse.Namespace, run: Path, *, given: Mapping[str, Any], cpus: int) -> list[str]:
