@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
     for name in POSITIONALS[command]:
         parser.add_argument(name.lower(), metavar=name, help=MEANINGS[name])
     for option in OPTIONS[command]:
-        parser.add_argument(option, help=f"as of `mamp {' '.join(WORDS[command])}`")
+        parser.add_argument(option, help=f"as for `mamp {' '.join(WORDS[command])}`")
 
 
 def arguments(args: argparse.Namespace, run: Path, *, given: Mapping[str, Any], cpus: int) -> list[str]:

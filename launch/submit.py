@@ -32,7 +32,9 @@ def build_parser() -> argparse.ArgumentParser:
     kinds = parser.add_subparsers(dest="command", required=True, metavar="train|evaluate|pack|score")
     for command in commands.OPTIONS:
         kind = kinds.add_parser(command, help=f"jobs that run `mamp {' '.join(commands.WORDS[command])}`")
-        kind.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file; its slurm: says how")
+        kind.add_argument(
+            "config", type=Path, metavar="CONFIG", help="a YAML file; its section slurm says how jobs run"
+        )
         commands.add_arguments(kind, command)
         kind.add_argument("overrides", nargs="*", metavar="key=value", help="settings; a,b,c makes a sweep")
         kind.add_argument(
@@ -41,7 +43,9 @@ def build_parser() -> argparse.ArgumentParser:
         kind.add_argument(
             "--site", type=Path, help="a YAML file of the site's settings, below CONFIG (default $MAMP_SITE)"
         )
-        kind.add_argument("--local", action="store_true", help="the same jobs on this machine, waited for")
+        kind.add_argument(
+            "--local", action="store_true", help="run the jobs on this machine, and wait for them"
+        )
         kind.add_argument("--dry-run", action="store_true", help="print what would be sent, and send nothing")
     return parser
 

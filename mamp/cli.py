@@ -91,10 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"mamp: {error}", file=sys.stderr)
         return 2
     except TryAgain:
-        print("mamp: stopped for now; the same command goes on from here", file=sys.stderr)
+        print("mamp: stopped by the scheduler; run the same command to go on", file=sys.stderr)
         return 75
     except KeyboardInterrupt:
-        print("mamp: interrupted; what was finished stays", file=sys.stderr)
+        print("mamp: interrupted; finished work is kept", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of standard output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

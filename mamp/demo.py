@@ -89,8 +89,8 @@ def demo(
     write_dataset(out / "watched", **WATCHED, size=SIZE, split="val")
     config = _paced(clips, out, minutes=minutes, device=device, quiet=quiet)
     _show(
-        f"training {config.train.steps} steps on frames alone, with no masks; now and then it carries a mask"
-        " through a clip to show what it has learnt",
+        f"training {config.train.steps} steps on frames alone, without masks; previews show masks that it"
+        " carries meanwhile",
         quiet=quiet,
     )
     trained = load(train(config, out / "run", device=device, quiet=quiet), device=device)

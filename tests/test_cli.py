@@ -78,7 +78,7 @@ def test_a_command_that_is_terminated_leaves_nothing_half_written(world, tmp_pat
 
     monkeypatch.setattr(Segmenter, "step", and_end)
     assert segment(world, tmp_path / "out", "--overlay", str(tmp_path / "o.mp4")) == 130
-    assert "interrupted; what was finished stays" in capsys.readouterr().err
+    assert "interrupted; finished work is kept" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["00000.png", "00001.png"]
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

@@ -49,7 +49,7 @@ def serve(
         if not quiet:
             what = "the page opens in the browser" if shown else "open this address in a browser"
             where = f"; masks are saved in {studio.project.folder}" if studio.project else ""
-            say(f"{what}{where}; end with Ctrl+C")
+            say(f"{what}{where}; press Ctrl+C to end")
         server.run(sockets=[listening])
     finally:
         studio.close()

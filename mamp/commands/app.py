@@ -27,13 +27,13 @@ def add(commands: Any) -> None:
     )
     app.add_argument("--method", help=f"{', '.join(METHODS)}; {needing_weights()} need --weights")
     app.add_argument("--port", type=int, help="port on this machine (default 7345, or any that is free)")
-    app.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
+    app.add_argument("--no-browser", action="store_true", help="print the address and open no browser")
     app.add_argument(
         "--memory-mb",
         type=float,
         default=1000.0,
         help=(
-            "most that is kept to go on from corrected frames without computing earlier ones again (default"
+            "memory for going on from a corrected frame without computing earlier ones again (default"
             " %(default)g)"
         ),
     )

@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
 
 
 def _add_check(kinds: Any) -> None:
-    check = kinds.add_parser("check", help="what a folder is, and everything that is broken in it")
+    check = kinds.add_parser("check", help="inspect a data set or folder and list its problems")
     check.add_argument(
         "root", type=Path, metavar="ROOT", help="a data set's root, a folder of videos, or a packed folder"
     )
@@ -72,8 +72,8 @@ def _add_fetch(kinds: Any) -> None:
         "fetch", help="download and unpack an official archive of DAVIS; goes on where it was interrupted"
     )
     fetch.add_argument("name", choices=_FETCHED, metavar="NAME", help=", ".join(_FETCHED))
-    fetch.add_argument("--out", type=Path, help="the data set's root-to-be (default data/DAVIS2017, ...)")
-    fetch.add_argument("--url", help="another place of the same archive: an address, or a local file")
+    fetch.add_argument("--out", type=Path, help="the folder to make (default data/DAVIS2017, ...)")
+    fetch.add_argument("--url", help="another source of the archive: an address or a local file")
     fetch.add_argument("--sha256", help="the checksum that the archive must have")
     fetch.add_argument("--keep", action="store_true", help="keep the archive, beside the root")
     quiet(fetch)
@@ -90,7 +90,7 @@ def _add_pack(kinds: Any) -> None:
     pack = kinds.add_parser(
         "pack",
         help=(
-            "frame folders or videos -> one small video a clip, quick to read; goes on where it was"
+            "pack frame folders or videos into one small video a clip, quick to read; goes on where it was"
             " interrupted"
         ),
     )
@@ -167,7 +167,7 @@ def _add_holdout(kinds: Any) -> None:
     holdout = kinds.add_parser(
         "holdout",
         help=(
-            "a frozen list of videos that training leaves out (data.leave_out=FILE) and `mamp evaluate`"
+            "write a fixed list of videos that training leaves out (data.leave_out=FILE) and `mamp evaluate`"
             " scores (--split FILE)"
         ),
     )
@@ -176,7 +176,11 @@ def _add_holdout(kinds: Any) -> None:
         "root", type=Path, metavar="ROOT", help="the root of YouTube-VOS, or its train folder"
     )
     holdout.add_argument(
-        "--out", type=Path, required=True, metavar="FILE.json", help="the list; one that is there stays"
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE.json",
+        help="the list to write; an existing one is not changed",
     )
     holdout.add_argument(
         "--share",
@@ -206,8 +210,8 @@ def _add_static(kinds: Any) -> None:
     static = kinds.add_parser(
         "static",
         help=(
-            "still pictures with masks, to pretrain on (data.sampling=stills): published sets -> one layout;"
-            " goes on where it was interrupted"
+            "bring published sets of still pictures with masks into one layout, to pretrain on"
+            " (data.sampling=stills); an interrupted run goes on"
         ),
     )
     static.add_argument(
@@ -245,16 +249,14 @@ def _static(args: argparse.Namespace) -> None:
 
 
 def _add_merge(kinds: Any) -> None:
-    merge = kinds.add_parser(
-        "merge", help="a folder of grey masks for each object -> palette masks of all objects of a frame"
-    )
+    merge = kinds.add_parser("merge", help="merge folders of grey masks, one per object, into palette masks")
     merge.add_argument("source", type=Path, metavar="SRC", help="SRC/VIDEO/ID/FRAME.png, or SRC/ID/FRAME.png")
     merge.add_argument("out", type=Path, metavar="OUT", help="OUT/VIDEO/FRAME.png, or OUT/FRAME.png")
     merge.add_argument(
         "--mode",
         choices=("soft", "hard"),
         default="soft",
-        help="background is the product of what no object takes, or the least of it (default %(default)s)",
+        help="background: soft is the product of all 1 - p, hard the least of them (default %(default)s)",
     )
     quiet(merge)
     merge.set_defaults(function=_merge)
@@ -270,20 +272,18 @@ def _merge(args: argparse.Namespace) -> None:
 def _add_index(kinds: Any) -> None:
     index = kinds.add_parser(
         "index",
-        help=(
-            "the objects and frames of a split as a JSON list of SSM-VOS's program; or what such a list holds"
-        ),
+        help=("write a split as the JSON list that SSM-VOS's program reads, or show what such a list holds"),
     )
     index.add_argument(
         "dataset",
         metavar="DATASET",
-        help="davis2016, davis2017 or youtubevos; or a list that is there, FILE.json",
+        help="davis2016, davis2017 or youtubevos; or an existing list, FILE.json",
     )
     index.add_argument("root", type=Path, nargs="?", metavar="ROOT", help="the data set's root")
     index.add_argument(
         "--split", default="val", help="a list in ImageSets, or a folder (default %(default)s)"
     )
-    index.add_argument("--out", type=Path, metavar="FILE.json", help="where the list goes")
+    index.add_argument("--out", type=Path, metavar="FILE.json", help="the list to write")
     index.set_defaults(function=_index)
 
 

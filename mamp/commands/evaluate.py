@@ -14,7 +14,9 @@ from mamp.core.errors import UserError
 
 def add(commands: Any) -> None:
     """Put the command into the parser."""
-    evaluate = commands.add_parser("evaluate", help="masks and scores of a data set's split; resumes")
+    evaluate = commands.add_parser(
+        "evaluate", help="segment and score a split of a data set; an interrupted run goes on"
+    )
     evaluate.add_argument(
         "dataset",
         metavar="DATASET",
@@ -36,14 +38,14 @@ def add(commands: Any) -> None:
     evaluate.add_argument(
         "--baseline",
         choices=("copy", "untrained"),
-        help="instead of weights: the first mask copied, or a network with random weights",
+        help="instead of weights: copy repeats the first mask, untrained is a network with random weights",
     )
     evaluate.add_argument(
         "--processes",
         type=int,
         default=1,
         help=(
-            "how many sequences at a time; the same command begun elsewhere shares the work, too (default"
+            "how many sequences at a time; the same command started elsewhere shares the work (default"
             " %(default)s)"
         ),
     )

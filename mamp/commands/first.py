@@ -13,8 +13,8 @@ def add(commands: Any) -> None:
         "first",
         help="write one frame of a video as an image, to paint a mask on",
         description=(
-            "Write one frame of a video as an image, to paint a mask on: each object in a flat colour of its"
-            " own, saved without the frame under it, on black or transparency."
+            "Write one frame of a video as an image, to paint a mask on. Paint each object in a different"
+            " flat colour, and save only the paint, on black or transparent."
         ),
     )
     first.add_argument(
@@ -55,7 +55,7 @@ def _run(args: argparse.Namespace) -> None:
     where = f" --at {source.names[index]}" if index else ""
     print(f"{args.out}: frame {source.names[index]}, {frame.shape[1]}x{frame.shape[0]}")
     print(
-        "Paint each object on it in a colour of its own, and save only the paint as MASK.png, on black or"
-        " transparency. Then:"
+        "Paint each object in a different flat colour. Save only the paint as MASK.png, on black or"
+        " transparent. Then run:"
     )
     print(f"  mamp segment {args.video} --mask MASK.png{where} --out masks")

@@ -34,8 +34,8 @@ def add(commands: Any) -> None:
         type=Path,
         metavar="FRAME",
         help=(
-            "the frame, an image or a video (its first frame): the mask is brought to its size, and drawn"
-            " over it in OUT with -overlay in its name"
+            "the frame, an image or a video (its first frame): the mask is resized to it and drawn over it;"
+            " the picture is named like OUT with -overlay"
         ),
     )
     how_to_read(mask)

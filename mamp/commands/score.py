@@ -11,7 +11,9 @@ from mamp.core.errors import UserError
 
 def add(commands: Any) -> None:
     """Put the command into the parser."""
-    score = commands.add_parser("score", help="J and F of anybody's PNG folders, by the official definitions")
+    score = commands.add_parser(
+        "score", help="score folders of PNG masks: J and F by the official definitions"
+    )
     score.add_argument(
         "truth", type=Path, metavar="TRUTH", help="a folder of mask folders, or a data set's root"
     )
@@ -23,7 +25,7 @@ def add(commands: Any) -> None:
     )
     score.add_argument(
         "--protocol",
-        help="davis2016, davis2017, youtubevos, longvideos or folder (default: guessed, and said)",
+        help="davis2016, davis2017, youtubevos, longvideos or folder (default: guessed and printed)",
     )
     score.add_argument(
         "--split",

@@ -25,9 +25,8 @@ def add(commands: Any) -> None:
         "segment",
         help="carry a mask through your own video",
         description=(
-            "Carry the mask of one frame through a video: one palette PNG for each frame. The time it"
-            " takes is shown after two frames. A run that was stopped goes on when the same command is given"
-            " again."
+            "Carry the mask of one frame through a video: one palette PNG for each frame. The time left"
+            " is shown after two frames. A run that was stopped goes on with the same command."
         ),
         epilog="A first mask: `mamp first VIDEO --out first.png` writes the frame to paint on.",
     )
@@ -40,9 +39,9 @@ def add(commands: Any) -> None:
         action="append",
         required=True,
         help=(
-            "mask of one frame (the first, or the one at --at): an image, or a labelme, COCO, YOLO or .npy"
-            " file; again for one file an object; or a folder of masks named like frames. `mamp mask` shows"
-            " how it is read"
+            "the mask of one frame (the first, or the one at --at): an image, or a labelme, COCO, YOLO or"
+            " .npy file. Repeat it for one file per object, or give a folder of masks named like frames."
+            " `mamp mask` shows how it is read"
         ),
     )
     how_to_read(segment)
@@ -50,13 +49,13 @@ def add(commands: Any) -> None:
     _part(segment)
     _forms(segment)
     segment.add_argument(
-        "--redo", action="store_true", help="begin again instead of going on with a run that was stopped"
+        "--redo", action="store_true", help="start again instead of going on with a run that was stopped"
     )
     segment.add_argument(
         "--bad-frame",
         choices=("error", "skip", "repeat"),
         help=(
-            "what to do with a frame that cannot be read: end there (default), leave it out, or use the one"
+            "what to do with a frame that cannot be read: stop (default), leave it out, or repeat the one"
             " before it"
         ),
     )
@@ -70,16 +69,16 @@ def add(commands: Any) -> None:
 
 def _forms(parser: argparse.ArgumentParser) -> None:
     """What is written besides the masks."""
-    group = parser.add_argument_group("what to take away")
+    group = parser.add_argument_group("other outputs")
     group.add_argument(
         "--save",
         action="append",
         default=[],
         metavar="FORM[=PATH]",
         help=(
-            "write another form too: cutout, film, mask-video, gif, sheet, coco, yolo, labelme or csv;"
-            " several with commas between, or the option again. Without =PATH it is called after --out:"
-            " masks-gif.gif. cutout=FILE.mov is ProRes 4444, cutout=FILE.webm VP9, both with transparency"
+            "also write another form: cutout, film, mask-video, gif, sheet, coco, yolo, labelme or csv;"
+            " separate several by commas, or repeat the option. Without =PATH it is named after --out, such"
+            " as masks-gif.gif. cutout=FILE.mov is ProRes 4444, cutout=FILE.webm VP9, both with transparency"
         ),
     )
     group.add_argument(
@@ -101,13 +100,13 @@ def _part(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--every", type=int, default=1, metavar="N", help="use every N-th frame")
     group.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames")
     group.add_argument(
-        "--at", metavar="WHERE", help="the frame that a single mask is of (default: the first)"
+        "--at", metavar="WHERE", help="the frame that a single mask belongs to (default: the first)"
     )
     group.add_argument(
         "--direction",
         choices=("both", "forward", "backward"),
         help=(
-            "which way masks are carried. Default: both when the first mask is of a later frame, else"
+            "which way masks are carried. Default: both when the first mask is for a later frame, else"
             " forward. Between two masks each object follows the nearer one"
         ),
     )

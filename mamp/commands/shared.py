@@ -11,7 +11,7 @@ from mamp.core.errors import UserError
 from mamp.methods.mamp.families import FAMILIES
 
 OVERRIDES = (
-    "settings over the preset, and over the config file where there is one, for example"
+    "settings that replace those of the preset and the config file, for example"
     " method.propagation.top_k=10; `mamp config METHOD` lists them"
 )
 
@@ -27,7 +27,7 @@ def common(parser: argparse.ArgumentParser, run: Any) -> None:
 
 def quiet(parser: argparse.ArgumentParser) -> None:
     """--quiet."""
-    parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
 
 
 def overrides(parser: argparse.ArgumentParser) -> None:
@@ -40,8 +40,8 @@ def weights(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         help=(
-            "a .safetensors file, a training checkpoint, a run folder, or a name: one that ships, or one of"
-            " `mamp weights fetch list`"
+            "a .safetensors file, a training checkpoint, a run folder, or the name of shipped or published"
+            " weights (`mamp weights fetch list`)"
         ),
     )
     parser.add_argument(
@@ -52,13 +52,13 @@ def weights(parser: argparse.ArgumentParser) -> None:
         metavar="ENCODER[=FILE]",
         help=(
             f"join the features of another encoder to MAMP's: {', '.join(FAMILIES)}, timm:NAME,"
-            " torchvision:NAME or FILE.py:FUNCTION; =FILE has its weights; again for another"
+            " torchvision:NAME or FILE.py:FUNCTION; =FILE gives its weights; repeat it for more"
         ),
     )
     parser.add_argument(
         "--fetch",
         action="store_true",
-        help="fetch published --weights from where their authors keep them, if they are not here yet",
+        help="download published --weights if they are not on this machine",
     )
 
 
@@ -86,13 +86,13 @@ def how_to_read(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--invert",
         action="store_true",
-        help="the object is what is background in the mask, such as black on white",
+        help="swap object and background, for a mask that is black on white",
     )
     parser.add_argument(
         "--colours",
         type=Path,
         metavar="FILE.json",
-        help='which object a colour of the mask is: {"#ff0000": 1, "0,0,255": 2}; 0 is background',
+        help='a JSON file that gives colours their object ids: {"#ff0000": 1, "0,0,255": 2}; 0 is background',
     )
 
 
@@ -119,12 +119,15 @@ def look(group: Any, *, styles: tuple[str, ...]) -> None:
         ),
     )
     group.add_argument(
-        "--overlay-opacity", type=float, metavar="SHARE", help="of the colours, from 0 to 1 (default 0.5)"
+        "--overlay-opacity",
+        type=float,
+        metavar="SHARE",
+        help="opacity of the colours, from 0 to 1 (default 0.5)",
     )
     group.add_argument(
         "--overlay-colours",
         metavar="COLOURS",
-        help="for example 1=red,2=#00ff00, or a .json file with such pairs; others keep theirs",
+        help="colours of objects, for example 1=red,2=#00ff00, or a .json file of such pairs",
     )
 
 

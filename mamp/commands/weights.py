@@ -22,7 +22,7 @@ def add(commands: Any) -> None:
         "weights", help="look at weights, fetch and convert published ones, copy, widen, write as ONNX"
     )
     kinds = weights.add_subparsers(dest="kind", required=True, metavar="KIND")
-    info = kinds.add_parser("info", help="method, size and provenance of weights")
+    info = kinds.add_parser("info", help="show method, size and provenance of weights")
     info.add_argument("source", metavar="WEIGHTS", help="a file, a run folder, or a shipped name")
     info.set_defaults(function=_weights_info)
     _add_fetch(kinds)
@@ -35,13 +35,13 @@ def add(commands: Any) -> None:
         help=f"whose checkpoint it is: {', '.join(having('from_published'))} (default mamp)",
     )
     convert.set_defaults(function=_weights_convert)
-    copy = kinds.add_parser("copy", help="a run's weights, or a checkpoint's, as a file of their own")
+    copy = kinds.add_parser("copy", help="copy the weights of a run or a checkpoint into one file")
     copy.add_argument(
         "source", metavar="WEIGHTS", help="a file, a checkpoint, a run folder, or a shipped name"
     )
     copy.add_argument("target", type=Path, metavar="OUT.safetensors", help="the file to write")
     copy.add_argument("--half", action="store_true", help="in half precision, half the size")
-    copy.add_argument("--licence", help="what is kept inside with them")
+    copy.add_argument("--licence", help="a licence to keep inside the file")
     copy.set_defaults(function=_weights_copy)
     _add_makers(kinds)
 
@@ -51,7 +51,7 @@ def _add_fetch(kinds: Any) -> None:
         "fetch",
         help="download weights that a method's authors published, by name; list shows them",
         description=(
-            "Bring weights that a method's authors published to this machine, as a file that --weights takes"
+            "Download weights that a method's authors published. --weights then takes them"
             " by name. An interrupted fetch goes on with the same command. The file lies in $MAMP_CACHE, or"
             " in the system's cache folder."
         ),
@@ -60,7 +60,7 @@ def _add_fetch(kinds: Any) -> None:
     fetch.add_argument(
         "--url", metavar="PLACE", help="another address of the checkpoint, or a file that you downloaded"
     )
-    fetch.add_argument("--sha256", help="what the checkpoint must have")
+    fetch.add_argument("--sha256", help="the checksum that the checkpoint must have")
     quiet(fetch)
     fetch.set_defaults(function=_weights_fetch)
 
@@ -81,7 +81,7 @@ def _add_makers(kinds: Any) -> None:
     """The kinds that make something else of weights."""
     widen = kinds.add_parser(
         "widen",
-        help=f"weights of {', '.join(having('widen'))} for a network of more channels, to train on from",
+        help=f"start a network of more channels from weights of {', '.join(having('widen'))}",
     )
     widen.add_argument(
         "source", metavar="WEIGHTS", help="a file, a checkpoint, a run folder, or a shipped name"
@@ -90,7 +90,9 @@ def _add_makers(kinds: Any) -> None:
     widen.add_argument("--width", type=float, default=1.0, help="method.encoder.width (default %(default)s)")
     widen.add_argument("--seed", type=int, default=0, help="of the noise by which copies of a channel differ")
     widen.set_defaults(function=_weights_widen)
-    onnx = kinds.add_parser("onnx", help="encoder and one step as ONNX graphs, for programs without torch")
+    onnx = kinds.add_parser(
+        "onnx", help="export encoder and one step as ONNX graphs, for programs without torch"
+    )
     onnx.add_argument(
         "source", metavar="WEIGHTS", help="a file, a checkpoint, a run folder, or a shipped name"
     )

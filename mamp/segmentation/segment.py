@@ -181,7 +181,7 @@ class _Watch:
         if count > 0:
             self._progress.skip(count)
             self._progress.print(
-                f"{self._name}: {plural(count, 'frame')} were finished before; goes on there"
+                f"{self._name}: {plural(count, 'frame')} were finished before; going on from there"
             )
 
     def stepped(self, segmenter: Any) -> None:

@@ -276,7 +276,7 @@ def _stop(signal: int, step: int, ranks: Ranks) -> None:
     ranks.wait()
     if ranks.first:
         say(
-            f"interrupted by {signals.name(signal)}: step {step} is saved, and the same command goes on from"
+            f"interrupted by {signals.name(signal)}: step {step} is saved; the same command goes on from"
             " there"
         )
     signals.end(signal)

@@ -57,7 +57,7 @@ def read_code(path: Path) -> dict[str, Any] | None:
     opened.
     """
     if not path.exists():
-        say(f"warning: {path} is missing, so that the history of the run begins with this start")
+        say(f"warning: {path} is missing, so the history of the run begins with this start")
         return None
     try:
         found = read_json(path)
@@ -74,7 +74,7 @@ def read_code(path: Path) -> dict[str, Any] | None:
         kept = _free(path.with_name("code.json.damaged"))
         os.replace(path, kept)
         say(
-            f"warning: {path} is not as a run writes it ({first_line(error)}); it is kept as {kept.name}, and"
+            f"warning: {path} cannot be read ({first_line(error)}); it is kept as {kept.name}, and"
             " the history of the run begins with this start"
         )
         return None

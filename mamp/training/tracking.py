@@ -139,7 +139,7 @@ def _show_file(sink: Sink, name: str, path: Path, step: int) -> None:
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("RGB"))
     except Exception as error:  # Pillow's readers raise whatever they trip over in a damaged file
-        say(f"{path} cannot be read ({first_line(error)}); the tracker goes without it")
+        say(f"{path} cannot be read ({first_line(error)}); it is left out")
         return
     sink.show(PICTURES.get(name, name), pixels, step)
 
@@ -168,4 +168,4 @@ def _apart() -> Iterator[None]:
 
 
 def _warn(name: str, error: Exception) -> None:
-    say(f"warning: {name} fails ({first_line(error)}); the run goes on without it, and log.jsonl has all")
+    say(f"warning: {name} fails ({first_line(error)}); the run goes on without it; log.jsonl has everything")

@@ -77,7 +77,7 @@ def open_run(
             return WandbRun(begun)
         except Exception as error:
             reason = f"{reason}; offline: {first_line(error)}"
-    say(f"warning: wandb does not begin ({reason}); the run goes on without it")
+    say(f"warning: wandb does not start ({reason}); the run goes on without it")
     return None
 
 

@@ -123,7 +123,10 @@ def test_a_size_that_is_no_multiple_of_the_patch_is_resized_and_said_once(capsys
     first, *_ = carry(small("dino"), frames, Colours(8))
     assert first.shape == (2, 45, 62)
     said = capsys.readouterr().err
-    assert said == "frames of 62x45 make 62x45 pixels, no whole patches of 8: they are resized to 64x48\n"
+    assert (
+        said
+        == "frames of 62x45 make 62x45 pixels, which patches of 8 do not divide: they are resized to 64x48\n"
+    )
 
 
 def test_the_encoder_sees_the_size_that_the_preset_says():

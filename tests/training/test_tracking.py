@@ -167,7 +167,7 @@ def losses(run):
     ("modes", "asked", "words"),
     [
         (("offline",), ["online", "offline"], "wandb cannot be reached (no key); the run is kept in"),
-        ((), ["online", "offline"], "does not begin (no key; offline: no key); the run goes on without it"),
+        ((), ["online", "offline"], "does not start (no key; offline: no key); the run goes on without it"),
         (("online",), ["online"], "wandb: there"),
     ],
 )

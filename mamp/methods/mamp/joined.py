@@ -67,8 +67,8 @@ def build(one: JoinedEncoder, *, pretrained: bool = True) -> nn.Module:
         raise UserError(f"method.encoder.joined, {name}: {_licence(said, name)}") from None
     if one.family and one.family not in SEEN:
         say_once(
-            f"{name}: its layer, scale and weight were chosen without having seen it; try weights on a video"
-            " with masks"
+            f"{name}: its layer, scale and weight are defaults that were not tried with it; try weights on a"
+            " video with masks"
         )
     return fold_batch_norms(made.requires_grad_(False))
 

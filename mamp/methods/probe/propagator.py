@@ -73,8 +73,8 @@ class ProbePropagator(LabelCarrier):
         self.input = whole_patches((max(wanted[0], patch), max(wanted[1], patch)), patch)
         if self.input != wanted:
             say_once(
-                f"frames of {frame_size[1]}x{frame_size[0]} make {wanted[1]}x{wanted[0]} pixels, no whole"
-                f" patches of {patch}: they are resized to {self.input[1]}x{self.input[0]}"
+                f"frames of {frame_size[1]}x{frame_size[0]} make {wanted[1]}x{wanted[0]} pixels, which"
+                f" patches of {patch} do not divide: they are resized to {self.input[1]}x{self.input[0]}"
             )
         image = prepare(self._here(frame), self.input, self.method.input)
         if not self.model.normalises:

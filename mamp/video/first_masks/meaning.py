@@ -61,7 +61,7 @@ def meaning(flat: Flat, name: str, colours: Colours) -> Meaning:
     else:
         found = _davis(flat) or _numbered(flat, counts, colours)
     if flat.numbers is not None and _reordered(flat, found.ids):
-        found.notes.append("read by its colours, which the numbers of its palette contradict")
+        found.notes.append("read by its colours, since its palette numbers contradict them")
     return found
 
 
@@ -132,8 +132,8 @@ def _greys(flat: Flat, counts: np.ndarray) -> Meaning:
     values = {int(levels[k]) for k in objects}
     if any(v >= 250 for v in values) and any(120 <= v <= 136 for v in values):
         found.warnings.append(
-            "it has grey 128 beside 255, which is often where the painter was unsure; both are objects here,"
-            " so paint one over if they are one"
+            "it has grey 128 beside 255, and each is an object here; paint both in one grey if they are one"
+            " object"
         )
     return found
 

@@ -175,7 +175,7 @@ def _palette(image: Image.Image, clear: np.ndarray | None) -> Picture:
         numbers[found == 256] = -1 - below
     picture = Picture(rows, table, _where(found, 256), numbers)
     if {tuple(colour) for colour in given.tolist()} >= _WEB:
-        picture.notes.append("read by its colours, which are those of the web")
+        picture.notes.append("read by its colours (the web palette)")
         picture.numbers = None
     return picture
 
