@@ -27,9 +27,10 @@ from mamp.cli import main
 
 DATA = Path(__file__).parent / "data"
 WEIGHTS = "weights/small.safetensors"
-# the settings it was made with; the last three did not exist then, and this is what they were
+# the settings it was made with; those below the first line did not exist then, and this is what they were
 PROPAGATION = ["method.propagation.radius=1", "method.propagation.top_k=4096"]
 PROPAGATION += [f"method.propagation.{old}" for old in ("search=exact", "distilled=false", "edge_fit=exact")]
+PROPAGATION += ["method.propagation.sharpen=1", "method.propagation.background=1"]
 MADE_BY = "f5461132b3c38f72953344d837c13b5de5e16936"  # the commit
 
 

@@ -12,7 +12,7 @@ import mamp
 from mamp import config, methods, weights
 from mamp.core.errors import UserError
 from mamp.methods.mamp import propagator as propagator_module
-from mamp.methods.mamp.config import QUICK, MampPropagation
+from mamp.methods.mamp.config import PRESETS, MampPropagation
 from mamp.segmentation.baseline import CopySegmenter
 from mamp.segmentation.model import Model, checksum, choose
 
@@ -61,7 +61,8 @@ def test_the_preset_and_overrides_decide_how_stored_weights_propagate(stored):
     whole = config.load(None, ["method.propagation.top_k=99"], base={"method": found.method}).method
     path = stored.with_name("whole.safetensors")
     weights.save(path, found.state, method=whole.model_dump(mode="json"), provenance={})
-    assert mamp.load(path, device="cpu").config.method.propagation == MampPropagation(**QUICK)
+    usual = MampPropagation(**PRESETS["tuned"][""]["propagation"])
+    assert mamp.load(path, device="cpu").config.method.propagation == usual
     published = mamp.load(path, device="cpu", overrides=["method.preset=published"], dataset="youtubevos")
     assert published.config.method.propagation.memory == "youtube"
     assert published.config.method.encoder.width == 0.125
