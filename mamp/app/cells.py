@@ -25,8 +25,8 @@ SPOT = 3  # pixels of the frame as looked at, around a click, that are what the 
 @dataclass(frozen=True)
 class Cells:
     """A frame as it is looked at. image: float (3, H', W'). small: the same on the grid, (3, h, w).
-    traits: (h*w, D), whitened features and colours, of each cell and of what is around it. size: (H, W) of the
-    frame. x, y: places of the cells, (h, w).
+    traits: (h*w, D), whitened features and colours, of each cell and of what is around it. size: (H, W) of
+    the frame. x, y: places of the cells, (h, w).
     """
 
     image: Tensor
@@ -54,7 +54,9 @@ class Cells:
             parts += [0.6 * whitened(features), whitened(_around(features))]
         traits = torch.cat([*parts, torch.ones_like(lab[:1])]).flatten(1).T.contiguous()
         y, x = torch.meshgrid(
-            torch.arange(height, device=device).float(), torch.arange(width, device=device).float(), indexing="ij"
+            torch.arange(height, device=device).float(),
+            torch.arange(width, device=device).float(),
+            indexing="ij",
         )
         small = F.interpolate(image[None], grid, mode="area")[0]
         return cls(image, small, traits, (frame.shape[0], frame.shape[1]), x, y)
@@ -104,7 +106,9 @@ class Cells:
 
     def fit(self, belief: Tensor, box: tuple[float, float, float, float] | None) -> np.ndarray:
         """bool (H, W) of a belief (h, w), along the edges of the image, within the box."""
-        full = F.interpolate(belief[None, None], self.image.shape[1:], mode="bilinear", align_corners=False)[0]
+        full = F.interpolate(belief[None, None], self.image.shape[1:], mode="bilinear", align_corners=False)[
+            0
+        ]
         for radius in (2 * CELL, CELL):
             full = guided_filter(self.image, full, radius=radius, eps=1e-4, step=2).clamp(0, 1)
         found = F.interpolate(full[None], self.size, mode="bilinear", align_corners=False)[0, 0] > 0.5
@@ -128,8 +132,8 @@ class Cells:
 def classify(cells: Cells, object_: Tensor, ground: Tensor) -> Tensor:
     """Log odds (h, w) that a cell is the object's, by a linear classifier of the cells' traits.
 
-    It is fitted by least squares, in closed form, to cells with weights (h, w) of both kinds; each kind counts
-    as much as the other. The odds are those of two normal distributions of its values.
+    It is fitted by least squares, in closed form, to cells with weights (h, w) of both kinds; each kind
+    counts as much as the other. The odds are those of two normal distributions of its values.
     """
     traits, weights = cells.traits, [w.flatten() / w.sum().clamp(min=1e-6) for w in (object_, ground)]
     both = traits.T @ (traits * (weights[0] + weights[1])[:, None])

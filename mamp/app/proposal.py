@@ -137,13 +137,16 @@ def begun(cells: Cells, wish: Wish, *, near: np.ndarray | None) -> np.ndarray:
     start = _from_box(cells, wish.box) if wish.box is not None else _from_clicks(cells, on, hint)
     belief = cells.zeros()
     object_, ground = start.object, start.ground + 3 * disc(off, 0.03 * cells.short)
-    for turn in range(TURNS):
-        odds = start.prior + classify(cells, object_, ground)
-        odds = _held(odds.masked_fill(start.beyond, -8.0), cells, on, off)
+    for _ in range(TURNS):
+        looks = classify(cells, object_, ground)
+        odds = _held((start.prior + looks).masked_fill(start.beyond, -8.0), cells, on, off)
         belief = cells.smooth(odds.sigmoid()).masked_fill(start.beyond, 0)
         belief = _touching(belief.masked_fill(on, 1).masked_fill(off, 0), on)
         object_ = belief * (belief > SURE) + _part(on, 0.05, belief)
-        ground = (1 - belief) * (belief < 1 - SURE) * (_close(belief, cells) + 0.05) + 0.1 * start.ground
+        unlike = (belief < 1 - SURE) & (looks < 0)  # not by its place alone
+        # cells close to the object see some of it: they are told apart by what is learnt elsewhere
+        unlike = unlike & (distances(belief > 0.5) > BAND)
+        ground = (1 - belief) * unlike * (_close(belief, cells) + 0.05) + 0.1 * start.ground * (looks < 0)
         ground = ground + _part(off, 0.1, ground)
     return _whole(cells.fit(belief, wish.box), cells, wish)
 
@@ -158,7 +161,9 @@ def corrected(cells: Cells, mask: np.ndarray, wish: Wish, point: Point, *, on: b
     before = cells.shrunk(mask)
     there = before > 0.5
     apart = distances(click)
-    depth = float(distances(there if on else ~there)[click].min())  # how far the click lies from the other side
+    depth = float(
+        distances(there if on else ~there)[click].min()
+    )  # how far the click lies from the other side
     depth = min(depth, DEEPEST * cells.short)
     reach = REACH * depth + 3
     far = apart > reach
@@ -183,8 +188,8 @@ def corrected(cells: Cells, mask: np.ndarray, wish: Wish, point: Point, *, on: b
 
 @dataclass(frozen=True)
 class Start:
-    """What is known before anything is fitted, (h, w) each: weights of cells that are taken for the object and
-    for what is around it, log odds that hold throughout, and where the object cannot be.
+    """What is known before anything is fitted, (h, w) each: weights of cells that are taken for the object
+    and for what is around it, log odds that hold throughout, and where the object cannot be.
     """
 
     object: Tensor
@@ -196,7 +201,7 @@ class Start:
 def _from_clicks(cells: Cells, on: Tensor, hint: Tensor | None) -> Start:
     """An object around the clicks; of another frame's mask there it has the extent."""
     apart = distances(on) / cells.short
-    object_, ground = torch.exp(-((apart / 0.03) ** 2)), ((apart - 0.1) / 0.5).clamp(0, 1)
+    object_, ground = torch.exp(-((apart / 0.03) ** 2)), ((apart - GAP) / 0.5).clamp(0, 1)
     prior = 0.6 * (1 - 2 * (apart / 0.25) ** 2).clamp(min=-6)
     if hint is not None:
         beside = distances(hint > 0.5) / cells.short
@@ -267,9 +272,10 @@ def _whole(mask: np.ndarray, cells: Cells, wish: Wish) -> np.ndarray:
 def of_person(name: str) -> Suggest:
     """Return the function that `--suggest MODULE:FUNCTION` names.
 
-    It is called as `function(frame, points, labels, box, mask)`: frame uint8 (H, W, 3) RGB; points float (N, 2)
-    of x, y and labels int (N,), 1 on the object and 0 beside it; box float (4,) of left, top, right, bottom or
-    None; mask bool (H, W), the object's mask before the first click, or None. It returns bool (H, W).
+    It is called as `function(frame, points, labels, box, mask)`: frame uint8 (H, W, 3) RGB; points float
+    (N, 2) of x, y and labels int (N,), 1 on the object and 0 beside it; box float (4,) of left, top, right,
+    bottom or None; mask bool (H, W), the object's mask before the first click, or None. It returns bool
+    (H, W).
     Raises UserError where there is no such function.
     """
     from importlib import import_module
@@ -278,7 +284,9 @@ def of_person(name: str) -> Suggest:
     try:
         found = getattr(import_module(module), attribute) if module and attribute else None
     except Exception as error:
-        raise UserError(f"--suggest {name} cannot be imported ({first_line(error)}); give MODULE:FUNCTION") from None
+        raise UserError(
+            f"--suggest {name} cannot be imported ({first_line(error)}); give MODULE:FUNCTION"
+        ) from None
     if not callable(found):
         raise UserError(f"--suggest {name} is no function; give MODULE:FUNCTION, such as my_sam:suggest")
 
@@ -289,7 +297,9 @@ def of_person(name: str) -> Suggest:
         try:
             made = np.asarray(found(frame, points, labels, box, mask))
         except Exception as error:
-            raise UserError(f"{name} failed ({type(error).__name__}: {first_line(error)}); mend it there") from error
+            raise UserError(
+                f"{name} failed ({type(error).__name__}: {first_line(error)}); correct it there"
+            ) from error
         if made.shape != frame.shape[:2]:
             raise UserError(f"{name} returned {made.shape}; return a mask {frame.shape[:2]}, as the frame")
         return made.astype(bool)
@@ -302,10 +312,11 @@ def asked(suggest: Suggest, frame: np.ndarray, wish: Wish, current: np.ndarray |
     return suggest(frame, wish, current)
 
 
-TURNS = 3  # of fitting
+TURNS = 4  # of fitting
 SURE = 0.65  # belief from which a cell is learnt from
+GAP = 0.1  # of the short side, around a click, that is not ground at first
+BAND = 2.0  # cells around the object that are not learnt from
 CORE = 0.3  # part of a box that is taken for the object
-REACH = 2.5  # what a click changes, in its distance from the other side
-DEEPEST = 0.2  # of the short side
-LEAN = 2.0  # log odds towards a click's side at the click
-
+REACH = 1.7  # what a click changes, in its distance from the other side
+DEEPEST = 0.1  # of the short side
+LEAN = 1.0  # log odds towards a click's side at the click
