@@ -1,51 +1,67 @@
-"""A first mask from a few clicks or a box: nearest features grown over the frame, then fitted to its edges.
+"""A mask from a few clicks or a box: a classifier of the frame's own features, fitted to them on the spot.
 
-Nothing is learnt from masks: cells are compared by the features that carry labels, and by colour.
+Nothing is learnt from masks: cells are told apart by the features that carry labels, and by colour.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mamp import methods
+from mamp.app.cells import Cells, classify, connected, disc, distances
 from mamp.core.devices import out_of_memory
-from mamp.core.errors import UserError
+from mamp.core.errors import UserError, first_line
 from mamp.methods.trunk import MethodTrunk
-from mamp.ops.colour import imagenet, rgb_to_lab
-from mamp.propagation.guided import guided_filter
 
-SIDE = 360  # short side, in pixels, at which the frame is looked at
-CELL = 4  # pixels of that frame to a cell
 MOST = 200  # points
+KEPT = 400  # answers of one frame that later clicks can go on from
+
+Point = tuple[float, float]
+Suggest = Callable[[np.ndarray, "Wish", "np.ndarray | None"], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What a person showed: points (x, y) on and beside the object, or a box (left, top, right, bottom).
+    """What a person showed: points (x, y) on the object and beside it, or a box (left, top, right, bottom),
+    in pixels of the frame.
 
-    All in pixels of the frame.
+    series: a number of the person's page, the same for all clicks of one suggestion.
     """
 
-    inside: tuple[tuple[float, float], ...] = ()
-    outside: tuple[tuple[float, float], ...] = ()
+    inside: tuple[Point, ...] = ()
+    outside: tuple[Point, ...] = ()
     box: tuple[float, float, float, float] | None = None
+    series: int = 0
+
+    def before(self) -> list[tuple[Wish, Point, bool]]:
+        """The wishes that this one may have followed, each with the click that was added, and its side."""
+        found = []
+        if self.inside:
+            found.append((replace(self, inside=self.inside[:-1]), self.inside[-1], True))
+        if self.outside:
+            found.append((replace(self, outside=self.outside[:-1]), self.outside[-1], False))
+        return found
 
 
 class Proposer:
-    """Masks from clicks. State: the features of the frame asked about last.
+    """Masks from clicks. State: what is known of the frame asked about last, and the answers given on it.
 
     network, method: as a `Segmenter` takes them. A method without a trunk leaves the colours to go by.
+    suggest: what answers instead, see `of_person`.
     """
 
-    def __init__(self, network: torch.nn.Module, method: Any, device: torch.device) -> None:
-        self._device = device
+    def __init__(
+        self, network: torch.nn.Module, method: Any, device: torch.device, *, suggest: Suggest | None = None
+    ) -> None:
+        self._device, self._suggest = device, suggest
         build = methods.get(method.name).trunk
         self._trunk: MethodTrunk | None = None
         if build is not None:
@@ -54,257 +70,253 @@ class Proposer:
             self._trunk = network
         if self._trunk is not None:
             self._trunk.to(device).eval()
-        self._seen: tuple[int, Tensor, Tensor] | None = None
+        self._seen: tuple[int, Cells] | None = None  # a frame's checksum, and its cells
+        self._answers: OrderedDict[Wish, np.ndarray] = OrderedDict()
 
     @out_of_memory(lambda: "start the page with --device cpu, or give it smaller frames")
     @torch.inference_mode()
-    def mask(self, index: int, frame: np.ndarray, wish: Wish) -> np.ndarray:
+    def mask(
+        self,
+        index: int,
+        frame: np.ndarray,
+        wish: Wish,
+        *,
+        current: np.ndarray | None = None,
+        near: np.ndarray | None = None,
+    ) -> np.ndarray:
         """bool (H, W): what `wish` says of `frame`, uint8 (H, W, 3), which is number `index` of its video.
 
+        current: the object's mask on this frame before the first click, bool (H, W), which clicks correct.
+        near: the object's mask on a neighbouring frame, as a hint where there is no current one.
         Raises UserError for a wish that shows nothing.
         """
-        image, features = self._look(index, frame)
-        size, grid = frame.shape[:2], (int(features.shape[1]), int(features.shape[2]))
-        on, off = seeds(wish, size=(size[0], size[1]), grid=grid, features=features)
-        small = F.interpolate(image[None], grid, mode="area")[0]
-        belief = (
-            grow(features, small, on, off) if wish.box is None else fill(features, small, on, off)
-        )  # (h, w)
-        return self._fit(belief, image, wish, on=on, size=(size[0], size[1]))
+        refuse_nothing(wish, frame.shape)
+        current = current if current is not None and current.any() else None
+        if self._suggest is not None:
+            return asked(self._suggest, frame, wish, current)
+        cells = self._look(frame)
+        for earlier, point, on in wish.before():
+            mask = self._answers.get(earlier)
+            if mask is None and current is not None and earlier == Wish(series=wish.series):
+                mask = current
+            if mask is not None:
+                return self._keep(wish, corrected(cells, mask, wish, point, on=on))
+        mask = begun(cells, wish, near=near)
+        return self._keep(wish, mask if current is None else mask | current)
 
-    def _look(self, index: int, frame: np.ndarray) -> tuple[Tensor, Tensor]:
-        """The frame scaled down, float (3, H', W'); features (C, h, w) of unit length, with colour."""
-        if self._seen is not None and self._seen[0] == index:
-            return self._seen[1:]
-        image = torch.from_numpy(frame).to(self._device).permute(2, 0, 1).float() / 255
-        scale = min(1.0, SIDE / min(image.shape[1:]))
-        patch = max(CELL, self._trunk.patch if self._trunk else 1)
-        height, width = (max(1, round(side * scale / patch)) * patch for side in image.shape[1:])
-        image = F.interpolate(image[None], (height, width), mode="bilinear", antialias=scale < 1)[0]
-        grid = (height // CELL, width // CELL)
-        cells = _COLOUR * F.adaptive_avg_pool2d(rgb_to_lab(image, "exact"), grid)
-        if self._trunk is not None:
-            features = self._trunk(self._input(image)[None]).float().flatten(0, 1)[None]
-            features = F.interpolate(features, grid, mode="bilinear", align_corners=False)[0]
-            cells = torch.cat((F.normalize(features, dim=0), cells))
-        self._seen = (index, image, cells)
-        return self._seen[1:]
+    def _keep(self, wish: Wish, mask: np.ndarray) -> np.ndarray:
+        self._answers[wish] = mask
+        while len(self._answers) > KEPT:
+            self._answers.popitem(last=False)
+        return mask
 
-    def _input(self, image: Tensor) -> Tensor:
-        return image if self._trunk and self._trunk.normalises else imagenet(image)
-
-    def _fit(
-        self, belief: Tensor, image: Tensor, wish: Wish, *, on: np.ndarray, size: tuple[int, int]
-    ) -> np.ndarray:
-        """bool (H, W) of a belief (h, w): fitted to edges, connected with the seeds, within the box."""
-        full = F.interpolate(belief[None, None], image.shape[1:], mode="bilinear", align_corners=False)[0]
-        for radius in (2 * CELL, CELL):
-            full = guided_filter(image, full, radius=radius, eps=1e-4).clamp(0, 1)
-        found = F.interpolate(full[None], size, mode="bilinear", align_corners=False)[0, 0] > 0.5
-        mask: np.ndarray = found.cpu().numpy()
-        reach = CELL * size[0] / image.shape[1]
-        rows, columns = np.ogrid[: size[0], : size[1]]
-        for points, value in (
-            (wish.inside, True),
-            (wish.outside, False),
-        ):  # a click is right about its own place
-            for x, y in points[:MOST]:
-                mask[(columns + 0.5 - x) ** 2 + (rows + 0.5 - y) ** 2 < reach**2] = value
-        if wish.box is not None:
-            left, top, right, bottom = (round(v) for v in wish.box)
-            inside = np.zeros_like(mask)
-            inside[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = True
-            mask &= inside
-        cells = F.interpolate(torch.from_numpy(on)[None, None].float(), size, mode="nearest-exact")[0, 0] > 0
-        return connected(mask, cells.numpy())
+    def _look(self, frame: np.ndarray) -> Cells:
+        """The frame's cells; looked at anew only where it is another frame than the last."""
+        key = zlib.crc32(np.ascontiguousarray(frame).data)
+        if self._seen is None or self._seen[0] != key:
+            self._seen, self._answers = (key, Cells.of(frame, self._trunk, self._device)), OrderedDict()
+        return self._seen[1]
 
 
-def seeds(
-    wish: Wish, *, size: tuple[int, int], grid: tuple[int, int], features: Tensor
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return cells surely on the object and surely beside it, bool (h, w) each.
+def refuse_nothing(wish: Wish, size: tuple[int, ...]) -> None:
+    """UserError for a wish without a box or a click within the frame."""
+    there = [0 <= x < size[1] and 0 <= y < size[0] for x, y in wish.inside]
+    beside = wish.outside and wish.series  # a click beside corrects the mask that is there
+    if wish.box is None and not any(there) and not beside:
+        raise UserError("nothing is shown of the object; click on it, or draw a box around it")
 
-    Raises UserError when none is on it.
+
+def begun(cells: Cells, wish: Wish, *, near: np.ndarray | None) -> np.ndarray:
+    """bool (H, W): the first answer to a wish."""
+    on, off = cells.at(wish.inside), cells.at(wish.outside)
+    if not on.any() and wish.box is None:
+        raise UserError("nothing is shown of the object; click on it, or draw a box around it")
+    hint = None if near is None or not near.any() else cells.shrunk(near)
+    if hint is not None and (wish.box is not None or not (distances(hint < 0.5)[on] > 0).all()):
+        hint = None  # the click lies elsewhere
+    start = _from_box(cells, wish.box) if wish.box is not None else _from_clicks(cells, on, hint)
+    belief = cells.zeros()
+    object_, ground = start.object, start.ground + 3 * disc(off, 0.03 * cells.short)
+    for _ in range(TURNS):
+        looks = classify(cells, object_, ground)
+        odds = _held((start.prior + looks).masked_fill(start.beyond, -8.0), cells, on, off)
+        belief = cells.smooth(odds.sigmoid()).masked_fill(start.beyond, 0)
+        belief = _touching(belief.masked_fill(on, 1).masked_fill(off, 0), on)
+        object_ = belief * (belief > SURE) + _part(on, 0.05, belief)
+        unlike = (belief < 1 - SURE) & (looks < 0)  # not by its place alone
+        # cells close to the object see some of it: they are told apart by what is learnt elsewhere
+        unlike = unlike & (distances(belief > 0.5) > BAND)
+        ground = (1 - belief) * unlike * (_close(belief, cells) + 0.05) + 0.1 * start.ground * (looks < 0)
+        ground = ground + _part(off, 0.1, ground)
+    return _whole(cells.fit(belief, wish.box), cells, wish)
+
+
+def corrected(cells: Cells, mask: np.ndarray, wish: Wish, point: Point, *, on: bool) -> np.ndarray:
+    """bool (H, W): a mask after one more click. A click on the object only adds the part around it, a click
+    beside only takes away, so that what was right elsewhere stays.
     """
-    from scipy import ndimage
+    click = cells.at((point,))
+    if not click.any():
+        return mask
+    before = cells.shrunk(mask)
+    there = before > 0.5
+    apart = distances(click)
+    depth = float(
+        distances(there if on else ~there)[click].min()
+    )  # how far the click lies from the other side
+    depth = min(depth, DEEPEST * cells.short)
+    reach = REACH * depth + 3
+    far = apart > reach
+    object_ = before * (before > SURE) * (far | torch.tensor(on))
+    ground = (1 - before) * (before < 1 - SURE) * (_close(before, cells) + 0.02)
+    ground = ground * (far | torch.tensor(not on))
+    spot = disc(click, max(1.0, 0.5 * depth))
+    clicks = cells.at(wish.inside), cells.at(wish.outside)
+    object_ = object_ + (_part(spot, 0.5, object_) if on else 0) + _part(clicks[0], 0.05, object_)
+    ground = ground + (0 if on else _part(spot, 0.5, ground)) + _part(clicks[1], 0.05, ground)
+    side = 1.0 if on else -1.0
+    odds = classify(cells, object_, ground) + side * LEAN * (1 - 2 * apart / reach)
+    odds = _held(odds, cells, *clicks)
+    odds = torch.where(far, (8 * (before - 0.5)), odds)
+    belief = cells.smooth(odds.sigmoid()).masked_fill(clicks[0], 1).masked_fill(clicks[1], 0)
+    found = cells.fit(torch.where(far, before, belief), None)
+    spots = cells.spots((point,))
+    if on:
+        return mask | connected((found | spots) & ~mask, spots & ~mask)
+    return mask & ~connected((~found | spots) & mask, spots & mask)
 
-    on, off = np.zeros(grid, bool), np.zeros(grid, bool)
-    scale = grid[0] / size[0], grid[1] / size[1]
-    if wish.box is not None:
-        left, right = sorted(float(np.clip(v * scale[1], 0, grid[1])) for v in wish.box[::2])
-        top, bottom = sorted(float(np.clip(v * scale[0], 0, grid[0])) for v in wish.box[1::2])
-        off[:] = True
-        box = np.s_[int(top) : max(int(top) + 1, round(bottom)), int(left) : max(int(left) + 1, round(right))]
-        off[box] = False
-        on |= _likely(features, off, box)
-    for cells, points in ((on, wish.inside), (off, wish.outside)):
-        for x, y in points[:MOST]:
-            row, column = math.floor(y * scale[0]), math.floor(x * scale[1])
-            if 0 <= row < grid[0] and 0 <= column < grid[1]:
-                cells[row, column] = True
+
+@dataclass(frozen=True)
+class Start:
+    """What is known before anything is fitted, (h, w) each: weights of cells that are taken for the object
+    and for what is around it, log odds that hold throughout, and where the object cannot be.
+    """
+
+    object: Tensor
+    ground: Tensor
+    prior: Tensor
+    beyond: Tensor
+
+
+def _from_clicks(cells: Cells, on: Tensor, hint: Tensor | None) -> Start:
+    """An object around the clicks; of another frame's mask there it has the extent."""
+    apart = distances(on) / cells.short
+    object_, ground = torch.exp(-((apart / 0.03) ** 2)), ((apart - GAP) / 0.5).clamp(0, 1)
+    prior = 0.6 * (1 - 2 * (apart / 0.25) ** 2).clamp(min=-6)
+    if hint is not None:
+        beside = distances(hint > 0.5) / cells.short
+        object_ = object_ + hint * (distances(hint < 0.5) / cells.short > 0.02)
+        ground = (beside > 0.05).float() * torch.exp(-beside / 0.2)
+        prior = 2 * (1 - beside / 0.04).clamp(min=-3) * (hint < 0.5) + 1.5 * (hint > 0.5)
+    return Start(object_, ground, prior, torch.zeros_like(on))
+
+
+def _from_box(cells: Cells, box: tuple[float, float, float, float]) -> Start:
+    """An object that fills a box: its middle at first, against a ring around the box."""
+    (left, right), (top, bottom) = cells.across(box[0], box[2]), cells.down(box[1], box[3])
+    wide, high = max(right - left, 1e-3), max(bottom - top, 1e-3)
+    x, y = ((2 * cells.x + 1 - left - right) / wide).abs(), ((2 * cells.y + 1 - top - bottom) / high).abs()
+    middle = x**2 + y**2
+    beyond = (x > 1 + 1 / wide) | (y > 1 + 1 / high)
+    around = max(4.0, 0.5 * min(wide, high))
+    ring = beyond & (x < 1 + 2 * around / wide) & (y < 1 + 2 * around / high)
+    core = (2 - 4 * middle).sigmoid().masked_fill(beyond, 0)
+    inner = core[~beyond]
+    core = core * (core > inner.quantile(1 - CORE)) if len(inner) > 1 else core
+    if not core.any():
+        core = (~beyond).float()
+    return Start(core, ring.float() + 0.02 * beyond, 0.7 * (1 - middle), beyond)
+
+
+def _held(odds: Tensor, cells: Cells, on: Tensor, off: Tensor) -> Tensor:
+    """Log odds that are what the clicks say at their places."""
+    for clicks, value in ((on, 5.0), (off, -5.0)):
+        if clicks.any():
+            weight = disc(clicks, 0.02 * cells.short)
+            odds = odds * (1 - weight) + value * weight
+    return odds
+
+
+def _touching(belief: Tensor, on: Tensor) -> Tensor:
+    """A belief that is small in parts without a click, where there are clicks."""
     if not on.any():
-        raise UserError("no click or box shows the object; click on it, or draw a box around it")
-    off &= ~on
-    if wish.box is None:  # an object that was clicked on seldom reaches the frame's border all around
-        border = np.zeros(grid, bool)
-        border[[0, -1]] = border[:, [0, -1]] = True
-        far = ndimage.distance_transform_edt(~on) > min(grid) / 4
-        off |= border & far
-    return on, off
+        return belief
+    likely = belief > 0.4
+    held = connected(likely.cpu().numpy(), on.cpu().numpy())
+    return torch.where(likely & ~torch.from_numpy(held).to(belief.device), 0.2 * belief, belief)
 
 
-def _likely(features: Tensor, off: np.ndarray, box: tuple[slice, slice]) -> np.ndarray:
-    """bool (h, w): the cells of a box that look least like what is around it, the middle first."""
-    rows, columns = box
-    height, width = rows.stop - rows.start, columns.stop - columns.start
-    ring = _around(~off)[0]
-    inside = features[:, rows, columns].flatten(1)  # (C, n)
-    y, x = np.mgrid[-1 : 1 : height * 1j if height > 1 else 1j, -1 : 1 : width * 1j if width > 1 else 1j]
-    middle = torch.from_numpy(np.exp(-1.5 * (x**2 + y**2))).flatten().to(features)
-    if ring.any():
-        around = features[:, torch.from_numpy(ring)]  # (C, m)
-        step = max(1, around.shape[1] // 2000)
-        unlike = (
-            torch.cdist(inside.T, around.T[::step])
-            .topk(min(5, around.T[::step].shape[0]), largest=False)[0]
-            .mean(1)
-        )
-        middle = middle * unlike
-    count = max(1, round(_CORE * len(middle)))
-    chosen = torch.zeros_like(middle, dtype=torch.bool)
-    chosen[middle.topk(count)[1]] = True
-    result = np.zeros_like(off)
-    result[box] = chosen.reshape(height, width).cpu().numpy()
-    return result
+def _close(belief: Tensor, cells: Cells) -> Tensor:
+    """(h, w), 1 at the object and less with the distance from it: what is near is told apart first."""
+    there = belief > 0.5
+    if not there.any():
+        return torch.ones_like(belief)
+    size = float(there.sum()) ** 0.5 / cells.short
+    return torch.exp(-distances(there) / cells.short / (size + 0.05))
 
 
-def grow(features: Tensor, picture: Tensor, on: np.ndarray, off: np.ndarray) -> Tensor:
-    """Return the belief (h, w) in [0, 1] that a cell is the object's, from clicks.
+def _part(chosen: Tensor, part: float, others: Tensor) -> Tensor:
+    """Weights of chosen cells that add up to a part of those of the others."""
+    total = chosen.float().sum()
+    return chosen.float() * (part * others.sum() / total) if total > 0 else torch.zeros_like(others)
 
-    It is how far a cell is from both kinds of clicks, over the frame and in features.
 
-    features: (C, h, w). picture: float (3, h, w) in [0, 1]. on, off: bool (h, w).
+def _whole(mask: np.ndarray, cells: Cells, wish: Wish) -> np.ndarray:
+    """A mask without parts that have no click; of a box the large ones stay."""
+    spots = cells.spots(wish.inside)
+    mask = (mask | spots) & ~cells.spots(wish.outside)
+    held = connected(mask, spots) if wish.inside else np.zeros_like(mask)
+    return held | cells.large(mask) if wish.box is not None else held
+
+
+def of_person(name: str) -> Suggest:
+    """Return the function that `--suggest MODULE:FUNCTION` names.
+
+    It is called as `function(frame, points, labels, box, mask)`: frame uint8 (H, W, 3) RGB; points float
+    (N, 2) of x, y and labels int (N,), 1 on the object and 0 beside it; box float (4,) of left, top, right,
+    bottom or None; mask bool (H, W), the object's mask before the first click, or None. It returns bool
+    (H, W).
+    Raises UserError where there is no such function.
     """
-    paths = _paths(features.cpu().numpy())
-    path_on, path_off = (torch.from_numpy(_geodesic(paths, cells)).to(features) for cells in (on, off))
-    seeds_on, seeds_off = (torch.from_numpy(cells).to(features.device) for cells in (on, off))
-    like = _nearest(features, seeds_off) - _nearest(features, seeds_on)
-    belief = torch.sigmoid(_PATH * (path_off - path_on) + _LIKE * like)
-    return _settled(belief, picture, seeds_on, seeds_off)
+    from importlib import import_module
+
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(import_module(module), attribute) if module and attribute else None
+    except Exception as error:
+        raise UserError(
+            f"--suggest {name} cannot be imported ({first_line(error)}); give MODULE:FUNCTION"
+        ) from None
+    if not callable(found):
+        raise UserError(f"--suggest {name} is no function; give MODULE:FUNCTION, such as my_sam:suggest")
+
+    def suggest(frame: np.ndarray, wish: Wish, mask: np.ndarray | None) -> np.ndarray:
+        points = np.array([*wish.inside, *wish.outside], np.float32).reshape(-1, 2)
+        labels = np.array([1] * len(wish.inside) + [0] * len(wish.outside))
+        box = None if wish.box is None else np.array(wish.box, np.float32)
+        try:
+            made = np.asarray(found(frame, points, labels, box, mask))
+        except Exception as error:
+            raise UserError(
+                f"{name} failed ({type(error).__name__}: {first_line(error)}); correct it there"
+            ) from error
+        if made.shape != frame.shape[:2]:
+            raise UserError(f"{name} returned {made.shape}; return a mask {frame.shape[:2]}, as the frame")
+        return made.astype(bool)
+
+    return suggest
 
 
-def fill(features: Tensor, picture: Tensor, on: np.ndarray, off: np.ndarray) -> Tensor:
-    """Return the belief (h, w) in [0, 1] that a cell is the object's, from a box.
-
-    Each cell goes to the nearer of two sets of means: those of the object's cells and those of the cells
-    around it. Means and belief are updated in turn, as GrabCut does with colours (Rother, Kolmogorov and
-    Blake, SIGGRAPH 2004). Arguments as in `grow`; `off` is all that is outside.
-    """
-    seeds_on, outside = (torch.from_numpy(cells).to(features.device) for cells in (on, off))
-    ring, middle = (torch.from_numpy(cells).to(features.device) for cells in _around(~off))
-    cells, found, belief = features.flatten(1).T, seeds_on, seeds_on.float()
-    for turn in range(_TURNS):
-        beside = ring | (~outside & ~found) if turn else ring
-        if not beside.any():
-            beside = ~found
-        near = [
-            torch.cdist(cells, _means(cells[part.flatten()], count)).min(1)[0]
-            for part, count in ((found, 6), (beside, 10))
-        ]
-        logit = _UNLIKE * (near[1] - near[0]).reshape(found.shape) + middle.to(features)
-        belief = _settled(torch.sigmoid(logit), picture, seeds_on & (logit > 0), outside)
-        found = belief > 0.5
-        if found.sum() < 4:
-            found = seeds_on
-    return belief
+def asked(suggest: Suggest, frame: np.ndarray, wish: Wish, current: np.ndarray | None) -> np.ndarray:
+    """What a person's own function answers."""
+    return suggest(frame, wish, current)
 
 
-def _settled(belief: Tensor, picture: Tensor, on: Tensor, off: Tensor) -> Tensor:
-    """A belief (h, w) that follows the picture's edges and keeps to what is sure."""
-    sure = belief.masked_fill(on, 1).masked_fill(off, 0)
-    smooth = guided_filter(picture, sure[None], radius=2, eps=1e-3)[0].clamp(0, 1)
-    return smooth.masked_fill(on, 1).masked_fill(off, 0)
-
-
-def _around(inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A ring around a box, bool (h, w); how much the box's middle counts over its border, float (h, w)."""
-    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    reach_y, reach_x = max(2, (bottom - top) // 3), max(2, (right - left) // 3)
-    ring = np.zeros_like(inside)
-    ring[max(0, top - reach_y) : bottom + reach_y, max(0, left - reach_x) : right + reach_x] = True
-    y, x = np.indices(inside.shape) + 0.5
-    off_centre = np.maximum(
-        abs(2 * y - top - bottom) / (bottom - top), abs(2 * x - left - right) / (right - left)
-    )
-    return ring & ~inside, 0.6 - off_centre**2
-
-
-def _means(points: Tensor, count: int) -> Tensor:
-    """(n, C) -> (count or fewer, C): k-means, begun at points far from one another.
-
-    scipy's kmeans2 does not serve: it warns about equal points, which a plain picture has, and needs the CPU.
-    """
-    first = torch.cdist(points, points.mean(0, keepdim=True))[:, 0].argmin()
-    means = points[first][None]
-    for _ in range(min(count, len(points)) - 1):
-        means = torch.cat((means, points[torch.cdist(points, means).min(1)[0].argmax()][None]))
-    for _ in range(6):
-        nearest = torch.cdist(points, means).argmin(1)
-        sums = torch.zeros_like(means).index_add_(0, nearest, points)
-        sizes = torch.bincount(nearest, minlength=len(means))[:, None]
-        means = torch.where(sizes > 0, sums / sizes.clamp(min=1), means)
-    return means
-
-
-def _nearest(features: Tensor, chosen: Tensor) -> Tensor:
-    """(h, w): distance of each cell's features to those of the nearest chosen cell.
-
-    The largest number where no cell is chosen.
-    """
-    if not chosen.any():
-        return torch.full(features.shape[1:], 1.0, device=features.device)
-    keys = features[:, chosen].T
-    keys = keys[:: max(1, len(keys) // 2000)]
-    count = min(3, len(keys))
-    distances = torch.cdist(features.flatten(1).T[None], keys[None])[0].topk(count, largest=False)[0].mean(1)
-    return distances.reshape(features.shape[1:]).clamp(max=1.0)
-
-
-def _paths(features: np.ndarray) -> Any:
-    """Sparse (h*w, h*w): what a step between neighbouring cells costs, from features (C, h, w)."""
-    from scipy.sparse import coo_array
-
-    cells = np.arange(features[0].size).reshape(features.shape[1:])
-    down = np.linalg.norm(features[:, 1:] - features[:, :-1], axis=0)
-    right = np.linalg.norm(features[:, :, 1:] - features[:, :, :-1], axis=0)
-    costs = np.concatenate((down.ravel(), right.ravel())).astype(np.float64) + _STEP
-    one = np.concatenate((cells[:-1].ravel(), cells[:, :-1].ravel()))
-    other = np.concatenate((cells[1:].ravel(), cells[:, 1:].ravel()))
-    return coo_array((costs, (one, other)), shape=(cells.size, cells.size)).tocsr()
-
-
-def _geodesic(paths: Any, start: np.ndarray) -> np.ndarray:
-    """float32 (h, w): the cheapest way from any of the cells `start`; at most `_FAR`."""
-    from scipy.sparse.csgraph import dijkstra
-
-    if not start.any():
-        return np.full(start.shape, _FAR, np.float32)
-    cost = dijkstra(paths, directed=False, indices=np.flatnonzero(start), min_only=True)
-    return cost.clip(max=_FAR).reshape(start.shape).astype(np.float32)
-
-
-def connected(mask: np.ndarray, touched: np.ndarray) -> np.ndarray:
-    """bool (H, W): the parts of `mask` that hang together with a pixel of `touched`, by their sides."""
-    from scipy import ndimage
-
-    parts, _ = ndimage.label(mask)
-    return np.isin(parts, parts[mask & touched]) & mask
-
-
-_COLOUR = 0.5  # weight of Lab beside features of unit length
-_CORE = 0.3  # part of a box that is taken for the object
-_STEP = 0.02  # what a step costs beside the difference of the cells
-_PATH, _LIKE, _UNLIKE = 1.0, 4.0, 12.0  # weights of way and likeness
-_TURNS = 2
-_FAR = 1e3
+TURNS = 4  # of fitting
+SURE = 0.65  # belief from which a cell is learnt from
+GAP = 0.1  # of the short side, around a click, that is not ground at first
+BAND = 2.0  # cells around the object that are not learnt from
+CORE = 0.3  # part of a box that is taken for the object
+REACH = 1.7  # what a click changes, in its distance from the other side
+DEEPEST = 0.1  # of the short side
+LEAN = 1.0  # log odds towards a click's side at the click

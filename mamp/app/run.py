@@ -30,16 +30,18 @@ def serve(
     port: int | None = None,
     browser: bool = True,
     kept_mb: float = KEPT_MB,
+    suggest: str | None = None,
     quiet: bool = False,
 ) -> None:
     """Serve the page until it is interrupted; its address is printed.
 
     video: a file or a folder of images; None: one may be dropped on the page. out: the project's folder.
     port: None is 7345, or any that is free. browser: open it there.
+    suggest: MODULE:FUNCTION that answers clicks.
 
     Raises UserError for a video that cannot be read, a project that is open elsewhere, a port in use.
     """
-    studio = Studio(model, out=out, kept_mb=kept_mb)
+    studio = Studio(model, out=out, kept_mb=kept_mb, suggest=suggest)
     if video is not None:
         studio.open(video)
     try:

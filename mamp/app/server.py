@@ -153,8 +153,9 @@ class Routes:
         """A mask of 0 and 1 from clicks or a box, a byte for each pixel."""
         index = self._index(request)
         values = await _json(request)
-        wish = Wish(_points(values.get("inside")), _points(values.get("outside")), _box(values.get("box")))
-        mask = await run_in_threadpool(self._studio.propose, index, wish)
+        points = _points(values.get("inside")), _points(values.get("outside"))
+        wish = Wish(*points, _box(values.get("box")), series=_number(values.get("series")) or 0)
+        mask = await run_in_threadpool(self._studio.propose, index, wish, _number(values.get("object")))
         return Response(mask.astype(np.uint8).tobytes(), media_type="application/octet-stream")
 
     async def uncertain(self, request: Request) -> Response:
@@ -393,6 +394,15 @@ def _numbers(value: Any, count: int) -> tuple[float, ...]:
     if not all(type(v) in (int, float) and math.isfinite(v) and abs(v) < 1e6 for v in value):
         raise Refused(400, f"{count} numbers are needed")
     return tuple(float(v) for v in value)
+
+
+def _number(value: Any) -> int | None:
+    """A whole number that is told, or None."""
+    if value is None:
+        return None
+    if type(value) is not int or abs(value) > 1e9:
+        raise Refused(400, "object and series are whole numbers")
+    return value
 
 
 def _points(value: Any) -> tuple[tuple[float, float], ...]:

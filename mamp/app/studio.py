@@ -17,7 +17,7 @@ from mamp.app.doubt import Place, next_place
 from mamp.app.engine import KEPT_MB, Engine
 from mamp.app.export import export
 from mamp.app.project import Frame, Project
-from mamp.app.proposal import Proposer, Wish
+from mamp.app.proposal import Proposer, Wish, of_person
 from mamp.app.view import View
 from mamp.core.errors import UserError
 from mamp.segmentation.model import Model
@@ -34,7 +34,10 @@ class Studio:
     Without a video there is no project until `open`.
     """
 
-    def __init__(self, model: Model, *, out: Path | None = None, kept_mb: float = KEPT_MB) -> None:
+    def __init__(
+        self, model: Model, *, out: Path | None = None, kept_mb: float = KEPT_MB, suggest: str | None = None
+    ) -> None:
+        """suggest: MODULE:FUNCTION that answers clicks, see `mamp.app.proposal.of_person`."""
         self.model, self.out, self._kept_mb = model, out, kept_mb
         self.project: Project | None = None
         self.engine: Engine | None = None
@@ -48,7 +51,8 @@ class Studio:
         self._proposing = threading.Lock()
         self._tab, self._seen = "", 0.0
         self._left: list[str] = []  # tabs that were closed; a question of theirs may still be waiting
-        self._proposer = Proposer(model.network, model.config.method, model.device)
+        own = of_person(suggest) if suggest else None
+        self._proposer = Proposer(model.network, model.config.method, model.device, suggest=own)
 
     # -- the video
 
@@ -219,11 +223,30 @@ class Studio:
         assert self.project is not None
         return next_place(self.project.frames(), [o.id for o in self.project.objects], seen=seen)
 
-    def propose(self, index: int, wish: Wish) -> np.ndarray:
-        """bool (H, W): a mask from clicks; UserError when they show nothing."""
-        assert self.view is not None
+    def propose(self, index: int, wish: Wish, number: int | None = None) -> np.ndarray:
+        """bool (H, W): a mask from clicks; UserError when they show nothing.
+
+        number: the object that is meant. Its mask on this frame is corrected by the clicks; without one its
+        mask on a neighbouring frame is a hint.
+        """
+        assert self.view is not None and self.project is not None
+        current, near = self._known_masks(index, number)
         with self._proposing:
-            return self._proposer.mask(index, self.view.pixels(index), wish)
+            return self._proposer.mask(index, self.view.pixels(index), wish, current=current, near=near)
+
+    def _known_masks(self, index: int, number: int | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """bool (H, W): an object's mask on a frame, and on one beside it; None for empty ones."""
+        project = self.project
+        assert project is not None
+        found = []
+        for other in (index, index - 1, index + 1) if number is not None else ():
+            if 0 <= other < len(project.names) and project.frame(other).kind:
+                with contextlib.suppress(UserError):
+                    mask = project.mask(other) == number
+                    if mask.any():
+                        found.append((other, mask))
+        current = next((mask for other, mask in found if other == index), None)
+        return current, next((mask for other, mask in found if other != index), None)
 
     def export(self, kind: str) -> None:
         """Write an export in a thread of its own; how far it is stands in `exporting`."""

@@ -37,6 +37,11 @@ def add(commands: Any) -> None:
             " %(default)g)"
         ),
     )
+    app.add_argument(
+        "--suggest",
+        metavar="MODULE:FUNCTION",
+        help="your own function that makes masks from clicks and boxes, such as one of SAM (docs/app.md)",
+    )
     weights(app)
     overrides(app)
     common(app, _run)
@@ -64,5 +69,6 @@ def _run(args: argparse.Namespace) -> None:
         port=args.port,
         browser=not args.no_browser,
         kept_mb=args.memory_mb,
+        suggest=args.suggest,
         quiet=args.quiet,
     )

@@ -25,7 +25,7 @@ from common import options, processor, write
 from PIL import Image
 from scipy import ndimage
 
-from mamp.app.proposal import Proposer, Wish
+from mamp.app.proposal import Proposer, Wish, of_person
 from mamp.datasets.sequences import open_dataset
 from mamp.segmentation.model import load
 
@@ -47,7 +47,8 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     args = parser.parse_args()
     model = load(args.weights, device=args.device)
-    proposer = Proposer(model.network, model.config.method, model.device)
+    own = of_person(args.suggest) if args.suggest else None
+    proposer = Proposer(model.network, model.config.method, model.device, suggest=own)
     rows = []
     for name, index, video, truth in asked(args):
         ask = asking(proposer, video, index)

@@ -14,7 +14,7 @@ ANSWERED = f"!{HINT}.includes('Looking') && {SAVED}"
 UNDO, REDO = {"modifiers": 2}, {"modifiers": 10}
 
 
-def discs(index, wish):
+def discs(index, wish, number=None):
     """A suggestion that is easy to foresee: a disc at each click, none where it is excluded."""
     rows, columns = np.ogrid[: SIZE[1], : SIZE[0]]
     found = np.zeros(SIZE[::-1], bool)
@@ -28,7 +28,9 @@ def discs(index, wish):
 def foreseen(app, monkeypatch):
     """The page, where suggestions are `discs`; the wishes that came."""
     wishes = []
-    monkeypatch.setattr(app.studio, "propose", lambda index, wish: wishes.append(wish) or discs(index, wish))
+    monkeypatch.setattr(
+        app.studio, "propose", lambda index, wish, number: wishes.append(wish) or discs(index, wish)
+    )
     return wishes
 
 

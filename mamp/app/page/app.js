@@ -162,9 +162,10 @@ const hands = new Hands(surface, () => {
 });
 
 const suggestions = new Suggestions({
-  async ask({ index, wish }) {
-    const { inside, outside, box } = wish;
-    const answer = await attempt(() => post(`/api/propose/${index}`, { inside, outside, box }));
+  async ask({ index, from, wish }) {
+    const { id, object, inside, outside, box } = wish;
+    if (!from) await strokes.flush(); // the object's mask as it is now is what the clicks correct
+    const answer = await attempt(() => post(`/api/propose/${index}`, { inside, outside, box, object, series: id }));
     return answer && new Uint8Array(await answer.arrayBuffer());
   },
   async answer(item, found) {
@@ -173,7 +174,7 @@ const suggestions = new Suggestions({
     if (item.index === surface.index) surface.suggestion(item, found);
     else await elsewhere(item, found);
     if (!found.some((v) => v)) say("Nothing was found there. Click elsewhere, or draw it.");
-    else if (item.index === page.at) say("Click on it to add, Shift-click beside it to take away. Brush the rest.");
+    else if (item.index === page.at) say("Click on a part to add it, Shift-click on one to take it away. Brush the rest.");
   },
   changed: () => setLooking(suggestions.size > 0),
 });

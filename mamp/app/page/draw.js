@@ -324,10 +324,12 @@ export function stepOf(before, after, w, box, more) {
   return { box, before: runsOf(before, w, box), after: runsOf(after, w, box), ...more };
 }
 
-// labels after a suggestion: as they were before its clicks, with the mask of the last one
+// labels after a suggestion: as they were before its clicks, with the mask of the last one as the object's
 export function suggested(labels, past, w, { wish, mask, protects }) {
   const base = labels.slice();
   for (let i = past.done.length - 1; i >= 0 && past.done[i].id === wish.id; i--) putRuns(base, w, past.done[i].box, past.done[i].before);
-  for (let i = 0; i < mask.length; i++) if (mask[i] && !protects.has(base[i])) base[i] = wish.object;
+  for (let i = 0; i < mask.length; i++) {
+    if (mask[i] ? !protects.has(base[i]) : base[i] === wish.object && !protects.has(wish.object)) base[i] = mask[i] ? wish.object : 0;
+  }
   return base;
 }
