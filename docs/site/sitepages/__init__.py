@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from sitepages import commands, messages, settings
@@ -9,6 +10,7 @@ from sitepages import commands, messages, settings
 ROOT = Path(__file__).resolve().parents[3]
 
 
+@cache
 def pages() -> dict[str, str]:
     """Return the text of every generated page by its name below docs/."""
     return {

@@ -57,8 +57,8 @@ def page(root: Path) -> str:
 
 def messages(source: Source, module: Module) -> Iterator[str]:
     """Yield the message of each `UserError(...)`, with *names* in place of what is filled in."""
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "UserError" and node.args:
+    for node in module.calls:
+        if getattr(node.func, "id", "") == "UserError" and node.args:
             first = node.args[0]
             if not isinstance(first, (ast.Constant, ast.JoinedStr, ast.BinOp, ast.IfExp)):
                 continue  # an error that is passed on

@@ -40,7 +40,7 @@ WORDS = {
 
 @dataclass
 class Module:
-    """One file: its constants, functions and imports by name."""
+    """One file: its constants, functions and imports by name, its calls, and what each node stands in."""
 
     name: str
     tree: ast.Module
@@ -48,11 +48,17 @@ class Module:
     functions: dict[str, ast.FunctionDef] = field(default_factory=dict)
     imports: dict[str, tuple[str, str]] = field(default_factory=dict)
     parents: dict[ast.AST, ast.AST] = field(default_factory=dict)
+    calls: list[ast.Call] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        for node in ast.walk(self.tree):
-            self.parents.update((child, node) for child in ast.iter_child_nodes(node))
-            if isinstance(node, ast.FunctionDef):
+        nodes: list[ast.AST] = [self.tree]
+        for node in nodes:  # which grows
+            children = list(ast.iter_child_nodes(node))
+            nodes += children
+            self.parents.update(dict.fromkeys(children, node))
+            if isinstance(node, ast.Call):
+                self.calls.append(node)
+            elif isinstance(node, ast.FunctionDef):
                 self.functions.setdefault(node.name, node)
             elif isinstance(node, ast.ImportFrom) and node.module:
                 self.imports.update({a.asname or a.name: (node.module, a.name) for a in node.names})
@@ -94,8 +100,8 @@ class Source:
 
     def __post_init__(self) -> None:
         for module in self.modules.values():
-            for node in ast.walk(module.tree):
-                if isinstance(node, ast.Call) and (name := called(node)):
+            for node in module.calls:
+                if name := called(node):
                     self.calls[name].append((module, node))
 
     @classmethod
