@@ -197,7 +197,7 @@ def _claimed(content: bytes) -> tuple[int, int]:
         with Image.open(io.BytesIO(content)) as image:
             return image.size
     except Exception as error:  # Pillow's readers raise whatever they trip over in a damaged file
-        raise Malformed(f"a mask that is no image: {reason(error)}") from None
+        raise Malformed(f"a mask that is not an image: {reason(error)}") from None
 
 
 def _labelme_mask(points: list[tuple[float, float]], text: str, size: tuple[int, int]) -> np.ndarray:
@@ -211,7 +211,7 @@ def _labelme_mask(points: list[tuple[float, float]], text: str, size: tuple[int,
     except binascii.Error as error:
         raise Malformed(f"a mask of no base64, {error}") from None
     except (OSError, Image.DecompressionBombError):
-        raise Malformed("a mask that is no image") from None
+        raise Malformed("a mask that is not an image") from None
     part = picture.table.reshape(len(picture.table), -1).max(1)[picture.rows] > 0
     left, top = round(points[0][0]), round(points[0][1])
     inside = np.zeros(size, bool)
