@@ -86,7 +86,8 @@ def drawn(annotated: Annotated, name: str, size: tuple[int, int] | None) -> np.n
                 inside |= part(size)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
             raise UserError(
-                f"mask {name} has an outline of {item.title} that cannot be read ({reason(error)}); export it again"
+                f"mask {name} has an outline of {item.title} that cannot be read ({reason(error)});"
+                " export it again"
             ) from None
         masks.append(_cut_out(inside))
     highest = max((item.number for item in annotated.items), default=0)
