@@ -6,6 +6,9 @@ import pytest
 
 from mamp import config
 from mamp.core.errors import UserError
+from mamp.methods import METHODS
+
+LONGEST = 125  # letters of a setting's meaning
 
 
 def test_the_default_is_the_tuned_preset():
@@ -150,3 +153,13 @@ def test_a_written_config_reads_back_with_and_without_libyaml(repository, tmp_pa
 def test_a_key_of_too_many_levels_is_refused(levels, value):
     with pytest.raises(UserError, match=rf"has {levels} levels, more than any setting has"):
         config.load(None, ["tracking.project" + ".a" * (levels - 2) + f"={value}"])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_setting_says_what_it_is_in_a_short_sentence_and_each_choice_on_a_line(method):
+    for key, _, words in config.method_knobs(method):
+        first, *choices = words.splitlines()
+        meaning, _, allowed = first.rpartition(" [") if first.endswith("]") else (first, "", "")
+        assert len(meaning) <= LONGEST, key
+        if choices:
+            assert {line.split(": ")[0] for line in choices} == set(allowed.removesuffix("]").split("|")), key

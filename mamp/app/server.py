@@ -293,7 +293,7 @@ class Routes:
             raise Refused(409, "a video is open already; start `mamp app` again for another one")
         name = file_name(request.query_params.get("name", ""))
         if Path(name).suffix.lower() not in VIDEO_SUFFIXES:
-            raise Refused(400, f"{name} is no video file; use one of {', '.join(sorted(VIDEO_SUFFIXES))}")
+            raise Refused(400, f"{name} is not a video file; use one of {', '.join(sorted(VIDEO_SUFFIXES))}")
         if self._receiving:
             raise Refused(409, "a video is being received already; wait for it")
         self._receiving = True

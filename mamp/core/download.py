@@ -78,7 +78,8 @@ def download(url: str, target: Path, wanted: Wanted, *, quiet: bool = False) -> 
             failures = 1 if part.size > before else failures + 1
             if failures >= _TRIES:
                 raise UserError(
-                    f"{url} broke off after {part.size_in_words()} ({broken}); the same command goes on"
+                    f"{url} broke off after {part.size_in_words()} ({broken}); the same command"
+                    " goes on from there"
                 ) from None
             if not quiet:
                 say(f"{url}: {broken} after {part.size_in_words()}; trying again")

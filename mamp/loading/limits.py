@@ -1,4 +1,4 @@
-"""A time limit for each sample of the loader: what takes longer is named, and nobody waits for ever."""
+"""A time limit for each sample of the loader. A file that takes longer is named and left."""
 
 from __future__ import annotations
 

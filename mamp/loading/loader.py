@@ -155,12 +155,12 @@ class ClipDataset(Dataset):
         self.bad_frame = bad_frame
         self.at_least = max(size) if scaled_jpeg and fit == "crop" else None  # stretching is as published
         self.seconds = seconds
-        self.note: Callable[[str], None] = _nobody
+        self.note: Callable[[str], None] = _ignore
         self._reading = ""
         self._known: OrderedDict[int, FrameSource] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_known": OrderedDict(), "note": _nobody}
+        return {**self.__dict__, "_known": OrderedDict(), "note": _ignore}
 
     def __getitem__(self, sample: Sample) -> Item | _Failure:
         for clip in (sample.clip, *sample.spares):
@@ -279,7 +279,7 @@ def _start_method() -> str | None:
     return "forkserver" if "decord" in sys.modules else "fork"
 
 
-def _nobody(_: str) -> None:
+def _ignore(_: str) -> None:
     """Do nothing."""
 
 

@@ -41,9 +41,9 @@ def normalised(scores: Tensor, *, out: Tensor | None = None) -> Tensor:
     out: where the result goes; it may be `scores`.
     """
     total = scores.sum(0, keepdim=True)
-    nobody = ~(total > 0)
-    result = torch.div(scores, total.clamp(min=1e-12), out=out).masked_fill_(nobody, 0)
-    result[0].masked_fill_(nobody[0], 1)
+    empty = ~(total > 0)
+    result = torch.div(scores, total.clamp(min=1e-12), out=out).masked_fill_(empty, 0)
+    result[0].masked_fill_(empty[0], 1)
     return result
 
 

@@ -82,7 +82,7 @@ class _Pickler(pickle.Pickler):
     def persistent_id(self, value: Any) -> Any:
         if isinstance(value, nn.Module):
             if id(value) not in self._parts:
-                raise Unkept(f"a {type(value).__name__} is no part of the network")
+                raise Unkept(f"a {type(value).__name__} is not part of the network")
             return "network", self._parts[id(value)]
         if isinstance(value, torch.dtype):
             return "dtype", str(value).removeprefix("torch.")
@@ -111,8 +111,8 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         own = module.split(".")[0] in {"mamp", self._own}
         if not own and (module, name) not in _PLAIN:
-            raise Unkept(f"{module}.{name} is no class of the method")
+            raise Unkept(f"{module}.{name} is not a class of the method")
         found = super().find_class(module, name)
         if own and not isinstance(found, type):
-            raise Unkept(f"{module}.{name} is no class")
+            raise Unkept(f"{module}.{name} is not a class")
         return found

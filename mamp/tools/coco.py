@@ -44,8 +44,8 @@ class Annotated:
                 labels[_inside(outline, size)] = number
             except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError) as error:
                 raise UserError(
-                    f"{self.file} has an outline of {self.name} that is none ({reason(error)}); fetch it"
-                    " again"
+                    f"{self.file} has an outline of {self.name} that cannot be read ({reason(error)}); fetch"
+                    " it again"
                 ) from None
         return labels
 

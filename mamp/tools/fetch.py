@@ -194,7 +194,7 @@ def _look_through(root: Path, archive: Archive, *, strict: bool, hint: str) -> N
         try:
             found = len(open_dataset(archive.dataset, root, split))
         except UserError as error:
-            raise UserError(f"{root} is no whole {archive.dataset}: {error}; {hint}") from None
+            raise UserError(f"{root} is not a complete {archive.dataset}: {error}; {hint}") from None
         if found != count and strict:
             raise UserError(
                 f"{root} has {plural(found, 'sequence')} in {split}, where there should be {count}; {hint}"

@@ -21,7 +21,7 @@ from PIL import Image
 
 from mamp.config.data import Root
 from mamp.config.pack import PackConfig
-from mamp.core.errors import UserError, plural
+from mamp.core.errors import UserError, first_line, plural
 from mamp.core.files import Locks, make_folder, remove_leftovers, sha256_of, whole, write_json, write_text
 from mamp.core.processes import begin_helper
 from mamp.core.progress import Progress, say
@@ -225,11 +225,20 @@ def _begin(lock: Path) -> None:
 
 def _pack_clip(job: Job) -> tuple[str, dict[str, Any]]:
     """Write one clip, read it back, and keep its record until the index is written."""
+    from av.error import FFmpegError
+
     video, path, knobs, bad_frame = job
     with whole(path) as partial:
         with video.open(bad_frame=bad_frame) as source:
             fps = video.fps or source.fps
-            kept = _encode(source, partial, knobs, fps=fps)
+            try:
+                kept = _encode(source, partial, knobs, fps=fps)
+            except OSError:
+                raise
+            except FFmpegError as error:  # such as a frame that is far wider than high
+                raise UserError(
+                    f"{source.path} cannot be packed as H.264 ({first_line(error)}); leave it out"
+                ) from None
         record = {
             "file": path.name,
             "fps": fps,

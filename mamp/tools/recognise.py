@@ -71,7 +71,7 @@ def recognise(root: Path) -> list[Part]:
         return [Part(root, "a video file", [Job(root.name, root)])]
     inside = ", ".join(folder.name for folder in subfolders(root)[:5]) if root.is_dir() else ""
     raise UserError(
-        f"{root} is no data set, no folder of frames and no video"
+        f"{root} is not a data set, a folder of frames or a video"
         f" file{f' (it holds {inside})' if inside else ''}; give the root of a data set or a folder of videos"
     )
 

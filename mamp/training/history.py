@@ -65,7 +65,7 @@ def read_code(path: Path) -> dict[str, Any] | None:
             raise ValueError("it holds no names")
         starts = found.get("resumed", [])
         if not isinstance(starts, list) or not all(isinstance(start, dict) for start in starts):
-            raise ValueError("its `resumed` is no list of starts")
+            raise ValueError("its `resumed` is not a list of starts")
         json.dumps(found, allow_nan=False)
         return found
     except OSError as error:

@@ -31,9 +31,7 @@ class Signals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Signals:
-        if (
-            threading.current_thread() is threading.main_thread()
-        ):  # elsewhere Python lets nobody catch signals
+        if threading.current_thread() is threading.main_thread():  # elsewhere Python catches no signals
             self._before = {number: signal.getsignal(number) for number in KNOWN}
             if self._before.get(HANGUP) == signal.SIG_IGN:
                 del self._before[HANGUP]

@@ -116,7 +116,7 @@ def parse_clip(folder: Path, name: str, record: Mapping[str, Any]) -> Packed:
     """
     file = record["file"]
     if Path(file).name != file or file in ("", ".."):
-        raise Malformed(f"clip {name} lies in {file!r}, which is no name of a file")
+        raise Malformed(f"clip {name} lies in {file!r}, not the name of a file")
     width, height = record["size"]
     clip = Packed(
         path=folder / file,

@@ -42,7 +42,7 @@ def test_frames_and_masks_are_read_with_either_slash_and_once(tmp_path: Path, sl
     [
         (b"/home/somebody/videos/ant\n", "line 1 has /home/somebody/videos/ant, a path of some machine"),
         (b"D:\\videos\\ant\n", "a path of some machine"),
-        (b"../ant\n", "no name of a folder"),
+        (b"../ant\n", "not the name of a folder"),
         ("ant\n".encode("utf-16-le"), "UTF-16 without a byte-order mark"),
         (b"caf\xe9\n", "no UTF-8 text from byte 3"),
     ],

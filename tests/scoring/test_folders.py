@@ -347,7 +347,7 @@ def test_seen_categories_mean_nothing_outside_youtube_vos(tmp_path: Path) -> Non
 def test_meta_json_cannot_name_files_elsewhere(holdout: Path, answers: Path, name: str) -> None:
     meta = holdout / "holdout" / "meta.json"
     meta.write_text(meta.read_text().replace('"b"', json.dumps(name)))
-    with pytest.raises(UserError, match="meta.json names .* which is no name of a folder"):
+    with pytest.raises(UserError, match="meta.json names .* which is not the name of a folder"):
         score(holdout, answers, split="holdout")
 
 

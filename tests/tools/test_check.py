@@ -192,7 +192,7 @@ def test_a_packed_folder_is_compared_with_its_index(tmp_path: Path) -> None:
 def test_a_folder_of_nothing_known_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a/b/c").mkdir(parents=True)
     text(tmp_path / "a/readme.txt", "x")
-    with pytest.raises(UserError, match=r"a is no data set, .*\(it holds b\)"):
+    with pytest.raises(UserError, match=r"a is not a data set, .*\(it holds b\)"):
         check(tmp_path / "a")
     with pytest.raises(UserError, match="nowhere does not exist"):
         check(tmp_path / "nowhere")

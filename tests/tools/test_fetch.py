@@ -248,7 +248,7 @@ def test_a_root_that_is_there_is_not_fetched_again(server: Server, tmp_path: Pat
     (tmp_path / "D17/Annotations/480p/dog/00000.png").unlink()
     fetch("davis2017", tmp_path / "D17", url=server.address, quiet=True)  # a list of names cannot tell
     (tmp_path / "D17/ImageSets/2017/val.txt").write_text("dog\nwolf\n")
-    with pytest.raises(UserError, match=r"D17 is no whole davis2017: .*wolf.*remove"):
+    with pytest.raises(UserError, match=r"D17 is not a complete davis2017: .*wolf.*remove"):
         fetch("davis2017", tmp_path / "D17", url=server.address, quiet=True)
 
 
@@ -285,7 +285,7 @@ def test_what_is_no_davis_leaves_no_root(tmp_path: Path) -> None:
     del files["DAVIS/ImageSets/2017/val.txt"]
     for name, contents, words in (
         ("a.zip", {"x/readme.txt": b"x"}, "a.zip holds no folder with JPEGImages"),
-        ("b.zip", files, "b.zip is no whole davis2017: .* has no split val"),
+        ("b.zip", files, "b.zip is not a complete davis2017: .* has no split val"),
     ):
         archive = write_zip(tmp_path / name, contents)
         with pytest.raises(UserError, match=words):
@@ -311,7 +311,7 @@ def test_the_official_archive_has_all_its_sequences(
 def test_a_folder_of_something_else_is_left_alone(server: Server, tmp_path: Path) -> None:
     (tmp_path / "D17").mkdir()
     (tmp_path / "D17/mine.txt").write_text("mine")
-    with pytest.raises(UserError, match="D17 is no whole davis2017.*choose another --out"):
+    with pytest.raises(UserError, match="D17 is not a complete davis2017.*choose another --out"):
         fetch("davis2017", tmp_path / "D17", url=server.address, quiet=True)
     assert os.listdir(tmp_path / "D17") == ["mine.txt"] and not server.asked
 

@@ -248,7 +248,7 @@ def test_points_far_outside_do_no_harm(tmp_path):
 @pytest.mark.parametrize("name", ["../9.jpg", "/etc/9.jpg", ".."])
 def test_names_that_lead_elsewhere_are_refused(tmp_path, name):
     coco(tmp_path / "src", name=name)
-    with pytest.raises(UserError, match="no name of a folder or a frame"):
+    with pytest.raises(UserError, match="not the name of a folder or a frame"):
         made("coco", tmp_path / "src", tmp_path / "out")
 
 

@@ -160,7 +160,7 @@ def test_yolo_outlines_are_objects_at_the_frames_size(tmp_path, confidence):
 
 @pytest.mark.parametrize(("text", "words"), [
     ("0 0.5 0.5 0.2 0.2\n", "line 1 is a box"),
-    ("0 0.1 0.1 0.9 0.1 0.5 0.9\n1 20 30 60 30 60 90\n", "line 2 is not an outline in parts of the picture"),
+    ("0 0.1 0.1 0.9 0.1 0.5 0.9\n1 20 30 60 30 60 90\n", "line 2 is not an outline in parts of a picture"),
     ("0 0.1 0.1 0.9 0.1 0.5 0.9\n" * 6 + "nothing\n", "line 7 is not a line of numbers"),
 ])  # fmt: skip
 def test_yolo_lines_that_are_no_outlines_are_named(tmp_path, text, words):

@@ -86,7 +86,8 @@ def drawn(annotated: Annotated, name: str, size: tuple[int, int] | None) -> np.n
                 inside |= part(size)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
             raise UserError(
-                f"mask {name} has an outline of {item.title} that is none ({reason(error)}); export it again"
+                f"mask {name} has an outline of {item.title} that cannot be read ({reason(error)});"
+                " export it again"
             ) from None
         masks.append(_cut_out(inside))
     highest = max((item.number for item in annotated.items), default=0)
@@ -197,7 +198,7 @@ def _claimed(content: bytes) -> tuple[int, int]:
         with Image.open(io.BytesIO(content)) as image:
             return image.size
     except Exception as error:  # Pillow's readers raise whatever they trip over in a damaged file
-        raise Malformed(f"a mask that is no image: {reason(error)}") from None
+        raise Malformed(f"a mask that is not an image: {reason(error)}") from None
 
 
 def _labelme_mask(points: list[tuple[float, float]], text: str, size: tuple[int, int]) -> np.ndarray:
@@ -211,7 +212,7 @@ def _labelme_mask(points: list[tuple[float, float]], text: str, size: tuple[int,
     except binascii.Error as error:
         raise Malformed(f"a mask of no base64, {error}") from None
     except (OSError, Image.DecompressionBombError):
-        raise Malformed("a mask that is no image") from None
+        raise Malformed("a mask that is not an image") from None
     part = picture.table.reshape(len(picture.table), -1).max(1)[picture.rows] > 0
     left, top = round(points[0][0]), round(points[0][1])
     inside = np.zeros(size, bool)
