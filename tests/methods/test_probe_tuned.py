@@ -69,7 +69,8 @@ def test_with_mamps_encoder_it_is_mamps_propagation(seed: int, changes: list[str
     """The same levers from the same features: as MAMP's own propagator, but for what only it has."""
     torch.manual_seed(seed)
     small = ["method.encoder.width=0.125", "method.encoder.features=8"]
-    levers = ["short_side=null", "radius=16", "search=exact", "sharpen=1.5", "edge_fit=fast", *changes]
+    levers = ["short_side=null", "radius=16", "search=exact", "sharpen=1.5", "edge_fit=fast", "background=1"]
+    levers += changes
     own = config.load(None, [*small, *(f"method.propagation.{lever}" for lever in levers)]).method
     network = methods.get("mamp").build_model(own).eval()
     knobs = method(
