@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mamp.core.errors import UserError
+from mamp.core.errors import UserError, first_line
 from mamp.core.files import make_folder, whole
 from mamp.video.decoding import file_url
 
@@ -89,7 +89,7 @@ class Film:
             raise UserError(f"film {path} is not an .mp4, {', '.join(others)} or {last}; name it so")
         self._codec = codec_for(self._suffix, alpha=alpha, crf=crf)
         make_folder(path.parent)
-        self._whole = whole(path)
+        self._path, self._whole = path, whole(path)
         self._rate = Fraction(fps or DEFAULT_FPS).limit_denominator(1001)
         self._format, self._aspect = "rgba" if alpha else "rgb24", aspect
         self._sound = Sound(sound, origin) if sound is not None else None
@@ -124,7 +124,16 @@ class Film:
             tick = max(round((seconds - self._began) * TICKS), self._last + 1)
             picture.pts, picture.time_base, self._last = tick, Fraction(1, TICKS), tick
             self._add_sound(seconds)
-        for packet in self._stream.encode(picture):
+        try:
+            packets = self._stream.encode(picture)
+        except av.FFmpegError as error:  # such as a frame that is far wider than high
+            if isinstance(error, OSError):
+                raise
+            raise UserError(
+                f"film {self._path} cannot hold frames of {width}x{height} ({first_line(error)}); leave the"
+                " film out, or make the frames smaller"
+            ) from None
+        for packet in packets:
             self._container.mux(packet)
 
     def _begin(self, height: int, width: int, seconds: float | None) -> None:

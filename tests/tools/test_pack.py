@@ -364,6 +364,15 @@ def test_a_clip_that_does_not_read_back_is_told(source, monkeypatch):
     assert not list((source.parent / "packed").glob("*.mp4"))
 
 
+@pytest.mark.parametrize("size", [(20000, 1), (1, 20000), (16390, 2)])
+def test_a_clip_that_the_codec_cannot_hold_is_named(tmp_path, size):
+    (tmp_path / "frames" / "odd").mkdir(parents=True)
+    Image.new("RGB", size).save(tmp_path / "frames" / "odd" / "00000.png")
+    with pytest.raises(UserError, match=r"odd cannot be packed as H\.264 .*; leave it out"):
+        packed(tmp_path / "frames")
+    assert not list((tmp_path / "packed").glob("*.mp4"))
+
+
 def test_the_command_prints_sizes_and_speed(source, capsys):
     out = source.parent / "packed"
     arguments = ["data", "pack", f"{source}@12.5", str(out), "--size", "64", "--processes", "1"]

@@ -84,3 +84,15 @@ def test_a_contact_sheet_is_a_grid_on_white(tmp_path):
     write_picture(tmp_path / "new" / "sheet.png", sheet)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "new" / "sheet.png")), sheet)
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["sheet.png"]
+
+
+@pytest.mark.parametrize("size", [(1, 20000), (20000, 1), (2, 17000)])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_film_of_frames_that_its_codec_cannot_hold_is_refused(tmp_path, size, suffix):
+    path = tmp_path / f"film{suffix}"
+    with (
+        pytest.raises(UserError, match=f"film .*{suffix} cannot hold frames of {size[1]}x{size[0]}"),
+        Film(path) as film,
+    ):
+        film.write(np.zeros((*size, 3), np.uint8))
+    assert not list(tmp_path.iterdir())
