@@ -62,7 +62,7 @@ def test_what_a_method_has_is_given(part):
 
 
 def test_every_part_that_a_method_may_lack_has_its_sentence_or_a_default():
-    without = {"pretrained", "shipped", "learns_from_masks"}  # the rest goes on without them
+    without = {"attach", "pretrained", "shipped", "learns_from_masks"}  # the rest goes on without them
     assert {*OPTIONAL, "needs_weights"} == {*methods.LACKS, *without}
 
 

@@ -227,7 +227,7 @@ def test_a_run_without_a_checkpoint_keeps_the_history_of_the_start_before(stoppe
     kept = {name: (run / name).read_bytes() for name in ("log.jsonl", "code.json", "config.yaml")}
     train(settings(), run, quiet=True)
     assert {name: (run / "before-1" / name).read_bytes() for name in kept} == kept
-    assert "has no checkpoint, so the run begins anew" in capsys.readouterr().err
+    assert "has no checkpoint, so the run starts at step 0" in capsys.readouterr().err
 
 
 def test_something_else_in_place_of_a_runs_files_is_refused(tmp_path, settings):
