@@ -62,6 +62,12 @@ def _run(args: argparse.Namespace) -> None:
 
     named = [f"method.name={args.method}"] if args.method else []
     model = models.load(args.weights, device=args.device, overrides=[*named, *args.overrides])
+
+    def reload(preset: str, device: str) -> models.Model:
+        rest = [word for word in args.overrides if not word.startswith("method.preset=")]
+        chosen = [f"method.preset={preset}"] if preset else []
+        return models.load(args.weights, device=device, overrides=[*named, *rest, *chosen])
+
     serve(
         model,
         video=args.video,
@@ -70,5 +76,6 @@ def _run(args: argparse.Namespace) -> None:
         browser=not args.no_browser,
         kept_mb=args.memory_mb,
         suggest=args.suggest,
+        reload=reload,
         quiet=args.quiet,
     )
