@@ -114,6 +114,14 @@ class Engine:
             self._thread.start()
         self._changed()
 
+    def use(self, make_segmenter: Callable[[], Segmenter]) -> None:
+        """Segment with other settings from the next run on; UserError while a run is on."""
+        with self._guard:
+            if self.status.running or self._barred:
+                raise UserError("frames are being computed; stop that first")
+            self._make = make_segmenter
+            self._kept.drop_from(0)
+
     def stop(self) -> None:
         """End the run after the frame at work, which is kept; what it has written stays."""
         with self._guard:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from PIL import Image
+
 from mamp.app.project import Project
 from mamp.core.errors import UserError
-from mamp.core.files import make_folder, write_text
+from mamp.core.files import make_folder, whole, write_json, write_text
 from mamp.video import export as forms
 from mamp.video.export.coco import annotation
 from mamp.video.frames import FrameSource
@@ -17,7 +21,7 @@ from mamp.video.masks import write_mask
 __all__ = ["KINDS", "annotation", "export", "exported", "sequence_name"]
 
 OnFrame = Callable[[int, int], None]
-KINDS = ("davis", *forms.KINDS)
+KINDS = ("davis", "objects", *forms.KINDS)
 
 
 def export(
@@ -34,7 +38,9 @@ def export(
         raise UserError("no frame has a mask yet; draw one first")
     folder = project.folder / "export"
     make_folder(folder)
-    return _davis(project, folder, progress) if kind == "davis" else _form(kind, project, source, progress)
+    if kind in ("davis", "objects"):
+        return (_davis if kind == "davis" else _objects)(project, folder, progress)
+    return _form(kind, project, source, progress)
 
 
 def sequence_name(project: Project) -> str:
@@ -46,8 +52,8 @@ def sequence_name(project: Project) -> str:
 def exported(kind: str, project: Project) -> Path:
     """Where an export of this kind is: a file or a folder."""
     folder, name = project.folder / "export", sequence_name(project)
-    if kind == "davis":
-        return folder / "davis"
+    if kind in ("davis", "objects"):
+        return folder / kind
     if kind in ("film", "coco"):
         return folder / f"{name}{next(iter(forms.KINDS[kind].makers))}"
     return forms.wishes([kind], folder / name)[0].path
@@ -65,6 +71,37 @@ def _davis(project: Project, folder: Path, progress: OnFrame) -> Path:
     make_folder(lists)
     write_text(lists / "val.txt", f"{name}\n")
     return root
+
+
+def _objects(project: Project, folder: Path, progress: OnFrame) -> Path:
+    """objects/NAME/FRAME.png for each object by its name, white on black, and objects.json with the ids."""
+    root, names = folder / "objects", file_names(project)
+    if root.exists():
+        shutil.rmtree(root)  # of objects that had other names
+    for name in names.values():
+        make_folder(root / name)
+    write_json(root / "objects.json", {name: number for number, name in names.items()})
+    for index, frame in enumerate(project.names):
+        labels = project.mask(index)
+        for number, name in names.items():
+            with whole(root / name / f"{frame}.png") as partial:
+                Image.fromarray(labels == number).save(partial, "PNG")
+        progress(index + 1, len(project.names))
+    return root
+
+
+def file_names(project: Project) -> dict[int, str]:
+    """Object id -> its name as a folder's; objects of one name have their ids behind it."""
+    names = {o.id: "".join(c if c.isalnum() or c in "-_" else "-" for c in o.name) for o in project.objects}
+    lower = [name.lower() for name in names.values()]
+    return {i: name if lower.count(name.lower()) == 1 else f"{name}-{i}" for i, name in names.items()}
+
+
+def zipped(folder: Path, file: Path) -> None:
+    """Write a folder into a zip file, without compression, which PNG has done already."""
+    with zipfile.ZipFile(file, "w") as out:
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            out.write(path, str(Path(folder.name) / path.relative_to(folder)))
 
 
 def _form(kind: str, project: Project, source: FrameSource, progress: OnFrame) -> Path:

@@ -1,24 +1,25 @@
 """A person's work on a video: a folder of palette PNGs and a small JSON, saved as it goes.
 
-Its files:
-
-    FOLDER/project.json     objects, and what is known of each frame
-    FOLDER/drawn/NAME.png   masks that a person drew: what `mamp segment --mask` takes
-    FOLDER/masks/NAME.png   the mask of every frame that has one
+FOLDER/project.json     objects, and what is known of each frame
+FOLDER/drawn/NAME.png   masks that a person drew: what `mamp segment --mask` takes
+FOLDER/masks/NAME.png   the mask of every frame that has one
+FOLDER/before/NAME.png  what that was before its last change
 """
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from mamp.app.known import LARGEST_ID, Frame, Object, frames_in, objects_in, video_in, without
 from mamp.core.errors import UserError
 from mamp.core.files import Locks, make_folder, remove_leftovers, write_text
 from mamp.core.texts import read_json
@@ -26,34 +27,9 @@ from mamp.video.first_masks.reading import FirstMask, Reader
 from mamp.video.frames import FrameSource
 from mamp.video.masks import object_ids, read_mask, write_mask
 
-LARGEST_ID = 254  # of a palette PNG
 NAME_LENGTH = 60  # of an object
 VERSION = 1  # of project.json
 _PART = 20  # writing project.json takes no more than one part of so many of a run
-
-
-@dataclass(frozen=True)
-class Frame:
-    """What is known of one frame.
-
-    kind: where its mask comes from; "" has none. locked: nothing changes the mask. stale: it was computed
-    before a drawn mask that it would have used was changed. unsure: the expected error of the worst object,
-    see `mamp.app.doubt`; None where nothing was computed. each: that of each object, by id.
-    """
-
-    kind: str = ""
-    locked: bool = False
-    stale: bool = False
-    unsure: float | None = None
-    each: Mapping[int, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Object:
-    """An object that is followed: its id, which sets its colour, and the name that the user gave it."""
-
-    id: int
-    name: str
 
 
 class Project:
@@ -125,6 +101,12 @@ class Project:
                 return np.zeros(self.size, np.uint8)
             return read_mask(self._file("masks", index), size=self.size)
 
+    def before(self, index: int) -> np.ndarray:
+        """The label map of frame `index` before its last change; all background where it had none."""
+        with self._guard:
+            file = self._file("before", index)
+            return read_mask(file, size=self.size) if file.exists() else np.zeros(self.size, np.uint8)
+
     def present(self) -> list[tuple[int, ...] | None]:
         """The ids that each frame's mask shows, ascending; None where the mask was not looked at yet."""
         with self._guard:
@@ -160,9 +142,8 @@ class Project:
                 raise UserError(f"the mask is {labels.dtype} {labels.shape}; give uint8 {self.size}")
             strangers = set(_ids(labels)) - {o.id for o in self._objects}
             if strangers:
-                raise UserError(
-                    f"the mask has id {min(strangers)}, which is not an object; add the object first"
-                )
+                raise UserError(f"the mask has id {min(strangers)}, which is no object; add the object first")
+            self._set_aside(index)
             write_mask(self._file("drawn", index), labels)
             write_mask(self._file("masks", index), labels)
             self._frames[index] = Frame("drawn")
@@ -236,6 +217,7 @@ class Project:
         with self._guard:
             self._known(number)
             for index, frame in enumerate(self._frames):
+                self._file("before", index).unlink(missing_ok=True)
                 for kind in ("masks", "drawn")[: 2 if frame.kind == "drawn" else bool(frame.kind)]:
                     labels = read_mask(self._file(kind, index))
                     if (labels == number).any():
@@ -243,7 +225,7 @@ class Project:
             self._objects = [o for o in self._objects if o.id != number]
             self._present = [p and tuple(i for i in p if i != number) for p in self._present]
             self.revisions = [revision + 1 for revision in self.revisions]
-            self._frames = [_without(f, number) for f in self._frames]
+            self._frames = [without(f, number) for f in self._frames]
             self._save()
 
     # -- what the machine does
@@ -259,6 +241,7 @@ class Project:
             before = self._frames[index]
             if before.kind == "drawn" or before.locked:
                 return False
+            self._set_aside(index)
             write_mask(self._file("masks", index), labels)
             each = dict(unsure or {})
             self._frames[index] = Frame(kind, unsure=max(each.values(), default=None), each=each)
@@ -278,8 +261,21 @@ class Project:
     def _file(self, kind: str, index: int) -> Path:
         return self.folder / kind / f"{self.names[index]}.png"
 
+    def _set_aside(self, index: int) -> None:
+        """Keep the mask as what it was before; a mask is written anew, never changed in its file."""
+        mask, before = self._file("masks", index), self._file("before", index)
+        try:
+            before.unlink(missing_ok=True)
+            if mask.exists():
+                try:
+                    os.link(mask, before)
+                except OSError:  # a file system without links
+                    shutil.copyfile(mask, before)
+        except OSError as error:
+            raise UserError(f"{before} cannot be written ({error.strerror or error}); make room") from None
+
     def _open(self) -> None:
-        for kind in ("masks", "drawn"):
+        for kind in ("masks", "drawn", "before"):
             make_folder(self.folder / kind)
             remove_leftovers(self.folder / kind)
         remove_leftovers(self.folder)
@@ -299,8 +295,8 @@ class Project:
                 raise UserError(
                     f"{path} was written by a later mamp; update mamp, or give another folder with --out"
                 )
-            size, names = _video_in(stored)
-            objects, frames = _objects_in(stored["objects"]), _frames_in(stored["frames"])
+            size, names = video_in(stored)
+            objects, frames = objects_in(stored["objects"]), frames_in(stored["frames"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise UserError(
                 f"{path} is damaged; move it away, and the masks beside it are taken up, without objects'"
@@ -376,63 +372,6 @@ class Project:
 def _ids(labels: np.ndarray) -> tuple[int, ...]:
     """The ids in a label map uint8 (H, W), ascending."""
     return tuple(int(i) for i in np.flatnonzero(np.bincount(labels.reshape(-1), minlength=1)) if i)
-
-
-def _video_in(stored: Any) -> tuple[tuple[int, int], tuple[int, str, str]]:
-    """(height, width), and (count, first, last) of the frames' names.
-
-    ValueError, TypeError or KeyError where project.json does not have them.
-    """
-    height, width = stored["size"]
-    names = stored["count"], stored["first"], stored["last"]
-    if [type(v) for v in (height, width, *names)] != [int, int, int, str, str]:
-        raise ValueError
-    return (height, width), names
-
-
-def _objects_in(stored: Any) -> list[Object]:
-    """Objects as project.json has them, by id.
-
-    ValueError, TypeError or KeyError where it cannot have been written so.
-    """
-    objects = sorted((Object(o["id"], o["name"]) for o in stored), key=lambda o: o.id)
-    if any(type(o.id) is not int or type(o.name) is not str or not 0 < o.id <= LARGEST_ID for o in objects):
-        raise ValueError
-    if len({o.id for o in objects}) < len(objects):
-        raise ValueError
-    return objects
-
-
-def _frames_in(stored: Any) -> dict[str, Frame]:
-    """What project.json has of frames, by name.
-
-    ValueError or TypeError where it cannot have been written so.
-    """
-    if type(stored) is not dict or any(type(values) is not dict for values in stored.values()):
-        raise ValueError
-    frames = {name: _frame_in(values) for name, values in stored.items()}
-    for frame in frames.values():
-        if type(frame.kind) is not str or {type(frame.locked), type(frame.stale)} != {bool}:
-            raise ValueError
-        unsure = [*frame.each.values(), *([] if frame.unsure is None else [frame.unsure])]
-        if not all(type(value) in (int, float) and 0 <= value <= 1 for value in unsure):
-            raise ValueError  # NaN too, which JSON for the page cannot have
-    return frames
-
-
-def _frame_in(stored: dict[str, Any]) -> Frame:
-    """What project.json has of one frame; its objects' ids are words there."""
-    return Frame(
-        **{**stored, "each": {int(number): value for number, value in stored.get("each", {}).items()}}
-    )
-
-
-def _without(frame: Frame, number: int) -> Frame:
-    """What is known of a frame once an object is gone from it."""
-    each = {i: value for i, value in frame.each.items() if i != number}
-    unsure = max(each.values(), default=None) if frame.each else frame.unsure
-    stale = frame.stale or (frame.kind not in ("", "drawn") and not frame.locked)
-    return replace(frame, stale=stale, each=each, unsure=unsure)
 
 
 def _name(name: str) -> str:

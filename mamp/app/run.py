@@ -6,6 +6,7 @@ import secrets
 import socket
 import sys
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,17 +32,19 @@ def serve(
     browser: bool = True,
     kept_mb: float = KEPT_MB,
     suggest: str | None = None,
+    reload: Callable[[str, str], Model] | None = None,
     quiet: bool = False,
 ) -> None:
     """Serve the page until it is interrupted; its address is printed.
 
     video: a file or a folder of images; None: one may be dropped on the page. out: the project's folder.
-    port: None is 7345, or any that is free. browser: open it there.
-    suggest: MODULE:FUNCTION that answers clicks.
+    port: None is 7345,
+    or any that is free. browser: open it there. suggest: MODULE:FUNCTION that answers clicks.
+    reload: loads the model with another preset on another device.
 
     Raises UserError for a video that cannot be read, a project that is open elsewhere, a port in use.
     """
-    studio = Studio(model, out=out, kept_mb=kept_mb, suggest=suggest)
+    studio = Studio(model, out=out, kept_mb=kept_mb, suggest=suggest, reload=reload)
     if video is not None:
         studio.open(video)
     try:

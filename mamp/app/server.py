@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -18,19 +17,20 @@ from typing import Any
 
 import numpy as np
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from mamp.app.export import KINDS, exported
+from mamp.app.asked import Refused, box, json_of, number, points, whole
+from mamp.app.export import KINDS, exported, sequence_name, zipped
 from mamp.app.gate import Gate, TooLarge, body
 from mamp.app.project import Project
-from mamp.app.proposal import MOST, Wish
+from mamp.app.proposal import Wish
 from mamp.app.studio import Studio, file_name
 from mamp.core.errors import UserError, first_line
 from mamp.core.files import MB, make_folder
-from mamp.core.texts import parse_json
 from mamp.video.first_masks.reading import FirstMask
 from mamp.video.frames import VIDEO_SUFFIXES
 
@@ -41,18 +41,9 @@ PAGE = {
     if Path(file.name).suffix in _TYPES
 }
 PATIENCE = 20.0  # seconds that a question for news waits at most
-LARGEST_JSON = 65536
 LARGEST_MASK = 2**26  # bytes of a mask's file
 LARGEST_VIDEO = 4000 * MB
 _SPARE = 500 * MB  # left free on the disk beside a dropped video
-
-
-class Refused(Exception):
-    """The request cannot be met; status and words."""
-
-    def __init__(self, status: int, words: str) -> None:
-        super().__init__(words)
-        self.status = status
 
 
 def build(studio: Studio, *, key: str, hosts: set[str]) -> Gate:
@@ -65,6 +56,7 @@ def build(studio: Studio, *, key: str, hosts: set[str]) -> Gate:
         ("GET", "/api/frames/{index:int}", routes.frame),
         ("GET", "/api/thumbs/{index:int}", routes.thumb),
         ("GET", "/api/masks/{index:int}", routes.mask),
+        ("GET", "/api/before/{index:int}", routes.before),
         ("PUT", "/api/masks/{index:int}", routes.draw),
         ("DELETE", "/api/drawn/{index:int}", routes.forget),
         ("POST", "/api/import/{index:int}", routes.bring),
@@ -81,6 +73,9 @@ def build(studio: Studio, *, key: str, hosts: set[str]) -> Gate:
         ("POST", "/api/take", routes.take),
         ("POST", "/api/leave", routes.leave),
         ("PUT", "/api/video", routes.drop),
+        ("POST", "/api/open", routes.open),
+        ("POST", "/api/close", routes.close),
+        ("POST", "/api/settings", routes.settings),
     ]
     app = Starlette(routes=[Route(path, _answering(do), methods=[method]) for method, path, do in table])
     return Gate(app, hosts=hosts, key=key)
@@ -123,9 +118,9 @@ class Routes:
 
     async def state(self, request: Request) -> Response:
         """All there is to show, once it is newer than `since`."""
-        since, tab = _whole(request.query_params.get("since", "0")), request.query_params.get("tab", "")[:64]
+        since, tab = whole(request.query_params.get("since", "0")), request.query_params.get("tab", "")[:64]
         held = self._studio.holds(tab)
-        deadline = time.monotonic() + min(PATIENCE, float(_whole(request.query_params.get("wait", "0"))))
+        deadline = time.monotonic() + min(PATIENCE, float(whole(request.query_params.get("wait", "0"))))
         while self._studio.version <= since and time.monotonic() < deadline:
             if self._studio.holds(tab) != held or await request.is_disconnected():
                 break
@@ -149,18 +144,23 @@ class Routes:
         labels = await run_in_threadpool(self._project.mask, index)
         return Response(labels.astype(np.uint8).tobytes(), media_type="application/octet-stream")
 
+    async def before(self, request: Request) -> Response:
+        """A frame's label map before its last change."""
+        labels = await run_in_threadpool(self._project.before, self._index(request))
+        return Response(labels.astype(np.uint8).tobytes(), media_type="application/octet-stream")
+
     async def propose(self, request: Request) -> Response:
         """A mask of 0 and 1 from clicks or a box, a byte for each pixel."""
         index = self._index(request)
-        values = await _json(request)
-        points = _points(values.get("inside")), _points(values.get("outside"))
-        wish = Wish(*points, _box(values.get("box")), series=_number(values.get("series")) or 0)
-        mask = await run_in_threadpool(self._studio.propose, index, wish, _number(values.get("object")))
+        values = await json_of(request)
+        clicks = points(values.get("inside")), points(values.get("outside"))
+        wish = Wish(*clicks, box(values.get("box")), series=number(values.get("series")) or 0)
+        mask = await run_in_threadpool(self._studio.propose, index, wish, number(values.get("object")))
         return Response(mask.astype(np.uint8).tobytes(), media_type="application/octet-stream")
 
     async def uncertain(self, request: Request) -> Response:
         """The frame and object whose correction is worth most, but for those near frames that were `seen`."""
-        values = (await _json(request)).get("seen", [])
+        values = (await json_of(request)).get("seen", [])
         if not isinstance(values, list):
             raise Refused(400, "seen is a list of frames' numbers")
         seen = [self._number(index) for index in values]
@@ -212,7 +212,7 @@ class Routes:
     async def lock(self, request: Request) -> Response:
         """Frames `from` to `to`, both included, are locked or not."""
         self._yours(request)
-        values = await _json(request)
+        values = await json_of(request)
         first, last = self._number(values.get("from")), self._number(values.get("to"))
         locked = bool(values.get("locked"))
         await run_in_threadpool(self._project.lock, range(first, last + 1), locked=locked)
@@ -221,14 +221,14 @@ class Routes:
     async def add_object(self, request: Request) -> Response:
         """A new object; its id."""
         self._yours(request)
-        made = self._project.add_object(str((await _json(request)).get("name", "")))
+        made = self._project.add_object(str((await json_of(request)).get("name", "")))
         self._studio.changed()
         return JSONResponse({"id": made.id})
 
     async def rename(self, request: Request) -> Response:
         """Another name for an object."""
         self._yours(request)
-        self._project.rename(request.path_params["number"], str((await _json(request)).get("name", "")))
+        self._project.rename(request.path_params["number"], str((await json_of(request)).get("name", "")))
         return self._done()
 
     async def remove_object(self, request: Request) -> Response:
@@ -240,7 +240,7 @@ class Routes:
     async def run(self, request: Request) -> Response:
         """Compute from a frame on, forward or backward, to the end or until another frame."""
         self._yours(request)
-        values = await _json(request)
+        values = await json_of(request)
         direction = values.get("direction")
         if direction not in ("forward", "backward"):
             raise Refused(400, "direction is forward or backward")
@@ -260,7 +260,7 @@ class Routes:
     async def export(self, request: Request) -> Response:
         """Begin to write an export."""
         self._yours(request)
-        kind = str((await _json(request)).get("kind"))
+        kind = str((await json_of(request)).get("kind"))
         if kind not in KINDS:
             raise Refused(400, f"export {kind[:20]} is not known")
         assert self._project is not None
@@ -268,13 +268,19 @@ class Routes:
         return self._done()
 
     async def download(self, request: Request) -> Response:
-        """A file that was exported."""
+        """A file that was exported; of a folder a zip file."""
         assert self._project is not None
         kind = request.path_params["kind"]
         file = exported(kind, self._project) if kind in KINDS else None
-        if file is None or not file.is_file():
-            raise Refused(404, "it is not exported yet, or a folder")
-        return FileResponse(file, filename=file.name)
+        if file is None or not file.exists():
+            raise Refused(404, "it is not exported yet")
+        if file.is_file():
+            return FileResponse(file, filename=file.name)
+        packed = file.with_name(f".{file.name}.{os.getpid()}.zip")
+        await run_in_threadpool(zipped, file, packed)
+        name = f"{sequence_name(self._project)}-{kind}.zip"
+        gone = BackgroundTask(packed.unlink, missing_ok=True)
+        return FileResponse(packed, filename=name, background=gone)
 
     async def take(self, request: Request) -> Response:
         """This tab draws from now on."""
@@ -290,7 +296,7 @@ class Routes:
         """A video file that was dropped on the page; it keeps its name, without folders."""
         self._yours(request)
         if self._studio.project is not None:
-            raise Refused(409, "a video is open already; start `mamp app` again for another one")
+            raise Refused(409, "a video is open already; close it first")
         name = file_name(request.query_params.get("name", ""))
         if Path(name).suffix.lower() not in VIDEO_SUFFIXES:
             raise Refused(400, f"{name} is not a video file; use one of {', '.join(sorted(VIDEO_SUFFIXES))}")
@@ -314,6 +320,34 @@ class Routes:
                         folder.rmdir()
         finally:
             self._receiving = False
+        return self._done()
+
+    async def open(self, request: Request) -> Response:
+        """Another video: one of the projects that were listed, by its number, or the example."""
+        self._yours(request)
+        if self._studio.project is not None:
+            raise Refused(409, "a video is open already; close it first")
+        values = await json_of(request)
+        if values.get("example"):
+            await run_in_threadpool(self._studio.open_example)
+        else:
+            place = number(values.get("recent"))
+            await run_in_threadpool(self._studio.reopen, -1 if place is None else place)
+        return self._done()
+
+    async def close(self, request: Request) -> Response:
+        """The video is closed, so that another can be opened."""
+        self._yours(request)
+        await run_in_threadpool(self._studio.leave_video)
+        return self._done()
+
+    async def settings(self, request: Request) -> Response:
+        """Another preset or device."""
+        self._yours(request)
+        values = await json_of(request)
+        await run_in_threadpool(
+            self._studio.set, str(values.get("preset", "")), str(values.get("device", ""))
+        )
         return self._done()
 
     async def _receive(self, request: Request, file: Path, *, most: int) -> None:
@@ -371,50 +405,3 @@ class Routes:
 
 def _page(name: str) -> bytes:
     return (files("mamp.app") / "page" / name).read_bytes()
-
-
-def _whole(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
-
-
-async def _json(request: Request) -> dict[str, Any]:
-    try:
-        values = parse_json((await body(request, LARGEST_JSON) or b"{}").decode())
-    except ValueError:
-        raise Refused(400, "the request is not JSON") from None
-    if not isinstance(values, dict):
-        raise Refused(400, "the request is not a JSON object")
-    return values
-
-
-def _numbers(value: Any, count: int) -> tuple[float, ...]:
-    """So many finite numbers."""
-    if not isinstance(value, list) or len(value) != count:
-        raise Refused(400, f"{count} numbers are needed")
-    if not all(type(v) in (int, float) and math.isfinite(v) and abs(v) < 1e6 for v in value):
-        raise Refused(400, f"{count} numbers are needed")
-    return tuple(float(v) for v in value)
-
-
-def _number(value: Any) -> int | None:
-    """A whole number that is told, or None."""
-    if value is None:
-        return None
-    if type(value) is not int or abs(value) > 1e9:
-        raise Refused(400, "object and series are whole numbers")
-    return value
-
-
-def _points(value: Any) -> tuple[tuple[float, float], ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, list) or len(value) > MOST:
-        raise Refused(400, f"points are a list of [x, y], {MOST} at most")
-    return tuple((x, y) for x, y in (_numbers(point, 2) for point in value))
-
-
-def _box(value: Any) -> tuple[float, float, float, float] | None:
-    if value is None:
-        return None
-    left, top, right, bottom = _numbers(value, 4)
-    return min(left, right), min(top, bottom), max(left, right), max(top, bottom)

@@ -8,16 +8,19 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mamp import methods
 from mamp.app.doubt import Place, next_place
 from mamp.app.engine import KEPT_MB, Engine
 from mamp.app.export import export
 from mamp.app.project import Frame, Project
 from mamp.app.proposal import Proposer, Wish, of_person
+from mamp.app.shelf import example, recent
 from mamp.app.view import View
 from mamp.core.errors import UserError
 from mamp.segmentation.model import Model
@@ -35,9 +38,17 @@ class Studio:
     """
 
     def __init__(
-        self, model: Model, *, out: Path | None = None, kept_mb: float = KEPT_MB, suggest: str | None = None
+        self,
+        model: Model,
+        *,
+        out: Path | None = None,
+        kept_mb: float = KEPT_MB,
+        suggest: str | None = None,
+        reload: Callable[[str, str], Model] | None = None,
     ) -> None:
-        """suggest: MODULE:FUNCTION that answers clicks, see `mamp.app.proposal.of_person`."""
+        """suggest: MODULE:FUNCTION that answers clicks, see `mamp.app.proposal.of_person`. reload: loads the
+        model with another preset on another device; None where neither can be chosen.
+        """
         self.model, self.out, self._kept_mb = model, out, kept_mb
         self.project: Project | None = None
         self.engine: Engine | None = None
@@ -51,8 +62,8 @@ class Studio:
         self._proposing = threading.Lock()
         self._tab, self._seen = "", 0.0
         self._left: list[str] = []  # tabs that were closed; a question of theirs may still be waiting
-        own = of_person(suggest) if suggest else None
-        self._proposer = Proposer(model.network, model.config.method, model.device, suggest=own)
+        self._own, self._reload = of_person(suggest) if suggest else None, reload
+        self._proposer = self._new_proposer()
 
     # -- the video
 
@@ -80,6 +91,71 @@ class Studio:
         self.exporting = {}
         self.changed()
         threading.Thread(target=self._look, args=(project,), daemon=True).start()
+
+    def _new_proposer(self) -> Proposer:
+        model = self.model
+        return Proposer(model.network, model.config.method, model.device, suggest=self._own)
+
+    def recent(self) -> list[dict[str, Any]]:
+        """Projects that can be opened."""
+        return recent(HOME, *([self.out] if self.out else []))
+
+    def reopen(self, number: int) -> None:
+        """Open one of `recent`; UserError where it is there no more."""
+        there = self.recent()
+        if not 0 <= number < len(there):
+            raise UserError("that project is not there any more; choose another")
+        self.open(Path(there[number]["video"]), Path(there[number]["folder"]))
+
+    def open_example(self) -> None:
+        """Open the clip that comes with the page, which is rendered the first time."""
+        self.open(example(HOME), HOME / "example")
+
+    def leave_video(self) -> None:
+        """Close the video, so that another one can be opened; UserError while something is computed."""
+        if self.engine is not None and self.engine.status.running:
+            raise UserError("frames are being computed; stop that first")
+        self._enter_alone("an export is being written")
+        try:
+            self.close()
+            self.out = None  # the next video has a folder of its own
+        finally:
+            self._alone.release()
+        self.changed()
+
+    def settings(self) -> dict[str, Any]:
+        """What can be chosen, and what is: presets and devices."""
+        import torch
+
+        method = self.model.config.method
+        presets = list(methods.get(method.name).presets) if self._reload else []
+        cuda = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+        now = str(self.model.device)
+        devices = list(dict.fromkeys(["cpu", *cuda, now])) if self._reload else [now]
+        return {
+            "preset": str(vars(method).get("preset", "")),
+            "presets": presets,
+            "device": now,
+            "devices": devices,
+        }
+
+    def set(self, preset: str, device: str) -> None:
+        """Segment by another preset or on another device from the next run on.
+
+        Raises UserError for one that is not known, and while something is computed.
+        """
+        known = self.settings()
+        if self._reload is None or preset not in ["", *known["presets"]] or device not in known["devices"]:
+            raise UserError(f"preset {preset[:20]} on {device[:20]} cannot be chosen here")
+        if self.engine is not None and self.engine.status.running:
+            raise UserError("frames are being computed; stop that first")
+        model = self._reload(preset, device)
+        if self.engine is not None:
+            self.engine.use(model.segmenter)
+        with self._proposing:
+            self.model = model
+            self._proposer = self._new_proposer()
+        self.changed()
 
     def _look(self, project: Project) -> None:
         """Find out which objects the masks of an earlier time show; news for the page now and then."""
@@ -160,9 +236,10 @@ class Studio:
         """All that the page shows but pictures and masks, as JSON."""
         version = self.version
         state: dict[str, Any] = {"version": version, "yours": self.holds(tab), "method": self._method()}
+        state["settings"] = self.settings()
         project, engine = self.project, self.engine
         if project is None or engine is None:
-            return {**state, "video": None}
+            return {**state, "video": None, "recent": self.recent()}
         return {
             **state,
             "video": str(project.video),

@@ -62,6 +62,13 @@ def _run(args: argparse.Namespace) -> None:
 
     named = [f"method.name={args.method}"] if args.method else []
     model = models.load(args.weights, device=args.device, overrides=settings(args, *named), fetch=args.fetch)
+
+    def reload(preset: str, device: str) -> models.Model:
+        given = settings(args, *named)
+        rest = [word for word in given if not word.startswith("method.preset=")]
+        chosen = [f"method.preset={preset}"] if preset else []
+        return models.load(args.weights, device=device, overrides=[*rest, *chosen], fetch=args.fetch)
+
     serve(
         model,
         video=args.video,
@@ -70,5 +77,6 @@ def _run(args: argparse.Namespace) -> None:
         browser=not args.no_browser,
         kept_mb=args.memory_mb,
         suggest=args.suggest,
+        reload=reload,
         quiet=args.quiet,
     )

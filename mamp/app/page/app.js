@@ -7,6 +7,7 @@ import { receiveMasks } from "./bring.js";
 import { exported } from "./exports.js";
 import { Hands } from "./hands.js";
 import { listenToKeys } from "./keys.js";
+import { listenToLead, showLead } from "./lead.js";
 import { Locks } from "./locks.js";
 import { Looks } from "./looks.js";
 import { ObjectList } from "./objects.js";
@@ -20,6 +21,7 @@ import { Strokes } from "./strokes.js";
 import { Suggestions } from "./suggest.js";
 import { Timeline } from "./timeline.js";
 import { receiveVideos } from "./upload.js";
+import { listenToVideos, showRecent, showSettings } from "./videos.js";
 import { beginAnew, play, uncertain } from "./walk.js";
 
 // ---------------------------------------------------------------- the server
@@ -54,7 +56,8 @@ function receive(told) {
   if (state.video) state.frames = state.frames.map(([kind, locked, stale, unsure, made, ids, each]) => ({ kind, locked, stale, unsure, made, ids: ids || [], each }));
   if (state.video && before?.video !== state.video) begin();
   $("welcome").hidden = Boolean(state.video);
-  $("work").hidden = $("export").hidden = !state.video;
+  $("work").hidden = $("export").hidden = $("videos").hidden = !state.video;
+  if (!state.video) closed();
   if (state.video) {
     const run = state.run;
     if (run.running && !before?.run?.running) beginAnew();
@@ -69,6 +72,15 @@ function receive(told) {
     render();
   }
   banners();
+}
+
+// no video is open: what can be
+function closed() {
+  timeline.end();
+  page.playing = false;
+  $("title").textContent = document.title = "mamp";
+  $("about").textContent = $("saved").textContent = "";
+  showRecent(page.state.recent || []);
 }
 
 function begin() {
@@ -338,6 +350,8 @@ function render() {
   $("play").firstElementChild.innerHTML = page.playing ? '<path d="M8 5v14M16 5v14"/>' : '<path d="M8 5v14l11-7z" class="solid"/>';
   $("play").setAttribute("aria-label", page.playing ? "Pause" : "Play");
   $("saved").textContent = link.ended || !link.online ? (strokes.unsaved.size ? "not saved" : "") : strokes.busy ? "saving…" : "saved";
+  showSettings();
+  showLead();
   list.show(state.objects, page.chosen, (id) => ({ colour: surface.overlay.css(id), ...looks.of(id) }));
   showRun();
   surface.redraw();
@@ -403,6 +417,7 @@ const clicks = {
   zoomin: () => surface.view.zoom(1.3),
   zoomout: () => surface.view.zoom(1 / 1.3),
   help: () => $("keys").showModal(),
+  compare: () => compare(!surface.earlier),
 };
 for (const [id, act] of Object.entries(clicks)) $(id).onclick = act;
 for (const [id, popup] of Object.entries(MENUS)) $(id).onclick = () => menu($(popup).hidden && id);
@@ -431,7 +446,22 @@ listenToKeys({
   digits: byPlace,
   cross: (event) => hands.key(event),
   hide: (on) => ((surface.hidden = on), surface.refresh()),
+  compare,
 });
+
+// the mask before the last change, as long as it is asked for
+async function compare(on) {
+  const index = surface.index;
+  if (!on && !surface.earlier) return;
+  if (!on || index < 0) surface.earlier = null;
+  else {
+    const answer = await attempt(() => ask(`/api/before/${index}`));
+    surface.earlier = answer && index === surface.index ? new Uint8Array(await answer.arrayBuffer()) : null;
+  }
+  $("old").hidden = !surface.earlier;
+  $("compare").setAttribute("aria-pressed", Boolean(surface.earlier));
+  surface.paint();
+}
 
 function escape() {
   const opened = Object.keys(MENUS).find((id) => !$(MENUS[id]).hidden);
@@ -444,6 +474,8 @@ window.addEventListener("pageshow", (event) => event.persisted && location.reloa
 window.addEventListener("pagehide", () => fetch("/api/leave", { method: "POST", keepalive: true, headers: { "x-mamp-key": KEY, "x-mamp-tab": TAB } }).catch(() => {}));
 window.addEventListener("beforeunload", (event) => strokes.unsaved.size && event.preventDefault());
 
+listenToVideos(drawn);
+listenToLead();
 const bring = receiveMasks(drawn);
-receiveVideos((file) => (file?.type.startsWith("video/") ? say("A video is open already; start mamp app again for another one.") : bring(file)));
+receiveVideos((file) => (file?.type.startsWith("video/") ? say("A video is open already; choose Other video first.") : bring(file)));
 listen();

@@ -40,6 +40,7 @@ export class Surface {
     this.cursor = null; // the same, of the keyboard
     this.dirty = null; // box of labels that changed since the last drawing
     this.stale = true; // the whole picture is to be drawn
+    this.earlier = null; // labels that show in place of these
     new ResizeObserver(() => (this.view.resize(), this.refresh())).observe(canvas);
   }
 
@@ -58,6 +59,7 @@ export class Surface {
   }
 
   show(index, image, labels) {
+    if (index !== this.index) this.earlier = null;
     this.index = index;
     this.image = image;
     if (labels) this.setLabels(labels);
@@ -103,7 +105,7 @@ export class Surface {
     c.setTransform(1, 0, 0, 1, 0, 0);
     c.clearRect(0, 0, canvas.width, canvas.height);
     if (!this.width) return;
-    if (this.dirty) this.overlay.paint(this.labels, this.dirty);
+    if (this.dirty) this.overlay.paint(this.earlier || this.labels, this.dirty);
     if (this.stale || this.dirty) this.drawPicture(this.stale ? null : grown(this.dirty, 2, this.width, this.height));
     this.dirty = null;
     this.stale = false;

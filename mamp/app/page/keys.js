@@ -5,7 +5,7 @@ import { $, page } from "./page.js";
 const PATIENCE = 600; // milliseconds for the second digit of an object's number
 
 // keys: key -> act(event). digits(number): choose an object by its place, true if there is one. cross: see hands.js
-export function listenToKeys({ keys, undo, redo, digits, cross, hide }) {
+export function listenToKeys({ keys, undo, redo, digits, cross, hide, compare }) {
   let typed = "", last = 0;
 
   function digit(key) {
@@ -32,13 +32,17 @@ export function listenToKeys({ keys, undo, redo, digits, cross, hide }) {
     if (!/^[0-9]$/.test(event.key)) typed = "";
     if (cross(event) || (/^[0-9]$/.test(event.key) && digit(event.key))) return event.preventDefault();
     if (event.key === "h") return hide(true);
+    if (event.key === "c") return event.repeat || compare(true);
     const act = keys[event.key] || keys[event.key.toLowerCase()];
     if (!act) return;
     event.preventDefault();
     act(event);
   });
-  document.addEventListener("keyup", (event) => event.key === "h" && hide(false));
-  window.addEventListener("blur", () => hide(false));
+  document.addEventListener("keyup", (event) => {
+    if (event.key === "h") hide(false);
+    if (event.key === "c") compare(false);
+  });
+  window.addEventListener("blur", () => (hide(false), compare(false)));
   // after the mouse moved a slider the arrows go through the frames again
   for (const slider of document.querySelectorAll("input[type=range]")) slider.addEventListener("pointerup", () => $("canvas").focus({ preventScroll: true }));
 }

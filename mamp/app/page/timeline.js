@@ -2,7 +2,7 @@
 
 import { doubt } from "./page.js";
 
-const LEAST = 12; // frames that show at the largest zoom
+const LEAST = 4; // frames that show at the largest zoom
 
 export class Timeline {
   // on.seek(index) is called when a person goes to a frame; thumb(index) is the address of a small picture.
@@ -39,6 +39,12 @@ export class Timeline {
     }, { passive: false });
     new ResizeObserver(() => this.lay()).observe(root);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+  }
+
+  // no more thumbnails are asked for
+  end() {
+    this.loaded = "";
+    clearTimeout(this.waiting);
   }
 
   set(count, ratio) {
