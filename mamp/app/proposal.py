@@ -123,14 +123,14 @@ def refuse_nothing(wish: Wish, size: tuple[int, ...]) -> None:
     there = [0 <= x < size[1] and 0 <= y < size[0] for x, y in wish.inside]
     beside = wish.outside and wish.series  # a click beside corrects the mask that is there
     if wish.box is None and not any(there) and not beside:
-        raise UserError("nothing is shown of the object; click on it, or draw a box around it")
+        raise UserError("no click or box shows the object; click on it, or draw a box around it")
 
 
 def begun(cells: Cells, wish: Wish, *, near: np.ndarray | None) -> np.ndarray:
     """bool (H, W): the first answer to a wish."""
     on, off = cells.at(wish.inside), cells.at(wish.outside)
     if not on.any() and wish.box is None:
-        raise UserError("nothing is shown of the object; click on it, or draw a box around it")
+        raise UserError("no click or box shows the object; click on it, or draw a box around it")
     hint = None if near is None or not near.any() else cells.shrunk(near)
     if hint is not None and (wish.box is not None or not (distances(hint < 0.5)[on] > 0).all()):
         hint = None  # the click lies elsewhere
