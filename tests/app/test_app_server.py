@@ -323,7 +323,10 @@ def test_a_dropped_video_is_opened(empty, film):
 
 def test_a_wrong_or_huge_file_is_refused_and_leaves_nothing(empty, monkeypatch):
     page = browser(empty)
-    for name, words in (("a.exe", "a.exe is not a video file"), ("my.mp4", "my.mp4 cannot be read as a video")):
+    for name, words in (
+        ("a.exe", "a.exe is not a video file"),
+        ("my.mp4", "my.mp4 cannot be read as a video"),
+    ):
         answer = page.put(f"/api/video?name={name}", content=b"MZ" * 100)
         assert answer.status_code == 400 and answer.json()["error"].startswith(words)
     monkeypatch.setattr(server, "LARGEST_VIDEO", 50)
