@@ -1,9 +1,7 @@
 """Boxes and areas from a COCO file that `mamp segment --save coco` wrote.
 
-Usage:
-
-    mamp segment VIDEO --mask MASK.png --out masks --save coco
-    python examples/coco_export.py masks-coco.json
+First `mamp segment VIDEO --mask MASK.png --out masks --save coco`, then `python examples/coco_export.py
+masks-coco.json`.
 """
 
 import json

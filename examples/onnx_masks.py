@@ -1,9 +1,7 @@
 """Masks without torch: numpy, Pillow and onnxruntime.
 
-Usage:
-
-    mamp weights onnx mamp-small mamp_onnx
-    python examples/onnx_masks.py mamp_onnx FRAMES MASK.png OUT
+First `mamp weights onnx mamp-small mamp_onnx`, then `python examples/onnx_masks.py mamp_onnx FRAMES
+MASK.png OUT`.
 """
 
 import json

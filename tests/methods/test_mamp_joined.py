@@ -207,7 +207,7 @@ def test_the_family_that_was_chosen_by_running_it(capsys: pytest.CaptureFixture[
     with torch.inference_mode():
         features = joined.build(one)(torch.zeros(1, 3, 64, 96))
     assert features.shape == (1, 40, 8, 12)
-    assert "without having seen it" not in capsys.readouterr().err
+    assert "not tried with it" not in capsys.readouterr().err
 
 
 def test_a_family_that_was_never_run_says_so(
@@ -216,7 +216,10 @@ def test_a_family_that_was_never_run_says_so(
     monkeypatch.setattr("mamp.core.progress._said", set())
     monkeypatch.setattr(joined, "build_encoder", lambda *_, **__: torch.nn.Conv2d(3, 4, 1))
     joined.build(method(joining("dinov3-small")).encoder.joined[0])
-    assert "dinov3-small: its layer, scale and weight were chosen without" in capsys.readouterr().err
+    assert (
+        "dinov3-small: its layer, scale and weight are defaults that were not tried with it"
+        in capsys.readouterr().err
+    )
 
 
 def test_settings_beside_a_short_name_win() -> None:

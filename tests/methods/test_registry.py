@@ -28,6 +28,7 @@ LACKED = [
 ]  # fmt: skip
 # files that ask other people's objects what they have, and whose objects they are
 FOREIGN = {
+    "app/proposal.py": "a module that the user names",
     "core/terminal.py": "the streams of the system",
     "core/layers.py": "bounds of pydantic's fields",
     "segmentation/listed.py": "frames in whatever form users give them",

@@ -140,7 +140,7 @@ def test_a_frozen_list_stays(tree: Path, held: Path) -> None:
 
 def test_what_is_no_hold_out_is_refused(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"videos": {"seen": ["../x"]}, "categories": {"seen": []}}')
-    with pytest.raises(UserError, match="names '../x', which is no name"):
+    with pytest.raises(UserError, match="names '../x', which is not the name"):
         read_holdout(tmp_path / "a.json")
     (tmp_path / "a.json").write_text("[]")
     with pytest.raises(UserError, match="is not a list of `mamp data holdout`"):
@@ -149,7 +149,7 @@ def test_what_is_no_hold_out_is_refused(tree: Path, tmp_path: Path) -> None:
         write_holdout(tmp_path, tmp_path / "b.json", share=0.1, unseen=1)
     with pytest.raises(UserError, match="is to be a .json file"):
         write_holdout(tree, tmp_path / "b.txt", share=0.1, unseen=1)
-    with pytest.raises(UserError, match="--share 0.9"):
+    with pytest.raises(UserError, match="--share is 0.9"):
         write_holdout(tree, tmp_path / "b.json", share=0.9, unseen=1)
 
 
