@@ -15,6 +15,7 @@ from mamp.app.project import Frame
 # expected error = 1 - exp(-SCALE * x ** POWER), x: see `doubts`; fitted to 1 - J on the `tune` sequences of
 # DAVIS-2016, presets tuned and fast (docs/experiments.md, "What a correction is worth")
 SCALE, POWER = 0.0903, 0.819
+GROWTH = 20.0  # frames
 SURE = 0.02  # what any pixel lacks; over a whole frame it would outweigh a small object
 
 
@@ -55,10 +56,11 @@ def doubts(probabilities: Tensor, ids: Sequence[int]) -> dict[int, float]:
 def worth(frames: Sequence[Frame], objects: Collection[int]) -> dict[int, np.ndarray]:
     """Return what a correction of each frame is expected to save of each object, float (T,), in frames.
 
-    After a frame that is corrected the errors are expected to grow as they grew after the drawn frame before
-    it. So what is saved is the sum, up to the next drawn frame, of what each frame's expected error exceeds
-    that by. A frame that was computed backward is looked at in that direction. 0 where nothing can be saved:
-    frames that are drawn, locked, or not computed.
+    Errors are expected to grow with the distance from the drawn frame that they come from, as
+    1 - exp(-distance / GROWTH), towards what each frame's own doubt says. So what a correction saves is the
+    sum, over the frames from it to the next drawn one, of how much nearer it is to them. Where all frames are
+    as doubtful the middle is worth most. A frame that was computed backward is looked at in that direction. 0
+    where nothing can be saved: frames that are drawn, locked, or not computed.
     """
     kinds = np.array([frame.kind for frame in frames])
     fixed = np.array([frame.kind == "drawn" or frame.locked for frame in frames])
@@ -75,16 +77,14 @@ def worth(frames: Sequence[Frame], objects: Collection[int]) -> dict[int, np.nda
 
 def _saved(errors: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     """What a correction of each frame saves in those from it to the next drawn one, float (T,)."""
-    saved = np.zeros_like(errors)
-    starts = sorted({0, *np.flatnonzero(drawn).tolist()})
-    for start, end in zip(starts, [*starts[1:], len(errors)], strict=True):
-        stretch = errors[start:end]
-        step = max(1, len(stretch) // 1000)  # of a long stretch every few frames
-        for i in range(1, len(stretch), step):
-            if stretch[i]:
-                part = np.maximum(0, stretch[i:] - stretch[: len(stretch) - i]).sum()
-                saved[start + i : start + i + step] = part
-    return np.where(errors > 0, saved, 0.0)
+    fade, saved = float(np.exp(-1 / GROWTH)), np.zeros_like(errors)
+    ahead = 0.0  # sum of errors[t] * fade ** (t - i) over the frames t from i to the next drawn one
+    for i in range(len(errors) - 1, -1, -1):
+        ahead = 0.0 if drawn[i] else errors[i] + fade * ahead
+        saved[i] = ahead
+    start = np.maximum.accumulate(np.where(drawn, np.arange(len(errors)), 0)) if len(errors) else saved
+    nearer = 1 - fade ** (np.arange(len(errors)) - start)
+    return np.where(errors > 0, saved * nearer, 0.0)
 
 
 def error_of(frame: Frame, number: int) -> float:

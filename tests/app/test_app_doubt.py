@@ -58,19 +58,29 @@ def frames(text: str, *errors: list[float]) -> list[Frame]:
     ]
 
 
-def test_the_frame_where_errors_begin_is_worth_most():
-    place = next_place(frames("dfffffffff", [0, 0.05, 0.05, 0.05, 0.4, 0.4, 0.4, 0.4, 0.4, 0.4]), [1])
-    assert place == (4, 1, 0.4)
+@pytest.mark.parametrize("seed", range(8))
+def test_the_next_frame_lies_early_among_the_doubtful_ones(seed):
+    generator = np.random.default_rng(seed)
+    begin, end = generator.integers(5, 20), generator.integers(50, 60)
+    errors = [0.02] * begin + [0.5] * (end - begin) + [0.02] * (80 - end)
+    place = next_place(frames("d" + "f" * 79, errors), [1])
+    assert begin <= place.frame < (begin + end) / 2 and place[1:] == (1, 0.5)
+
+
+@pytest.mark.parametrize("count", [10, 41, 100, 400])
+def test_where_all_frames_are_as_doubtful_the_middle_is_next(count):
+    place = next_place(frames("d" + "f" * (count - 1), [0.2] * count), [1])
+    assert abs(place.frame - count / 2) <= max(1, 0.1 * count)
 
 
 def test_backward_runs_are_looked_at_backward():
     errors = [0.4, 0.4, 0.4, 0.4, 0.4, 0.05, 0.05, 0.05, 0.05, 0]
-    assert next_place(frames("bbbbbbbbbd", errors), [1]).frame == 4
+    assert next_place(frames("bbbbbbbbbd", errors), [1]).frame in (2, 3, 4)
 
 
 def test_the_object_that_is_worth_most_is_named():
     place = next_place(frames("dffffff", [0, *[0.1] * 6], [0, 0.1, 0.5, 0.5, 0.5, 0.5, 0.5]), [1, 2])
-    assert place.object == 2 and place.frame == 2
+    assert place.object == 2 and place.frame in (2, 3, 4)
     assert (
         next_place(frames("dffffff", [0, *[0.1] * 6], [0, 0.1, *[0.5] * 5]), [1]).object == 1
     )  # 2 is removed
@@ -95,11 +105,11 @@ def test_a_long_video_takes_no_long_time_and_ends_a_stretch_at_a_drawn_frame():
     errors = list(np.linspace(0, 0.9, 5000))
     text = "d" + "f" * 4999
     saved = worth(frames(text, errors), [1])[1]
-    assert saved[0] == 0 and saved[2500] > saved[4990] > 0
+    assert saved[0] == 0 and saved[2500] > saved[4998] > 0
     cut = worth(frames(text[:2600] + "d" + text[2601:], errors), [1])[1]
-    assert cut[2500] < saved[2500]
+    assert cut[2590] < saved[2590]
 
 
 def test_a_project_of_an_earlier_version_has_one_doubt_for_all_objects():
     old = [Frame("drawn"), *(Frame("forward", unsure=u) for u in (0.1, 0.6, 0.6))]
-    assert next_place(old, [1, 2]) == (2, 1, 0.6)
+    assert next_place(old, [1, 2]) in ((2, 1, 0.6), (3, 1, 0.6))

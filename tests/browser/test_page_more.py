@@ -132,7 +132,7 @@ def test_a_preset_can_be_chosen_for_the_next_run(browser, model, clip, tmp_path)
         browser.wait("!document.querySelector('#quality').hidden")
         browser.run("document.querySelector('#preset').focus()")
         browser.type("fast")
-        browser.press("Enter")
+        browser.press("Tab")
         browser.wait(f"{HINT}.includes('next run')")
         assert app.studio.model.config.method.preset == "fast"
         paint(browser, (50, 60), (90, 60))

@@ -45,6 +45,13 @@ export function listenToKeys({ keys, undo, redo, digits, cross, hide, compare })
   window.addEventListener("blur", () => (hide(false), compare(false)));
   // after the mouse moved a slider the arrows go through the frames again
   for (const slider of document.querySelectorAll("input[type=range]")) slider.addEventListener("pointerup", () => $("canvas").focus({ preventScroll: true }));
+  // the same after the mouse chose from a list
+  for (const list of document.querySelectorAll("select")) {
+    let mouse = false;
+    list.addEventListener("pointerdown", () => (mouse = true));
+    list.addEventListener("keydown", () => (mouse = false));
+    list.addEventListener("change", () => mouse && $("canvas").focus({ preventScroll: true }));
+  }
 }
 
 // Enter and Space press a button, arrows move a slider
