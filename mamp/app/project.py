@@ -1,9 +1,11 @@
 """A person's work on a video: a folder of palette PNGs and a small JSON, saved as it goes.
 
-FOLDER/project.json     objects, and what is known of each frame
-FOLDER/drawn/NAME.png   masks that a person drew: what `mamp segment --mask` takes
-FOLDER/masks/NAME.png   the mask of every frame that has one
-FOLDER/before/NAME.png  what that was before its last change
+Its files:
+
+    FOLDER/project.json     objects, and what is known of each frame
+    FOLDER/drawn/NAME.png   masks that a person drew: what `mamp segment --mask` takes
+    FOLDER/masks/NAME.png   the mask of every frame that has one
+    FOLDER/before/NAME.png  what that was before its last change
 """
 
 from __future__ import annotations

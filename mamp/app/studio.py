@@ -46,7 +46,9 @@ class Studio:
         suggest: str | None = None,
         reload: Callable[[str, str], Model] | None = None,
     ) -> None:
-        """suggest: MODULE:FUNCTION that answers clicks, see `mamp.app.proposal.of_person`. reload: loads the
+        """Open no video yet.
+
+        suggest: MODULE:FUNCTION that answers clicks, see `mamp.app.proposal.of_person`. reload: loads the
         model with another preset on another device; None where neither can be chosen.
         """
         self.model, self.out, self._kept_mb = model, out, kept_mb
