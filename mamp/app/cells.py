@@ -24,9 +24,11 @@ SPOT = 3  # pixels of the frame as looked at, around a click, that are what the 
 
 @dataclass(frozen=True)
 class Cells:
-    """A frame as it is looked at. image: float (3, H', W'). small: the same on the grid, (3, h, w).
-    traits: (h*w, D), whitened features and colours, of each cell and of what is around it. size: (H, W) of
-    the frame. x, y: places of the cells, (h, w).
+    """A frame as it is looked at.
+
+    image: float (3, H', W'). small: the same on the grid, (3, h, w). traits: (h*w, D), whitened features
+    and colours, of each cell and of what is around it. size: (H, W) of the frame. x, y: places of the
+    cells, (h, w).
     """
 
     image: Tensor

@@ -27,17 +27,16 @@ class Frame:
 
 @dataclass(frozen=True)
 class Object:
-    """Something that is followed: its id, by which the palette gives its colour, and a name of the person's
-    own.
-    """
+    """An object that is followed: its id, which sets its colour, and the name that the user gave it."""
 
     id: int
     name: str
 
 
 def video_in(stored: Any) -> tuple[tuple[int, int], tuple[int, str, str]]:
-    """(height, width), and (count, first, last) of the frames' names; ValueError, TypeError or KeyError where
-    they are not stored.
+    """(height, width), and (count, first, last) of the frames' names.
+
+    ValueError, TypeError or KeyError where project.json does not have them.
     """
     height, width = stored["size"]
     names = stored["count"], stored["first"], stored["last"]
@@ -47,8 +46,9 @@ def video_in(stored: Any) -> tuple[tuple[int, int], tuple[int, str, str]]:
 
 
 def objects_in(stored: Any) -> list[Object]:
-    """Objects as project.json has them, by id; ValueError, TypeError or KeyError where it cannot have been
-    written so.
+    """Objects as project.json has them, by id.
+
+    ValueError, TypeError or KeyError where it cannot have been written so.
     """
     objects = sorted((Object(o["id"], o["name"]) for o in stored), key=lambda o: o.id)
     if any(type(o.id) is not int or type(o.name) is not str or not 0 < o.id <= LARGEST_ID for o in objects):
@@ -59,12 +59,13 @@ def objects_in(stored: Any) -> list[Object]:
 
 
 def frames_in(stored: Any) -> dict[str, Frame]:
-    """What project.json has of frames, by name; ValueError or TypeError where it cannot have been written
-    so.
+    """What project.json has of frames, by name.
+
+    ValueError or TypeError where it cannot have been written so.
     """
     if type(stored) is not dict or any(type(values) is not dict for values in stored.values()):
         raise ValueError
-    frames = {name: _told_frame(values) for name, values in stored.items()}
+    frames = {name: _frame_in(values) for name, values in stored.items()}
     for frame in frames.values():
         if type(frame.kind) is not str or {type(frame.locked), type(frame.stale)} != {bool}:
             raise ValueError
@@ -74,7 +75,7 @@ def frames_in(stored: Any) -> dict[str, Frame]:
     return frames
 
 
-def _told_frame(stored: dict[str, Any]) -> Frame:
+def _frame_in(stored: dict[str, Any]) -> Frame:
     """What project.json has of one frame; its objects' ids are words there."""
     return Frame(
         **{**stored, "each": {int(number): value for number, value in stored.get("each", {}).items()}}

@@ -30,8 +30,9 @@ Suggest = Callable[[np.ndarray, "Wish", "np.ndarray | None"], np.ndarray]
 
 @dataclass(frozen=True)
 class Wish:
-    """What a person showed: points (x, y) on the object and beside it, or a box (left, top, right, bottom),
-    in pixels of the frame.
+    """What a person showed: points (x, y) on and beside the object, or a box (left, top, right, bottom).
+
+    All in pixels of the frame.
 
     series: a number of the person's page, the same for all clicks of one suggestion.
     """
@@ -152,8 +153,10 @@ def begun(cells: Cells, wish: Wish, *, near: np.ndarray | None) -> np.ndarray:
 
 
 def corrected(cells: Cells, mask: np.ndarray, wish: Wish, point: Point, *, on: bool) -> np.ndarray:
-    """bool (H, W): a mask after one more click. A click on the object only adds the part around it, a click
-    beside only takes away, so that what was right elsewhere stays.
+    """bool (H, W): a mask after one more click.
+
+    A click on the object only adds the part around it, a click beside only takes away. So what was right
+    elsewhere stays.
     """
     click = cells.at((point,))
     if not click.any():
@@ -188,8 +191,10 @@ def corrected(cells: Cells, mask: np.ndarray, wish: Wish, point: Point, *, on: b
 
 @dataclass(frozen=True)
 class Start:
-    """What is known before anything is fitted, (h, w) each: weights of cells that are taken for the object
-    and for what is around it, log odds that hold throughout, and where the object cannot be.
+    """What is known before anything is fitted, (h, w) each.
+
+    object, ground: weights of cells that are taken for the object and for what is around it. prior: log odds
+    that hold throughout. beyond: where the object cannot be.
     """
 
     object: Tensor

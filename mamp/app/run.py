@@ -39,7 +39,7 @@ def serve(
 
     video: a file or a folder of images; None: one may be dropped on the page. out: the project's folder.
     port: None is 7345, or any that is free. browser: open it there.
-    suggest: MODULE:FUNCTION that answers clicks. reload: loads the model with another preset on another device.
+    suggest: MODULE:FUNCTION that answers clicks. reload: loads the model with another preset and device.
 
     Raises UserError for a video that cannot be read, a project that is open elsewhere, a port in use.
     """
