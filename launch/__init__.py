@@ -1,3 +1,4 @@
-"""SLURM: `python -m launch.submit` sends runs of `mamp` to a cluster, `python -m launch.status` tells how
-they are. No torch.
+"""SLURM: `python -m launch.submit` sends runs of `mamp`, `python -m launch.status` shows how they are.
+
+No torch.
 """

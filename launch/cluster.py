@@ -23,15 +23,16 @@ def largest_array() -> int:
     if shutil.which("scontrol") is None:
         return DEFAULT_LARGEST
     try:
-        told = re.search(r"^MaxArraySize\s*=\s*(\d+)", _ask("scontrol", "show", "config"), re.MULTILINE)
+        found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _ask("scontrol", "show", "config"), re.MULTILINE)
     except UserError:
         return DEFAULT_LARGEST
-    return int(told[1]) if told else DEFAULT_LARGEST
+    return int(found[1]) if found else DEFAULT_LARGEST
 
 
 def executor(config: Config, folder: Path, *, local: bool, name: str, tasks: int, after: str = "") -> Any:
-    """submitit's executor with what `config.slurm` asks for; logs go to `folder`. after: an array that must
-    have ended first.
+    """Return submitit's executor with what `config.slurm` asks for. Logs go to `folder`.
+
+    after: an array that must have ended first.
     """
     import submitit
 
@@ -56,17 +57,15 @@ def executor(config: Config, folder: Path, *, local: bool, name: str, tasks: int
 
 
 def cpus(config: Config) -> int:
-    """Processors of a task: one for itself and one for each of its loader processes, unless
-    slurm.cpus_per_task says.
-    """
+    """Return the processors of a task: slurm.cpus_per_task, or one, and one for each loader process."""
     return config.slurm.cpus_per_task or 1 + config.data.workers
 
 
 def options(config: Config, *, after: str = "") -> dict[str, Any]:
-    """What submitit's SLURM executor is told besides the size of the job."""
+    """What submitit's SLURM executor takes besides the size of the job."""
     slurm = config.slurm
     extra = {"requeue": True, **slurm.extra, **({"mem": slurm.mem} if slurm.mem else {})}
-    told = {
+    asked = {
         "cpus_per_task": cpus(config),
         "partition": slurm.partition,
         "account": slurm.account,
@@ -80,7 +79,7 @@ def options(config: Config, *, after: str = "") -> dict[str, Any]:
         # a task that dies ends the job; SLURM 22.05 and later do not hand --cpus-per-task on to srun
         "srun_args": ["--kill-on-bad-exit=1", f"--cpus-per-task={cpus(config)}"],
     }
-    return {key: value for key, value in told.items() if value is not None}
+    return {key: value for key, value in asked.items() if value is not None}
 
 
 def send(executor: Any, jobs: Sequence[Any]) -> list[Any]:
@@ -95,9 +94,9 @@ def send(executor: Any, jobs: Sequence[Any]) -> list[Any]:
     try:
         return executor.submit_array(jobs)
     except (utils.FailedJobError, utils.FailedSubmissionError, OSError) as error:
-        told = " ".join(str(error).split())[-300:]
+        words = " ".join(str(error).split())[-300:]
         raise UserError(
-            f"sbatch refused: {told}; mend slurm.* and submit again, or run it on this machine with --local"
+            f"sbatch refused: {words}; correct slurm.* and submit again, or run it here with --local"
         ) from None
 
 
@@ -156,6 +155,6 @@ def _ask(*command: str) -> str:
     except (OSError, subprocess.SubprocessError) as error:
         raise UserError(f"{command[0]} does not answer ({error}); try again") from None
     if ran.returncode and "Invalid job id" not in ran.stderr:  # so it calls a job that is long over
-        told = ran.stderr.strip().splitlines() or [f"status {ran.returncode}"]
-        raise UserError(f"{command[0]}: {told[-1]}; try again")
+        lines = ran.stderr.strip().splitlines() or [f"status {ran.returncode}"]
+        raise UserError(f"{command[0]}: {lines[-1]}; try again")
     return ran.stdout

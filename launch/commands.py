@@ -23,7 +23,7 @@ POSITIONALS = {
 }
 WORDS = {"train": ("train",), "evaluate": ("evaluate",), "pack": ("data", "pack"), "score": ("score",)}
 SHARED = ("evaluate",)  # whose work several jobs and tasks may share
-PACKED = "packed"  # a packing's own folder: mamp data pack wants it empty
+PACKED = "packed"  # a packing's own folder: mamp data pack needs it empty
 SEVERAL_TASKS = ("train", *SHARED)
 SETTINGS = ("method", "evaluate")  # sections that an evaluation takes
 

@@ -1,5 +1,4 @@
-"""What runs on the cluster, once in each task: a `mamp` command as a process, told of signals, queued again
-when it was cut short.
+"""What runs on the cluster, once in each task: a `mamp` command, queued again when it was cut short.
 
 It is sent by value (with journal.py), so it stands on the standard library and submitit alone.
 """
@@ -30,14 +29,15 @@ POLL_S = 0.1
 
 
 class Job:
-    """A run of `mamp ARGUMENTS` in the folder `run`, with the code in `code`. State: the signals that came,
-    and in a task its rank and log.
+    """A run of `mamp ARGUMENTS` in the folder `run`, with the code in `code`.
 
-    What is done is on disk, and the same command goes on from there; so a start needs to know nothing of the
-    one before, and a node's failure or `scontrol requeue`, which call nothing here, do no harm.
+    State: the signals that came, and in a task its rank and log. What is done is on disk, and the same
+    command goes on from there. So a start needs nothing from the one before. A node's failure or `scontrol
+    requeue`, which call nothing here, do no harm.
+
     token: of the submission; when the run has a newer one, this job leaves it alone.
-    stalls: after so many starts in a row that brought nothing, it gives up. patience_s: how long a signalled
-    process may save.
+    stalls: after this number of starts in a row without progress, it gives up. patience_s: how long a
+    signalled process may save.
     each_gpu: tasks work apart, each on one GPU of its node. last: the run is finished when this job is.
     """
 
@@ -81,7 +81,7 @@ class Job:
         status = self._wait(child, forward=place.cluster == "local")
         if status == 0:
             if self.rank == 0:
-                self._tell("finished" if self.last else "part")
+                self._record("finished" if self.last else "part")
         elif self.caught:
             self._leave(status, requeue)
         else:
@@ -99,12 +99,12 @@ class Job:
         if journal.stalled(events, self.name, progress=now) >= self.stalls:
             reason = (
                 f"no progress in {self.stalls} starts in a row ({now} done before and after); look into the"
-                " log, mend the cause or raise slurm.time, train.checkpoint_every or slurm.stalls, and"
+                " log, remove the cause or raise slurm.time, train.checkpoint_every or slurm.stalls, and"
                 " submit again"
             )
-            self._tell("failed", reason=reason)
+            self._record("failed", reason=reason)
             raise RuntimeError(reason)
-        self._tell("started", progress=now, node=_node(), pid=os.getpid())
+        self._record("started", progress=now, node=_node(), pid=os.getpid())
 
     def _environment(self, place: Any) -> dict[str, str]:
         environment = dict(os.environ)
@@ -112,20 +112,18 @@ class Job:
         if self.each_gpu and gpus:
             own = gpus.split(",")
             environment["CUDA_VISIBLE_DEVICES"] = own[place.local_rank % len(own)]
-        if place.cluster == "local" and place.num_tasks > 1:  # SLURM tells its tasks itself
+        if place.cluster == "local" and place.num_tasks > 1:  # SLURM sets these for its tasks
             port = 15_000 + int(self.name) % 15_000
-            told = {"RANK": place.global_rank, "LOCAL_RANK": place.local_rank, "WORLD_SIZE": place.num_tasks}
-            told |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-            environment |= {name: str(value) for name, value in told.items()}
+            ranks = {"RANK": place.global_rank, "LOCAL_RANK": place.local_rank, "WORLD_SIZE": place.num_tasks}
+            ranks |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+            environment |= {name: str(value) for name, value in ranks.items()}
         return environment
 
     def _catch(self, number: int, _: FrameType | None) -> None:
         self.caught.append(number)
 
     def _wait(self, child: subprocess.Popen[bytes], *, forward: bool) -> int:
-        """The exit status of `child`. SLURM signals every process of a task itself; elsewhere signals are
-        passed on.
-        """
+        """The exit status of `child`. SLURM signals every process of a task; elsewhere pass signals on."""
         passed, until = 0, float("inf")
         while (status := child.poll()) is None:
             if len(self.caught) > passed:
@@ -138,19 +136,17 @@ class Job:
         return status
 
     def _leave(self, status: int, requeue: Any) -> None:
-        """The process was cut short by a signal: queue the job again, or wait for the end that was
-        announced.
-        """
+        """A signal cut the process short: queue the job again, or wait for the announced end."""
         until = time.monotonic() + self.patience_s
-        # SIGTERM alone comes before KILL: who sent it queues the job again, or wants it ended
+        # SIGTERM alone comes before KILL: who sent it queues the job again, or ends it
         while signal.SIGUSR2 not in self.caught and time.monotonic() < until:
             time.sleep(POLL_S)
         if self.rank != 0:
             return  # the first task speaks for all
         if signal.SIGUSR2 not in self.caught:
-            self._tell("stopped", reason="ended by SIGTERM; the same submission goes on from what is done")
+            self._record("stopped", reason="ended by SIGTERM; the same submission goes on from what is done")
             raise RuntimeError("ended by SIGTERM")
-        self._tell("requeued", status=status, progress=done(self.arguments[0], self.run))
+        self._record("requeued", status=status, progress=done(self.arguments[0], self.run))
         try:
             requeue(signal.SIGUSR2, None)
         except subprocess.SubprocessError as error:
@@ -163,7 +159,7 @@ class Job:
                 reason = f"killed by {signal.Signals(-status).name}"
                 reason += " (out of memory, or by hand)" if status == -signal.SIGKILL else ""
         where = f"task {self.rank} on {_node()}"
-        self._tell("failed", status=status, reason=f"{where}: {reason}")
+        self._record("failed", status=status, reason=f"{where}: {reason}")
         raise RuntimeError(f"mamp {self.arguments[0]}, {where}: {reason}")
 
     def _last_words(self) -> str:
@@ -175,7 +171,7 @@ class Job:
             return next(reversed(own or [line for line in lines if line]), "")
         return ""
 
-    def _tell(self, event: str, **values: Any) -> None:
+    def _record(self, event: str, **values: Any) -> None:
         journal.add(self.run, event, token=self.token, job=self.name, rank=self.rank, **values)
 
     def _clean(self, place: Any) -> None:
@@ -191,9 +187,7 @@ def _node() -> str:
 
 
 def done(command: str, run: Path) -> int:
-    """How far a run is: the step of its newest checkpoint, or how many files say that something is
-    finished.
-    """
+    """Return how far a run is: the step of its newest checkpoint, or how many files are finished."""
     if command == "train":
         names = [path.stem.removeprefix("step-") for path in (run / "checkpoints").glob("step-*.pt")]
         return max((int(name) for name in names if name.isdigit()), default=0)

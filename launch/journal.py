@@ -58,7 +58,7 @@ def submission(events: list[Event]) -> Event | None:
 
 
 def of(events: list[Event], token: str) -> list[Event]:
-    """What the jobs of one submission told."""
+    """What the jobs of one submission wrote."""
     return [event for event in events if event.get("token") == token]
 
 
@@ -74,8 +74,8 @@ def stalled(events: list[Event], job: str, *, progress: int) -> int:
 
 
 def reason(run: Path) -> str:
-    """Why the newest submission's jobs failed or stopped, as they told; "" where none did."""
+    """Why the newest submission's jobs failed or stopped, by their journal; "" where none did."""
     events = read(run)
     owner = submission(events)
-    told = [e["reason"] for e in of(events, owner["token"]) if e.get("reason")] if owner else []
-    return "; ".join(dict.fromkeys(told))
+    reasons = [e["reason"] for e in of(events, owner["token"]) if e.get("reason")] if owner else []
+    return "; ".join(dict.fromkeys(reasons))

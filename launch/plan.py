@@ -1,6 +1,4 @@
-"""What a submission would do, checked before anything is sent: the runs, their configs, whether they may
-begin.
-"""
+"""What a submission would do, checked before anything is sent: the runs, their configs, their folders."""
 
 from __future__ import annotations
 
@@ -31,18 +29,16 @@ class Run:
     arguments: list[str]
 
     def begin(self, *, token: str, code: Path, logs: Path) -> None:
-        """Make the run this submission's. The config that a training reads is kept; what is edited later
-        changes nothing.
-        """
+        """Make the run this submission's. It keeps the config, so that later edits change nothing."""
         if self.command == "train":
             write_text(commands.recipe(self.folder), configs.dump(self.config))
-        told = {
+        submitted = {
             "arguments": self.arguments,
             "length": _length(self.config),
             "code": str(code),
             "logs": str(logs),
         }
-        journal.add(self.folder, "submitted", token=token, **told)
+        journal.add(self.folder, "submitted", token=token, **submitted)
 
     def job(self, *, code: Path, token: str, last: bool) -> Job:
         """What runs in each task. last: the run is finished when this job is."""
@@ -55,8 +51,9 @@ class Run:
 
 
 def plan(args: argparse.Namespace) -> list[Run]:
-    """The runs of a command line, a point of a sweep each; UserError for whatever is wrong with any of
-    them.
+    """Return the runs of a command line, one for each point of a sweep.
+
+    Raises UserError for whatever is wrong with any of them.
     """
     site = args.site or os.environ.get("MAMP_SITE")
     base = folder_of(args)
@@ -92,8 +89,9 @@ def folder_of(args: argparse.Namespace) -> Path:
 
 
 def may_begin(run: Run, held: contextlib.ExitStack) -> bool:
-    """False where the run is finished; UserError where another submission is at work on it. `held` keeps
-    others off meanwhile.
+    """Return False where the run is finished. `held` keeps other submissions off meanwhile.
+
+    Raises UserError where another submission is at work on it.
     """
     make_folder(run.folder)
     if not held.enter_context(Locks(run.folder / ".launch.lock")).take(0):
@@ -112,7 +110,7 @@ def may_begin(run: Run, held: contextlib.ExitStack) -> bool:
     over = any(event["event"] == "finished" for event in journal.of(events, before["token"]))
     same = [before["arguments"], before["length"]] == [run.arguments, _length(run.config)]
     if over and same and commands.product(run.command, run.folder).exists():
-        print(f"{run.folder} is finished; nothing is submitted for it (a new run wants another --run)")
+        print(f"{run.folder} is finished; nothing is submitted for it (give another --run for a new one)")
         return False
     return True
 
@@ -126,7 +124,7 @@ def _load(args: argparse.Namespace, site: Any, settings: list[str]) -> tuple[Con
     """The config of one run, checked, and the settings as they were given."""
     below: dict[str, Any] = {}
     if site:
-        configs.load(site)  # what is wrong is told with the site's own lines
+        configs.load(site)  # a message then names the site's own lines
         below = read_yaml(Path(site), {}) or {}
     config = configs.load(args.config, settings, dataset=vars(args).get("dataset", ""), base=below)
     given = below

@@ -1,6 +1,4 @@
-"""The code of a run, kept beside it: what is edited after the submission changes neither the job nor its next
-starts.
-"""
+"""The code of a run, kept beside it: later edits change neither the job nor its next starts."""
 
 from __future__ import annotations
 
@@ -16,8 +14,7 @@ from mamp.core.provenance import PACKAGE, checkout
 
 
 def keep(folder: Path) -> Path:
-    """FOLDER/code-DIGEST with the package, and code.json with its commit and diff (null where it is no
-    checkout).
+    """Write FOLDER/code-DIGEST with the package, and code.json with its commit and diff, or null.
 
     The same code is kept once. Raises UserError where it cannot be written.
     """

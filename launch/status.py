@@ -1,5 +1,6 @@
-"""`python -m launch.status [FOLDER ...]`: a table of the runs that were submitted: state, step, loss, J&F,
-time left, folder.
+"""`python -m launch.status [FOLDER ...]`: a table of the runs that were submitted.
+
+Its columns: state, step, loss, J&F, time left, folder.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ TAIL = 2**20  # bytes of a log that are looked at
 
 @dataclass(frozen=True)
 class Status:
-    """One run as it stands. left: "" where nothing tells. reason: why it failed or waits.
+    """One run as it stands. left: "" where it is not known. reason: why it failed or waits.
 
     queued: whether a job of it is still in the queue.
     """
@@ -113,7 +114,7 @@ def read(folders: Sequence[Path]) -> list[Status]:
     while True:
         events = {folder: journal.read(folder) for folder in folders}
         owners = {
-            folder: journal.submission(told) or {"jobs": [], "token": ""} for folder, told in events.items()
+            folder: journal.submission(each) or {"jobs": [], "token": ""} for folder, each in events.items()
         }
         jobs = {job for owner in owners.values() for job in owner["jobs"]}
         if jobs <= asked:
@@ -165,8 +166,8 @@ def _state(
     waiting: list[tuple[str, str]],
     accounts: list[str],
 ) -> tuple[str, str]:
-    """The state in a word, and why, as far as queue, journal and accounts tell."""
-    told = "; ".join(dict.fromkeys(event["reason"] for event in events if event.get("reason")))
+    """The state in a word, and why, as far as queue, journal and accounts show."""
+    reasons = "; ".join(dict.fromkeys(event["reason"] for event in events if event.get("reason")))
     names = [event["event"] for event in events]
     if "finished" in names:
         return "FINISHED", ""
@@ -174,15 +175,15 @@ def _state(
         running = [state for state, _ in waiting if state != "PENDING"]
         return (running[0], "") if running else ("PENDING", waiting[0][1].strip("()"))
     if "failed" in names:
-        return "FAILED", told
+        return "FAILED", reasons
     bad = [state for state in accounts if state not in ("COMPLETED", *LIVE)]
     if bad:
-        return bad[0], told
+        return bad[0], reasons
     if any(state in LIVE for state in accounts):  # the queue forgot it, the accounts not yet
         return "COMPLETING", ""
     if "COMPLETED" in accounts and product((owner.get("arguments") or ["train"])[0], folder).exists():
         return "FINISHED", ""
-    return ("STOPPED" if "stopped" in names else "GONE" if owner["jobs"] else "NOT SENT"), told
+    return ("STOPPED" if "stopped" in names else "GONE" if owner["jobs"] else "NOT SENT"), reasons
 
 
 def _figures(folder: Path, owner: journal.Event) -> tuple[str, str, str, str]:
@@ -226,7 +227,7 @@ def _entries(path: Path) -> list[dict[str, Any]]:
 
 
 def _last_words(logs: Path, jobs: Sequence[str]) -> str:
-    """The line of a log that says most about an end nobody told of."""
+    """The line of a log that says most about an end that is not in the journal."""
     lines = [
         line.strip()
         for job in jobs

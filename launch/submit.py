@@ -1,9 +1,8 @@
-"""`python -m launch.submit train|evaluate|pack|score CONFIG ... key=value`: runs of `mamp` on a SLURM
-cluster.
+"""`python -m launch.submit train|evaluate|pack|score CONFIG ... key=value`: runs of `mamp` on SLURM.
 
 One submission is one array of jobs: the points of a sweep, or jobs that share one evaluation. Runs go on
-after preemption, time limits and lost nodes; submitting one that is finished does nothing. docs/cluster.md
-tells it from the start.
+after preemption, time limits and lost nodes. Submitting one that is finished does nothing.
+docs/cluster.md explains it from the start.
 """
 
 from __future__ import annotations
@@ -85,7 +84,7 @@ def submit(args: argparse.Namespace) -> int:
         for run in runs:
             run.begin(token=token, code=code, logs=folder)
         sent = _send(args, runs, folder, code=code, token=token)
-    return _wait(sent) if args.local else _tell(sent, folder)
+    return _wait(sent) if args.local else _print_sent(sent, folder)
 
 
 def _allow_open_files(count: int) -> None:
@@ -117,8 +116,10 @@ def _send(args: argparse.Namespace, runs: list[plan.Run], folder: Path, *, code:
 
 
 def _rounds(runs: list[plan.Run]) -> list[tuple[list[plan.Run], bool]]:
-    """Arrays, each of the runs of its jobs and whether it is the last: one, or for shared work one of
-    helpers and one behind it that takes up what is left and scores."""
+    """Arrays, each with the runs of its jobs and whether it is the last.
+
+    One; for shared work one of helpers, and one behind it that takes up what is left and scores.
+    """
     count = runs[0].config.slurm.array
     return [(runs * count, False), (runs, True)] if count > 1 else [(runs, True)]
 
@@ -129,7 +130,7 @@ def _executor(args: argparse.Namespace, run: plan.Run, folder: Path, *, after: s
     return cluster.executor(run.config, folder, local=args.local, name=name, tasks=tasks, after=after)
 
 
-def _tell(sent: Sent, folder: Path) -> int:
+def _print_sent(sent: Sent, folder: Path) -> int:
     for made, run in sent:
         print(f"job {made.job_id}: {run.folder}")
     heads = dict.fromkeys(made.job_id.split("_")[0] for made, _ in sent)

@@ -68,7 +68,7 @@ def split(text: str) -> list[str]:
 
 
 def _short(keys: Sequence[str]) -> dict[str, str]:
-    """The shortest ends of the keys that tell them apart."""
+    """The shortest ends of the keys that differ."""
     longest = max(key.count(".") for key in keys) + 1
     for depth in range(1, longest + 1):
         ends = {key: ".".join(key.split(".")[-depth:]) for key in keys}
@@ -78,9 +78,7 @@ def _short(keys: Sequence[str]) -> dict[str, str]:
 
 
 def _name(parts: Sequence[str]) -> str:
-    """A folder's name; what a file system or a shell would take amiss is replaced, and a checksum keeps names
-    apart.
-    """
+    """A folder's name, safe for file systems and shells. A checksum keeps names apart."""
     wished = ",".join(parts)
     name = re.sub(r"[^\w.,=+@-]", "-", wished)[:120]
     if name == wished:

@@ -84,11 +84,11 @@ def demo(
         f"first masks, by the shipped weights, after {time.monotonic() - began:.0f} s: {out / 'first.png'}",
         flush=True,
     )
-    _tell(f"rendering {TRAINING['clips']} clips to learn from", quiet=quiet)
+    _show(f"rendering {TRAINING['clips']} clips to learn from", quiet=quiet)
     write_dataset(clips, **TRAINING, size=SIZE, split="train", masks="none")
     write_dataset(out / "watched", **WATCHED, size=SIZE, split="val")
     config = _paced(clips, out, minutes=minutes, device=device, quiet=quiet)
-    _tell(
+    _show(
         f"training {config.train.steps} steps on frames alone, with no masks; now and then it carries a mask"
         " through a clip to show what it has learnt",
         quiet=quiet,
@@ -103,7 +103,7 @@ def demo(
     sequences = open_dataset("davis2017", clips, "val")
     summary = {}
     for row, model in models.items():
-        _tell(f"carrying masks: {ROWS[row]}", quiet=quiet)
+        _show(f"carrying masks: {ROWS[row]}", quiet=quiet)
         summary[row] = _score(model, sequences, out / "scored" / row, quiet=quiet)
     write_json(out / "summary.json", summary)
     _draw(sequences, out)
@@ -138,7 +138,7 @@ def _paced(clips: Path, out: Path, *, minutes: float, device: str, quiet: bool) 
     begun = out / "run" / "config.yaml"
     if begun.is_file():
         return configs.load(begun)
-    _tell(f"timing {PACE_STEPS} steps", quiet=quiet)
+    _show(f"timing {PACE_STEPS} steps", quiet=quiet)
     timed = [f"train.steps={PACE_STEPS}", f"train.log_every={PACE_STEPS // 2}"]
     train(configs.load(recipe(), timed, base=base), out / "pace", device=device, quiet=True)
     last = json.loads((out / "pace" / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1])
@@ -150,7 +150,7 @@ def _paced(clips: Path, out: Path, *, minutes: float, device: str, quiet: bool) 
     return configs.load(recipe(), watch, base=base)
 
 
-def _tell(line: str, *, quiet: bool) -> None:
+def _show(line: str, *, quiet: bool) -> None:
     if not quiet:
         say(line)
 
@@ -200,9 +200,7 @@ def _score(
 
 
 def _draw(sequences: list[Sequence], out: Path) -> None:
-    """OUT/overlay.mp4, truth and rows side by side in every frame, and OUT/sheet.png, a few of these
-    frames.
-    """
+    """Write OUT/overlay.mp4, truth and results side by side, and OUT/sheet.png, a few of its frames."""
     chosen = []
     with Film(out / "overlay.mp4", fps=12) as film:
         for sequence in sequences:

@@ -120,8 +120,9 @@ def learn(
 
 
 def begun(teacher: nn.Module, config: configs.Config) -> Encoder:
-    """A network of one block in a layer, with the teacher's weights where both have them, but for a fresh
-    last layer.
+    """A network of one block in a layer, with the teacher's weights where both have them.
+
+    Its last layer is fresh.
     """
     knobs = config.method.encoder
     student = Encoder(width=knobs.width, features=knobs.features, depth=1)

@@ -15,8 +15,12 @@ pytest_plugins = ["dataset_fixtures"]  # tests/helpers
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-# Small tests run fastest on few threads; torch reads this when it is imported, in loader processes too.
-os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
+# Small tests run fastest on few threads; torch reads this when it is imported, in loader processes too. A
+# worker has one, whatever it inherits: two workers of two threads each on two cores take several times as
+# long.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 
 @pytest.hookimpl(optionalhook=True)

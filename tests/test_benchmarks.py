@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 Measured = Callable[..., tuple[dict[str, Any], str]]
 
@@ -133,3 +135,47 @@ def test_large_data_is_measured_on_a_tree_that_it_writes(repository: Path, tmp_p
     assert "| census: 12 videos, 132 frames |" in printed and "| check |" in printed
     assert "an epoch of 100,008" in printed and "| evaluate 9 sequences by 3 processes" in printed
     assert not list(tmp_path.iterdir())
+
+
+def test_the_levers_benchmark_goes_on_and_compares(measured: Measured, tmp_path: Path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "ImageSets" / "2016").mkdir(parents=True)
+    (tmp_path / "ImageSets/2016/tune.txt").write_text("ant\nbee\n")
+    for name in ("ant", "bee"):
+        for folder in ("JPEGImages", "Annotations"):
+            (tmp_path / folder / "480p" / name).mkdir(parents=True)
+        for index in range(3):
+            pixels, mask = rng.integers(0, 256, (32, 48, 3), np.uint8), np.zeros((32, 48), np.uint8)
+            mask[8:20, 10:30] = 255
+            Image.fromarray(pixels).save(tmp_path / f"JPEGImages/480p/{name}/{index:05d}.jpg")
+            Image.fromarray(mask).save(tmp_path / f"Annotations/480p/{name}/{index:05d}.png")
+    words = [tmp_path, "own", "--out", tmp_path / "lines.jsonl", "--only", "plain,edges"]
+    figures, printed = measured("levers", *words)
+    again, _ = measured("levers", *words)
+    assert figures == again and figures.keys() == {"plain", "edges"}
+    assert figures["plain"]["difference"] == 0 and figures["edges"]["sequences"] == 2
+    assert len((tmp_path / "lines.jsonl").read_text().splitlines()) == 4 and "ant" in printed
+
+
+def test_settings_of_the_readout_are_set_beside_the_default(measured: Measured, shared: Path, tmp_path: Path):
+    out, cache = tmp_path / "rows.jsonl", tmp_path / "features"
+    words = [shared / "data/DAVIS2016", "--splits", "tune", "--sequences", "surf", "--frames", "5"]
+    words += ["--base", "preset=fast", "--settings", "background=0.7", "--out", out, "--cache", cache]
+    figures, printed = measured("readout", *words)
+    assert figures.keys() == {"", "background=0.7"} and figures[""].keys() == {"surf"}
+    assert 0.5 < figures[""]["surf"] < 1 and "less the base: " in printed and "| surf | " in printed
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert len(rows) == 2 and len(list(cache.iterdir())) == 1
+    assert rows[0]["J&F"] == (rows[0]["J"] + rows[0]["F"]) / 2
+
+
+def test_intervals_of_evaluations_and_of_their_difference(measured: Measured, tmp_path: Path):
+    for name, gain in (("one", 0.0), ("two", 0.1)):
+        objects = {k: {"1": {"J-Mean": 0.1 * k + gain, "F-Mean": 0.1 * k + gain}} for k in range(1, 9)}
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "scores.json").write_text(json.dumps({"sequences": objects}))
+    figures, printed = measured("intervals", tmp_path / "one", tmp_path / "two")
+    first, second, less = printed.splitlines()
+    assert "J&F 0.450 [0." in first and "J&F 0.550 [0." in second
+    assert less == "  less the first: +0.1000 [+0.1000, +0.1000], better in 8 of 8"
+    assert len(figures) == 2

@@ -143,3 +143,10 @@ def test_a_written_config_reads_back_with_and_without_libyaml(repository, tmp_pa
             patch.delattr(yaml, "CSafeDumper", raising=False)
             (tmp_path / "slow.yaml").write_text(config.dump(loaded), encoding="utf-8")
         assert config.load(tmp_path / "fast.yaml") == config.load(tmp_path / "slow.yaml") == loaded
+
+
+@pytest.mark.parametrize("levels", [65, 300, 5000])
+@pytest.mark.parametrize("value", ["1", "{a: 1}", "yes", "017"])
+def test_a_key_of_too_many_levels_is_refused(levels, value):
+    with pytest.raises(UserError, match=rf"has {levels} levels; no setting has so many"):
+        config.load(None, ["tracking.project" + ".a" * (levels - 2) + f"={value}"])

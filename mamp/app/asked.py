@@ -30,12 +30,12 @@ def whole(text: str) -> int:
 async def json_of(request: Request) -> dict[str, Any]:
     """The JSON object in a request."""
     try:
-        told = parse_json((await body(request, LARGEST_JSON) or b"{}").decode())
+        values = parse_json((await body(request, LARGEST_JSON) or b"{}").decode())
     except ValueError:
         raise Refused(400, "the request is no JSON") from None
-    if not isinstance(told, dict):
+    if not isinstance(values, dict):
         raise Refused(400, "the request is no JSON object")
-    return told
+    return values
 
 
 def numbers(value: Any, count: int) -> tuple[float, ...]:
@@ -48,7 +48,7 @@ def numbers(value: Any, count: int) -> tuple[float, ...]:
 
 
 def number(value: Any) -> int | None:
-    """A whole number that is told, or None."""
+    """A whole number, or None."""
     if value is None:
         return None
     if type(value) is not int or abs(value) > 1e9:

@@ -18,7 +18,7 @@ from mamp.propagation.guided import guided_filter
 SIDE = 360  # short side, in pixels, at which the frame is looked at
 ENLARGE = 1.5  # at most
 CELL = 4  # pixels of that frame to a cell
-KINDS = 24  # of features that are told apart
+KINDS = 24  # of features that are separated
 SPOT = 3  # pixels of the frame as looked at, around a click, that are what the click says
 
 

@@ -1,6 +1,4 @@
-"""Carrying the drawn masks through the video, in a thread of its own, by the same `Segmenter` as `mamp
-segment`.
-"""
+"""Carry the drawn masks through the video, in a separate thread, with the `Segmenter` of `mamp segment`."""
 
 from __future__ import annotations
 
@@ -54,8 +52,7 @@ class Status:
 
 
 class Engine:
-    """Runs one job at a time. State: the thread, its `status`, and segmenters kept after frames that it has
-    passed.
+    """Run one job at a time. State: the thread, its `status`, and segmenters kept of frames it has passed.
 
     A forward run is what `mamp segment` does with the drawn masks: it begins at the first of them, and what
     it computes before the frame asked for is not computed again while a segmenter of that frame is kept. A
@@ -86,12 +83,12 @@ class Engine:
         self._thread: threading.Thread | None = None
 
     def start(self, index: int, direction: Direction, *, until: int | None = None) -> None:
-        """Compute frame `index` and all after it (backward: before it), as far as they are not drawn or
-        locked.
+        """Compute frame `index` and all after it (backward: before it), but those that are drawn or locked.
 
         until: the last frame to compute, by default the last (backward: the first) of the video.
-        Raises UserError when a run is on, `edit_all` waits for its end, or no drawn frame is there to begin
-        with.
+
+        Raises UserError while a run is on or `edit_all` waits for its end, and where no drawn frame is there
+        to begin with.
         """
         with self._guard:
             if self._barred:
@@ -140,9 +137,7 @@ class Engine:
             self._thread.join(seconds)
 
     def edit(self, index: int, change: Callable[[], None]) -> None:
-        """Make a `change` to the drawn mask of frame `index`; a run that has passed it ends, as it was on the
-        way of the old one.
-        """
+        """Apply `change` to the drawn mask of frame `index`. A run that used the old mask ends."""
         with self._guard:
             change()
             self._kept.drop_from(index)
@@ -205,7 +200,7 @@ class Engine:
             error = f"a defect ended the run ({type(defect).__name__}: {defect}); what was finished stays"
             raise
         finally:
-            with suppress(UserError):  # a full disk was told of when a mask could not be written
+            with suppress(UserError):  # a full disk was reported when a mask could not be written
                 self.project.save()
             with self._guard:
                 self.status.running = self.status.stopping = False
@@ -258,7 +253,7 @@ class Engine:
         else:
             yield from ((i, self._source[i]) for i in order)
 
-    def told(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """The status as JSON."""
         with self._guard:
             return asdict(self.status)

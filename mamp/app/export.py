@@ -20,16 +20,16 @@ from mamp.video.masks import write_mask
 
 __all__ = ["KINDS", "annotation", "export", "exported", "sequence_name"]
 
-Told = Callable[[int, int], None]
+OnFrame = Callable[[int, int], None]
 KINDS = ("davis", "objects", *forms.KINDS)
 
 
 def export(
-    kind: str, project: Project, source: FrameSource, *, told: Told = lambda done, total: None
+    kind: str, project: Project, source: FrameSource, *, progress: OnFrame = lambda done, total: None
 ) -> Path:
     """Write the project's masks as `kind` into FOLDER/export; where they are.
 
-    kind: one of KINDS. source: the video's frames. told: called with (frames done, of how many).
+    kind: one of KINDS. source: the video's frames. progress: called with (frames done, of how many).
     Raises UserError for another kind, a project without masks, and what cannot be written.
     """
     if kind not in KINDS:
@@ -39,8 +39,8 @@ def export(
     folder = project.folder / "export"
     make_folder(folder)
     if kind in ("davis", "objects"):
-        return (_davis if kind == "davis" else _objects)(project, folder, told)
-    return _form(kind, project, source, told)
+        return (_davis if kind == "davis" else _objects)(project, folder, progress)
+    return _form(kind, project, source, progress)
 
 
 def sequence_name(project: Project) -> str:
@@ -59,21 +59,21 @@ def exported(kind: str, project: Project) -> Path:
     return forms.wishes([kind], folder / name)[0].path
 
 
-def _davis(project: Project, folder: Path, told: Told) -> Path:
+def _davis(project: Project, folder: Path, progress: OnFrame) -> Path:
     """davis/Annotations/480p/NAME/FRAME.png, every frame one, and the lists that name the sequence."""
     name, root = sequence_name(project), folder / "davis"
     masks = root / "Annotations" / "480p" / name
     make_folder(masks)
     for index, frame in enumerate(project.names):
         write_mask(masks / f"{frame}.png", project.mask(index))
-        told(index + 1, len(project.names))
+        progress(index + 1, len(project.names))
     lists = root / "ImageSets" / "2017"
     make_folder(lists)
     write_text(lists / "val.txt", f"{name}\n")
     return root
 
 
-def _objects(project: Project, folder: Path, told: Told) -> Path:
+def _objects(project: Project, folder: Path, progress: OnFrame) -> Path:
     """objects/NAME/FRAME.png for each object by its name, white on black, and objects.json with the ids."""
     root, names = folder / "objects", file_names(project)
     if root.exists():
@@ -86,7 +86,7 @@ def _objects(project: Project, folder: Path, told: Told) -> Path:
         for number, name in names.items():
             with whole(root / name / f"{frame}.png") as partial:
                 Image.fromarray(labels == number).save(partial, "PNG")
-        told(index + 1, len(project.names))
+        progress(index + 1, len(project.names))
     return root
 
 
@@ -104,7 +104,7 @@ def zipped(folder: Path, file: Path) -> None:
             out.write(path, str(Path(folder.name) / path.relative_to(folder)))
 
 
-def _form(kind: str, project: Project, source: FrameSource, told: Told) -> Path:
+def _form(kind: str, project: Project, source: FrameSource, progress: OnFrame) -> Path:
     """One of `mamp.video.export`."""
     objects = {o.id: o.name for o in project.objects}
     clip = dataclasses.replace(forms.Clip.of(source, objects=objects), name=sequence_name(project))
@@ -112,5 +112,5 @@ def _form(kind: str, project: Project, source: FrameSource, told: Told) -> Path:
     with forms.open_saver(wish, clip) as saver:
         for index, frame in source.stream():
             saver.write(forms.Shot(index, project.names[index], project.mask(index), frame))
-            told(index + 1, len(project.names))
+            progress(index + 1, len(project.names))
     return wish.path

@@ -35,7 +35,7 @@ class Gate:
     """An ASGI application around another one.
 
     A request must name this server as its host, which a page that another name was bound to cannot (DNS
-    rebinding); come from a page of ours if it says where it comes from; and carry the key of this run, but
+    rebinding); come from this page if it says where it comes from; and carry the key of this run, but
     for the page's own files.
     """
 
@@ -63,22 +63,22 @@ class Gate:
         await answer(scope, receive, with_headers)
 
     def _refusal(self, scope: Any) -> Any:
-        told = {name.decode("latin1").lower(): value.decode("latin1") for name, value in scope["headers"]}
-        if told.get("host", "") not in self._hosts:
+        headers = {name.decode("latin1").lower(): value.decode("latin1") for name, value in scope["headers"]}
+        if headers.get("host", "") not in self._hosts:
             return PlainTextResponse("This server answers for 127.0.0.1 only.\n", 403)
-        origin = told.get("origin")
+        origin = headers.get("origin")
         if origin is not None and origin not in {f"http://{host}" for host in self._hosts}:
             return PlainTextResponse("This server answers its own page only.\n", 403)
         # a link to the page may be followed from anywhere, such as a terminal in a browser; it has the key in
         # it
-        followed = scope["path"] == "/" and told.get("sec-fetch-mode") == "navigate"
-        if told.get("sec-fetch-site", "none") not in ("none", "same-origin") and not followed:
+        followed = scope["path"] == "/" and headers.get("sec-fetch-mode") == "navigate"
+        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not followed:
             return PlainTextResponse("This server answers its own page only.\n", 403)
         if len(scope["path"]) > LONGEST:
             return JSONResponse({"error": "there is no such address"}, 404)
         if scope["path"].startswith("/page/"):
             return None
-        given = told.get("x-mamp-key") or "".join(
+        given = headers.get("x-mamp-key") or "".join(
             parse_qs(scope["query_string"].decode("latin1")).get("key", [])[:1]
         )
         if hmac.compare_digest(given.encode(), self._key.encode()):

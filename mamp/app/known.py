@@ -35,22 +35,22 @@ class Object:
     name: str
 
 
-def told_video(told: Any) -> tuple[tuple[int, int], tuple[int, str, str]]:
+def video_in(stored: Any) -> tuple[tuple[int, int], tuple[int, str, str]]:
     """(height, width), and (count, first, last) of the frames' names; ValueError, TypeError or KeyError where
-    they are not told.
+    they are not stored.
     """
-    height, width = told["size"]
-    names = told["count"], told["first"], told["last"]
+    height, width = stored["size"]
+    names = stored["count"], stored["first"], stored["last"]
     if [type(v) for v in (height, width, *names)] != [int, int, int, str, str]:
         raise ValueError
     return (height, width), names
 
 
-def told_objects(told: Any) -> list[Object]:
+def objects_in(stored: Any) -> list[Object]:
     """Objects as project.json has them, by id; ValueError, TypeError or KeyError where it cannot have been
     written so.
     """
-    objects = sorted((Object(o["id"], o["name"]) for o in told), key=lambda o: o.id)
+    objects = sorted((Object(o["id"], o["name"]) for o in stored), key=lambda o: o.id)
     if any(type(o.id) is not int or type(o.name) is not str or not 0 < o.id <= LARGEST_ID for o in objects):
         raise ValueError
     if len({o.id for o in objects}) < len(objects):
@@ -58,13 +58,13 @@ def told_objects(told: Any) -> list[Object]:
     return objects
 
 
-def told_frames(told: Any) -> dict[str, Frame]:
+def frames_in(stored: Any) -> dict[str, Frame]:
     """What project.json has of frames, by name; ValueError or TypeError where it cannot have been written
     so.
     """
-    if type(told) is not dict or any(type(values) is not dict for values in told.values()):
+    if type(stored) is not dict or any(type(values) is not dict for values in stored.values()):
         raise ValueError
-    frames = {name: _told_frame(values) for name, values in told.items()}
+    frames = {name: _frame_in(values) for name, values in stored.items()}
     for frame in frames.values():
         if type(frame.kind) is not str or {type(frame.locked), type(frame.stale)} != {bool}:
             raise ValueError
@@ -74,9 +74,11 @@ def told_frames(told: Any) -> dict[str, Frame]:
     return frames
 
 
-def _told_frame(told: dict[str, Any]) -> Frame:
+def _frame_in(stored: dict[str, Any]) -> Frame:
     """What project.json has of one frame; its objects' ids are words there."""
-    return Frame(**{**told, "each": {int(number): value for number, value in told.get("each", {}).items()}})
+    return Frame(
+        **{**stored, "each": {int(number): value for number, value in stored.get("each", {}).items()}}
+    )
 
 
 def without(frame: Frame, number: int) -> Frame:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mamp.app.known import LARGEST_ID, Frame, Object, told_frames, told_objects, told_video, without
+from mamp.app.known import LARGEST_ID, Frame, Object, frames_in, objects_in, video_in, without
 from mamp.core.errors import UserError
 from mamp.core.files import Locks, make_folder, remove_leftovers, write_text
 from mamp.core.texts import read_json
@@ -33,8 +33,7 @@ _PART = 20  # writing project.json takes no more than one part of so many of a r
 
 
 class Project:
-    """The masks of one video and what is known of them. One process has it at a time; its threads may share
-    it.
+    """The masks of one video and what is known of them. One process has it at a time; threads may share it.
 
     State: the frames and objects as they are in project.json, and the open lock.
     A file is whole or absent; masks are written before what is said of them, and what a killed process left
@@ -133,8 +132,7 @@ class Project:
         return self._reader.read(file, size=self.size)
 
     def draw(self, index: int, labels: np.ndarray) -> None:
-        """`labels` uint8 (H, W) is the mask of frame `index` from now on; other frames that it would change
-        become stale.
+        """Set the mask of frame `index` to `labels`, uint8 (H, W). Frames that it would change become stale.
 
         Raises UserError for a locked frame, another size, and ids of no object.
         """
@@ -235,8 +233,7 @@ class Project:
     def write(
         self, index: int, labels: np.ndarray, *, kind: str, unsure: Mapping[int, float] | None = None
     ) -> bool:
-        """Keep a computed mask; False, and nothing is changed, where a person drew or locked the frame's
-        own.
+        """Keep a computed mask; return False, with nothing changed, where the frame's own is drawn or locked.
 
         unsure: the expected error of each object.
         """
@@ -288,20 +285,18 @@ class Project:
         self._save()
 
     def _read(self) -> tuple[list[Object], dict[str, Frame]]:
-        """The objects, and the frames by name, that project.json tells of; none where there is no such
-        file.
-        """
+        """The objects, and the frames by name, in project.json; none without such a file."""
         path = self.folder / "project.json"
         if not path.exists():
             return [], {}
         try:
-            told = read_json(path)
-            if told.get("version", VERSION) > VERSION:
+            stored = read_json(path)
+            if stored.get("version", VERSION) > VERSION:
                 raise UserError(
                     f"{path} was written by a later mamp; update mamp, or give another folder with --out"
                 )
-            size, names = told_video(told)
-            objects, frames = told_objects(told["objects"]), told_frames(told["frames"])
+            size, names = video_in(stored)
+            objects, frames = objects_in(stored["objects"]), frames_in(stored["frames"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise UserError(
                 f"{path} is damaged; move it away, and the masks beside it are taken up, without objects'"
@@ -309,13 +304,13 @@ class Project:
             ) from None
         if size != self.size or names != (len(self.names), self.names[0], self.names[-1]):
             raise UserError(
-                f"{self.folder} is the work on another video, {told.get('video')}; give another folder with"
+                f"{self.folder} is the work on another video, {stored.get('video')}; give another folder with"
                 " --out"
             )
         return objects, frames
 
-    def _found(self, index: int, told: Frame) -> Frame:
-        """What is told of a frame, as far as its files bear it out."""
+    def _found(self, index: int, kept: Frame) -> Frame:
+        """What project.json has of a frame, as far as its files agree."""
         drawn, mask = self._file("drawn", index), self._file("masks", index)
         if drawn.exists():
             # the drawn file is written first: it is what a killed process was about to make the mask
@@ -323,10 +318,10 @@ class Project:
                 labels = self._reader.read(drawn, size=self.size).labels  # a person may have put it there
                 write_mask(drawn, labels)
                 write_mask(mask, labels)
-            return Frame("drawn", locked=told.locked)
+            return Frame("drawn", locked=kept.locked)
         if not mask.exists():
             return Frame()
-        return told if told.kind in ("forward", "backward") else replace(told, kind="forward")
+        return kept if kept.kind in ("forward", "backward") else replace(kept, kind="forward")
 
     def _adopt_ids(self) -> None:
         """Objects for ids that are in drawn masks and in no list: of a folder whose project.json was lost."""
@@ -339,7 +334,7 @@ class Project:
 
     def _save(self) -> None:
         began = time.monotonic()
-        told = {
+        stored = {
             "version": VERSION,
             "video": str(self.video.resolve()),
             "count": len(self.names),
@@ -355,7 +350,7 @@ class Project:
                 if frame.kind
             },
         }
-        write_text(self.folder / "project.json", json.dumps(told) + "\n")
+        write_text(self.folder / "project.json", json.dumps(stored) + "\n")
         self._saved = time.monotonic()
         self._took = self._saved - began
 

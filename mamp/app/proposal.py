@@ -1,6 +1,6 @@
 """A mask from a few clicks or a box: a classifier of the frame's own features, fitted to them on the spot.
 
-Nothing is learnt from masks: cells are told apart by the features that carry labels, and by colour.
+Nothing is learnt from masks: cells are separated by the features that carry labels, and by colour.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def begun(cells: Cells, wish: Wish, *, near: np.ndarray | None) -> np.ndarray:
         belief = _touching(belief.masked_fill(on, 1).masked_fill(off, 0), on)
         object_ = belief * (belief > SURE) + _part(on, 0.05, belief)
         unlike = (belief < 1 - SURE) & (looks < 0)  # not by its place alone
-        # cells close to the object see some of it: they are told apart by what is learnt elsewhere
+        # cells close to the object see some of it: they are separated by what is learnt elsewhere
         unlike = unlike & (distances(belief > 0.5) > BAND)
         ground = (1 - belief) * unlike * (_close(belief, cells) + 0.05) + 0.1 * start.ground * (looks < 0)
         ground = ground + _part(off, 0.1, ground)
@@ -247,7 +247,7 @@ def _touching(belief: Tensor, on: Tensor) -> Tensor:
 
 
 def _close(belief: Tensor, cells: Cells) -> Tensor:
-    """(h, w), 1 at the object and less with the distance from it: what is near is told apart first."""
+    """(h, w), 1 at the object and less with the distance from it: what is near is separated first."""
     there = belief > 0.5
     if not there.any():
         return torch.ones_like(belief)

@@ -61,8 +61,9 @@ def serve(
 
 
 def prepare(studio: Studio, *, port: int | None = None) -> tuple[uvicorn.Server, socket.socket, str]:
-    """A server that waits to be run with this socket, and the page's address. UserError when the port is in
-    use.
+    """Return a server that waits to be run with this socket, and the page's address.
+
+    Raises UserError when the port is in use.
     """
     import uvicorn
 

@@ -29,7 +29,7 @@ from mamp.app.gate import Gate, TooLarge, body
 from mamp.app.project import Project
 from mamp.app.proposal import Wish
 from mamp.app.studio import Studio, file_name
-from mamp.core.errors import UserError
+from mamp.core.errors import UserError, first_line
 from mamp.core.files import MB, make_folder
 from mamp.video.first_masks.reading import FirstMask
 from mamp.video.frames import VIDEO_SUFFIXES
@@ -125,10 +125,10 @@ class Routes:
             if self._studio.holds(tab) != held or await request.is_disconnected():
                 break
             await asyncio.sleep(0.04)
-        told = await run_in_threadpool(self._studio.told, tab)
+        values = await run_in_threadpool(self._studio.state, tab)
         if since:
-            told.pop("names", None)  # they do not change
-        return JSONResponse(told)
+            values.pop("names", None)  # they do not change
+        return JSONResponse(values)
 
     async def frame(self, request: Request) -> Response:
         """A frame as a JPEG."""
@@ -152,18 +152,18 @@ class Routes:
     async def propose(self, request: Request) -> Response:
         """A mask of 0 and 1 from clicks or a box, a byte for each pixel."""
         index = self._index(request)
-        told = await json_of(request)
-        clicks = points(told.get("inside")), points(told.get("outside"))
-        wish = Wish(*clicks, box(told.get("box")), series=number(told.get("series")) or 0)
-        mask = await run_in_threadpool(self._studio.propose, index, wish, number(told.get("object")))
+        values = await json_of(request)
+        clicks = points(values.get("inside")), points(values.get("outside"))
+        wish = Wish(*clicks, box(values.get("box")), series=number(values.get("series")) or 0)
+        mask = await run_in_threadpool(self._studio.propose, index, wish, number(values.get("object")))
         return Response(mask.astype(np.uint8).tobytes(), media_type="application/octet-stream")
 
     async def uncertain(self, request: Request) -> Response:
         """The frame and object whose correction is worth most, but for those near frames that were `seen`."""
-        told = (await json_of(request)).get("seen", [])
-        if not isinstance(told, list):
+        values = (await json_of(request)).get("seen", [])
+        if not isinstance(values, list):
             raise Refused(400, "seen is a list of frames' numbers")
-        seen = [self._number(index) for index in told]
+        seen = [self._number(index) for index in values]
         place = await run_in_threadpool(self._studio.next_place, seen)
         return JSONResponse(place._asdict() if place else {"frame": None})
 
@@ -199,8 +199,8 @@ class Routes:
         found = await run_in_threadpool(read)
         await self._edit(index, lambda: self._project.bring(index, found.labels))
         self._studio.changed()
-        told = {"line": found.line, "warnings": found.warnings, "made": self._project.revisions[index]}
-        return JSONResponse(told)
+        values = {"line": found.line, "warnings": found.warnings, "made": self._project.revisions[index]}
+        return JSONResponse(values)
 
     async def forget(self, request: Request) -> Response:
         """A drawn mask guides no more."""
@@ -212,9 +212,9 @@ class Routes:
     async def lock(self, request: Request) -> Response:
         """Frames `from` to `to`, both included, are locked or not."""
         self._yours(request)
-        told = await json_of(request)
-        first, last = self._number(told.get("from")), self._number(told.get("to"))
-        locked = bool(told.get("locked"))
+        values = await json_of(request)
+        first, last = self._number(values.get("from")), self._number(values.get("to"))
+        locked = bool(values.get("locked"))
         await run_in_threadpool(self._project.lock, range(first, last + 1), locked=locked)
         return self._done()
 
@@ -240,12 +240,12 @@ class Routes:
     async def run(self, request: Request) -> Response:
         """Compute from a frame on, forward or backward, to the end or until another frame."""
         self._yours(request)
-        told = await json_of(request)
-        direction = told.get("direction")
+        values = await json_of(request)
+        direction = values.get("direction")
         if direction not in ("forward", "backward"):
             raise Refused(400, "direction is forward or backward")
-        index, engine = self._number(told.get("frame")), self._studio.engine
-        until = None if told.get("until") is None else self._number(told["until"])
+        index, engine = self._number(values.get("frame")), self._studio.engine
+        until = None if values.get("until") is None else self._number(values["until"])
         assert engine is not None
         await run_in_threadpool(engine.start, index, direction, until=until)
         return self._done()
@@ -327,11 +327,11 @@ class Routes:
         self._yours(request)
         if self._studio.project is not None:
             raise Refused(409, "a video is open already; close it first")
-        told = await json_of(request)
-        if told.get("example"):
+        values = await json_of(request)
+        if values.get("example"):
             await run_in_threadpool(self._studio.open_example)
         else:
-            place = number(told.get("recent"))
+            place = number(values.get("recent"))
             await run_in_threadpool(self._studio.reopen, -1 if place is None else place)
         return self._done()
 
@@ -344,8 +344,10 @@ class Routes:
     async def settings(self, request: Request) -> Response:
         """Another preset or device."""
         self._yours(request)
-        told = await json_of(request)
-        await run_in_threadpool(self._studio.set, str(told.get("preset", "")), str(told.get("device", "")))
+        values = await json_of(request)
+        await run_in_threadpool(
+            self._studio.set, str(values.get("preset", "")), str(values.get("device", ""))
+        )
         return self._done()
 
     async def _receive(self, request: Request, file: Path, *, most: int) -> None:
@@ -363,7 +365,7 @@ class Routes:
                         )
                     await run_in_threadpool(writing.write, part)
         except OSError as error:
-            raise UserError(f"the video cannot be written ({error.strerror or error}); make room") from None
+            raise UserError(f"the video cannot be written ({first_line(error)}); make room") from None
 
     # -- checks
 

@@ -23,15 +23,15 @@ def recent(home: Path, *others: Path) -> list[dict[str, Any]]:
     folders = {p.parent.resolve() for p in home.glob("*/project.json")} | {
         other.resolve() for other in others
     }
-    found = [told for folder in sorted(folders) if (told := _told(folder)) is not None]
-    return sorted(found, key=lambda told: -told["at"])[:MOST]
+    found = [stored for folder in sorted(folders) if (stored := _stored(folder)) is not None]
+    return sorted(found, key=lambda stored: -stored["at"])[:MOST]
 
 
-def _told(folder: Path) -> dict[str, Any] | None:
+def _stored(folder: Path) -> dict[str, Any] | None:
     file = folder / "project.json"
     try:
-        told = read_json(file)
-        video, count = Path(told["video"]), told["count"]
+        stored = read_json(file)
+        video, count = Path(stored["video"]), stored["count"]
         at = file.stat().st_mtime
     except (UserError, OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -1,6 +1,4 @@
-"""One video at work: its project, what shows and what computes it, and which tab of the browser may change
-it.
-"""
+"""One video at work: its project, its views, its engine, and which tab of the browser may change it."""
 
 from __future__ import annotations
 
@@ -34,8 +32,7 @@ ABSENT = 8.0  # seconds without a word from the tab that may draw, after which a
 
 
 class Studio:
-    """What the server's routes act on. State: the project and its engine, an export in the making, and the
-    tab that may draw.
+    """What the server's routes act on. State: the project, its engine, an export, the tab that may draw.
 
     Without a video there is no project until `open`.
     """
@@ -71,10 +68,11 @@ class Studio:
     # -- the video
 
     def open(self, video: Path, folder: Path | None = None) -> None:
-        """Begin with a video, or go on with the project of an earlier time. UserError when it cannot be read
-        or worked on.
+        """Begin with a video, or go on with its project.
 
-        folder: of the project, by default the one given as `out`, or runs/app/NAME.
+        folder: of the project; by default the one given as `out`, or runs/app/NAME.
+
+        Raises UserError when the video cannot be read or worked on.
         """
         source = open_frames(video, bad_frame=self.model.config.evaluate.bad_frame)
         name = video.resolve().stem if video.is_file() else video.resolve().name
@@ -198,11 +196,10 @@ class Studio:
         return self.out / name
 
     def adopt(self, received: Path, video: Path) -> None:
-        """Begin with a file that was `received`, as `video` in its project's folder, where nothing may be of
-        that name.
+        """Begin with a file that was `received`, and keep it as `video` in its project's folder.
 
-        Raises UserError where something is, or the file cannot be read as a video; then nothing is left of
-        it.
+        Raises UserError where a file of that name exists, or the file cannot be read as a video. Nothing of
+        it is left then.
         """
         try:
             video.touch(exist_ok=False)  # two processes may have received one
@@ -223,7 +220,7 @@ class Studio:
         """Bytes that may be put there."""
         return shutil.disk_usage(folder).free
 
-    # -- what the page is told
+    # -- what the page shows
 
     @property
     def version(self) -> int:
@@ -235,16 +232,16 @@ class Studio:
         with self._guard:
             self._version += 1
 
-    def told(self, tab: str) -> dict[str, Any]:
+    def state(self, tab: str) -> dict[str, Any]:
         """All that the page shows but pictures and masks, as JSON."""
         version = self.version
-        told: dict[str, Any] = {"version": version, "yours": self.holds(tab), "method": self._method()}
-        told["settings"] = self.settings()
+        state: dict[str, Any] = {"version": version, "yours": self.holds(tab), "method": self._method()}
+        state["settings"] = self.settings()
         project, engine = self.project, self.engine
         if project is None or engine is None:
-            return {**told, "video": None, "recent": self.recent()}
+            return {**state, "video": None, "recent": self.recent()}
         return {
-            **told,
+            **state,
             "video": str(project.video),
             "folder": str(project.folder),
             "size": project.size,
@@ -257,23 +254,21 @@ class Studio:
                 _row(*known)
                 for known in zip(project.frames(), project.revisions, project.present(), strict=True)
             ],
-            "run": engine.told(),
-            "export": self._export_told(project),
+            "run": engine.as_json(),
+            "export": self._export_state(project),
             "missing": not project.video.exists(),
         }
 
-    def _export_told(self, project: Project) -> dict[str, Any]:
+    def _export_state(self, project: Project) -> dict[str, Any]:
         """The export written last; `changed`: masks are not those it was begun with."""
-        told = dict(self.exporting)
-        return {**told, "changed": told.pop("made") != sum(project.revisions)} if told else {}
+        state = dict(self.exporting)
+        return {**state, "changed": state.pop("made") != sum(project.revisions)} if state else {}
 
     def _method(self) -> str:
-        weights = self.model.weights
-        return (
-            f"{self.model.config.method.name}, {weights.path.stem}"
-            if weights
-            else self.model.config.method.name
-        )
+        name, weights = self.model.config.method.name, self.model.weights
+        told = f"{name}, {weights.path.stem}" if weights else name
+        joined = [one.split(" ", 1)[1] for one in self.model.joined]
+        return ", with ".join([told, *joined])
 
     # -- which tab may draw
 
@@ -341,14 +336,14 @@ class Studio:
         self.changed()
 
     def _export(self, kind: str, project: Project, source: FrameSource) -> None:
-        def told(done: int, total: int) -> None:
+        def progress(done: int, total: int) -> None:
             self.exporting = {**self.exporting, "done": done, "total": total}
             self.changed()
 
         begun = {key: self.exporting[key] for key in ("kind", "at", "made")}
         ended: dict[str, Any] = {**begun, "running": False}
         try:
-            ended["path"] = str(export(kind, project, source, told=told))
+            ended["path"] = str(export(kind, project, source, progress=progress))
         except UserError as error:
             ended["error"] = str(error)
         except Exception as defect:
@@ -362,8 +357,9 @@ class Studio:
             source.close()
 
     def remove_object(self, number: int) -> None:
-        """End a run, then take an object out of all masks. UserError, with nothing changed, while an export
-        reads them.
+        """End a run, then take an object out of all masks.
+
+        Raises UserError, with nothing changed, while an export reads the masks.
         """
         assert self.project is not None and self.engine is not None
         project = self.project
@@ -389,8 +385,9 @@ def file_name(name: str) -> str:
 
 
 def _row(frame: Frame, made: int, ids: tuple[int, ...] | None) -> list[Any]:
-    """[kind's letter, locked, stale, unsure, the mask's revision, ids, {id: unsure}]: short, as there may be
-    thousands; what is 0 or empty at the end is left out.
+    """[kind's letter, locked, stale, unsure, the mask's revision, ids, {id: unsure}].
+
+    It is short, as there may be thousands. Values at the end that are 0 or empty are left out.
     """
     unsure = None if frame.unsure is None else round(frame.unsure, 3)
     row = [frame.kind[:1], int(frame.locked), int(frame.stale), unsure, made, ids or 0]

@@ -17,8 +17,9 @@ KEPT = 64_000_000  # bytes of JPEGs
 
 
 class View:
-    """The frames of one video for the page. State: a decoder for frames and one for thumbnails, each used by
-    one thread at a time, and the JPEGs asked for last.
+    """The frames of one video for the page.
+
+    State: a decoder for frames and one for thumbnails, each used by one thread at a time, and the last JPEGs.
     """
 
     def __init__(self, source: FrameSource, thumbs: FrameSource) -> None:

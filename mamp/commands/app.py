@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mamp.commands.shared import common, overrides, weights
+from mamp.commands.shared import common, overrides, settings, weights
 from mamp.core.errors import UserError
 from mamp.methods import METHODS, needing_weights
 
@@ -61,12 +61,13 @@ def _run(args: argparse.Namespace) -> None:
     from mamp.segmentation import model as models
 
     named = [f"method.name={args.method}"] if args.method else []
-    model = models.load(args.weights, device=args.device, overrides=[*named, *args.overrides])
+    words = settings(args, *named)
+    model = models.load(args.weights, device=args.device, overrides=words, fetch=args.fetch)
 
     def reload(preset: str, device: str) -> models.Model:
-        rest = [word for word in args.overrides if not word.startswith("method.preset=")]
+        rest = [word for word in words if not word.startswith("method.preset=")]
         chosen = [f"method.preset={preset}"] if preset else []
-        return models.load(args.weights, device=device, overrides=[*named, *rest, *chosen])
+        return models.load(args.weights, device=device, overrides=[*rest, *chosen], fetch=args.fetch)
 
     serve(
         model,

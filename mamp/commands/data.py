@@ -64,8 +64,8 @@ def _check(args: argparse.Namespace) -> None:
     print(report.text(args.most))
     if report.count:
         raise UserError(
-            f"{args.root}: {plural(report.count, 'thing')} broken, as listed; mend them, or fetch or pack the"
-            " data again"
+            f"{args.root}: {plural(report.count, 'thing')} broken, as listed; repair them, or fetch or pack"
+            " the data again"
         )
 
 
@@ -302,7 +302,7 @@ def _index(args: argparse.Namespace) -> None:
             )
         return
     if args.out is None:
-        raise UserError("mamp data index wants --out FILE.json beside DATASET and ROOT; add it")
+        raise UserError("mamp data index needs --out FILE.json beside DATASET and ROOT; add it")
     records = make_index(args.dataset, args.root, args.split)
     write_index(records, args.out)
     print(f"{args.out}: {describe(records)}")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mamp.commands.shared import common, overrides, refuse_below_one, weights
+from mamp.commands.shared import common, overrides, refuse_below_one, settings, weights
 from mamp.core.errors import UserError
 
 
@@ -63,9 +63,16 @@ def _run(args: argparse.Namespace) -> None:
 
     if args.baseline and args.weights:
         raise UserError("--baseline and --weights exclude each other; give one of them")
+    if args.baseline and args.fetch:
+        raise UserError("--baseline and --fetch exclude each other; give one of them")
     refuse_below_one(args, "processes")
     model = models.choose(
-        args.weights, args.baseline, device=args.device, overrides=args.overrides, dataset=args.dataset
+        args.weights,
+        args.baseline,
+        device=args.device,
+        overrides=settings(args),
+        dataset=args.dataset,
+        fetch=args.fetch,
     )
     bad_frame = model.config.evaluate.bad_frame
     sequences = open_dataset(args.dataset, args.root, args.split, bad_frame=bad_frame)
@@ -142,9 +149,7 @@ def _helpers(args: argparse.Namespace) -> Iterator[Callable[[], None] | None]:
 
 
 def _device(name: str, number: int) -> str:
-    """The device of helper `number`: where there are several GPUs and none is named, each process has its own
-    in turn.
-    """
+    """The device of helper process `number`: with several GPUs and none named, they take turns."""
     import torch
 
     gpus = torch.cuda.device_count() if name in ("auto", "cuda") else 0
@@ -152,9 +157,7 @@ def _device(name: str, number: int) -> str:
 
 
 def _help(args: argparse.Namespace, threads: int) -> None:
-    """A part of an evaluation; what goes wrong is told by the process that started this one, which meets it
-    again.
-    """
+    """Compute a part of an evaluation. Its errors show in the process that started it."""
     import torch
 
     from mamp.core.processes import begin_helper

@@ -8,7 +8,7 @@ from typing import Any
 
 from mamp.commands.shared import DRAWN_STYLES, chosen_look, look, quiet
 from mamp.core.errors import UserError, plural
-from mamp.core.files import remove_abandoned
+from mamp.core.files import refuse_target, remove_abandoned
 
 SERVERS = ("davis", "youtubevos")
 FORMS = ("cutout", "film", "mask-video", "gif", "sheet", "coco", "yolo", "labelme", "csv")
@@ -26,7 +26,12 @@ def add(commands: Any) -> None:
         "form",
         choices=(*SERVERS, *FORMS),
         metavar="FORM",
-        help="davis, youtubevos; cutout, film, mask-video, gif, sheet, coco, yolo, labelme or csv",
+        help=(
+            "cutout: the objects on transparency (PNGs, .mov or .webm); film: the masks over the frames;"
+            " mask-video: the masks on black; gif: the film as a GIF; sheet: one picture of twelve frames;"
+            " coco, yolo, labelme: annotation files; csv: area, box and centre of each object;"
+            " davis, youtubevos: a server's zip"
+        ),
     )
     export.add_argument(
         "folder",
@@ -49,14 +54,14 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    remove_abandoned(args.out)
+    remove_abandoned(args.out if args.out.is_dir() else refuse_target(args.out))
     if args.form in SERVERS:
         _zip(args)
         return
     from mamp.video.export import wishes
     from mamp.video.export.folder import export_folder
 
-    if args.root or args.split:
+    if args.root or args.split is not None:
         raise UserError(f"--root and --split are for {' and '.join(SERVERS)}; leave them out for {args.form}")
     (wish,) = wishes([f"{args.form}={args.out}"], args.folder)
     for note in export_folder(wish, args.folder, video=args.video, look=chosen_look(args), quiet=args.quiet):
@@ -69,12 +74,12 @@ def _zip(args: argparse.Namespace) -> None:
 
     if args.video:
         raise UserError(f"--video is for films and pictures; leave it out for {args.form}")
-    if args.split and not args.root:
+    if args.split is not None and not args.root:
         raise UserError("--split is a list of the data set; give its root with --root, or leave --split out")
     made = export(args.form, args.folder, args.out, root=args.root, split=args.split)
     for note in made.notes:
         print(f"note: {note}")
     against = (
-        "nothing missing" if args.root else "held against their own first masks; --root tells what is missing"
+        "nothing missing" if args.root else "compared with their first masks; --root also finds missing ones"
     )
     print(f"{made.path}: {plural(made.masks, 'mask')} of {plural(made.sequences, 'sequence')}, {against}")

@@ -9,7 +9,14 @@ from typing import Any
 
 def add(commands: Any) -> None:
     """Put the command into the parser."""
-    first = commands.add_parser("first", help="write one frame of a video as an image, to paint a mask on")
+    first = commands.add_parser(
+        "first",
+        help="write one frame of a video as an image, to paint a mask on",
+        description=(
+            "Write one frame of a video as an image, to paint a mask on: each object in a flat colour of its"
+            " own, saved without the frame under it, on black or transparency."
+        ),
+    )
     first.add_argument(
         "video", type=Path, metavar="VIDEO", help="a video file, a folder of images, or a camera: camera:0"
     )
@@ -47,5 +54,8 @@ def _run(args: argparse.Namespace) -> None:
         write_picture(args.out, frame)
     where = f" --at {source.names[index]}" if index else ""
     print(f"{args.out}: frame {source.names[index]}, {frame.shape[1]}x{frame.shape[0]}")
-    print("Paint each object on it in a colour of its own, and save only the paint as MASK.png. Then:")
+    print(
+        "Paint each object on it in a colour of its own, and save only the paint as MASK.png, on black or"
+        " transparency. Then:"
+    )
     print(f"  mamp segment {args.video} --mask MASK.png{where} --out masks")

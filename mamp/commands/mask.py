@@ -8,6 +8,7 @@ from typing import Any
 
 from mamp.commands.shared import how_to_read
 from mamp.core.errors import UserError
+from mamp.core.files import refuse_target
 
 
 def add(commands: Any) -> None:
@@ -56,6 +57,8 @@ def _run(args: argparse.Namespace) -> None:
             raise UserError(f"--out {args.out} would replace {path}; choose another file")
     if args.out and args.out.suffix.lower() != ".png":
         raise UserError(f"--out {args.out} is not a .png; name it so")
+    if args.out:
+        refuse_target(args.out)
     frame = _frame(args.overlay) if args.overlay else None
     size = None if frame is None else (frame.shape[0], frame.shape[1])
     source = args.file[0] if len(args.file) == 1 else args.file

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from mamp.core.errors import UserError
+
 
 def add(commands: Any) -> None:
     """Put the command into the parser."""
@@ -52,10 +54,14 @@ def add(commands: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    from mamp.core.files import remove_abandoned
+    from mamp.core.files import refuse_target, remove_abandoned
     from mamp.scoring import run_score
 
-    remove_abandoned(*(path for path in (args.json, args.csv) if path))
+    if args.json and args.csv and args.json.resolve() == args.csv.resolve():
+        raise UserError(f"--json and --csv both write {args.csv}; give each a file of its own")
+    for path in (args.json, args.csv):
+        if path:
+            remove_abandoned(refuse_target(path))
     text = run_score(
         args.truth,
         args.predictions,

@@ -6,7 +6,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mamp.commands.shared import DRAWN_STYLES, chosen_look, common, how_to_read, look, overrides, weights
+from mamp.commands.shared import (
+    DRAWN_STYLES,
+    chosen_look,
+    common,
+    how_to_read,
+    look,
+    overrides,
+    settings,
+    weights,
+)
 from mamp.core.errors import UserError
 
 
@@ -122,7 +131,7 @@ def _run(args: argparse.Namespace) -> None:
     drawn_as = chosen_look(args)
     save = wishes(args.save, args.out)
     reader = Reader(args.invert, args.colours)
-    model = models.load(args.weights, device=args.device, overrides=args.overrides)
+    model = models.load(args.weights, device=args.device, overrides=settings(args), fetch=args.fetch)
     timing = segment(
         args.video,
         args.mask,
@@ -167,7 +176,7 @@ def _run_camera(args: argparse.Namespace, number: int) -> None:
     from mamp.segmentation.live import segment_camera
     from mamp.video.first_masks.reading import Reader
 
-    model = models.load(args.weights, device=args.device, overrides=args.overrides)
+    model = models.load(args.weights, device=args.device, overrides=settings(args), fetch=args.fetch)
     timing = segment_camera(
         number,
         args.mask[0],

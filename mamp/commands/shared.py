@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
 from mamp.core.errors import UserError
+from mamp.methods.mamp.families import FAMILIES
 
 OVERRIDES = (
     "settings over the preset, and over the config file where there is one, for example"
@@ -34,10 +36,49 @@ def overrides(parser: argparse.ArgumentParser) -> None:
 
 
 def weights(parser: argparse.ArgumentParser) -> None:
-    """--weights."""
+    """--weights and --fetch."""
     parser.add_argument(
-        "--weights", help="a .safetensors file, a training checkpoint, a run folder, or a shipped name"
+        "--weights",
+        help=(
+            "a .safetensors file, a training checkpoint, a run folder, or a name: one that ships, or one of"
+            " `mamp weights fetch list`"
+        ),
     )
+    parser.add_argument(
+        "--with",
+        dest="joined",
+        action="append",
+        default=[],
+        metavar="ENCODER[=FILE]",
+        help=(
+            f"join the features of another encoder to MAMP's: {', '.join(FAMILIES)}, timm:NAME,"
+            " torchvision:NAME or FILE.py:FUNCTION; =FILE has its weights; again for another"
+        ),
+    )
+    parser.add_argument(
+        "--fetch",
+        action="store_true",
+        help="fetch published --weights from where their authors keep them, if they are not here yet",
+    )
+
+
+def settings(args: argparse.Namespace, *first: str) -> list[str]:
+    """The key=value arguments, with what --with stands for."""
+    if not args.joined:
+        return [*first, *args.overrides]
+    from mamp.config import named_method
+
+    if (named := named_method([*first, *args.overrides])) not in (None, "mamp"):
+        raise UserError(
+            f"--with joins an encoder to MAMP's, and method.name is {named}; leave one of them out"
+        )
+    if any(word.startswith("method.encoder.joined=") for word in args.overrides):
+        raise UserError("--with and method.encoder.joined say the same; give one of them")
+    joined = []
+    for word in args.joined:
+        name, _, file = word.partition("=")
+        joined.append({"encoder": name, **({"weights": file} if file else {})})
+    return [*first, f"method.encoder.joined={json.dumps(joined)}", *args.overrides]
 
 
 def how_to_read(parser: argparse.ArgumentParser) -> None:

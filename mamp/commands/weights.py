@@ -9,23 +9,24 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from mamp.commands.shared import overrides
+from mamp.commands.shared import overrides, quiet
 from mamp.core.errors import plural
-from mamp.methods import having
+from mamp.methods import having, published
 
-WIDTH = 72  # letters after which what is told goes on below
+WIDTH = 72  # letters after which a line goes on below
 
 
 def add(commands: Any) -> None:
     """Put the command into the parser."""
     weights = commands.add_parser(
-        "weights", help="look at weights, convert published ones, copy, widen, write as ONNX"
+        "weights", help="look at weights, fetch and convert published ones, copy, widen, write as ONNX"
     )
     kinds = weights.add_subparsers(dest="kind", required=True, metavar="KIND")
     info = kinds.add_parser("info", help="method, size and provenance of weights")
     info.add_argument("source", metavar="WEIGHTS", help="a file, a run folder, or a shipped name")
     info.set_defaults(function=_weights_info)
-    convert = kinds.add_parser("convert", help="read a published checkpoint and write a file of ours")
+    _add_fetch(kinds)
+    convert = kinds.add_parser("convert", help="convert a published checkpoint to a weights file of mamp")
     convert.add_argument("source", type=Path, metavar="CHECKPOINT", help="for example the published mamp.pt")
     convert.add_argument("target", type=Path, metavar="OUT.safetensors")
     convert.add_argument(
@@ -45,6 +46,37 @@ def add(commands: Any) -> None:
     _add_makers(kinds)
 
 
+def _add_fetch(kinds: Any) -> None:
+    fetch = kinds.add_parser(
+        "fetch",
+        help="bring weights that a method's authors published, by name; list shows them",
+        description=(
+            "Bring weights that a method's authors published to this machine, as a file that --weights takes"
+            " by name. An interrupted fetch goes on with the same command. The file lies in $MAMP_CACHE, or"
+            " in the system's cache folder."
+        ),
+    )
+    fetch.add_argument("name", metavar="NAME|list", help=f"{', '.join(published())}; or list")
+    fetch.add_argument(
+        "--url", metavar="PLACE", help="another address of the checkpoint, or a file that you downloaded"
+    )
+    fetch.add_argument("--sha256", help="what the checkpoint must have")
+    quiet(fetch)
+    fetch.set_defaults(function=_weights_fetch)
+
+
+def _weights_fetch(args: argparse.Namespace) -> None:
+    from mamp.weights import published as store
+
+    if args.name == "list":
+        print("Published weights. Scores are as published, and were not run here.")
+        print(*store.lines(), sep="\n")
+        return
+    path = store.fetch(args.name, url=args.url, sha256=args.sha256, quiet=args.quiet)
+    _, one = store.find(args.name)
+    print(f"{path}: use it with --weights {args.name}; licence: {one.licence}")
+
+
 def _add_makers(kinds: Any) -> None:
     """The kinds that make something else of weights."""
     widen = kinds.add_parser(
@@ -56,7 +88,7 @@ def _add_makers(kinds: Any) -> None:
     )
     widen.add_argument("target", type=Path, metavar="OUT.safetensors")
     widen.add_argument("--width", type=float, default=1.0, help="method.encoder.width (default %(default)s)")
-    widen.add_argument("--seed", type=int, default=0, help="of what tells copies of a channel apart")
+    widen.add_argument("--seed", type=int, default=0, help="of the noise by which copies of a channel differ")
     widen.set_defaults(function=_weights_widen)
     onnx = kinds.add_parser("onnx", help="encoder and one step as ONNX graphs, for programs without torch")
     onnx.add_argument(
@@ -85,8 +117,10 @@ def _weights_info(args: argparse.Namespace) -> None:
     }
     width = max(map(len, lines))
     for key, value in lines.items():
-        told = [str(value)] if isinstance(value, Path) else _wrapped(str(value))
-        print(*(f"{name:{width}}  {line}" for name, line in zip_longest([key], told, fillvalue="")), sep="\n")
+        wrapped = [str(value)] if isinstance(value, Path) else _wrapped(str(value))
+        print(
+            *(f"{name:{width}}  {line}" for name, line in zip_longest([key], wrapped, fillvalue="")), sep="\n"
+        )
 
 
 def _broken(state: Mapping[str, Any]) -> dict[str, str]:
@@ -109,11 +143,11 @@ def _made(provenance: Mapping[str, Any]) -> dict[str, Any]:
     whatever else is told; likewise of the weights that they began with, as `init ..`."""
     from mamp import config
 
-    told = dict(provenance)
+    rest = dict(provenance)
     lines: dict[str, Any] = {}
-    if told.pop("changed", False):
-        told["commit"] = f"{told.get('commit')}, changed since"
-    census, recipe = told.pop("data", {}), told.pop("recipe", {})
+    if rest.pop("changed", False):
+        rest["commit"] = f"{rest.get('commit')}, changed since"
+    census, recipe = rest.pop("data", {}), rest.pop("recipe", {})
     if isinstance(census, Mapping):
         census = ", ".join(f"{key} {value}" for key, value in census.items())
     if census:
@@ -121,13 +155,13 @@ def _made(provenance: Mapping[str, Any]) -> dict[str, Any]:
     defaults = flatten(config.load().model_dump(mode="json"))
     recipe = recipe if isinstance(recipe, Mapping) else {"": recipe}
     lines |= {f"recipe {k}": v for k, v in flatten(recipe).items() if k not in defaults or defaults[k] != v}
-    init = told.get("init")
+    init = rest.get("init")
     if isinstance(init, Mapping) and isinstance(init.get("provenance", {}), Mapping):
-        del told["init"]
+        del rest["init"]
         before = _made(init.get("provenance", {}))
         init = {key: value for key, value in init.items() if key != "provenance" and value is not None}
         lines |= {f"init {key}": value for key, value in {**init, **before}.items()}
-    return {**{key: value for key, value in flatten(told).items() if value is not None}, **lines}
+    return {**{key: value for key, value in flatten(rest).items() if value is not None}, **lines}
 
 
 def flatten(values: Mapping[str, Any], *, before: str = "") -> dict[str, Any]:
@@ -169,7 +203,8 @@ def _weights_widen(args: argparse.Namespace) -> None:
 
     found = weights.widen(args.source, args.target, width=args.width, seed=args.seed)
     count = sum(value.numel() for value in found.state.values() if value.is_floating_point())
-    network = " ".join(f"method.encoder.{k}={v}" for k, v in found.method["encoder"].items() if v is not None)
+    given = {k: v for k, v in found.method["encoder"].items() if v not in (None, (), [])}
+    network = " ".join(f"method.encoder.{k}={v}" for k, v in given.items())
     print(f"{args.target}: {count:,} numbers; train on with\n  train.init={args.target} {network}")
 
 

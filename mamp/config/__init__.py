@@ -1,5 +1,4 @@
-"""The settings of a run, typed, each with its meaning, default and range; no torch. Those of a method stand
-in its folder.
+"""The settings of a run, typed, each with meaning, default and range. A method's are in its folder. No torch.
 
 A config is made of layers, later ones winning: the method's preset (and what the preset says for the data
 set at hand), a YAML file, `key=value` arguments. The resolved whole is saved with every result.

@@ -67,13 +67,11 @@ class Affine(Section):
 
 
 class Moves(Section):
-    """How each frame of a clip after the first is moved by itself, on the device, before anything else; the
-    first is only cropped.
+    """How each frame of a clip after the first is moved, on the device, before anything else.
 
-    Makes clips of still pictures (data.sampling=stills). All 0 and crops of 1 are nothing. AFB-URR's
-    published values for
-    stills: flip 0.3, brightness, contrast and saturation 0.1, hue 0.03, rotate 20, shift 0.1, scale 0.1,
-    shear 10, crop 0.8 to 1.
+    It makes clips of still pictures (data.sampling=stills). The first frame is only cropped. All 0 and crops
+    of 1 change nothing. AFB-URR's published values for stills: flip 0.3, brightness, contrast and saturation
+    0.1, hue 0.03, rotate 20, shift 0.1, scale 0.1, shear 10, crop 0.8 to 1.
     """
 
     flip: float = Field(0.0, ge=0, le=1, description="chance of a left-right flip")
@@ -112,7 +110,7 @@ class Moves(Section):
     def _ordered(cls, value: tuple[float, float], info: ValidationInfo) -> tuple[float, float]:
         most = 1 if info.field_name == "crop" else 10
         if not 0 < value[0] <= value[1] <= most:
-            raise ValueError(f"wants two numbers with 0 < smallest <= largest <= {most}")
+            raise ValueError(f"needs two numbers with 0 < smallest <= largest <= {most}")
         return value
 
     @property
@@ -144,14 +142,14 @@ class Augment(Section):
     @classmethod
     def _sides(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if not all(32 <= side <= 2048 and side % 8 == 0 for side in value):
-            raise ValueError("wants sides of 32 to 2048 pixels that are multiples of 8")
+            raise ValueError("needs sides of 32 to 2048 pixels that are multiples of 8")
         return value
 
     @field_validator("crop")
     @classmethod
     def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
         if not 0 < value[0] <= value[1] <= 1:
-            raise ValueError("wants two numbers with 0 < smallest <= largest <= 1")
+            raise ValueError("needs two numbers with 0 < smallest <= largest <= 1")
         return value
 
 
@@ -234,7 +232,7 @@ class DataConfig(Section):
         30.0,
         gt=0,
         description=(
-            "the rate at which intervals are told; each source's own rate maps them; null: stored frames,"
+            "the rate at which intervals are counted; each source's own rate maps them; null: stored frames,"
             " whatever the rate"
         ),
     )
@@ -275,7 +273,7 @@ class DataConfig(Section):
     @model_validator(mode="after")
     def _chances(self) -> DataConfig:
         if len(self.intervals) != len(self.interval_chances) or abs(sum(self.interval_chances) - 1) > 1e-6:
-            raise ValueError("interval_chances wants one chance for each of intervals, summing to 1")
+            raise ValueError("interval_chances needs one chance for each of intervals, summing to 1")
         if min(self.intervals) < 1 or min(self.interval_chances) < 0:
             raise ValueError("intervals are 1 or more and chances 0 or more")
         return self
@@ -286,10 +284,10 @@ class DataConfig(Section):
         for name, values in lists.items():
             least = 0 if name == "skip_growth" else 1
             if min(values) < least:
-                raise ValueError(f"{name} wants numbers from {least} on")
+                raise ValueError(f"{name} needs numbers from {least} on")
             if self.root and len(values) not in (1, len(self.root)):
                 raise ValueError(
-                    f"{name} wants one number, or one for each of the {len(self.root)} of data.root"
+                    f"{name} needs one number, or one for each of the {len(self.root)} of data.root"
                 )
         return self
 

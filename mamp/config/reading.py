@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from mamp.config.whole import DEFAULT, Config
 from mamp.core.errors import UserError
 from mamp.core.layers import knobs, merge, read_overrides, read_yaml
-from mamp.core.terminal import short
+from mamp.core.terminal import clipped, short
 from mamp.methods import METHODS
 
 
@@ -61,8 +63,9 @@ def dump(config: BaseModel) -> str:
 
 
 def method_knobs(method: str) -> Iterator[tuple[str, Any, str]]:
-    """(key, default, meaning and range) of every knob of a run of `method`; UserError when there is no such
-    method.
+    """Return (key, default, meaning and range) of every setting of a run of `method`.
+
+    Raises UserError when there is no such method.
     """
     if method not in METHODS:
         raise UserError(f"{method} is not a method; use one of {', '.join(METHODS)}")
@@ -109,21 +112,32 @@ def _explain(error: ValidationError, places: Mapping[str, str], method: Any) -> 
     where = [str(part) for part in first["loc"]]
     if where[:2] == ["method", name]:  # a union's errors name the member
         del where[1]
+    if first["type"] == "misread":
+        where.append(first["ctx"]["field"])
     key = ".".join(where)
     place = next((places[k] for k in _prefixes(key) if k in places), None)
     place = place or next((p for k, p in reversed(list(places.items())) if k.startswith(f"{key}.")), None)
-    at = f"{place}: " if place else ""
+    at, called = f"{place}: " if place else "", clipped(key)
     if first["type"] == "extra_forbidden":
         keys, last = _all_keys(name), where[-1]
         near = difflib.get_close_matches(key, keys, n=1, cutoff=0.5)
         near = near or [k for k in keys if k.split(".")[-1] == last]  # the name alone, without its section
         nearest = near[0] if near else ", ".join(Config.model_fields)
-        return f"{at}{key} is not a key; did you mean {nearest}? (`mamp config {name}` lists them all)"
-    message = first["msg"].removeprefix("Value error, ")
+        return f"{at}{called} is not a key; did you mean {nearest}? (`mamp config {name}` lists them all)"
+    message = str(first["msg"]).removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    told = first["type"] == "missing" or isinstance(first["input"], dict)
-    found = "" if told else f", but it is {short(first['input'])}"
-    return f"{at}{key or 'the config'}: {message}{found}; `mamp config {name}` tells what each key takes"
+    plain = first["type"] == "missing" or isinstance(first["input"], dict)
+    found = "" if plain else f", but it is {_shown(first['input'])}"
+    if first["type"] == "misread":
+        return f"{at}{called} {message}"
+    return f"{at}{called or 'the config'}: {message}{found}; `mamp config {name}` lists what each key takes"
+
+
+def _shown(value: Any) -> str:
+    """A value as YAML writes it, for a message."""
+    if isinstance(value, date):
+        return f"the date {value}"
+    return json.dumps(value) if value is None or isinstance(value, bool) else short(value)
 
 
 def _prefixes(key: str) -> Iterator[str]:

@@ -1,6 +1,4 @@
-"""Knobs of jobs on a SLURM cluster; `python -m launch.submit` uses them, and nothing that is computed depends
-on them.
-"""
+"""Settings of jobs on a SLURM cluster, for `python -m launch.submit`. No result depends on them."""
 
 from __future__ import annotations
 
@@ -49,7 +47,7 @@ class SlurmConfig(Section):
         120,
         ge=1,
         le=3600,
-        description="seconds before the limit at which the job is told to save and is queued again",
+        description="seconds before the limit at which the job is asked to save and is queued again",
     )
     array: int = Field(1, ge=1, le=1000, description="evaluate: how many jobs share the sequences of one run")
     array_parallelism: int = Field(

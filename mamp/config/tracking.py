@@ -1,4 +1,4 @@
-"""Knobs of what is told of a training run beside its log."""
+"""Settings of what a training run records beside its log."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class TrackingConfig(Section):
     tensorboard: bool = Field(
         False,
         description=(
-            "curves and pictures in RUN/tensorboard, beside wandb or without it; wants the extra tensorboard"
+            "curves and pictures in RUN/tensorboard, beside wandb or without it; needs the extra tensorboard"
         ),
     )
     pictures_every: int | None = Field(

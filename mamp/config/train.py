@@ -74,10 +74,7 @@ class TrainConfig(Section):
         None,
         gt=0,
         lt=1,
-        description=(
-            "decay of a running average of the weights, which is what the run's weights file then holds;"
-            " null: none"
-        ),
+        description=("decay of a running average of the weights, kept as the run's weights file; null: none"),
     )
     deterministic: bool = Field(
         True,
@@ -140,5 +137,5 @@ class TrainConfig(Section):
     @classmethod
     def _parts(cls, value: dict[float, float]) -> dict[float, float]:
         if not all(0 < part <= 1 for part in value):
-            raise ValueError("wants parts of the steps above 0 and up to 1, such as 0.1")
+            raise ValueError("needs parts of the steps above 0 and up to 1, such as 0.1")
         return value

@@ -11,9 +11,7 @@ from mamp.core.section import MANY, Section
 
 
 class ValidationConfig(Section):
-    """Measured every so many steps, without changing what is learnt; nothing unless share or dataset is
-    set.
-    """
+    """What is measured during training; nothing unless share or dataset is set. Learning does not change."""
 
     every: int = Field(
         500, ge=1, le=MANY, description="steps between measurements; there is one at the end too"

@@ -1,6 +1,4 @@
-"""Devices: the one a name stands for, the number format and library used there, and the memory that was
-needed.
-"""
+"""Devices: which one a name stands for, its number format and libraries, and the memory that was used."""
 
 from __future__ import annotations
 
@@ -174,7 +172,7 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 def peak_process_mb() -> float:
-    """The largest resident size of this process so far, in MB; 0 where the system does not tell."""
+    """The largest resident size of this process so far, in MB; 0 where the system has no such figure."""
     try:
         import resource
     except ImportError:  # Windows

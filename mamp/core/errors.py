@@ -1,25 +1,32 @@
-"""What ends a command early: the user's mistake, and a scheduler that wants its machine back for a while; how
-errors and counts are told.
-"""
+"""What ends a command early: a user's mistake, or a stop by the scheduler. Words for errors and counts."""
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Sequence
 
-from mamp.core.terminal import clipped, printable
+from mamp.core.terminal import clipped, printable, short
 
 
 class UserError(Exception):
-    """Bad input: one sentence that names the file or key, what was found, and the remedy.
+    """An input or a setting that cannot be used.
 
-    The command line prints it without a traceback and ends with status 2. Names in it cannot steer
-    a terminal.
+    Its text is one sentence: the file or key, what was found, and what to do. The command line prints it
+    without a traceback and ends with status 2. Control characters in names are escaped; a name cannot make a
+    line: the lines of a list begin with two spaces.
+
+    Args:
+        sentence: the text.
     """
 
     def __init__(self, sentence: str = "") -> None:
-        super().__init__(printable(sentence))
+        super().__init__(re.sub(r"\n(?!  )", r"\\n", printable(sentence)))
+
+
+class Malformed(ValueError):
+    """Content that is not as it should be. The text says what is wrong with it."""
 
 
 OUT_OF_MEMORY = (
@@ -28,13 +35,11 @@ OUT_OF_MEMORY = (
 
 
 class TryAgain(KeyboardInterrupt):
-    """Stopped by SIGUSR1 or SIGUSR2, all saved: the same command goes on from there. Exit status 75
-    (EX_TEMPFAIL).
-    """
+    """Stopped by SIGUSR1 or SIGUSR2, all saved. The same command goes on. Exit status 75 (EX_TEMPFAIL)."""
 
 
 def refused_by_system(error: OSError | RuntimeError) -> str | None:
-    """The sentence for a name, folder or disk that the system does not allow; None for another error."""
+    """Return the sentence for a name, folder or disk that the system refuses; None for another error."""
     if not isinstance(error, OSError):  # how Python 3.10 to 3.12 resolve such a path
         loop = str(error).startswith("Symlink loop from ")
         return f"{str(error).removeprefix('Symlink loop from ')}: {_REFUSALS[errno.ELOOP]}" if loop else None
@@ -64,26 +69,31 @@ _REFUSALS = {
 
 
 def first_line(error: BaseException) -> str:
-    """What a library says went wrong, without its error numbers and tracebacks; 200 letters at most."""
+    """Return the first line of an error, without numbers and tracebacks, at most 200 letters."""
     said = error.strerror if isinstance(error, OSError) else None
     text = str(said or error).strip()
     return text.splitlines()[0][:200] if text else type(error).__name__
 
 
 def reason(error: BaseException) -> str:
-    """What an error says of content, as part of a sentence: a missing entry, words, or the kind of error."""
-    if isinstance(error, KeyError):
-        return f"it has no {error}"
-    told = first_line(error)
-    return told if told.startswith("it ") else f"{type(error).__name__}: {told}"
+    """Return what is wrong with content, as part of a sentence: a missing entry, or the text of `Malformed`.
+
+    Python's own text (`'int' object is not iterable`) would not help who wrote the content.
+    """
+    if isinstance(error, KeyError) and error.args:
+        return f"it has no {short(error.args[0])}"
+    words = first_line(error)
+    if isinstance(error, Malformed):
+        return clipped(words)
+    return "a value in it is not of the kind that belongs there"
 
 
 def first_ten(names: Sequence[str]) -> str:
-    """The names between commas, or the first ten and how many more."""
+    """Join names by commas: the first ten, and how many more."""
     more = f" and {len(names) - 10:,} more" if len(names) > 10 else ""
-    return f"{', '.join(names[:10])}{more}"
+    return f"{', '.join(clipped(name) for name in names[:10])}{more}"
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:
-    """`1 video`, `1,234 videos`; many: where it is not the one with an s."""
+    """Return `1 video` or `1,234 videos`. many: the plural, where it does not end in s."""
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"

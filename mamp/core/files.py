@@ -8,11 +8,12 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mamp.core.errors import UserError
+from mamp.core.errors import UserError, first_line
 
 MB = 10**6  # bytes, wherever a knob, a figure or a message says MB
 
@@ -21,20 +22,40 @@ MB = 10**6  # bytes, wherever a knob, a figure or a message says MB
 def whole(path: Path) -> Iterator[Path]:
     """A name beside `path` to write to; renamed to `path` when the block ends well, removed when it does not.
 
-    The folder must be there; `make_folder` makes it. Raises UserError where the file cannot be written.
+    A link stays, and what it leads to is written. The folder must be there; `make_folder` makes it. Raises
+    UserError where the file cannot be written, and where `refuse_target` does.
     """
+    path = refuse_target(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
         os.replace(partial, path)
     except OSError as error:
         raise UserError(
-            f"{path} cannot be written ({error.strerror or error}); make room, or choose a folder you may"
-            " write to"
+            f"{path} cannot be written ({first_line(error)}); make room, or choose a folder you may write to"
         ) from None
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def refuse_target(path: Path) -> Path:
+    """Return the file that `path` stands for, which a link leads to; it may not exist yet.
+
+    Raises UserError where something else is there: a folder, a pipe, a socket or a device, which a new file
+    must not replace.
+    """
+    try:
+        path = Path(os.path.realpath(path)) if path.is_symlink() else path
+        kind = os.stat(path).st_mode
+    except FileNotFoundError:
+        return path
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({first_line(error)}); choose another file") from None
+    if not stat.S_ISREG(kind):
+        found = "folder" if stat.S_ISDIR(kind) else "pipe, socket or device"
+        raise UserError(f"{path} is a {found}, where a file should be written; choose another file")
+    return path
 
 
 def write_text(path: Path, text: str) -> None:
@@ -64,7 +85,8 @@ def folder_for(path: Path) -> Iterator[None]:
 def make_folder(path: Path) -> None:
     """Make `path` and see that files can be written in it; UserError when not."""
     try:
-        file = next((place for place in (path, *path.parents) if place.is_file()), None)
+        places = (place for place in (path, *path.parents) if place.exists())
+        file = next((place for place in places if not place.is_dir()), None)
         if file is not None:
             raise UserError(
                 f"{file} is a file where a folder should be; choose another folder, or move the file"
@@ -74,7 +96,7 @@ def make_folder(path: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise UserError(f"{path} cannot be written to ({error.strerror}); choose another folder") from None
+        raise UserError(f"{path} cannot be written to ({first_line(error)}); choose another folder") from None
 
 
 def sha256_of(file: Path) -> str:
@@ -106,7 +128,9 @@ class Locks:
         try:
             self._file = path.open("a+")
         except OSError as error:
-            raise UserError(f"{path} cannot be written ({error.strerror}); choose another folder") from None
+            raise UserError(
+                f"{path} cannot be written ({first_line(error)}); choose another folder"
+            ) from None
 
     def __enter__(self) -> Locks:
         return self
@@ -159,7 +183,7 @@ def remove_abandoned(*paths: Path) -> None:
     """Remove what processes of this machine that are no more left half written of each of `paths`."""
     if os.name != "posix":
         return
-    for path in paths:
+    for path in (Path(os.path.realpath(path)) for path in paths):
         for left in path.parent.glob(f".{glob.escape(path.name)}.[0-9]*.partial"):
             if not _lives(left.suffixes[-2][1:]):
                 shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)

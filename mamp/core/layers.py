@@ -1,6 +1,4 @@
-"""Settings from a YAML file and from `key=value` arguments, where each of them was given, and which there
-are.
-"""
+"""Settings from a YAML file and from `key=value` arguments, and where each of them was given."""
 
 from __future__ import annotations
 
@@ -12,9 +10,10 @@ from typing import Any, Literal, get_args, get_origin
 import yaml
 from pydantic import BaseModel
 
-from mamp.core.errors import UserError, first_line
+from mamp.core.errors import Malformed, UserError, first_line
+from mamp.core.misread import SettingsLoader
 from mamp.core.terminal import clipped, short
-from mamp.core.texts import Malformed, compose_yaml, construct_yaml, parse_yaml, read_text
+from mamp.core.texts import DEEPEST, compose_yaml, construct_yaml, read_text
 
 
 def merge(into: dict[str, Any], values: Mapping[str, Any]) -> None:
@@ -33,7 +32,7 @@ def read_yaml(path: Path, places: dict[str, str]) -> dict[str, Any]:
     try:
         node = compose_yaml(read_text(path))
         _note_lines(node, "", path, places)
-        values = construct_yaml(node)
+        values = construct_yaml(node, SettingsLoader)
     except FileNotFoundError:
         raise UserError(f"config {path} does not exist; the recipes are in configs/") from None
     except OSError as error:
@@ -44,7 +43,7 @@ def read_yaml(path: Path, places: dict[str, str]) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise UserError(
-            f"config {path} holds a {type(values).__name__}; it wants keys such as method: and data:"
+            f"config {path} holds a {type(values).__name__}; it needs keys such as method: and data:"
         )
     return values
 
@@ -59,7 +58,7 @@ def _note_lines(node: Any, prefix: str, path: Path, places: dict[str, str]) -> N
             continue  # which the values refuse
         line = key.start_mark.line + 1
         if key.value in seen:
-            raise UserError(f"{path} line {line}: {prefix}{key.value} is given twice; keep one")
+            raise UserError(f"{path} line {line}: {clipped(prefix + key.value)} is given twice; keep one")
         seen.add(key.value)
         places[f"{prefix}{key.value}"] = f"{path} line {line}"
         _note_lines(value, f"{prefix}{key.value}.", path, places)
@@ -74,7 +73,7 @@ def read_overrides(overrides: Sequence[str], places: dict[str, str]) -> dict[str
         if not equals or not re.fullmatch(r"[A-Za-z_][\w.]*", key):
             raise UserError(f"argument {short(argument)} is not key=value; write for example train.steps=100")
         try:
-            value = parse_yaml(text)
+            value = construct_yaml(compose_yaml(text), SettingsLoader)
         except Malformed as error:
             raise UserError(
                 f"argument {short(argument)}: the value is not YAML ({error}); put quotes around it"
@@ -87,6 +86,10 @@ def read_overrides(overrides: Sequence[str], places: dict[str, str]) -> dict[str
             value = list(roots)
         inner = values
         *parents, last = key.split(".")
+        if len(parents) >= DEEPEST:
+            raise UserError(
+                f"argument {short(argument)} has {len(parents) + 1} levels; no setting has so many"
+            )
         for parent in parents:
             inner = inner.setdefault(parent, {})
             if not isinstance(inner, dict):

@@ -1,6 +1,4 @@
-"""Which code runs, and where: commit, uncommitted changes, versions, hardware. No torch until it is asked
-for.
-"""
+"""Which code runs, and where: commit, uncommitted changes, versions, hardware. torch only when asked for."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ PACKAGES = ("torch", "torchvision", "kornia", "decord", "av", "numpy", "pillow")
 
 
 def describe_code(device: torch.device) -> dict[str, Any]:
-    """Commit and diff of the code that runs (null where nothing tells), versions, hardware."""
+    """Commit and diff of the code that runs (null where it is not known), versions, hardware."""
     import torch
 
     commit, diff = _commit_and_diff()
@@ -43,7 +41,7 @@ def describe_code(device: torch.device) -> dict[str, Any]:
     }
 
 
-def told_briefly(code: Mapping[str, Any]) -> dict[str, Any]:
+def code_in_brief(code: Mapping[str, Any]) -> dict[str, Any]:
     """What `describe_code` says, with `changed` (null where it is no checkout) instead of the diff."""
     changed = None if code["diff"] is None else bool(code["diff"])
     return {"mamp": code["mamp"], "commit": code["commit"], "changed": changed} | {
@@ -52,17 +50,13 @@ def told_briefly(code: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def checkout(package: Path) -> tuple[str | None, str | None]:
-    """Commit and diff of the checkout that holds the files of the folder `package`; None where that is no
-    checkout.
-    """
+    """Return commit and diff of the checkout with the folder `package`; None without a checkout."""
     commit = _git(package, "rev-parse", "HEAD")
     return commit, _git(package, "diff", "HEAD") if commit else None
 
 
 def _commit_and_diff() -> tuple[str | None, str | None]:
-    """Of the checkout that holds the package, or as noted in code.json beside a copy of it that a launch
-    kept.
-    """
+    """Of the package's checkout, or from code.json beside a copy of it that a launch kept."""
     try:
         kept = json.loads(PACKAGE.with_name("code.json").read_text(encoding="utf-8"))
         return kept["commit"], kept["diff"]

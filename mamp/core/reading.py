@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mamp.core.errors import UserError
+from mamp.core.errors import UserError, first_line
 from mamp.core.terminal import clipped, short
 from mamp.core.texts import refuse_special
 
@@ -17,8 +17,9 @@ STATE_NAMES = ("state_dict", "model_dict", "model")  # what published checkpoint
 
 
 def read_pickle(path: Path) -> Any:
-    """What `torch.save` wrote, tensors on the CPU and nothing but tensors and plain values; UserError for
-    anything else.
+    """Read what `torch.save` wrote: tensors, on the CPU, and plain values.
+
+    Raises UserError for anything else.
     """
     try:
         refuse_special(path)
@@ -26,7 +27,7 @@ def read_pickle(path: Path) -> Any:
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; give the path of a checkpoint") from None
     except PermissionError as error:
-        raise UserError(f"{path} cannot be opened ({error.strerror}); make it readable") from None
+        raise UserError(f"{path} cannot be opened ({first_line(error)}); make it readable") from None
     except Exception:  # of any kind, as bytes that are no pickle drive the reader anywhere
         raise UserError(
             f"{path} is not a readable checkpoint: damaged, of another format, or with code inside; give a"
@@ -35,8 +36,9 @@ def read_pickle(path: Path) -> Any:
 
 
 def read_tensors(path: Path) -> Any:
-    """The tensors of a .safetensors file by name, or what `read_pickle` reads in any other; UserError as
-    there.
+    """Read the tensors of a .safetensors file by name, or any other file as `read_pickle` does.
+
+    Raises UserError as `read_pickle` does.
     """
     if path.suffix != ".safetensors" or not path.is_file():
         return read_pickle(path)
@@ -50,8 +52,7 @@ def read_tensors(path: Path) -> Any:
 
 
 def state_dict_in(loaded: Any) -> dict[str, Tensor] | None:
-    """The state dict of a checkpoint, which keeps it under a name of its own or is it; None where it has
-    none.
+    """Return the state dict of a checkpoint, which holds it under a name or is it; None where it has none.
 
     Names are without the `module.` of a network that was trained on several devices.
     """

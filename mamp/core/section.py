@@ -6,8 +6,9 @@ import re
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from mamp.core.misread import as_written
 from mamp.core.terminal import CONTROL
 
 # no knob needs more; what numpy and torch count in has twice the bits
@@ -19,6 +20,18 @@ class Section(BaseModel):
     """A frozen group of settings that refuses keys it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_written(cls, values: Any) -> Any:
+        """Refuse numbers that YAML reads otherwise than they are written."""
+        if not isinstance(values, dict):
+            return values
+        fields = cls.model_fields
+        return {
+            name: as_written(value, fields[name].annotation, name) if name in fields else value
+            for name, value in values.items()
+        }
 
     @field_validator("*")
     @classmethod
@@ -45,9 +58,7 @@ class MethodConfig(Section):
     """
 
     def label(self) -> str | None:
-        """Return what a result made with these settings is called in tables; None leaves it to the folder's
-        name.
-        """
+        """Return the name of results with these settings in tables; None for the folder's name."""
         return None
 
 

@@ -50,7 +50,8 @@ def plain_output() -> Iterator[None]:
 
 
 def clipped(text: str, most: int = 200) -> str:
-    """Return `text`, or its beginning where it is longer."""
+    """Return a name as one printable line, cut where it is longer; line ends and tabs as escapes."""
+    text = printable(text).replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
     return text if len(text) <= most else f"{text[:most]}..."
 
 

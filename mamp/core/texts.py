@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from mamp.core.errors import first_line
+from mamp.core.errors import Malformed, first_line
 
 DEEPEST = 64  # maps and lists in one another
 LONGEST_YAML = 128 * 1024  # letters; a recipe has four thousand, DAVIS's db_info.yaml thirty
@@ -28,10 +28,6 @@ _MARKS = (  # how a file begins that is not UTF-8
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-
-
-class Malformed(ValueError):
-    """The content is not what it should be; the words say what is wrong with it."""
 
 
 def refuse_special(path: Path | str) -> None:
@@ -71,8 +67,9 @@ def decoded(content: bytes) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """Return the value; Malformed for what is no JSON, more than DEEPEST levels, and whole numbers of more
-    than 19 digits.
+    """Return the value of a JSON text.
+
+    Raises Malformed for what is no JSON, more than DEEPEST levels, and integers of more than 19 digits.
     """
     try:
         value = json.loads(text, parse_int=_whole)
@@ -139,7 +136,7 @@ def compose_yaml(text: str) -> Any:
         raise Malformed(f"it has a value that cannot be read: {first_line(error)}") from None
 
 
-def construct_yaml(node: Any) -> Any:
+def construct_yaml(node: Any, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
     """Return the value of a node; merges (<<) change the node.
 
     Raises Malformed for values that YAML's own reader cannot make, and whole numbers of more than 19 digits.
@@ -147,7 +144,7 @@ def construct_yaml(node: Any) -> Any:
     if node is None:
         return None
     try:
-        value = yaml.SafeLoader("").construct_document(node)
+        value = loader("").construct_document(node)
     except yaml.YAMLError as error:
         raise Malformed(" ".join(str(error).split())[:300]) from None
     except Exception as error:  # dates, numbers and keys of odd form drive PyYAML's constructors anywhere

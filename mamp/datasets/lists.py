@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -29,23 +29,45 @@ _YEARS = {
 _NO_CATEGORY = ("", "unknown")
 
 # split -> sequence -> stems of the frames that the list names, () where it names sequences only
-Splits = dict[str, dict[str, tuple[str, ...]]]
+Splits = Mapping[str, dict[str, tuple[str, ...]]]
+
+
+class _Lists(Mapping[str, dict[str, tuple[str, ...]]]):
+    """The lists of a data set by split. State: what was read.
+
+    A list is read when it is asked for, so that a bad one leaves the others alone.
+    """
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self._files = files
+        self._read: dict[str, dict[str, tuple[str, ...]]] = {}
+
+    def __getitem__(self, split: str) -> dict[str, tuple[str, ...]]:
+        if split not in self._read:
+            self._read[split] = read_list(self._files[split])
+        return self._read[split]
+
+    def __contains__(self, split: object) -> bool:
+        return split in self._files
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
 
 
 def read_splits(root: Path, name: str) -> Splits:
-    """The lists *.txt below `root` where the data set `name` of PLACES keeps them; where none is, its
-    db_info.yaml.
-    """
-    splits: Splits = {}
+    """Read the lists *.txt of data set `name` below `root` (see PLACES), or else its db_info.yaml."""
+    files: dict[str, Path] = {}
     for place in PLACES[name]:
         for file in sorted((root / place).glob("*.txt")):
-            if file.stem not in splits:
-                splits[file.stem] = read_list(file)
-    if not splits and name in _YEARS:
+            files.setdefault(file.stem, file)
+    if not files and name in _YEARS:
         for info in (root / "db_info.yaml", root / "data" / "db_info.yaml"):
             if info.is_file():
                 return _read_info(info, _YEARS[name])
-    return splits
+    return _Lists(files)
 
 
 def has_lists(root: Path) -> bool:
@@ -59,6 +81,20 @@ def split_folder(root: Path, split: str | None) -> Path | None:
     return next((place for place in places if (place / "JPEGImages").is_dir()), None)
 
 
+def refuse_empty(split: str | None) -> None:
+    """UserError for the name of a split that has no letters."""
+    if split is not None and not split.strip():
+        raise UserError("the name of the split is empty; give the name of a list (--split val)")
+
+
+def existing(root: Path, split: str | None) -> Path:
+    """`root`; UserError where it is not there, or the name of its split is empty."""
+    refuse_empty(split)
+    if not root.exists():
+        raise UserError(f"{root} does not exist; give the root of a data set or a folder of videos")
+    return root
+
+
 def pick(splits: Splits, split: str, root: Path) -> dict[str, tuple[str, ...]]:
     """The list called `split`; UserError naming those that are there."""
     if split not in splits:
@@ -70,9 +106,9 @@ def pick(splits: Splits, split: str, root: Path) -> dict[str, tuple[str, ...]]:
                 " your own: data set folder)"
             )
         )
-        raise UserError(f"{root} has no split {split}; {there}")
+        raise UserError(f"{root} has no split {clipped(split)}; {there}")
     if not splits[split]:
-        raise UserError(f"{root} has a split {split} whose list is empty; write one sequence a line")
+        raise UserError(f"{root} has a split {clipped(split)} whose list is empty; write one sequence a line")
     return splits[split]
 
 
@@ -138,9 +174,7 @@ def is_frame_folder(folder: Path) -> bool:
 
 
 def resolution(folder: Path) -> Path:
-    """Where the sequences of a DAVIS folder are: 480p if it is there, else another resolution, else the
-    folder.
-    """
+    """Return where a DAVIS folder's sequences are: 480p, else another resolution, else the folder itself."""
     for name in ("480p", "Full-Resolution", "1080p"):
         if (folder / name).is_dir():
             return folder / name
@@ -181,7 +215,7 @@ def _read_info(file: Path, year: int) -> Splits:
     """db_info.yaml: entries with name, set and year; the sets of a year hold those of the years before."""
     try:
         values = parse_yaml(read_text(file))
-        splits: Splits = {}
+        splits: dict[str, dict[str, tuple[str, ...]]] = {}
         for entry in values["sequences"] if isinstance(values, Mapping) else values:
             years = entry.get("years", entry.get("year", year))
             if any(int(y) <= year for y in (years if isinstance(years, list) else [years])):
@@ -198,9 +232,7 @@ def _read_info(file: Path, year: int) -> Splits:
 
 @dataclass(frozen=True)
 class Listed:
-    """What meta.json says of an object: the frames that list it, in natural order; its category, "" if not
-    known.
-    """
+    """What meta.json has of an object: its frames, in natural order, and its category, "" if not known."""
 
     frames: tuple[str, ...]
     category: str

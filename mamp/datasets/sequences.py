@@ -1,6 +1,4 @@
-"""Data sets as their authors pack them -> sequences: where frames are, which masks are given, what the truth
-is.
-"""
+"""Data sets as their authors pack them, as sequences: frames, given masks, truth."""
 
 from __future__ import annotations
 
@@ -15,9 +13,11 @@ import numpy as np
 
 from mamp import config
 from mamp.core.errors import UserError
+from mamp.core.terminal import clipped
 from mamp.datasets.lists import (
     Listed,
     categories,
+    existing,
     frame_names,
     has_lists,
     is_frame_folder,
@@ -56,7 +56,7 @@ class Sequence:
     labels: no masks, those of first frames only, truth of some frames, or of all.
     first_frame: object id -> index of its first frame, for YouTube-VOS and plain folders; what is given at a
     frame there is the objects that begin at it.
-    categories: object id -> category, as far as YouTube-VOS tells.
+    categories: object id -> category, as far as YouTube-VOS has it.
     one_object: every id is object 1 (DAVIS-2016). void: 255 is background (DAVIS-2017, Long Videos).
     root: which of data.root it lies in.
     """
@@ -81,9 +81,7 @@ class Sequence:
         )
 
     def read_given(self, index: int) -> np.ndarray:
-        """Label map (H, W) of what is given at frame `index`; the first may be empty where objects come
-        later.
-        """
+        """Return the label map (H, W) given at frame `index`; the first may be empty."""
         labels = self._read(self.given[index])
         if self.first_frame:
             begins = [number for number, first in self.first_frame.items() if first == index]
@@ -115,19 +113,20 @@ def open_dataset(
     if name not in (*_READERS, "folder"):
         raise UserError(f"data set {name} is not known; use one of {', '.join(_READERS)}, folder")
     if name == "folder":
-        sequences = _folder(_existing(Path(root)), split, bad_frame)
+        sequences = _folder(existing(Path(root), split), split, bad_frame)
     else:
-        sequences = _READERS[name](_existing(Path(root)), split)
+        sequences = _READERS[name](existing(Path(root), split), split)
     if not sequences:
-        raise UserError(f"{root} holds no sequences of split {split}; give the root of a {name} data set")
+        raise UserError(
+            f"{root} holds no sequences of split {clipped(split)}; give the root of a {name} data set"
+        )
     return sequences
 
 
 def training_sequences(
     roots: collections.abc.Sequence[config.Root], *, masks: bool = False
 ) -> list[Sequence]:
-    """Sequences of all roots, with names that are unique among them; unlabelled, or with `masks` their
-    labelled frames.
+    """Return the sequences of all roots, with names that are unique; with `masks`, their labelled frames.
 
     A root is a DAVIS root (its train list), a YouTube-VOS root (train_all_frames, else train), a folder with
     JPEGImages/ (the names in train.txt, else all), a folder of frame folders or video files, or one of these.
@@ -139,7 +138,7 @@ def training_sequences(
     found: list[Sequence] = []
     taken: set[str] = set()
     for number, root in enumerate(roots):
-        sequences = _unlabelled(_existing(root.path), root.split)
+        sequences = _unlabelled(existing(root.path, root.split), root.split)
         if not sequences:
             raise UserError(
                 f"{root.path} holds no frames or video files; give a data set's root or a folder of videos"
@@ -150,12 +149,6 @@ def training_sequences(
             changed = dataclasses.replace(sequence, name=name, fps=root.fps or sequence.fps, root=number)
             found.append(_with_truth(changed) if masks else changed)
     return found
-
-
-def _existing(root: Path) -> Path:
-    if not root.exists():
-        raise UserError(f"{root} does not exist; give the root of a data set or a folder of videos")
-    return root
 
 
 # ---------------------------------------------------------------- DAVIS and Long Videos
@@ -243,13 +236,13 @@ def _youtube_split(root: Path, split: str) -> Path:
     if (root / "JPEGImages").is_dir() and (split == "val" or root.name == name):
         return root
     there = ", ".join(folder.name for folder in subfolders(root) if (folder / "JPEGImages").is_dir())
-    raise UserError(f"{root} has no split {name} (a folder {name}/JPEGImages); it has {there or 'none'}")
+    raise UserError(
+        f"{root} has no split {clipped(name)} (a folder {name}/JPEGImages); it has {there or 'none'}"
+    )
 
 
 def _youtube_sequence(base: Path, masks: Path, objects: Mapping[int, Listed], *, meta: Path) -> Sequence:
-    """The frames that list an object, or all of them in an all-frames variant; an object is given where it
-    begins.
-    """
+    """The frames that list an object; all of an all-frames variant. An object is given where it begins."""
     listed = listed_frames(objects)
     if not listed:
         raise UserError(f"{meta} lists no frames of {masks.name}; fetch it again")
@@ -329,9 +322,7 @@ def _from_first_mask(source: Path, bad_frame: str) -> Sequence:
 
 
 def masks_beside(source: Path) -> Path:
-    """Where the masks of a video are: Annotations/NAME beside it or beside JPEGImages, in it, or one
-    NAME.png.
-    """
+    """Return where a video's masks are: Annotations/NAME beside it or JPEGImages, in it, or NAME.png."""
     name = _name(source)
     images = next((parent for parent in source.parents if parent.name == "JPEGImages"), source.parent)
     beside = images.parent if images.name == "JPEGImages" else images
@@ -367,15 +358,13 @@ def _name(source: Path) -> str:
 
 
 def _listed(root: Path, split: str) -> list[Path]:
-    """The videos that ROOT/SPLIT.txt names; nothing when there is no such list and the split is a usual
-    one.
-    """
+    """The videos that ROOT/SPLIT.txt names; nothing when a usual split has no such list."""
     file = root / f"{split}.txt"
     if not file.is_file():
         if root.is_file() or split in ("train", "val", "all"):
             return []
         there = ", ".join(list_file.stem for list_file in sorted(root.glob("*.txt"))) or "none"
-        raise UserError(f"{root} has no split {split} (a list {split}.txt); it has {there}")
+        raise UserError(f"{root} has no split {clipped(split)} (a list {split}.txt); it has {there}")
     by_name = {_name(path): path for path in video_sources(root)}
     names = list(read_list(file))
     absent = [name for name in names if name not in by_name]
@@ -406,9 +395,7 @@ def _unlabelled(root: Path, split: str | None) -> list[Sequence]:
 
 
 def _with_truth(sequence: Sequence) -> Sequence:
-    """The frames that have masks, with them; those of YouTube-VOS's all-frames variants lie in the plain
-    split.
-    """
+    """The frames that have masks, with them; those of all-frames variants lie in the plain split."""
     if sequence.source.is_file():
         raise UserError(
             f"{sequence.source} is a video file, and this method learns from masks; give frame folders with"

@@ -1,9 +1,8 @@
-"""What lies in a root and is not taken: every folder and file that is no video, no mask and no list, with the
-reason.
-"""
+"""Files and folders of a root that are not used: no video, no mask, no list; with the reason."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Collection, Iterator, Sequence
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mamp.config import Root
-from mamp.core.errors import first_line, plural
+from mamp.core.errors import UserError, first_line, plural
 from mamp.core.files import is_dropping
 from mamp.datasets.lists import has_lists, read_splits
 from mamp.video.folders import IMAGE_SUFFIXES, natural_key
@@ -58,7 +57,10 @@ def untaken_of(root: Root, sources: Collection[Path]) -> list[Untaken]:
     """What lies in a root of training video and is none of the videos `sources` that training takes."""
     known: set[str] = set()
     if has_lists(root.path):
-        known = {Path(name).name for listed in read_splits(root.path, "any").values() for name in listed}
+        splits = read_splits(root.path, "any")
+        for split in splits:
+            with contextlib.suppress(UserError):  # one that cannot be read, and is not asked for
+                known |= {Path(name).name for name in splits[split]}
     return untaken(root.path, sources, known=known)
 
 
@@ -66,9 +68,9 @@ def lines(root: Path, found: Sequence[Untaken], *, most: int = MOST_SAID) -> lis
     """What a person reads of what is not taken: a count, the first ten, and how many more."""
     if not found:
         return []
-    told = [f"  {one.line()}" for one in found[:most]]
+    lines = [f"  {one.line()}" for one in found[:most]]
     more = [f"  and {len(found) - most:,} more"] if len(found) > most else []
-    return [f"{root}: {plural(len(found), 'thing is', 'things are')} not taken:", *told, *more]
+    return [f"{root}: {plural(len(found), 'thing is', 'things are')} not taken:", *lines, *more]
 
 
 def _below(
@@ -130,8 +132,8 @@ def _folder(path: str) -> Untaken:
         return Untaken(Path(path), why, False)
     if os.path.basename(path) in _OTHERS:
         return Untaken(Path(path), f"{plural(videos, 'video')} of another part of a data set", False)
-    told = f"{plural(videos, 'video')} in it, deeper than the others; give it as a root of its own"
-    return Untaken(Path(path), told, True)
+    reason = f"{plural(videos, 'video')} in it, deeper than the others; give it as a root of its own"
+    return Untaken(Path(path), reason, True)
 
 
 def _names(folder: str) -> list[str]:

@@ -44,9 +44,7 @@ class Batch:
         return self.labels.cpu() if self.read is None else self.read
 
     def draw(self, *counts: int, generator: torch.Generator) -> Tensor:
-        """(B, *counts) random numbers in [0, 1), on the CPU: those of the clips' places among all that the
-        step has.
-        """
+        """(B, *counts) random numbers in [0, 1), on the CPU, by the clips' places among all of the step."""
         end = self.first + len(self.frames)
         return torch.rand(self.total or end, *counts, generator=generator)[self.first : end]
 

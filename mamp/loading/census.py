@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mamp.config import DataConfig, Expected, Root
-from mamp.core.errors import UserError
+from mamp.core.errors import UserError, first_ten, plural
 from mamp.datasets.lists import read_names
 from mamp.datasets.sequences import Sequence as Video
 from mamp.datasets.sequences import training_sequences
@@ -20,7 +21,7 @@ class Census:
 
     counts, rates, roots: frames, frames a second, and place in data.root of each video. digest: of names,
     counts, rates.
-    untaken: lines about what lies in data.root and is not taken.
+    untaken: lines about what lies in data.root and is not taken, and about videos that are taken twice.
     left_out: videos of data.root that data.leave_out keeps from training. unknown: names of that list which
     no video has.
     """
@@ -49,8 +50,9 @@ class Census:
 
 
 def survey(data: DataConfig, *, masks: bool = False) -> tuple[list[Video], Census]:
-    """The videos to train on (with `masks` their labelled frames), and their census: those of data.root less
-    those of data.leave_out.
+    """Return the videos to train on and their census: data.root less data.leave_out.
+
+    With `masks` a video has only its labelled frames.
 
     Raises UserError when data.root does not give what data.expect says, or data.leave_out is not there or
     names none of its videos.
@@ -62,7 +64,7 @@ def survey(data: DataConfig, *, masks: bool = False) -> tuple[list[Video], Censu
         )
     videos = training_sequences(data.root, masks=masks)
     census = take_census(videos, bad_frame=data.bad_frame)
-    census = replace(census, untaken=tuple(said_untaken(data.root, videos)))
+    census = replace(census, untaken=(*said_untaken(data.root, videos), *said_twice(videos)))
     _refuse_unexpected(census, data.expect)
     if data.leave_out is None:
         return videos, census
@@ -87,6 +89,21 @@ def said_untaken(roots: Sequence[Root], videos: Sequence[Video]) -> list[str]:
     return said
 
 
+def said_twice(videos: Sequence[Video]) -> list[str]:
+    """Return a line about videos that data.root gives more than once, as when one root holds another."""
+    names: dict[str, list[str]] = {}
+    for video in videos:
+        names.setdefault(os.path.realpath(video.source), []).append(video.name)
+    twice = [f"{' and '.join(same)} of {place}" for place, same in names.items() if len(same) > 1]
+    if not twice:
+        return []
+    count = plural(len(twice), "video")
+    return [
+        f"warning: data.root gives {count} more than once, which then weigh more: {first_ten(twice)}; give"
+        " each place once (data.repeat weighs a place)"
+    ]
+
+
 def _refuse_unexpected(census: Census, expected: Expected) -> None:
     found = {"videos": len(census.counts), "frames": census.frames, "digest": census.digest}
     for key, wanted in expected:
@@ -95,7 +112,7 @@ def _refuse_unexpected(census: Census, expected: Expected) -> None:
             raise UserError(
                 f"data.expect.{key} is {wanted}, and data.root gives {value} ({found['videos']} videos,"
                 f" {found['frames']} frames, list {found['digest']}); bring all of it (`mamp data check`"
-                f" tells what is missing), or pass data.expect.{key}=null to train on this"
+                f" lists what is missing), or pass data.expect.{key}=null to train on this"
             )
 
 

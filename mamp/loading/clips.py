@@ -16,8 +16,7 @@ from mamp.loading.census import Census
 
 @dataclass(frozen=True)
 class Clip:
-    """One training sample: `frames` are indices into sequence number `sequence`, in the order they are learnt
-    from.
+    """One training sample: `frames` are indices into sequence number `sequence`, in the order of learning.
 
     reference: the first of them is one by itself, from anywhere; the others stay where they are.
     """
@@ -28,7 +27,7 @@ class Clip:
 
 
 def own_steps(intervals: Sequence[int], interval_fps: float | None, fps: float | None) -> tuple[int, ...]:
-    """Intervals told in frames at `interval_fps`, as steps between frames stored at `fps`; at least 1.
+    """Convert intervals in frames at `interval_fps` to steps between frames stored at `fps`; at least 1.
 
     A rate that is None, on either side, leaves them as stored frames.
     """
@@ -75,8 +74,7 @@ def _shuffle_and_choose(
 
 
 class Curriculum:
-    """How far apart a clip's frames may be, and how often a video comes, by its root (STM-Cycle's data
-    frequencies).
+    """How far apart a clip's frames may be, and how often a video comes (STM-Cycle's data frequencies).
 
     Both follow from the settings and the epoch alone, so that a checkpoint, which holds the settings and the
     step, holds them too.
@@ -215,8 +213,10 @@ class ClipPlan:
         return clips
 
     def _skipping_clips(self, epoch: int, rng: np.random.RandomState) -> list[Clip]:
-        """Clips of each copy of each video: any first frame that the rest fits after, each next one up to
-        the epoch's most frames later, as far as the rest fits."""
+        """Clips of each copy of each video.
+
+        Any first frame that the rest fits after. Each next one is up to the epoch's most frames later.
+        """
         clips = []
         for video, count, root in self._copies():
             most = self.curriculum.max_skip(root, epoch)
@@ -252,8 +252,9 @@ class ClipPlan:
                 yield video, count, root
 
     def _referring_clips(self, rng: np.random.RandomState) -> list[Clip]:
-        """A clip for each frame of each copy of each video: any frame, then those before it, the first one
-        repeated, and it.
+        """A clip for each frame of each copy of each video.
+
+        It is any frame, then those before the frame, the first one repeated, and the frame.
         """
         clips = []
         for video, (count, root) in enumerate(zip(self.counts, self.roots, strict=True)):
@@ -263,7 +264,5 @@ class ClipPlan:
         return clips
 
     def _rng(self, epoch: int) -> np.random.RandomState:
-        """The legacy generator, whose `shuffle` and `choice` the published order is made of, for one
-        epoch.
-        """
+        """The legacy generator for one epoch; its `shuffle` and `choice` make the published order."""
         return np.random.RandomState(np.random.SeedSequence((self.seed, epoch)).generate_state(8))

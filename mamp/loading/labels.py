@@ -1,6 +1,4 @@
-"""Label maps of training clips: read, brought to the frames' size, and never without an object in the first
-frame.
-"""
+"""Label maps of training clips: read, resized to the frames, with an object in the first frame."""
 
 from __future__ import annotations
 
@@ -43,8 +41,11 @@ def with_object(
 
 
 def _elsewhere(clip: Clip, count: int, *, closely: bool, rng: np.random.Generator) -> tuple[int, ...]:
-    """Other frames of a video of `count`: of a reference it alone, a still stays one, shuffled ones are
-    shuffled, others keep their gaps or follow `closely`."""
+    """Other frames of a video of `count` frames.
+
+    A reference moves alone, a still stays one frame, shuffled ones are shuffled, others keep their gaps or
+    follow `closely`.
+    """
     frames = clip.frames
     gaps = [frame - frames[0] for frame in frames]
     if clip.reference:
@@ -60,12 +61,10 @@ def _elsewhere(clip: Clip, count: int, *, closely: bool, rng: np.random.Generato
 
 
 def training_labels(video: Video, index: int) -> np.ndarray:
-    """uint8 (H, W) of a frame: background 0, objects from 1, and void, 255, as background, as published
-    (STM-Cycle).
-    """
+    """uint8 (H, W) of a frame: 0 background, objects from 1; void (255) is background, as in STM-Cycle."""
     labels = video.read_truth(index)
     if labels.max(initial=0) > UNLABELLED:
-        raise UserError(f"mask {video.truth[index]} has ids above 255; training wants ids of 1 to 254")
+        raise UserError(f"mask {video.truth[index]} has ids above 255; training takes ids 1 to 254")
     return np.where(labels == UNLABELLED, 0, labels).astype(np.uint8)
 
 
@@ -85,8 +84,9 @@ def fit_labels(
 
 
 def square_at(place: Sequence[float], size: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of the square of the short side of (H, W): (x, y) in [0, 1] from left to
-    right and from top to bottom.
+    """(left, top, right, bottom) of the square of the short side of (H, W) at `place`.
+
+    place: (x, y) in [0, 1] from left to right and from top to bottom.
     """
     height, width = size
     side = min(height, width)

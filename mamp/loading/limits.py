@@ -98,11 +98,9 @@ class Board:
         return None
 
     def kill_readers(self) -> None:
-        """Kill the processes that are in the middle of a sample: they ignore SIGTERM, and may never come
-        back.
-        """
+        """Kill the processes in the middle of a sample: they ignore SIGTERM, and may never come back."""
         busy = {slot.pid for slot in self._slots if slot.since}
-        with contextlib.suppress(RuntimeError):  # torch's handler tells of a killed worker so
+        with contextlib.suppress(RuntimeError):  # torch's handler reports a killed worker so
             for process in multiprocessing.active_children():
                 if process.pid in busy:
                     process.kill()
@@ -136,9 +134,7 @@ def watched(loader: Any, board: Board, seconds: float | None) -> Iterator[Any]:
 
 
 def _why(message: str, board: Board, seconds: float | None) -> str | None:
-    """What torch's message means: a sentence; None where one only has to wait; "" where it is something
-    else.
-    """
+    """What torch's message means: a sentence; None where one must only wait; "" for something else."""
     if "timed out" in message:
         name = None if seconds is None else board.late(seconds + GRACE)
         return None if name is None or seconds is None else too_long(name, seconds)

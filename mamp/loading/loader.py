@@ -97,9 +97,7 @@ class ClipLoader:
 
 @dataclass(frozen=True)
 class Sample:
-    """What a worker is asked for. seed: all its random choices; spares: clips to use if `clip` cannot be
-    read.
-    """
+    """What a worker is asked for. seed: of all its random choices. spares: clips in place of a bad `clip`."""
 
     clip: Clip
     seed: tuple[int, int, int]
@@ -178,7 +176,7 @@ class ClipDataset(Dataset):
                 failure = _Failure(str(error))  # an exception would arrive with the worker's traceback in it
                 self._known.pop(clip.sequence, None)  # it may have been left in the middle of a read
             finally:
-                self._tell("")
+                self._note("")
         return failure
 
     def _read(self, clip: Clip, rng: np.random.Generator) -> Item:
@@ -186,7 +184,7 @@ class ClipDataset(Dataset):
         place = (rng.random(), rng.random()) if self.fit == "crop" else None
         labels = None
         if video.truth:
-            self._tell(f"{video.source}, or a mask of it,")
+            self._note(f"{video.source}, or a mask of it,")
             clip, maps = with_object(clip, video, count=len(source), rng=rng)
             labels = np.stack([fit_labels(m, self.size, fit=self.fit, place=place) for m in maps])
         fitted = {
@@ -201,10 +199,10 @@ class ClipDataset(Dataset):
         return frames.transpose(0, 3, 1, 2), labels, about
 
     def _frame(self, source: FrameSource, index: int) -> np.ndarray:
-        self._tell(source.where(index))
+        self._note(source.where(index))
         return source[index]
 
-    def _tell(self, name: str) -> None:
+    def _note(self, name: str) -> None:
         """Put down what is read now, for whoever waits."""
         self._reading = name
         self.note(name)
@@ -214,7 +212,7 @@ class ClipDataset(Dataset):
         source = self._known.pop(sequence, None)
         if source is None:
             video = self.videos[sequence]
-            self._tell(str(video.source))
+            self._note(str(video.source))
             at_least = None if video.truth else self.at_least  # masks stay on their pixels
             source = video.open(bad_frame=self.bad_frame, at_least=at_least)
         self._known[sequence] = source  # the last used comes last
@@ -273,16 +271,14 @@ def _collate(samples: list[Any]) -> Arrays | _Failure:
 
 
 def _start_method() -> str | None:
-    """How workers begin: forked, which takes no time; but decord crashes in the fork of a process that has
-    used it.
-    """
+    """How workers begin: forked, which takes no time, unless decord was used, which crashes in a fork."""
     if sys.platform != "linux":
         return None
     return "forkserver" if "decord" in sys.modules else "fork"
 
 
 def _nobody(_: str) -> None:
-    """Who is told what is read where nobody waits."""
+    """Do nothing."""
 
 
 def _begin(board: Board, worker: int) -> None:
@@ -294,9 +290,7 @@ def _begin(board: Board, worker: int) -> None:
 
 
 def _ignore_signals(_: int) -> None:
-    """Ctrl-C and a scheduler's signals reach the whole group; what becomes of the workers is the engine's
-    choice.
-    """
+    """Ctrl-C and a scheduler's signals reach the whole group. The engine decides what workers do."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"):
         if hasattr(signal, name):  # Windows has neither SIGHUP nor SIGUSR
             signal.signal(getattr(signal, name), signal.SIG_IGN)

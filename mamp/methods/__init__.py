@@ -1,6 +1,4 @@
-"""The registry. A method is a folder here with a `METHOD` (see `base.py`); a new one is its folder and its
-line below.
-"""
+"""The registry of methods. To add one, add its folder with a `METHOD` (see `base.py`) and its line below."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ import importlib
 from typing import Any
 
 from mamp.core.errors import UserError
-from mamp.methods.base import Method
+from mamp.methods.base import Method, Published
 
 FOLDERS = [
     "mamp",
@@ -58,6 +56,11 @@ def having(part: str) -> list[str]:
     return [name for name, method in METHODS.items() if vars(method)[part]]
 
 
+def published() -> dict[str, tuple[str, Published]]:
+    """Return name -> (method, weights) of all weights that authors published."""
+    return {one.name: (name, one) for name, method in METHODS.items() for one in method.published}
+
+
 def needing_weights() -> str:
     """List the methods that need a file of weights, since none ship with the package."""
     return ", ".join(name for name, method in METHODS.items() if method.needs_weights and not method.shipped)
@@ -75,8 +78,9 @@ def table() -> str:
 
 
 def require(name: str, part: str) -> Any:
-    """Return `part`, a field of `Method`, of the method called `name`; UserError that says what the method
-    lacks.
+    """Return `part`, a field of `Method`, of the method called `name`.
+
+    Raises UserError that names what the method lacks.
     """
     method = get(name)
     if found := vars(method)[part]:

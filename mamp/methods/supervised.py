@@ -1,6 +1,4 @@
-"""What the methods that learn from masks share: how their training begins, and reading their published
-checkpoints.
-"""
+"""What the methods that learn from masks share: initial weights, and reading published checkpoints."""
 
 from __future__ import annotations
 
@@ -26,9 +24,7 @@ class SupervisedTask(TrainingTask):
     l2: float = 0.0  # the published L2 term, added to the gradient
 
     def initialise(self, source: str) -> tuple[int, int]:
-        """Take the weights that `method.training.init` names; how many entries they gave, and how many there
-        are.
-        """
+        """Load the weights of `method.training.init`; return how many entries were set, and of how many."""
         raise NotImplementedError
 
     def begin(self) -> str | None:
@@ -56,9 +52,7 @@ class SupervisedTask(TrainingTask):
 
 
 def painted(frames: Tensor, rows: Sequence[Tensor]) -> Tensor:
-    """uint8 (3, rows*H, T*W): the normalised frames (T, 3, H, W) of a clip in grey, under each of the label
-    maps (T, H, W).
-    """
+    """uint8 (3, rows*H, T*W): normalised frames (T, 3, H, W) in grey, under each label map (T, H, W)."""
     from mamp.video.masks import PALETTE
 
     palette = torch.from_numpy(PALETTE.copy()).to(frames.device).float() / 255
@@ -79,8 +73,7 @@ def renamed(name: str, rules: Sequence[tuple[str, str]]) -> str:
 def whole_state(
     ours: dict[str, Tensor], method: Any, *, build: Callable[[Any], nn.Module], checkpoint: str
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A state dict named as ours with the counters that old files lack, and of the method's config what goes
-    with weights.
+    """Return a state dict with the counters that old files lack, and the config that goes with the weights.
 
     build: makes the network that `method.network` describes. Raises UserError, naming the kind of checkpoint,
     where it has other entries.

@@ -1,4 +1,4 @@
-"""The contract of learning: what a method does with a batch."""
+"""The contract of training: what a method does with a batch."""
 
 from __future__ import annotations
 
@@ -13,44 +13,73 @@ __all__ = ["Batch", "TrainingTask"]
 
 
 class TrainingTask(nn.Module):
-    """What is learnt; holds the network, and the engine wraps it as a whole.
+    """What a method learns: a module that holds the network. The engine wraps it as a whole.
 
-    frames: T, the frames of a clip, in the order in which `prepare` wants them. model: the network, which is
-    what weights are.
+    Attributes:
+        frames: T, the number of frames in a clip, in the order in which `prepare` takes them.
+        model: the network, whose state dict is the weights.
     """
 
     frames: int
     model: nn.Module
 
     def begin(self) -> str | None:
-        """Set what a new run begins with, if the method's settings name anything but random weights; a line
-        that says so.
+        """Load what a new run starts from, if the method's settings name other than random weights.
 
-        The engine calls it for a new run alone: not when one goes on, and not for the tasks that only
-        measure.
+        The engine calls it once, for a new run. It does not call it for a run that goes on, nor for a task
+        that only measures.
+
+        Returns:
+            A line to print, or None.
+
+        Raises:
+            UserError: the weights cannot be read or do not fit.
         """
         return None
 
     def prepare(self, batch: Batch, generator: torch.Generator) -> Any:
-        """Augment the batch, and bring it to the network's colours, on the device.
+        """Augment the batch and convert it to the network's colours, on the device.
 
-        Call one function of `mamp/loading/augmentation/batches.py`, once: it does what `config.data` says.
-        All randomness comes from `generator`, which is on the CPU.
-
-        `generator` is in the same state for every part of a step's batch, on whatever rank: what is drawn for
-        a clip depends on its place in the whole (`batch.first`, `batch.total`), what is drawn once is the
+        Call one function of `mamp/loading/augmentation/batches.py`, once. It does what `config.data` asks
+        for. The generator has the same state for each part of a step's batch, on every rank. What is drawn
+        for a clip depends on its place in the whole (`batch.first`, `batch.total`). What is drawn once is the
         same for all parts.
+
+        Args:
+            batch: clips as the loader gives them, uint8.
+            generator: the only source of randomness, on the CPU.
+
+        Returns:
+            Whatever `forward` and `preview` of the same task take.
         """
         raise NotImplementedError
 
     def forward(self, prepared: Any) -> tuple[Tensor, dict[str, Tensor]]:
-        """The scalar loss, a mean over clips, and named scalars to log."""
+        """Compute the loss.
+
+        Args:
+            prepared: what `prepare` returned.
+
+        Returns:
+            The scalar loss, a mean over clips, and named scalars to log.
+        """
         raise NotImplementedError
 
     def preview(self, prepared: Any) -> Tensor:
-        """uint8 (3, H, W) picture of what the network does with this batch, for a person."""
+        """Draw what the network does with this batch.
+
+        Args:
+            prepared: what `prepare` returned.
+
+        Returns:
+            A picture, uint8 (3, H, W).
+        """
         raise NotImplementedError
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Parameter groups for the optimiser."""
+        """Return the parameter groups for the optimiser.
+
+        Returns:
+            Mappings as `torch.optim` takes them. By default one group of all that can be trained.
+        """
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]

@@ -65,9 +65,7 @@ def _opencv_lab(rgb: Tensor) -> Tensor:
 
 
 def drop_channel(lab: Tensor, channel: int) -> Tensor:
-    """What MAMP's network sees in training: normalised Lab (..., 3, H, W), one chroma channel 0, times 3/2
-    (A5.2).
-    """
+    """Return MAMP's training input: normalised Lab (..., 3, H, W), one chroma channel 0, times 3/2 (A5.2)."""
     keep = torch.ones(3, 1, 1, device=lab.device)
     keep[channel] = 0
     return lab * keep * 1.5

@@ -22,11 +22,10 @@ def find_box(mask: Tensor, margins: Sequence[float]) -> Box:
 
 
 def find_boxes(masks: Tensor, margins: Sequence[float]) -> list[Box]:
-    """The rectangles around masks (K, H, W) bool, grown by `margins` left, right, top, bottom, as parts of
-    their sides.
+    """Return the rectangles around masks (K, H, W) bool, grown by `margins`.
 
-    Fractions are cut off toward zero, as published. The whole frame where a mask is empty or its box too
-    small. The device is asked once for all of them.
+    margins: left, right, top, bottom, as parts of the sides. Fractions are cut off toward zero, as published.
+    The whole frame where a mask is empty or its box too small. The device is asked once for all of them.
     """
     frame = int(masks.shape[2]), int(masks.shape[1])
     ends = [end for seen in (masks.any(1), masks.any(2)) for end in _ends(seen)]
@@ -64,8 +63,7 @@ def crop(pixels: Tensor, box: Box) -> Tensor:
 
 
 def cut(frame: Tensor, mask: Tensor, box: Box, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """A crop as the network sees it: frame (3, H, W) in [0, 1] and mask (H, W) bool -> normalised (3, *size),
-    {0, 1} (1, *size).
+    """Cut a crop: frame (3, H, W) in [0, 1], mask (H, W) bool -> normalised (3, *size), {0, 1} (1, *size).
 
     Black outside of the frame, which is normalised with the rest.
     """
@@ -75,8 +73,9 @@ def cut(frame: Tensor, mask: Tensor, box: Box, size: tuple[int, int]) -> tuple[T
 
 
 def fit(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """(3, H, W) in [0, 1] stretched to (3, *size), in whole 255ths as published: features change visibly
-    without them.
+    """Stretch (3, H, W) in [0, 1] to (3, *size), in whole 255ths as published.
+
+    Features change visibly without them.
     """
     whole = (255 * image).round().to(torch.int32)
     return opencv_bilinear(whole, size).to(image.dtype) / 255

@@ -26,9 +26,7 @@ def pillow_bicubic(frame: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def across_first(before: tuple[int, int], after: tuple[int, int]) -> bool:
-    """Whether every release of Pillow resizes rows before columns; from 13 on the side that shrinks more is
-    first.
-    """
+    """Return whether Pillow resizes rows before columns. From 13 on the side that shrinks more is first."""
     return before[0] <= after[0] or after[1] * before[0] <= after[0] * before[1]
 
 
@@ -51,8 +49,9 @@ def bicubic(pixels: Tensor, size: tuple[int, int]) -> Tensor:
 
 @once
 def _taps(before: int, after: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """For each of `after` cells the ones it reads of `before`, int64 (k, n), and their weights in fixed
-    point, int32, as Pillow's `precompute_coeffs` makes them.
+    """For each of `after` cells the ones of `before` that it reads, int64 (k, n), and weights, int32.
+
+    In fixed point, as Pillow's `precompute_coeffs` makes them.
     """
     scale = before / after
     stretch = max(scale, 1.0)

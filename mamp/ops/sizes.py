@@ -24,9 +24,7 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
 
 
 def short_side_factor(size: Sequence[int], short_side: int | None, *, enlarge: float = 1.0) -> float:
-    """What (H, W) is multiplied by so that its shorter side is `short_side`, `enlarge` at most; None leaves
-    it.
-    """
+    """Return the factor that makes the shorter side of (H, W) `short_side`, at most `enlarge`; None is 1."""
     return min((short_side or min(size)) / min(size), enlarge)
 
 
@@ -36,8 +34,9 @@ def scaled(size: Sequence[int], factor: float) -> tuple[int, int]:
 
 
 def resize(x: Tensor, size: Sequence[int], *, antialias: bool = False) -> Tensor:
-    """Float (C, H, W) or (N, C, H, W) bilinearly to (H', W'), half-pixel centres; no antialias, as published,
-    unless asked for.
+    """Resize float (C, H, W) or (N, C, H, W) bilinearly to (H', W'), half-pixel centres.
+
+    No antialias, as published, unless asked for.
     """
     if tuple(x.shape[-2:]) == tuple(size):
         return x
@@ -61,9 +60,7 @@ def opencv_bilinear(pixels: Tensor, size: tuple[int, int]) -> Tensor:
 def _linear_on(
     before: tuple[int, int], after: tuple[int, int], device: torch.device
 ) -> tuple[tuple[Tensor, ...], ...]:
-    """`_linear` of rows and of columns on the device, copied there as one: crops have a new size each
-    frame.
-    """
+    """`_linear` of rows and of columns, copied to the device as one: crops have a new size each frame."""
     rows, columns = (
         _linear(*sides, clamped=n == 1) for n, sides in enumerate(zip(before, after, strict=True))
     )
@@ -73,8 +70,9 @@ def _linear_on(
 
 
 def _linear(before: int, after: int, *, clamped: bool) -> tuple[np.ndarray, ...]:
-    """For each new cell the two old ones and their weights in 2048ths; `clamped`: an edge cell has weight at
-    the edge alone.
+    """For each new cell the two old ones, and their weights in 2048ths.
+
+    clamped: an edge cell has weight at the edge alone.
     """
     places = ((np.arange(after) + 0.5) * (1 / (after / before)) - 0.5).astype(np.float32)
     low = np.floor(places).astype(np.int64)
@@ -89,8 +87,10 @@ def _linear(before: int, after: int, *, clamped: bool) -> tuple[np.ndarray, ...]
 def letterbox(
     size: tuple[int, int], box: tuple[int, int]
 ) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
-    """The largest (H, W) of the shape of `size` inside `box`, fractions cut off as published (STM-Cycle),
-    and the margins left, right, top, bottom that put it in the middle."""
+    """Return the largest (H, W) of the shape of `size` inside `box`, and the margins that centre it.
+
+    Fractions are cut off, as published (STM-Cycle). Margins: left, right, top, bottom.
+    """
     factor = min(box[0] / size[0], box[1] / size[1])
     height, width = max(1, int(factor * size[0])), max(1, int(factor * size[1]))
     top, left = (box[0] - height) // 2, (box[1] - width) // 2
@@ -104,13 +104,15 @@ def neighbours_on(source: int, target: int, device: torch.device) -> tuple[Tenso
 
 
 def bilinear_neighbours(source: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What every target pixel reads in a bilinear resize with half-pixel centres, (target,) each: two
-    source pixels, int64, and the second one's part, float32; the same pixel twice where it reads only one.
-    Places are exact, as OpenCV's."""
+    """Return what each target pixel reads in a bilinear resize with half-pixel centres, (target,) each.
+
+    Two source pixels, int64, and the second one's part, float32; the same pixel twice where it reads only
+    one. Places are exact, as OpenCV's.
+    """
     place = (np.arange(target) + 0.5) * (source / target) - 0.5
     place = place.clip(0, source - 1)
     first = np.rint(place).astype(np.int64)
-    first -= place - first < -2e-8  # nearer than that float32 cannot tell a place from a pixel's centre
+    first -= place - first < -2e-8  # nearer than that, a place is a pixel's centre in float32
     part = (place - first).astype(np.float32)
     part[part < 2e-8] = 0
     return first, first + (part > 0), part

@@ -15,8 +15,9 @@ from mamp.ops.sizes import bilinear_neighbours
 
 @dataclass(frozen=True)
 class Taps:
-    """What each new cell along one side reads in a bilinear resize: two old cells, int64 (n,), and the second
-    one's part, float32 (n,). Both ascend.
+    """What each new cell along one side reads in a bilinear resize.
+
+    Two old cells, int64 (n,), and the second one's part, float32 (n,). Both ascend.
     """
 
     first: Tensor
@@ -58,6 +59,18 @@ def centred_taps(source: int, cell: int, target: int) -> Taps:
     place = torch.arange(target)
     first = (place // cell).clamp(max=source - 1)
     part = (place % cell).float() / cell
+    return Taps(first, (first + (part > 0)).clamp(max=source - 1), part)
+
+
+def placed_taps(source: int, target: int, *, cell: float, offset: float, between: float) -> Taps:
+    """Return the taps of old cells centred at `cell` * i + `offset` of a side of length `between`.
+
+    New cells divide that side evenly. Beyond the first and last centre the outermost cells go on.
+    """
+    place = ((torch.arange(target, dtype=torch.float64) + 0.5) * between / target - offset) / cell
+    place = place.clamp(0, source - 1)
+    first = place.floor().long()
+    part = (place - first).float()
     return Taps(first, (first + (part > 0)).clamp(max=source - 1), part)
 
 

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from mamp.ops.taps import Shrinking, Taps, bilinear_taps, sampled
-from mamp.propagation.guided import colour_window, local_function
+from mamp.propagation.guided import colour_window, fast_step, guided_filter, local_function
+from mamp.propagation.labels import normalised, with_background
 
 Span = tuple[int, int]  # start and stop
 Found = tuple[int, Span, Span, Tensor]  # channel, rows, columns, and its values there
@@ -48,6 +49,21 @@ class EdgeFit:
     step: int
 
 
+def edge_fit(radius: float, size: tuple[int, ...], *, eps: float, fit: str) -> EdgeFit:
+    """Windows of about `radius` pixels on frames of (H, W). fit: "fast" (smaller grid) or "exact"."""
+    whole = max(1, round(radius))
+    return EdgeFit(whole, eps, fast_step(whole, size) if fit == "fast" else 1)
+
+
+def fitted(probabilities: Tensor, frame: Tensor, fit: EdgeFit) -> Tensor:
+    """Probabilities (K+1, H, W) fitted to the edges of the frame, float (3, H, W)."""
+    if fit.step == 1:
+        found = guided_filter(frame, probabilities, **vars(fit))
+    else:  # the background is what is left, as the filter keeps sums
+        found = with_background(guided_filter(frame, probabilities[1:], **vars(fit)))
+    return normalised(found.clamp(0, 1))
+
+
 def spread(scores: Tensor, rows: tuple[Side, Span], columns: tuple[Side, Span]) -> Tensor:
     """Scores (..., h, w) -> their values at these pixels of the video."""
     inner, outer = [], []
@@ -68,12 +84,11 @@ def winners(
     without: list[int] | None = None,
     max_bytes: int = BAND_BYTES,
 ) -> Tensor:
-    """Most probable channel of each pixel, int16 or int32 (H, W); of equals the first, background, channel
-    0, before all.
+    """Return the most probable channel of each pixel, int16 or int32 (H, W); of equals the first.
 
-    scores: (K+1, h, w), 0 or more. frame: (3, H, W), float in [0, 1] or uint8. sides: rows and columns.
-    fit: to the edges of the frame, or not. without: channels that win nowhere. max_bytes: about what a band
-    of rows takes; changes nothing but time and rounding.
+    scores: (K+1, h, w), 0 or more, background first. frame: (3, H, W), float in [0, 1] or uint8. sides: rows
+    and columns. fit: to the edges of the frame, or not. without: channels that win nowhere. max_bytes: about
+    what a band of rows takes; it changes only time and rounding.
     """
     height, width = frame.shape[-2:]
     rows = max(1, max_bytes // (4 * _PLANES * width))

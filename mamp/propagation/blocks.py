@@ -1,5 +1,6 @@
-"""Local correlation near by and by blocks: a small window is compared cell by cell, a wide one first by the
-mean features of blocks of 2 x 2 cells.
+"""Local correlation near by and by blocks.
+
+A small window is compared cell by cell, a wide one first by the mean features of blocks of 2 x 2 cells.
 
 A block of queries meets every block of the wide window by the mean features of both, a sixteenth of the
 products that the cells would need. The best few blocks are gathered, and their cells compared with each of
@@ -37,15 +38,15 @@ def block_readout(
     tile: int = 8,
     max_bytes: int = 1 << 24,
 ) -> Tensor:
-    """The k most similar cells among those near by and those of the best blocks of all memories, softmax over
-    those k, weighted mean of their values.
+    """Read the memory: softmax over the k best cells near by and in the best blocks, mean of their values.
 
     query: (C, h, w); keys: M of (C, h, w); values: M of (V, h, w). Scores are dot products divided by
-    `temperature`.
-    radius: half side of the wide window, in cells; all blocks count that are at most ceil(radius / 2) blocks
+    `temperature`. radius: half side of the wide window, in cells; blocks count up to ceil(radius / 2) blocks
     away. near: half side of the small window, in cells.
+
     blocks: n, how many of them are compared exactly, over all memories. With all of them the result is that
     of every cell of these blocks. Nothing outside the frame takes part.
+
     Working memory is about `max_bytes`, and one copy of the keys. Returns (V, h, w) in the dtype of `values`.
     """
     weights, index = block_window(
@@ -152,8 +153,10 @@ def pooled(x: Tensor) -> Tensor:
 def _best_blocks(
     query: Tensor, keys: Sequence[Tensor] | Tensor, *, radius: int, blocks: int, tile: int, max_bytes: int
 ) -> tuple[Tensor, Tensor]:
-    """The n blocks of all memories that are most like each block of queries, by the mean: places int64 (Y*X,
-    n) in (M, Y, X), and whether a place is inside the frame."""
+    """The n blocks of all memories that are most like each block of queries, by the mean.
+
+    Places int64 (Y*X, n) in (M, Y, X), and whether a place is inside the frame.
+    """
     reach = math.ceil(radius / SIDE)
     coarse = pooled(query)
     rows, columns = coarse.shape[-2:]
@@ -174,9 +177,7 @@ def _best_blocks(
 
 
 def _rows(x: Tensor) -> Tensor:
-    """(C, h, w) -> (Y*X, 4, C): a row for each block, its cells by rows; 0 where the frame ends inside a
-    block.
-    """
+    """(C, h, w) -> (Y*X, 4, C): a row for each block, its cells by rows; 0 beyond the frame."""
     channels, height, width = x.shape
     x = F.pad(x, (0, width % SIDE, 0, height % SIDE))
     x = x.unflatten(1, (-1, SIDE)).unflatten(3, (-1, SIDE))  # (C, Y, 2, X, 2)

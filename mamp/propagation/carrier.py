@@ -37,8 +37,7 @@ class Remembered:
 
 @dataclass
 class Pending:
-    """The frame just stepped: features, probabilities (K+1, H, W), and scores (K+1, h, w) on the feature
-    grid.
+    """The frame just stepped: features, probabilities (K+1, H, W), scores (K+1, h, w) on the feature grid.
 
     Of many objects there are no probabilities, but `read`, the scores before they were normalised, and where
     label maps are remembered `winner`, int32 (H, W), the channel of each pixel.
@@ -67,14 +66,13 @@ class Reading:
 
 
 class LabelCarrier(Propagator):
-    """Carries K masks through one video by local matching of features; a method says how a frame becomes
-    features.
+    """Carry K masks by local matching of features. A method says how a frame becomes features.
 
     State: the memory frames that the memory rule can still read, and the pending frame. The rule bounds it.
     backfill: a late object is also looked for in the memory frames. free_first: the first frame is read once
     without a window.
     hard: memory keeps a finished frame's label map instead of its scores. sharpen: the power that scores are
-    raised to before they are remembered and shown.
+    raised to before they are remembered and shown; background: what the background's is multiplied by then.
 
     A method gives `_features`, `_feature_size`, `_cells`, `_joined` and `_to_frame`, and may give
     `_winners`, `_fitted`, `_moved` and `_forget`.
@@ -94,12 +92,13 @@ class LabelCarrier(Propagator):
         free_first: bool = False,
         hard: bool = False,
         sharpen: float = 1.0,
+        background: float = 1.0,
         **places: Any,
     ) -> None:
         super().__init__(model, method, **places)
         self.rule, self.reading = rule, reading
         self.backfill, self.free_first, self.hard = backfill, free_first, hard
-        self.sharpen = sharpen
+        self.sharpen, self.background = sharpen, background
         self.memory: dict[int, Remembered] = {}
         self.given: list[int] = []
         self.pending: Pending | None = None
@@ -126,9 +125,7 @@ class LabelCarrier(Propagator):
         return probabilities
 
     def step_labels(self, frame: Tensor) -> Tensor:
-        """As `step`, without a probability for each object and pixel: the most probable one's k+1, whole
-        numbers (H, W).
-        """
+        """Step without a probability for each object and pixel: the most probable object's k+1, (H, W)."""
         self._commit()
         index, features = self._see(frame)
         scores = self._read(index, features)
@@ -148,9 +145,7 @@ class LabelCarrier(Propagator):
         return winner
 
     def correct(self, masks: Tensor | LabelMasks, objects: list[int]) -> None:
-        """`masks` (len(objects), H, W) in {0, 1} replace the pending frame's masks of these objects
-        (0-based).
-        """
+        """Replace the pending frame's masks of `objects` (0-based) by `masks` (len(objects), H, W)."""
         pending = self._pending()
         grid = self._grid_of(masks)[1:]
         channels = [k + 1 for k in objects]
@@ -214,10 +209,9 @@ class LabelCarrier(Propagator):
         return 4 * held + maps + 2 * self.reading.max_bytes
 
     def twin(self) -> LabelCarrier | None:
-        """Return a copy that goes on from here by itself; it shares all tensors, which never change once
-        remembered.
+        """Copy the carrier; both go on independently and share tensors, which never change once remembered.
 
-        None with a motion source, which has a state of its own.
+        None with a motion source, which has state that cannot be copied.
         """
         if self.motion is not None:
             return None
@@ -239,9 +233,7 @@ class LabelCarrier(Propagator):
         raise NotImplementedError
 
     def _cells(self, labels: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(N, H, W) in {0, 1}, float or uint8 -> float (N, h, w), and where each touches a cell, if that
-        matters.
-        """
+        """(N, H, W) in {0, 1}, float or uint8 -> float (N, h, w), and where each touches a cell, or None."""
         raise NotImplementedError
 
     def _joined(self, cells: Tensor, touched: Tensor | None) -> Tensor:
@@ -354,7 +346,7 @@ class LabelCarrier(Propagator):
         values = [moved[i][1] for i in chosen]  # M of (K+1, h, w)
         free = (chosen.index(first),) if self.free_first else ()
         scores = self._carry(features, keys, values, counts=[counts[i] for i in chosen], free=free)
-        return sharpened(scores, self.sharpen)
+        return sharpened(scores, self.sharpen, self.background)
 
     def _carry(
         self,
@@ -368,9 +360,7 @@ class LabelCarrier(Propagator):
         return topk_readout(features, keys, values, counts=counts, free=free, **vars(self.reading))
 
     def _backfill(self, first: int) -> None:
-        """Find the objects from channel `first` on in the memory frames too, where they pass for
-        background.
-        """
+        """Find the objects from channel `first` on also in memory frames, where they pass for background."""
         pending = self._pending()
         for entry in self.memory.values():
             found = self._carry(entry.features, [pending.features], [pending.scores[first:]])

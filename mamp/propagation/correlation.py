@@ -31,9 +31,7 @@ def query_tiles(x: Tensor, tile: int) -> Tensor:
 
 
 def key_blocks(x: Tensor, *, tile: int, radius: int) -> Tensor:
-    """(B, C, h, w) -> (B, ny, nx, C, (t+2r)^2): what the queries of each tile may look at; 0 outside the
-    frame.
-    """
+    """(B, C, h, w) -> (B, ny, nx, C, (t+2r)^2): what each tile's queries may look at; 0 outside the frame."""
     return _blocks(_framed(x, tile, radius), tile, tile + 2 * radius)
 
 
@@ -59,9 +57,7 @@ def untile(x: Tensor, height: int, width: int) -> Tensor:
 
 @once
 def _hidden(tile: int, radius: int, device: torch.device) -> Tensor:
-    """(t*t, (t+2r)^2): 0 where this cell of the block is in the window of this query of the tile, else
-    -inf.
-    """
+    """(t*t, (t+2r)^2): 0 where a cell of the block is in the window of a query of the tile, else -inf."""
     offset = torch.arange(tile + 2 * radius, device=device)[None] - torch.arange(tile, device=device)[:, None]
     near = (offset >= 0) & (offset <= 2 * radius)  # (t, t+2r)
     window = (near[:, None, :, None] & near[None, :, None, :]).flatten(2).flatten(0, 1)
@@ -159,9 +155,7 @@ def topk_window(
 
 @dataclass(frozen=True)
 class Part:
-    """Which cells take part: the window, how often each memory has it, and the memories that count once more
-    in full.
-    """
+    """Which cells take part: the window, how often each memory has it, memories that count once in full."""
 
     radius: int
     shape: str
@@ -191,8 +185,7 @@ def _offsets_on(radius: int, shape: str, device: torch.device) -> Tensor:
 
 
 def _weights(scores: Tensor, copies: Tensor | None, top_k: int) -> tuple[Tensor, Tensor]:
-    """Softmax of the first k of the descending scores (n, k or more), each entry standing for `copies` equal
-    ones.
+    """Softmax of the first k of descending scores (n, k or more), each for `copies` equal ones.
 
     Returns weights (n, .) and, per row, whether an entry as good as the last of the k was cut off.
     """
@@ -238,9 +231,7 @@ def _readout_rows(
     top_k: int,
     max_bytes: int,
 ) -> Tensor:
-    """The readout of these queries (n, flat indices) with all cells that are as good as the k-th: (V, n),
-    cell by cell.
-    """
+    """The readout of queries (n, flat indices) with all cells as good as the k-th: (V, n), cell by cell."""
     height, width = query.shape[-2:]
     window = torch.zeros((2 * part.radius + 1) ** 2, dtype=torch.bool, device=query.device)
     window[_offsets_on(part.radius, part.shape, query.device)] = True
@@ -317,9 +308,7 @@ def _best(
 def _best_in_frame(
     query: Tensor, key: Tensor, *, k: int, temperature: float, radius: int, max_bytes: int
 ) -> tuple[Tensor, Tensor]:
-    """Best k of all cells of one memory: scores (h*w, k), descending, and places in that memory padded by
-    r.
-    """
+    """Best k of all cells of one memory: scores (h*w, k), descending, and places in it padded by r."""
     width = query.shape[-1]
     queries, table = query.flatten(1).T.float(), key.flatten(1).float()  # (h*w, C), (C, h*w)
     step = max(1, max_bytes // (8 * table.shape[1]))
@@ -372,8 +361,9 @@ def best_in_windows(
 
 
 def _blocks_of(x: Tensor, tiles: Tensor, top: int, left: int, radius: int) -> Tensor:
-    """(C, h, w) -> (rows, columns, C, (t+2r)^2) for tiles (rows, columns, t*t, .) from tile (top, left) on; 0
-    outside.
+    """(C, h, w) -> (rows, columns, C, (t+2r)^2) for tiles from tile (top, left) on; 0 outside.
+
+    tiles: (rows, columns, t*t, .).
     """
     tile = math.isqrt(tiles.shape[2])
     y, x0 = top * tile - radius, left * tile - radius
@@ -387,8 +377,9 @@ def _blocks_of(x: Tensor, tiles: Tensor, top: int, left: int, radius: int) -> Te
 def _topk_tiles(
     scores: list[Tensor], hidden: Tensor | None, *, tile: int, radius: int, k: int, offsets: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Best k of scores M of (rows, columns, t*t, (t+2r)^2), descending, and their places (memory, row offset,
-    column offset) as one number.
+    """Best k of scores M of (rows, columns, t*t, (t+2r)^2), descending, and their places.
+
+    A place is (memory, row offset, column offset) as one number.
 
     Cells at the same offset in all memories are a group, by its best. The best k cells lie in the best k
     groups, so one selection among the offsets and one among M * k cells do for a selection in every memory.
@@ -415,8 +406,9 @@ def _topk_tiles(
 
 
 def _windows(scores: Tensor, tile: int, radius: int) -> Tensor:
-    """(rows, columns, t*t, (t+2r)^2) -> (rows, columns, t*t, P*P): query (y, x) sees rows y..y+2r, columns
-    x..x+2r.
+    """(rows, columns, t*t, (t+2r)^2) -> (rows, columns, t*t, P*P).
+
+    Query (y, x) sees rows y..y+2r and columns x..x+2r.
     """
     rows, columns, cells, block = scores.shape
     side, window = tile + 2 * radius, 2 * radius + 1

@@ -20,15 +20,17 @@ def fast_step(radius: int, size: tuple[int, ...]) -> int:
 
 
 def guided_filter(image: Tensor, maps: Tensor, *, radius: int, eps: float, step: int = 1) -> Tensor:
-    """Maps (N, H, W) -> (N, H, W), each near any pixel an affine function of the image's colour there (eq. 19
-    to 21).
+    """Fit maps (N, H, W) to an image's edges (guided filter, eq. 19 to 21).
+
+    Each map is near any pixel an affine function of the image's colour there.
 
     image: float (3, H, W) in [0, 1]. radius: half side of the square windows, in pixels, cut at the frame's
-    borders.
-    eps: added to the colour's variance; edges whose squared contrast is well below it are smoothed over.
-    step: the functions are found on image and maps shrunk by this factor, and brought to the pixels
+    borders. eps: added to the colour's variance; edges whose squared contrast is well below it are smoothed
+    over. step: the functions are found on image and maps shrunk by this factor, and brought to the pixels
     bilinearly (He and Sun, 2015, arXiv 1505.00996), in about 1 / step^2 of the time; 1 finds them at every
-    pixel. Sums over N are kept; values may leave the range of the input by a little.
+    pixel.
+
+    Sums over N are kept. Values may leave the range of the input by a little.
     """
     image = image - image.mean(dim=(1, 2), keepdim=True)  # smaller numbers, smaller rounding
     size = image.shape[-2:]
@@ -51,8 +53,9 @@ def _shrunk(x: Tensor, step: int) -> Tensor:
 
 
 def colour_window(image: Tensor, *, radius: int, eps: float) -> list[Tensor]:
-    """What windows hold of an image (3, H, W): the mean colour (3, H, W), and Cholesky's lower triangle of
-    the covariance of colours plus eps, by rows, planes (H, W) each.
+    """Return what windows hold of an image (3, H, W), planes (H, W) each.
+
+    The mean colour (3, H, W), and Cholesky's lower triangle of the covariance of colours plus eps, by rows.
     """
     mean = _mean(image, radius)
     return [mean, *(plane for row in _triangle(image, mean, radius=radius, eps=eps) for plane in row)]

@@ -1,6 +1,4 @@
-"""Label maps of K objects as channels, background first: putting masks in, taking objects out, keeping sums
-at 1.
-"""
+"""Label maps of K objects as channels, background first: put masks in, take objects out, keep sums at 1."""
 
 from __future__ import annotations
 
@@ -10,8 +8,9 @@ from torch import Tensor
 
 
 def magnify(scores: Tensor, cell: int, size: list[int]) -> Tensor:
-    """(K+1, h, w) bilinearly to (K+1, H, W), cell i at pixel i * cell, where the encoder's receptive field
-    has its centre.
+    """Enlarge (K+1, h, w) bilinearly to (K+1, H, W), cell i at pixel i * cell.
+
+    The encoder's receptive field has its centre there.
     """
     height, width = ((side - 1) * cell + 1 for side in scores.shape[-2:])
     full = F.interpolate(scores[None], (height, width), mode="bilinear", align_corners=True)
@@ -19,9 +18,7 @@ def magnify(scores: Tensor, cell: int, size: list[int]) -> Tensor:
 
 
 def with_small_ones(cells: Tensor, touched: Tensor) -> Tensor:
-    """(K, h, w) masks of cell centres, where an object that covers no centre gets the cells it touches
-    instead.
-    """
+    """(K, h, w) masks of cell centres; an object that covers no centre has the cells it touches instead."""
     small = lost(cells, touched)
     gained = touched * small[:, None, None]
     together = gained / gained.sum(0).clamp(min=1)
@@ -39,8 +36,9 @@ def with_background(masks: Tensor) -> Tensor:
 
 
 def normalised(scores: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """(K+1, ...) divided by the sum; where the sum is 0 it is background. out: where the result goes,
-    `scores` itself for one.
+    """(K+1, ...) divided by the sum, background where the sum is 0.
+
+    out: where the result goes; it may be `scores`.
     """
     total = scores.sum(0, keepdim=True)
     nobody = ~(total > 0)
@@ -49,12 +47,16 @@ def normalised(scores: Tensor, *, out: Tensor | None = None) -> Tensor:
     return result
 
 
-def sharpened(scores: Tensor, power: float) -> Tensor:
-    """Scores (K+1, ...) to this power, normalised: what is likely becomes more so. Power 1 changes nothing.
+def sharpened(scores: Tensor, power: float, background: float = 1) -> Tensor:
+    """Raise scores (K+1, ...) to a power, multiply the background's by `background`, and normalise.
 
-    Works in place, and returns `scores`.
+    What is likely becomes more so. 1 and 1 change nothing. Works in place, and returns `scores`.
     """
-    return scores if power == 1 else normalised(scores.clamp_(min=0).pow_(power), out=scores)
+    if power == 1 and background == 1:
+        return scores
+    scores.clamp_(min=0).pow_(power)
+    scores[0] *= background
+    return normalised(scores, out=scores)
 
 
 def impose(probabilities: Tensor, masks: Tensor, channels: list[int]) -> Tensor:

@@ -24,17 +24,16 @@ class MemoryRule:
         self.length = length
 
     def admit(self, last: int, given: Sequence[int], *, frame_bytes: int) -> None:
-        """Take note that frame `last` is finished. `frame_bytes` is what each memory frame takes from now
-        on.
-        """
+        """Note that frame `last` is finished. `frame_bytes` is what each memory frame takes from now on."""
 
     def read(self, last: int, given: Sequence[int]) -> list[int]:
         """Return the indices of the memory frames for query `last` + 1."""
         raise NotImplementedError
 
     def keeps(self, index: int, last: int, given: Sequence[int]) -> bool:
-        """Say whether frame `index` may be read for query `last` + 2 or later: by default, if the next
-        reading names it.
+        """Return whether frame `index` may be read for query `last` + 2 or later.
+
+        By default, if the next reading names it.
         """
         return index in self.read(last, given)
 
@@ -59,9 +58,7 @@ class TwiceRule(MemoryRule):
     """The first frame, and the last frames, among which it may be once more (VFS); given frames besides."""
 
     def read(self, last: int, given: Sequence[int]) -> list[int]:
-        """The first frame and the last `length`, sorted; the first one is there twice while it is among
-        these.
-        """
+        """The first frame and the last `length`, sorted; the first is there twice while it is among these."""
         recent = range(max(given[0], last - self.length + 1), last + 1)
         return sorted([given[0], *_older(given, recent), *recent])
 
@@ -113,8 +110,7 @@ class YoutubeRule(MemoryRule):
 
 
 class BudgetRule(MemoryRule):
-    """For long video: the first frame, the last ones, and older ones ever farther apart, within a budget in
-    bytes.
+    """For long video, within a budget in bytes: the first frame, the last ones, and ever fewer older ones.
 
     State: the frames held. One that was dropped does not come back, also when more fit. length: how many last
     frames are kept in full. Frames with given masks are the last of the older ones to go.
@@ -126,8 +122,9 @@ class BudgetRule(MemoryRule):
         self.held: list[int] = []
 
     def admit(self, last: int, given: Sequence[int], *, frame_bytes: int) -> None:
-        """Hold frame `last`, and let older ones go until the rest fits; UserError where not one frame
-        does.
+        """Hold frame `last`, and drop older ones until the rest fits.
+
+        Raises UserError where not one frame fits.
         """
         capacity = self.budget // frame_bytes
         if capacity < 1:
@@ -149,9 +146,7 @@ class BudgetRule(MemoryRule):
         return list(self.held)
 
     def _least(self, last: int, given: Sequence[int]) -> int:
-        """The older frame whose neighbours are nearest to one another; the oldest of the last frames when
-        there is none.
-        """
+        """The older frame whose neighbours are nearest to one another, or else the oldest of the last."""
         gaps = {
             frame: after - before
             for before, frame, after in zip(self.held, self.held[1:], self.held[2:], strict=False)
@@ -179,7 +174,5 @@ RULES: dict[str, Callable[[int], MemoryRule]] = {
 
 
 def memory_rule(name: str, length: int, *, budget: int) -> MemoryRule:
-    """Return the rule `name`, one of `RULES` or `budget`. budget: bytes that memory frames may take, for
-    `budget`.
-    """
+    """Return the rule `name`, one of `RULES` or `budget`. budget: bytes that memory frames may take."""
     return BudgetRule(length, budget=budget) if name == "budget" else RULES[name](length)

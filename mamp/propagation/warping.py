@@ -18,8 +18,7 @@ def clean_flow(flow: Tensor) -> Tensor:
 
 
 def warp(memory: Tensor, flow: Tensor) -> Tensor:
-    """memory(y + flow_y, x + flow_x), bilinear; cells whose source is not wholly inside are 0 in all
-    channels.
+    """Return memory(y + flow_y, x + flow_x), bilinear; 0 in cells whose source is not wholly inside.
 
     memory: float (N, C, h, w). flow: float (N, 2, h, w). Returns (N, C, h, w).
     """
@@ -41,9 +40,7 @@ def look_up(values: Tensor, flow: Tensor) -> Tensor:
 
 
 def _grid(flow: Tensor) -> Tensor:
-    """Where flow (N, 2, h, w) leads, (N, h, w, 2), x and y from -1 to 1 between the centres of the outer
-    cells.
-    """
+    """Where flow (N, 2, h, w) leads, (N, h, w, 2), x and y from -1 to 1 between the outer cells' centres."""
     height, width = flow.shape[-2:]
     rows = torch.arange(height, device=flow.device, dtype=flow.dtype).view(1, height, 1) + flow[:, 1]
     columns = torch.arange(width, device=flow.device, dtype=flow.dtype).view(1, 1, width) + flow[:, 0]

@@ -1,6 +1,4 @@
-"""Line charts as inline SVG: a few hundred bytes each, where a charting library would put megabytes into the
-page.
-"""
+"""Line charts as inline SVG: a few hundred bytes each, where a charting library takes megabytes."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ def line_chart(
     """An <svg> of lines, name -> (x, y), in the order of the page's colours (class line0, line1, ...).
 
     x_range: by default what the lines span. unit: the y axis runs from 0 to 1; else from the least to the
-    greatest value. The plot's own box is told in data-left and data-right, so that the page can lay a cursor
+    greatest value. The plot's own box is in data-left and data-right, so that the page can lay a cursor
     over it.
     """
     xs = [x for line in lines.values() for x in line[0]] or [0.0]
@@ -77,7 +75,7 @@ def _thinned(xs: Sequence[float], ys: Sequence[float], *, most: int = 600) -> li
 
 
 def _short(value: float, step: float) -> str:
-    """The value with as many digits as tell it from one that is `step` away."""
+    """The value with as many digits as `step` needs."""
     if value and not 1e-3 <= abs(value) < 1e6:
         return f"{value:.2g}"
     text = f"{value:,.{min(max(1 - math.floor(math.log10(step)), 0), 4)}f}"

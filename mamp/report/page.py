@@ -16,7 +16,7 @@ from PIL import Image
 
 from mamp import __version__
 from mamp.core.errors import UserError
-from mamp.core.files import make_folder, remove_abandoned, write_text
+from mamp.core.files import make_folder, refuse_target, remove_abandoned, write_text
 from mamp.report.charts import line_chart
 from mamp.report.pictures import Shown, sequences_of, show
 from mamp.report.runs import FIGURES, Evaluation, ObjectKey, Training, read_runs, worst_frames
@@ -42,6 +42,7 @@ def write_report(
         raise UserError(f"{out} is not an .html; name it so")
     template = _template()
     evaluations, trainings = read_runs(runs)
+    refuse_target(out)
     make_folder(out.parent)
     remove_abandoned(out, out.with_name(f"{out.stem}_files"))
     beside = out.with_name(f"{out.stem}_files")
@@ -102,8 +103,8 @@ def list_figures(
 
 def list_settings(evaluations: Sequence[Evaluation]) -> list[tuple[str, list[str], bool]]:
     """List (setting, value in each run, whether the runs differ)."""
-    told = [dict(e.settings()) for e in evaluations]
-    table = [(key, [each[key] or "–" for each in told]) for key in (told[0] if told else ())]
+    settings = [dict(e.settings()) for e in evaluations]
+    table = [(key, [each[key] or "–" for each in settings]) for key in (settings[0] if settings else ())]
     return [(key, values, len(set(values)) > 1) for key, values in table if set(values) != {"–"}]
 
 
@@ -234,7 +235,7 @@ def _preview(path: Path) -> bytes:
         with Image.open(path) as image:
             image.thumbnail((960, 4096))
             image.convert("RGB").save(data, format="JPEG", quality=82)
-    except (OSError, Image.DecompressionBombError):
+    except Exception:  # Pillow's readers raise whatever they trip over in a damaged file
         return b""
     return data.getvalue()
 
@@ -261,6 +262,8 @@ def _scratch(out: Path) -> Iterator[Path]:
 
 def _replace(beside: Path, films: Path | None) -> None:
     """Films of an earlier page give way to those of this one, if it has any outside of it."""
+    if beside.is_symlink() or (beside.exists() and not beside.is_dir()):
+        raise UserError(f"{beside} is no folder, where the films of the page lie; give another --out")
     if beside.is_dir():
         strangers = [p.name for p in beside.iterdir() if p.suffix != ".mp4"]
         if strangers:

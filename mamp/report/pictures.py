@@ -28,9 +28,7 @@ Wanted = Mapping[tuple[str, str], Sequence[str]]  # run, sequence -> frames to m
 
 @dataclass
 class Shown:
-    """One sequence: names of all its frames, films by view (truth, then runs), a poster, pictures by run and
-    frame (JPEG).
-    """
+    """One sequence: frame names, films by view (truth, then runs), a poster, pictures by run and frame."""
 
     names: list[str]
     films: dict[str, Path] = field(default_factory=dict)
@@ -39,16 +37,17 @@ class Shown:
 
 
 def sequences_of(evaluations: Sequence[Evaluation], root: Path) -> list[datasets.Sequence]:
-    """The sequences that the evaluations are of; UserError when they are not all of one data set and
-    split.
+    """Return the sequences of the evaluations.
+
+    Raises UserError when they are not all of one data set and split.
     """
     sets = {(e.info.get("dataset"), e.info.get("split")) for e in evaluations if _says_data(e)}
     if odd := next((e for e in evaluations if not _says_data(e)), None):
-        raise UserError(f"{odd.folder / 'run.json'} does not tell the data set; leave --root out")
+        raise UserError(f"{odd.folder / 'run.json'} does not name the data set; leave --root out")
     if len(sets) > 1:
-        told = ", ".join(sorted(" ".join(map(str, each)) for each in sets))
+        names = ", ".join(sorted(" ".join(map(str, each)) for each in sets))
         raise UserError(
-            f"the runs are of different data ({told}); report them one by one, or leave --root out"
+            f"the runs are of different data ({names}); report them one by one, or leave --root out"
         )
     ((name, split),) = sets
     return datasets.open_dataset(str(name), root, str(split), bad_frame="repeat")

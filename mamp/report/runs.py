@@ -1,6 +1,4 @@
-"""What the folders of evaluations and training runs hold, read for the page; anything but settings may be
-missing.
-"""
+"""Read folders of evaluations and training runs for the page. Anything but settings may be missing."""
 
 from __future__ import annotations
 
@@ -48,9 +46,7 @@ class ObjectFrames:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation folder. means and rows are empty where it has no scores, frames where it has no
-    frames.json.
-    """
+    """One evaluation folder. means, rows: empty without scores. frames: empty without frames.json."""
 
     name: str
     folder: Path
@@ -60,8 +56,9 @@ class Evaluation:
     frames: Mapping[ObjectKey, ObjectFrames] = field(default_factory=dict)
 
     def settings(self) -> list[tuple[str, str]]:
-        """What made the masks and how fast, name and value, "" where run.json does not tell; the same names
-        for every run.
+        """Return what made the masks and how fast, name -> value; "" where run.json has none.
+
+        All runs have the same names.
         """
         weights, config = _get(self.info, "weights", {}), _get(self.info, "config", {})
         method, made = _get(config, "method", {}), _get(weights, "provenance", {})
@@ -114,8 +111,9 @@ class Training:
 
 
 def read_runs(folders: Sequence[Path]) -> tuple[list[Evaluation], list[Training]]:
-    """Evaluations and training runs among `folders`, each under a name of its own; UserError for what is
-    neither.
+    """Read the evaluations and training runs among `folders`, each under its own name.
+
+    Raises UserError for what is neither.
     """
     evaluations, trainings = [], []
     for name, folder in zip(_names(folders), folders, strict=True):
@@ -132,7 +130,7 @@ def read_runs(folders: Sequence[Path]) -> tuple[list[Evaluation], list[Training]
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """The shortest ends of the paths that tell them apart."""
+    """The shortest ends of the paths that differ."""
     parts = [Path(os.path.abspath(folder)).parts for folder in folders]
     longest = max(map(len, parts), default=1)
     for depth in range(1, longest + 1):
@@ -183,9 +181,7 @@ def _frames(path: Path) -> dict[ObjectKey, ObjectFrames]:
 
 
 def worst_frames(evaluation: Evaluation, *, count: int) -> list[tuple[float, ObjectKey, str, float, float]]:
-    """The worst frame of each object, worst object first, at most `count`: (mean of J and F, object, frame,
-    J, F).
-    """
+    """Return the worst frame of each object, worst first: (mean of J and F, object, frame, J, F)."""
     worst = []
     for key, scores in evaluation.frames.items():
         if scores.frames:

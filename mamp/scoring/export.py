@@ -1,4 +1,4 @@
-"""The zip that a benchmark's server wants, made of masks that were looked through before."""
+"""Write the zip that a benchmark's server takes, of masks that were checked before."""
 
 from __future__ import annotations
 
@@ -20,14 +20,12 @@ from mamp.video.masks import read_mask, read_palette_mask
 
 SERVERS = {"davis": "", "youtubevos": "Annotations/"}  # server -> what its zip has before SEQUENCE/FRAME.png
 _PARTS = ("masks", "Annotations")
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can tell: the same masks give the same bytes
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can hold: the same masks give the same bytes
 
 
 @dataclass(frozen=True)
 class Export:
-    """A zip that was written: how many sequences and masks it holds, and what was left out, one sentence
-    each.
-    """
+    """A zip that was written: how many sequences and masks it holds, and what was left out."""
 
     path: Path
     sequences: int
@@ -37,7 +35,7 @@ class Export:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What the server expects of one sequence; size and ids are None where nothing tells them."""
+    """What the server expects of one sequence; size and ids are None where they are not known."""
 
     name: str
     frames: tuple[str, ...]
@@ -53,13 +51,12 @@ def export(
     root: Path | str | None = None,
     split: str | None = None,
 ) -> Export:
-    """Write OUT for a server: FOLDER/SEQ/FRAME.png as SEQ/FRAME.png (davis) or Annotations/SEQ/FRAME.png
-    (youtubevos).
+    """Write a zip for a benchmark's server: SEQ/FRAME.png (davis) or Annotations/SEQ/FRAME.png (youtubevos).
 
     folder: an evaluation's folder, or one with a folder of PNGs for each sequence. root, split: the data set,
-    which tells sequences, frames, sizes and objects; without it every sequence is held against its own first
-    mask, and an evaluation's folder against its run.json. Masks that the server does not ask for are left out
-    and noted. The same masks give the same bytes.
+    which has sequences, frames, sizes and objects. Without it every sequence is compared with its first mask,
+    and an evaluation's folder with its run.json. Masks that the server does not ask for are left out and
+    listed. The same masks give the same bytes.
 
     Raises UserError that lists everything that is wrong: missing sequences and frames, names, sizes, ids,
     files that are no PNGs with the DAVIS palette. Nothing is written then.
@@ -78,10 +75,11 @@ def export(
     if problems:
         raise UserError(
             f"{folder} cannot go to the server as it is, in {plural(len(problems), 'place')}; "
-            "mend what is listed and export again:\n" + "\n".join(f"  {problem}" for problem in problems)
+            "correct what is listed and export again:\n" + "\n".join(f"  {problem}" for problem in problems)
         )
-    files = [f"{w.name}/{frame}.png" for w in wanted for frame in w.frames]
-    _write(out, [(f"{SERVERS[server]}{file}", place / file) for file in files])
+    there = {w.name: png_files(place / w.name) for w in wanted}
+    files = [(f"{w.name}/{frame}.png", there[w.name][frame]) for w in wanted for frame in w.frames]
+    _write(out, [(f"{SERVERS[server]}{name}", file) for name, file in files])
     return Export(out, len(wanted), sum(len(w.frames) for w in wanted), tuple(_left_out(place, wanted)))
 
 
@@ -131,14 +129,14 @@ def _first(video: Video) -> Path:
 
 
 def _of_themselves(server: str, place: Path) -> Iterator[_Wanted]:
-    """Each folder's own frames; its first mask tells size and, where objects do not come late, ids."""
+    """Each folder's own frames; its first mask gives size and, where objects do not come late, ids."""
     for folder in subfolders(place):
         files = png_files(folder)
         if not files:
             continue
         try:
             first = read_palette_mask(next(iter(files.values())))
-        except UserError:  # told when all files are looked at
+        except UserError:  # listed when all files are checked
             yield _Wanted(folder.name, tuple(files), None, None)
             continue
         ids = None if server == "youtubevos" else frozenset({*labels_in(first)} - {VOID})
@@ -160,11 +158,11 @@ def _unfinished(folder: Path) -> Iterator[str]:
         yield "run.json cannot be read; evaluate again into another folder"
         return
     if not counts:
-        yield "run.json tells of an evaluation that is not finished; start it again, it goes on where it was"
+        yield "run.json is of an evaluation that is not finished; start it again, it goes on where it was"
     for name, count in counts.items():
         there = len(png_files(folder / "masks" / name))
         if there != count:
-            yield f"{name}: {there} masks are there, but run.json tells of {count}"
+            yield f"{name}: {there} masks are there, but run.json lists {count}"
 
 
 def _misnamed(server: str, wanted: Iterable[_Wanted], place: Path) -> Iterator[str]:
@@ -184,9 +182,10 @@ def _check(folder: Path, wanted: _Wanted) -> list[str]:
         return ["the sequence is missing"]
     missing, problems = [], []
     strange: dict[int, list[str]] = {}
+    files = png_files(folder)
     for frame in wanted.frames:
-        path = folder / f"{frame}.png"
-        if not path.is_file():
+        path = files.get(frame)
+        if path is None:
             missing.append(frame)
             continue
         try:
@@ -211,7 +210,7 @@ def _missing(frames: Sequence[str]) -> str:
 def _left_out(place: Path, wanted: Sequence[_Wanted]) -> Iterator[str]:
     surplus = sorted({f.name for f in subfolders(place) if png_files(f)} - {w.name for w in wanted})
     if surplus:
-        yield f"left out, not in the set: {', '.join(surplus)}"
+        yield f"left out, not in the set: {first_ten(surplus)}"
     for w in wanted:
         count = len(png_files(place / w.name).keys() - set(w.frames))
         if count:

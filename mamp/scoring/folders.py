@@ -1,6 +1,4 @@
-"""Scores of a folder of masks: what is there is checked, everything that is wrong is told at once, the rest
-is scored.
-"""
+"""Score a folder of masks: check what is there, list everything that is wrong, then score."""
 
 from __future__ import annotations
 
@@ -84,6 +82,8 @@ def score_videos(
     split: str | None = None,
 ) -> Scores:
     """As `score`, of videos whose truth is known."""
+    if not videos:
+        raise UserError("there is no sequence to score; choose another --split, or bring the masks")
     rules = get_protocol(protocol)
     folder = mask_folders(Path(predictions), [video.name for video in videos])
     jobs = [(video, _folder_of(video, folder, videos), rules) for video in videos]
@@ -92,28 +92,26 @@ def score_videos(
     if problems:
         listed = [
             *_most(problems),
-            *(f"besides, {told}" for told in (*_surplus(videos, folder), *_strays(videos, folder))),
+            *(f"besides, {words}" for words in (*_surplus(videos, folder), *_strays(videos, folder))),
         ]
         raise UserError(
             f"{folder} does not fit the truth in {plural(len(problems), 'place')}; "
-            "mend what is listed and score again:\n" + "\n".join(f"  {line}" for line in listed)
+            "correct what is listed and score again:\n" + "\n".join(f"  {line}" for line in listed)
         )
     sequences = {v.name: o.scores for v, o in zip(videos, outcomes, strict=True) if o.scores is not None}
     notes = tuple(_notes(videos, outcomes, folder))
     return Scores(protocol, sequences, decay=decay, split=split, notes=notes)
 
 
-def _most(told: list[str]) -> list[str]:
+def _most(lines: list[str]) -> list[str]:
     """The first lines of many, and how many more there are."""
-    more = [f"and {len(told) - MOST_LINES:,} more"] if len(told) > MOST_LINES else []
-    return [*told[:MOST_LINES], *more]
+    more = [f"and {len(lines) - MOST_LINES:,} more"] if len(lines) > MOST_LINES else []
+    return [*lines[:MOST_LINES], *more]
 
 
 @dataclass(frozen=True)
 class _Outcome:
-    """Of one video: its scores, None where it was only checked; what is wrong; labels of the truth that do
-    not count.
-    """
+    """Of one video: scores (None if only checked), what is wrong, labels of the truth that do not count."""
 
     scores: dict[int, ObjectScores] | None
     problems: list[str]
@@ -174,17 +172,17 @@ def _first_indices(video: Video, names: Sequence[str]) -> dict[int, int]:
 
 
 class _Reader:
-    """Reads masks of one video; what is missing or cannot be read is kept to be told at the end."""
+    """Reads masks of one video; what is missing or cannot be read is kept and listed at the end."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._folder, self._files = folder, png_files(folder)
         self._missing: list[str] = []
         self._broken: list[str] = []
 
     def result(self, name: str) -> np.ndarray | None:
         """The predicted label map of a frame, or None."""
-        path = self._folder / f"{name}.png"
-        if not path.is_file():
+        path = self._files.get(name)
+        if path is None:
             self._missing.append(name)
             return None
         return self.read(path, void=False)
@@ -202,14 +200,12 @@ class _Reader:
         if not self._missing:
             return self._broken
         count = plural(len(self._missing), "frame is", "frames are")
-        told = f"{count} missing: {', '.join(self._missing)}"
-        return [told + in_place_of(self._missing, self._folder), *self._broken]
+        words = f"{count} missing: {', '.join(self._missing)}"
+        return [words + in_place_of(self._missing, self._folder), *self._broken]
 
 
 def mask_folders(folder: Path, names: Sequence[str]) -> Path:
-    """The folder with a folder for each name: as given, or its masks/ (of an evaluation) or Annotations/ (of
-    a server's zip).
-    """
+    """Return the folder with a folder for each name: as given, or its masks/ or Annotations/."""
     if not folder.is_dir():
         raise UserError(
             f"predictions {folder} is not a folder; give the folder with a folder of PNGs a sequence"
@@ -219,9 +215,7 @@ def mask_folders(folder: Path, names: Sequence[str]) -> Path:
 
 
 def _folder_of(video: Video, folder: Path, videos: Sequence[Video]) -> Path:
-    """Where a video's masks are: in a folder of its name; those of a single one may lie in the folder
-    itself.
-    """
+    """Where a video's masks are: in a folder of its name; of a single video also in the folder itself."""
     named = folder / video.name
     return folder if len(videos) == 1 and not named.is_dir() and png_files(folder) else named
 
@@ -229,9 +223,7 @@ def _folder_of(video: Video, folder: Path, videos: Sequence[Video]) -> Path:
 def _share(
     work: Callable[[Job], Outcome], jobs: Sequence[Job], *, processes: int, weights: Sequence[int]
 ) -> list[Outcome]:
-    """`work` of every job, in order. Other processes begin with the heaviest, this one meanwhile with the
-    lightest.
-    """
+    """`work` of every job, in order. Other processes take the heaviest first, this one the lightest."""
     processes = min(processes, len(jobs))
     if processes < 2:
         return [work(job) for job in jobs]
@@ -298,28 +290,28 @@ def _surplus(videos: Sequence[Video], folder: Path) -> Iterable[str]:
     extra = sorted(there - {video.name for video in videos})
     if extra:
         count = plural(len(extra), "folder that is", "folders that are")
-        yield f"{folder} has {count} not in the set: {', '.join(extra)}"
+        yield f"{folder} has {count} not in the set: {first_ten(extra)}"
 
 
 def split_seen(scores: Scores, videos: Sequence[Video], categories: tuple[set[str], Path] | None) -> Scores:
-    """`scores` of YouTube-VOS told apart by whether an object's category is among those of the training set.
+    """`scores` of YouTube-VOS, split by whether an object's category is among those of the training set.
 
     categories: see `seen_categories`. Where they, or the category of an object, are not known, seen and
     unseen stay one mean, and a note says so.
     """
     if categories is None:
-        told = "there is no train/meta.json and no --seen file, so seen and unseen are one mean"
-        return replace(scores, notes=(*scores.notes, told))
+        words = "there is no train/meta.json and no --seen file, so seen and unseen are one mean"
+        return replace(scores, notes=(*scores.notes, words))
     names, file = categories
     category = {(video.name, number): c for video in videos for number, c in video.categories.items()}
     objects = [(name, number) for name, numbers in scores.sequences.items() for number in numbers]
     unknown = sum(key not in category for key in objects)
     if unknown:
-        told = (
+        words = (
             f"{unknown} of {len(objects)} objects have no category in meta.json, so seen and unseen are one"
             " mean"
         )
-        return replace(scores, notes=(*scores.notes, told))
+        return replace(scores, notes=(*scores.notes, words))
     seen = {key: category[key] in names for key in objects}
-    told = f"{sum(seen.values())} of {len(objects)} objects are of the {len(names)} categories in {file}"
-    return replace(scores, seen=seen, notes=(*scores.notes, told))
+    words = f"{sum(seen.values())} of {len(objects)} objects are of the {len(names)} categories in {file}"
+    return replace(scores, seen=seen, notes=(*scores.notes, words))

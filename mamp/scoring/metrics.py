@@ -44,15 +44,17 @@ def score_frame(
 
 
 def region_similarity(truth: np.ndarray, result: np.ndarray, *, void: np.ndarray | None = None) -> float:
-    """J of one pair of masks (H, W), bool or any number, non-zero inside; void: bool (H, W), pixels left
-    out.
+    """Return J, the intersection over union, of a pair of masks (H, W).
+
+    truth, result: bool or any number, non-zero inside. void: bool (H, W), pixels left out.
     """
     return float(score_frame(_mask(truth), _mask(result), [1], void=void)[0][0])
 
 
 def boundary_accuracy(truth: np.ndarray, result: np.ndarray, *, void: np.ndarray | None = None) -> float:
-    """F of one pair of masks (H, W), bool or any number, non-zero inside; void: bool (H, W), pixels left
-    out.
+    """Return F, the F-measure of the boundaries, of a pair of masks (H, W).
+
+    truth, result: bool or any number, non-zero inside. void: bool (H, W), pixels left out.
     """
     return float(score_frame(_mask(truth), _mask(result), [1], void=void)[1][0])
 
@@ -72,8 +74,9 @@ def boundary_radius(size: tuple[int, ...]) -> int:
 
 
 def labels_in(labels: np.ndarray) -> list[int]:
-    """The non-zero labels of a label map (H, W), ascending; reads runs of labels, which is quicker than
-    sorting pixels.
+    """Return the non-zero labels of a label map (H, W), ascending.
+
+    It reads runs of labels, which is quicker than sorting pixels.
     """
     flat = labels.reshape(-1)
     return _distinct(flat[1:][flat[1:] != flat[:-1]], flat[:1])
@@ -152,9 +155,7 @@ class FramePair:
         return np.divide(both, either, out=np.ones(len(ids)), where=either > 0)
 
     def _f(self, ids: Sequence[int]) -> np.ndarray:
-        """F of at most 32 objects: each has a bit for the truth's boundary and one for the result's, all
-        widened at once.
-        """
+        """F of at most 32 objects. Each has a bit for the truth's boundary and one for the result's."""
         count, radius = len(ids), self._radius
         kind = next(kind for kind in _BITS if 2 * count <= 8 * kind().itemsize)
         flag = self._table(ids, 1 << np.arange(count, dtype=np.uint64), kind=kind)
@@ -208,8 +209,7 @@ def _changes(labels: np.ndarray) -> np.ndarray:
 
 
 def _widen(canvas: np.ndarray, stride: int, radius: int) -> np.ndarray:
-    """Dilation by the disk dy^2 + dx^2 <= radius^2 of every bit of a map that has a margin of `radius` on all
-    sides.
+    """Dilate every bit of a map by the disk dy^2 + dx^2 <= radius^2; the map has a margin of `radius`.
 
     canvas: its pixels in one line, `stride` a row. Returns those from the first pixel inside the margin to
     the last. Runs along the row are grown to each width the disk has, by doubling, and laid over the rows

@@ -38,9 +38,7 @@ def _without_void(labels: np.ndarray) -> np.ndarray:
 
 
 def _merged_truth(labels: np.ndarray) -> np.ndarray:
-    """One foreground: 255 where nothing else is labelled, as DAVIS-2016 stores it, else every label but 255,
-    which is void.
-    """
+    """One foreground: 255 where nothing else is labelled, as in DAVIS-2016, else all labels but 255."""
     others = (labels != 0) & (labels != VOID)
     return (others if others.any() else labels == VOID).view(np.uint8)
 
@@ -125,7 +123,7 @@ def score_sequence(
 
 
 def scored_frames(frames: Iterable[T], protocol: Protocol) -> Iterator[tuple[int, T]]:
-    """(index, frame) of the first frame, which tells the objects, and of those that are scored."""
+    """(index, frame) of the first frame, which shows the objects, and of those that are scored."""
     missing = object()
     ahead = iter(frames)
     current: object = next(ahead, missing)
@@ -157,9 +155,7 @@ class SequenceScorer:
         self._f: dict[int, list[float]] = defaultdict(list)
 
     def add(self, index: int, name: str, truth: np.ndarray, result: np.ndarray | None) -> None:
-        """Score one frame; the result is None in frame 0, the first of the video, and where it could not be
-        read.
-        """
+        """Score one frame. The result is None in frame 0, and where it could not be read."""
         truth = self.protocol.truth(truth)
         if index > 0 and result is not None:
             labels = self._score(index, name, truth, self.protocol.result(result))

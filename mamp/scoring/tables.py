@@ -69,8 +69,9 @@ def write_json(scores: Scores, path: Path | str) -> None:
 
 
 def write_frames(scores: Scores, path: Path | str) -> None:
-    """Write frames.json: {"sequences": {SEQ: {OBJECT: {"frames": [name, ..], "J": [..], "F": [..]}}}},
-    nothing rounded.
+    """Write frames.json, nothing rounded.
+
+    {"sequences": {SEQ: {OBJECT: {"frames": [name, ..], "J": [..], "F": [..]}}}}
     """
     sequences = {
         name: {
@@ -85,9 +86,7 @@ def write_frames(scores: Scores, path: Path | str) -> None:
 
 
 def write_csv(scores: Scores, path: Path | str) -> None:
-    """Write scores.csv: a line an object, then the means; floats unrounded, nothing where a figure is
-    undefined.
-    """
+    """Write scores.csv: a line for each object, then the means; unrounded, empty where undefined."""
     lines = [["Sequence", "Object", *STATISTICS]]
     for name, number, row in scores.objects():
         lines.append([name, str(number), *(_digits(row[key]) for key in STATISTICS)])

@@ -1,6 +1,4 @@
-"""Where the truth of a set lies: a folder of mask folders, or the root of a data set as its authors pack
-it.
-"""
+"""Where the truth of a set lies: a folder of mask folders, or a data set's root as its authors pack it."""
 
 from __future__ import annotations
 
@@ -9,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mamp.core.errors import UserError, first_ten
+from mamp.core.terminal import clipped
 from mamp.datasets.lists import (
     PLACES,
     Listed,
@@ -19,6 +18,7 @@ from mamp.datasets.lists import (
     read_holdout,
     read_meta,
     read_splits,
+    refuse_empty,
     refuse_unsupervised,
     resolution,
 )
@@ -32,11 +32,9 @@ from mamp.video.masks import read_mask
 class Video:
     """The truth of one video.
 
-    masks: frame name -> PNG, in the frames' order. frames: the names of all frames that masks are wanted for,
-    () where
-    only those of `masks` are. first: object id -> name of the frame it is given in, empty where the masks
-    tell.
-    categories: object id -> category, as far as known.
+    masks: frame name -> PNG, in the frames' order. frames: the names of all frames that need masks, () where
+    only those of `masks` do. first: object id -> name of the frame it is given in, empty where the masks show
+    it. categories: object id -> category, as far as known.
     """
 
     name: str
@@ -55,9 +53,7 @@ class Video:
 
 @dataclass(frozen=True)
 class Truth:
-    """The truth of a set; why: how the protocol was found, "" where it was given; home: the data set's root,
-    if it is one.
-    """
+    """The truth of a set. why: how the protocol was found, "" if given. home: the data set's root, if any."""
 
     protocol: str
     why: str
@@ -83,6 +79,7 @@ def open_truth(path: Path | str, *, protocol: str | None = None, split: str | No
 
     Raises UserError naming the path or the splits that are there.
     """
+    refuse_empty(split)
     root = Path(path)
     if not root.is_dir():
         raise UserError(f"truth {root} is not a folder; give a folder of mask folders or a data set's root")
@@ -118,7 +115,8 @@ def _open_folders(root: Path, protocol: str | None, split: str | None) -> Truth:
         names, split = _names(home, protocol, split)
     elif split is not None:
         raise UserError(
-            f"{root} has no lists, so --split {split} means nothing; leave it out or give a data set's root"
+            f"{root} has no lists, so --split {clipped(split)} means nothing; leave it out or give"
+            " a data set's root"
         )
     images = None if home is None else resolution(home / "JPEGImages")
     if names is None:
@@ -203,9 +201,7 @@ def _by_masks(videos: Iterable[Video]) -> tuple[str, str]:
 
 
 def _youtube_folder(root: Path, split: str | None) -> Path | None:
-    """The split's folder: ROOT/SPLIT with Annotations, or, where meta.json is beside them, ROOT or the one
-    above it.
-    """
+    """The split's folder: ROOT/SPLIT with Annotations, or, with meta.json there, ROOT or the one above."""
     names = {None: ("valid",), "val": ("val", "valid")}.get(split, (split,))
     for name in names:
         if name is not None and (root / name / "Annotations").is_dir():
@@ -245,7 +241,7 @@ def _youtube_video(folder: Path, name: str, objects: Mapping[int, Listed]) -> Vi
 
 
 def seen_categories(home: Path | None, file: Path | None) -> tuple[set[str], Path] | None:
-    """Categories of the training set, and the file that told; None where there is none.
+    """Categories of the training set, and the file that lists them; None where there is none.
 
     file: names, one a line, a meta.json or a hold-out; by default train/meta.json.
     """
@@ -274,6 +270,14 @@ def in_place_of(missing: Sequence[str], folder: Path) -> str:
 
 
 def png_files(folder: Path) -> dict[str, Path]:
-    """Stem -> PNG of a folder, in natural order; nothing where there is no such folder."""
-    there = entries(folder) if folder.is_dir() else []
-    return {file.stem: file for file in there if file.suffix.lower() == ".png"}
+    """Stem -> PNG of a folder, in natural order; nothing where there is no such folder.
+
+    Raises UserError for two files of one stem, as 00000.png and 00000.PNG.
+    """
+    files: dict[str, Path] = {}
+    for file in entries(folder) if folder.is_dir() else []:
+        if file.suffix.lower() == ".png":
+            if file.stem in files:
+                raise UserError(f"{folder} holds both {files[file.stem].name} and {file.name}; keep one")
+            files[file.stem] = file
+    return files

@@ -1,4 +1,4 @@
-"""What needs no network: the row every table is measured against."""
+"""The baseline `copy`, which needs no network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mamp.segmentation.segmenter import MaskMode
 
 
 class CopySegmenter:
-    """Repeats the last mask it was given; steps like a `Segmenter`. State: that mask."""
+    """Repeat the last mask given. It steps like a `Segmenter`; its state is that mask."""
 
     report: None = None  # there is no memory to report on
 
@@ -18,15 +18,17 @@ class CopySegmenter:
         self._labels: np.ndarray | None = None
 
     def refuse_too_many(self, objects: int, size: tuple[int, int]) -> None:
-        """A mask takes no memory to speak of."""
+        """Do nothing: a mask takes little memory."""
 
     def step(
         self, frame: np.ndarray, mask: Any = None, *, mode: MaskMode | str = MaskMode.OBJECTS
     ) -> np.ndarray:
-        """The label map of the next frame: ids given so far, each where it was last given.
+        """Return the label map of the next frame: each object where its last mask shows it.
 
-        frame: uint8 (H, W, 3). mask: integer (H, W) label map or None. With a `mode` other
-        than `objects`, earlier masks are forgotten.
+        Args:
+            frame: uint8 (H, W, 3).
+            mask: integer label map (H, W), or None.
+            mode: as in `Segmenter.step`; any but `objects` forgets earlier masks.
         """
         if self._labels is None:
             self._labels = np.zeros(frame.shape[:2], np.uint8)

@@ -1,6 +1,4 @@
-"""A split of a data set: masks of every sequence as they are finished, then the scores; processes may share
-the work.
-"""
+"""Evaluate a split of a data set: masks of every sequence, then scores. Processes may share the work."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ from mamp.core.errors import UserError, plural
 from mamp.core.files import Locks, make_folder, remove_abandoned, remove_leftovers
 from mamp.core.progress import Progress, say
 from mamp.datasets import sequences as datasets
-from mamp.segmentation.record import Maker, Record, claim, codes, digest, is_told, record_file, write_run
+from mamp.segmentation.record import Maker, Record, claim, codes, digest, is_recorded, record_file, write_run
 from mamp.segmentation.stream import Given, Steps, Timing, carry, decode_ahead
 from mamp.video.masks import write_mask
 
@@ -42,24 +40,31 @@ def evaluate(
     quiet: bool = False,
     join: Callable[[], None] | None = None,
 ) -> scoring.Scores | None:
-    """Write OUT/masks/SEQ/NAME.png, run.json, and scores.json, scores.csv and frames.json where there is
-    truth; the scores.
+    """Segment all sequences and score them where there is truth.
 
-    make_segmenter: a fresh segmenter for each sequence. protocol: a name `mamp.scoring` knows. run_info: what
-    the masks depend on (config, weights' checksum, data variant), as JSON; it is kept in run.json, and a
-    second run into the same folder with the same run_info leaves finished sequences alone. seen: the
-    categories of the training set, for youtubevos; see
-    `scoring.seen_categories`. device: where the segmenter computes, by default the CPU; it is told in
-    run.json. None is returned when no sequence has truth.
+    It writes OUT/masks/SEQ/NAME.png, run.json, and with truth scores.json, scores.csv and frames.json.
+    Processes that write to the same OUT at the same time share its sequences. The one that finishes last
+    scores. Work that a process left unfinished is taken up by another, or by a later run.
 
-    Processes that write to the same OUT at the same time share its sequences. One that finds nothing left to
-    take up leaves with None; the one that finishes last scores. What a process that died held is taken up by
-    another, or by a later run.
-    join: waits until the processes that the caller started to share the work have ended; then this one
-    scores.
+    Args:
+        sequences: what to segment.
+        make_segmenter: returns a new segmenter, once for each sequence.
+        out: the folder.
+        protocol: a name `mamp.scoring` knows.
+        run_info: what the masks depend on (config, weights' checksum, data variant), as JSON. It is kept in
+            run.json. A second run into the same folder with the same `run_info` skips finished sequences.
+        seen: the categories of the training set, for youtubevos; see `scoring.seen_categories`.
+        bad_frame: `error`, `skip` or `repeat`.
+        device: where the segmenter computes, by default the CPU; noted in run.json.
+        quiet: show no progress.
+        join: waits until the processes that the caller started have ended; then this one scores.
 
-    Raises UserError when OUT belongs to another run or cannot be written, and for bad frames and masks;
-    finished masks stay.
+    Returns:
+        The scores; None when no sequence has truth, or another process scores.
+
+    Raises:
+        UserError: OUT belongs to another run or cannot be written, or a frame or mask cannot be used.
+            Finished masks stay.
     """
     if not sequences:
         raise UserError("the split has no sequence; choose another --split")
@@ -76,7 +81,7 @@ def evaluate(
         records = _share_work(sequences, work, out, locks, total=total, quiet=quiet, join=join)
         if records is None:
             return None
-        if not is_told(out, records):
+        if not is_recorded(out, records):
             write_run(out, run_info, records, protocol=protocol, maker=maker)
         return _score(
             sequences, out, protocol=protocol, seen=seen, bad_frame=bad_frame, made_by=codes(records)
@@ -93,13 +98,14 @@ def _share_work(
     quiet: bool,
     join: Callable[[], None] | None,
 ) -> dict[str, Record] | None:
-    """The records of all sequences, once they are finished, to the process that is to score; None to the
-    others. total: frames of all.
+    """The records of all finished sequences, in the process that is to score; None in the others.
+
+    total: frames of all.
     """
-    tell = partial(_say, quiet=quiet)
+    show = partial(_say, quiet=quiet)
     before = [sequence.name for sequence in sequences if _finished(sequence, out) is not None]
     if before:
-        tell(_told_before(before, len(sequences)))
+        show(_finished_before(before, len(sequences)))
     if join is not None:
         locks.take(_SCORES)
     with Progress(total, unit="frames", quiet=quiet) as progress:
@@ -112,12 +118,12 @@ def _share_work(
     others = share.left()
     if others or not locks.take(_SCORES):
         waiting = ", ".join(others) or "the scores"
-        tell(f"other processes are at work on {waiting}; the last one scores")
+        show(f"other processes are at work on {waiting}; the last one scores")
         return None
     return share.in_order()
 
 
-def _told_before(names: Sequence[str], count: int) -> str:
+def _finished_before(names: Sequence[str], count: int) -> str:
     """What is said of sequences that need no work."""
     if len(names) == count:
         return f"all {count} sequences were finished before and are left as they are"
@@ -145,9 +151,7 @@ class _Share:
     records: dict[str, Record] = field(default_factory=dict)
 
     def run(self) -> None:
-        """`work` of every sequence that is neither finished nor held by another process, until there is
-        none.
-        """
+        """Do the work of each sequence that is neither finished nor held by another process."""
         while self._once():  # and look again, for what a process held that died meanwhile
             pass
 
@@ -211,7 +215,7 @@ def _sequence(
     timing.seconds = time.perf_counter() - began
     record = maker.record(timing, size)
     if report := segmenter.report:
-        progress.tell(f"{sequence.name}: {report}")
+        progress.print(f"{sequence.name}: {report}")
         record = replace(record, usage=asdict(report))
     record.write(record_file(out, sequence.name))
     return record

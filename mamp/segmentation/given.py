@@ -20,32 +20,31 @@ from mamp.video.first_masks.reading import FirstMask, Reader
 from mamp.video.folders import image_files, natural_key, subfolders
 
 _NOMINAL = (1024, 1024)  # of outlines whose picture's size is not known yet
-_SHOWN = 10  # masks of a video that are told of one by one
+_SHOWN = 10  # masks of a video that are listed one by one
 _OTHERS = (".json", ".txt", ".npy", ".npz", ".tif", ".tiff", ".gif")  # masks that are no frames
 
-Tell = Callable[[str], None]
+Show = Callable[[str], None]
 
 
 @dataclass
-class Teller:
-    """Says what was read. State: the masks that were told of.
+class MaskLog:
+    """Show what was read of each mask, once. State: the masks that were shown.
 
-    line, warning: what takes a line, and a warning. Without them lines go to the log `mamp`, warnings to
-    `warnings`.
+    line, warning: take a line, and a warning. By default lines go to the log `mamp`, warnings to `warnings`.
     """
 
-    line: Tell = logging.getLogger("mamp").info
-    warning: Tell = lambda words: warnings.warn(words, UserWarning, stacklevel=2)
-    _told: set[str] = field(default_factory=set)
+    line: Show = logging.getLogger("mamp").info
+    warning: Show = lambda words: warnings.warn(words, UserWarning, stacklevel=2)
+    _shown: set[str] = field(default_factory=set)
 
-    def tell(self, mask: FirstMask, key: str) -> None:
-        """Say what was read, once."""
-        if key in self._told:
+    def add(self, mask: FirstMask, key: str) -> None:
+        """Show what was read of a mask, once for each `key`."""
+        if key in self._shown:
             return
-        self._told.add(key)
-        if len(self._told) <= _SHOWN:
+        self._shown.add(key)
+        if len(self._shown) <= _SHOWN:
             self.line(mask.line)
-        elif len(self._told) == _SHOWN + 1:
+        elif len(self._shown) == _SHOWN + 1:
             self.line("further masks are read alike")
         for words in mask.warnings:
             self.warning(f"{mask.name}: {words}")
@@ -53,22 +52,25 @@ class Teller:
 
 @dataclass
 class PersonsMask:
-    """A mask of one frame. `at` is its label map; as an array it is that at its own size.
+    """A mask of one frame that is read when its frame's size is known.
 
-    source: as `Reader.read` takes it. picture: of a file with several, the one that is meant. numbers: of
-    several files with one object each, the numbers of the objects.
+    As an array it has its own size. source: as `Reader.read` takes it. log: shows what was read. picture: of
+    a file with several, the one to read. numbers: object ids of several files with one object each.
     """
 
     reader: Reader
     source: Any
-    teller: Teller
+    log: MaskLog
     picture: str = ""
     numbers: Sequence[int] = ()
 
     def at(self, size: tuple[int, int]) -> np.ndarray:
-        """The label map (H, W) for a frame of this size; UserError as `Reader.read`."""
+        """Return the label map (H, W) for a frame of this size.
+
+        Raises UserError as `Reader.read` does.
+        """
         found = self._read(size)
-        self.teller.tell(found, f"{self.source if isinstance(self.source, (str, Path, list)) else id(self)}")
+        self.log.add(found, f"{self.source if isinstance(self.source, (str, Path, list)) else id(self)}")
         return found.labels
 
     def _read(self, size: tuple[int, int] | None) -> FirstMask:
@@ -85,27 +87,30 @@ def given_masks(
     *,
     index: int = 0,
     reader: Reader | None = None,
-    teller: Teller | None = None,
+    log: MaskLog | None = None,
 ) -> dict[int, Given]:
-    """Frame index -> mask, of the forms in which a person has masks of a video.
+    """Return frame index -> mask, from any form in which a person gives masks of a video.
 
     Args:
-        masks: a file for frame `index`, several with one object each, or an array; a folder of files named
-        like
-            frames, of files with one object each, or of folders 1, 2, ... of files named like frames for each
-            object; a COCO file whose pictures are named like frames.
-        names: of the frames.
-        index: the frame that a single mask is of.
-        reader, teller: what reads them and says so.
+        masks: a file for frame `index`, several with one object each, or an array; a folder of files that are
+            named like frames, of files with one object each, or of folders 1, 2, ... of files named like
+            frames for each object; a COCO file whose pictures are named like frames.
+        names: the frames' names.
+        index: the frame that a single mask belongs to.
+        reader: reads them; a new `Reader` by default.
+        log: shows what was read; a new `MaskLog` by default.
+
+    Returns:
+        The masks. Each is read when its frame is there.
 
     Raises:
-        UserError: there is none, or a name is no frame's.
+        UserError: there is no mask, or a name is no frame's.
     """
-    reader, teller = reader or Reader(), teller or Teller()
+    reader, log = reader or Reader(), log or MaskLog()
 
     def one(source: Any, **more: Any) -> Given:
         called = f"mask {source}" if isinstance(source, (str, Path)) else "the mask"
-        held = PersonsMask(reader, source, teller, **more)
+        held = PersonsMask(reader, source, log, **more)
         return Given(called, lambda: held)
 
     if isinstance(masks, (list, tuple)) and masks and all(isinstance(m, (str, Path)) for m in masks):

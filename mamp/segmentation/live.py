@@ -1,4 +1,4 @@
-"""A camera: masks of its frames into a folder until it is told to stop."""
+"""A camera: masks of its frames into a folder until it is stopped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from mamp.core.errors import UserError
 from mamp.core.files import folder_for
 from mamp.core.progress import say, stay_silent
-from mamp.segmentation.given import Teller, given_masks
+from mamp.segmentation.given import MaskLog, given_masks
 from mamp.segmentation.stream import Steps, Timing, carry
 from mamp.video.camera import camera_frames
 from mamp.video.film import Film
@@ -46,8 +46,8 @@ def segment_camera(
     """
     if not mask.is_file():
         raise UserError(f"mask {mask} is no file; a camera takes the PNG of its first frame")
-    timing, teller = Timing(), Teller(line=stay_silent if quiet else say, warning=say)
-    given = given_masks(mask, (), reader=reader, teller=teller)
+    timing, log = Timing(), MaskLog(line=stay_silent if quiet else say, warning=say)
+    given = given_masks(mask, (), reader=reader, log=log)
     with ExitStack() as stack:
         frames = stack.enter_context(closing(camera_frames(number)))
         stack.enter_context(folder_for(out))

@@ -1,11 +1,11 @@
-"""A trained network with its config, ready to segment; and the one call that segments a video in Python."""
+"""Load a network with its settings, and segment a video with one call."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,7 +21,7 @@ from mamp.core.errors import UserError
 from mamp.core.progress import say_once
 from mamp.ops.folding import fold_batch_norms
 from mamp.segmentation.baseline import CopySegmenter
-from mamp.segmentation.given import Teller, given_masks
+from mamp.segmentation.given import MaskLog, given_masks
 from mamp.segmentation.listed import Listed, is_listed, numbers_of, streamed
 from mamp.segmentation.segmenter import Segmenter
 from mamp.segmentation.stream import Given, Timing, carry
@@ -31,19 +31,29 @@ from mamp.video.camera import camera_frames, camera_number
 from mamp.video.first_masks.reading import Reader
 from mamp.video.frames import open_frames
 from mamp.video.parts import Part, Place, find
+from mamp.weights import published
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network, its whole config, the device it runs on, and the weights it came from."""
+    """A network with its settings and weights, ready to segment. `mamp.load` returns one.
+
+    Attributes:
+        network: the network, in evaluation mode.
+        config: all settings, resolved.
+        device: where it runs.
+        weights: what was read from the weights file; None for a method that needs none.
+        joined: name -> SHA-256 of the weights of encoders that the method's own is joined with.
+    """
 
     network: torch.nn.Module = field(repr=False)
     config: configs.Config = field(repr=False)
     device: torch.device
     weights: stored.Weights | None = None
+    joined: Mapping[str, str] = field(default_factory=dict)  # other encoders and their weights' checksums
 
     def segmenter(self) -> Segmenter:
-        """A fresh segmenter for one video."""
+        """Return a new `Segmenter`. Use one per video."""
         amp = self.config.evaluate.amp
         dtype = amp_dtype(amp, self.device)
         if (warning := slow_amp("evaluate.amp", amp, self.device)) is not None:
@@ -51,8 +61,11 @@ class Model:
         return Segmenter(self.network, self.config.method, device=self.device, dtype=dtype)
 
     def run_info(self) -> dict[str, Any]:
-        """What masks depend on, as JSON for `evaluate`: the config, and the weights' checksum and
-        provenance.
+        """Return what the masks depend on, for `run.json`: settings, checksum and provenance of the weights.
+
+        Returns:
+            A mapping that can be written as JSON, with the keys `config`, `weights`, `name` and `joined`.
+            Keys that do not apply are missing.
         """
         info: dict[str, Any] = {"config": self.config.model_dump(mode="json")}
         if (label := self.config.method.label()) is not None:
@@ -60,27 +73,29 @@ class Model:
             info["name"] = label + (" untrained" if untrained else "")
         if self.weights is not None:
             info["weights"] = {"sha256": checksum(self.weights.state), "provenance": self.weights.provenance}
+        if self.joined:
+            info["joined"] = dict(self.joined)
         return info
 
 
 @dataclass(frozen=True)
 class Copy:
-    """Stands where a `Model` does and repeats the first mask."""
+    """The baseline `copy`: stands in for a `Model` and repeats the first mask."""
 
     config: configs.Config
     device: torch.device = torch.device("cpu")
 
     def segmenter(self) -> CopySegmenter:
-        """A fresh one for one video."""
+        """Return a new segmenter. Use one per video."""
         return CopySegmenter()
 
     def run_info(self) -> dict[str, Any]:
-        """As `Model.run_info`; nothing of a network."""
+        """Return what the masks depend on, as `Model.run_info` does."""
         return {"baseline": "copy", "config": self.config.model_dump(mode="json", include={"evaluate"})}
 
 
 def checksum(state: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 of a state dict's names, types, shapes and values, whatever file holds them."""
+    """Return the SHA-256 of a state dict's names, types, shapes and values, whatever file holds them."""
     digest = hashlib.sha256()
     for name in sorted(state):
         value = state[name].detach().cpu().contiguous()
@@ -96,16 +111,36 @@ def load(
     device: str = "auto",
     overrides: Sequence[str] = (),
     dataset: str = "",
+    fetch: bool = False,
 ) -> Model:
-    """The network in `weights`, with the config kept there and `overrides` (`key=value`) over it.
+    """Load a network and the settings kept with its weights.
 
-    weights: a file, a run folder, or the name of a shipped one; None is the one shipped for `method.name`.
-    What they say of the network holds; how it propagates is the preset's and the overrides'.
-    device: auto, cpu, cuda, cuda:N or mps. dataset: chooses what a preset says for that data set.
+        model = mamp.load("mamp-small", device="cpu", overrides=["method.preset=fast"])
+        segmenter = model.segmenter()
 
-    Raises UserError when the weights or the device are not there, or do not fit.
+    The network's settings come from the weights. How masks are propagated comes from the preset, then from
+    `overrides`.
+
+    Args:
+        weights: a weights file, a run folder, or the name of shipped or published weights (`mamp weights
+            list`). None loads the weights that ship for `method.name`, by default those of `mamp`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`. `auto` takes a GPU where there is one.
+        overrides: settings as on the command line, such as `"method.propagation.top_k=10"`. Later ones win.
+        dataset: the data set whose preset values are used, such as `davis2017`. Empty for your own video.
+        fetch: download published weights that are not on this machine.
+
+    Returns:
+        A `Model`. Call its `segmenter()` once for each video.
+
+    Raises:
+        UserError: the weights are missing, damaged or of another method; a setting is unknown or out of its
+            range; the device is not there.
     """
     where = pick_device(device)
+    if fetch:
+        if weights is None:
+            raise UserError("--fetch needs the name of published weights; give it with --weights")
+        published.bring(str(weights))
     own = _without_weights_of_its_own(weights, overrides, dataset=dataset)
     if own is not None:
         return Model(_compiled(own[0], own[1]), own[1], where, own[2])
@@ -118,7 +153,15 @@ def load(
     if (plain := stored.without_distilled(found)) is not found and not config.method.reads_distilled():
         # as if they had none: an evaluation that was begun with such weights goes on
         found, config = plain, configs.load(None, overrides, dataset=dataset, base={"method": plain.method})
-    return Model(_network(found, config), config, where, found)
+    return _with_others(Model(_network(found, config), config, where, found))
+
+
+def _with_others(model: Model) -> Model:
+    """The model with the encoders in its network that its config joins to the method's own."""
+    attach = methods.get(model.config.method.name).attach
+    if attach is None:
+        return model
+    return replace(model, joined=attach(model.network, model.config.method, device=model.device))
 
 
 def _network(found: stored.Weights, config: configs.Config) -> torch.nn.Module:
@@ -141,9 +184,7 @@ def _compiled(network: torch.nn.Module, config: configs.Config) -> torch.nn.Modu
 def _without_weights_of_its_own(
     weights: Path | str | None, overrides: Sequence[str], *, dataset: str
 ) -> tuple[torch.nn.Module, configs.Config, stored.Weights] | None:
-    """Network, config and weights of a method that needs no weights, or that starts from the trunk in
-    `weights`.
-    """
+    """Network, config and weights of a method without a weights file, or that starts from a trunk."""
     named = configs.named_method(overrides)
     if weights is not None and (named is None or methods.get(named).needs_weights):
         return None  # the weights say which method and settings they are of
@@ -173,14 +214,27 @@ def choose(
     device: str = "auto",
     overrides: Sequence[str] = (),
     dataset: str = "",
+    fetch: bool = False,
 ) -> Model | Copy:
-    """What `load` gives for `weights`; or a baseline: `copy`, or `untrained`, the network as `train.seed`
-    begins it.
+    """Load weights as `load` does, or a baseline that needs none.
 
-    Raises UserError as `load` does.
+    Args:
+        weights: as `load` takes them.
+        baseline: `copy` repeats the first mask; `untrained` is the network as `train.seed` initialises it;
+            None loads `weights`.
+        device: as `load` takes it.
+        overrides: as `load` takes them.
+        dataset: as `load` takes it.
+        fetch: as `load` takes it.
+
+    Returns:
+        A `Model`, or `Copy` for the baseline `copy`.
+
+    Raises:
+        UserError: the baseline is unknown, or as `load` raises it.
     """
     if baseline is None:
-        return load(weights, device=device, overrides=overrides, dataset=dataset)
+        return load(weights, device=device, overrides=overrides, dataset=dataset, fetch=fetch)
     where, config = pick_device(device), configs.load(None, overrides, dataset=dataset)
     if baseline == "copy":
         return Copy(config)
@@ -191,7 +245,7 @@ def choose(
         state = methods.get(config.method.name).build_model(config.method).state_dict()
     made = {"untrained": True, "seed": config.train.seed}
     fresh = stored.Weights(Path("untrained"), state, config.method.model_dump(mode="json"), made)
-    return Model(_network(fresh, config), config, where, fresh)
+    return _with_others(Model(_network(fresh, config), config, where, fresh))
 
 
 _OR_ELSE = 'or pass overrides=["evaluate.bad_frame=skip"] (or repeat)'
@@ -212,31 +266,49 @@ def segment_video(
     direction: str | None = None,
     stream: int | None = None,
 ) -> Iterator[tuple[str | int, np.ndarray]]:
-    """Return an iterator of (name, label map (H, W)) of every frame, in order.
+    """Segment a video: return an iterator over (name, label map) of every frame, in order.
 
-    Memory use does not grow with the length of the video.
+        for name, labels in mamp.segment_video("video.mp4", "first_mask.png"):
+            mamp.write_mask(f"masks/{name}.png", labels)
+
+    Frames are read and segmented as the iterator advances. Memory use does not grow with the length of the
+    video. With `direction` `backward` or `both`, label maps wait in a temporary folder.
 
     Args:
-        video: a folder of images or a video file (names are those of the frames); or anything that gives
-            frames one by one, as `Segmenter.step` takes them: a list, an array (T, H, W, 3), a tensor
-            (T, 3, H, W), a generator (the name is the frame's number in it). 0, or "camera:0", is a camera.
-        masks: a mask of one frame, as `mamp.read_mask` takes it: a file, a list of files with one object
-        each, a
-            label map, a picture; a folder of files named like frames; or a mapping from frame number, or
-            frame name, to mask. Numbers count the frames that are used, from 0.
-        weights: as `load` takes, or what it returned.
-        device, overrides: as `load` takes them.
-        start, end: the first and the last frame to use, both included: a frame number; of a file or folder
-            also a frame's name, a time such as "1:02.5" or "12s", or seconds as a float.
-        every: use every n-th frame.
-        max_frames: stop after so many.
-        at: the frame that a single mask is of, as `start`; the first by default.
-        direction: `forward`, `backward` or `both`. None is both where the first object is given after the
-            first frame; a stream that can only be read forward is carried forward.
-        stream: which of a file's video streams, from 0; None is the one with the most pixels.
+        video: one of these:
+
+            - a video file or a folder of images;
+            - a list of frames, an array (T, H, W, 3) or a tensor (T, 3, H, W), each frame as
+              `Segmenter.step` takes it;
+            - a generator of frames, which is read forward once;
+            - a camera: its number, or "camera:0".
+        masks: one of these:
+
+            - the mask of one frame, in any form that `mamp.read_mask` takes;
+            - a list of files with one object each;
+            - a folder of masks that are named like frames;
+            - a mapping from frame number or frame name to mask. Numbers count the frames used, from 0.
+        weights: as `load` takes them, or a `Model` that `load` returned.
+        device: as `load` takes it. Ignored when `weights` is a `Model`.
+        overrides: as `load` takes them. Ignored when `weights` is a `Model`.
+        start: the first frame to use: its number from 0; for a file or folder also its name, a time such as
+            "1:02.5" or "12s", or seconds as a float. None is the first frame of the video.
+        end: the last frame to use, included, in the same forms. None is the last frame of the video.
+        every: use every n-th frame, 1 or more.
+        max_frames: stop after this number of frames.
+        at: the frame that a single mask belongs to, in the same forms as `start`. None is the first frame
+            used.
+        direction: `forward`, `backward` or `both`. None is `both` if the first mask is for a later frame,
+            otherwise `forward`. A generator or a camera goes `forward` only.
+        stream: which video stream of a file, from 0. None is the stream with the most pixels.
+
+    Returns:
+        An iterator over (name, labels). `name` is the frame's file name without suffix, five digits for a
+        frame of a video file, or the frame's number for a list, an array or a generator. `labels` is a label
+        map (H, W) of the frame's size, uint8, or uint16 when an id is above 255; 0 is background.
 
     Raises:
-        UserError: weights, frames, masks or places that cannot be used.
+        UserError: the weights, a frame, a mask or a place cannot be used. It may be raised while you iterate.
     """
     model = weights if isinstance(weights, Model) else load(weights, device=device, overrides=overrides)
     part = Part(start, end, every, max_frames).checked()
@@ -287,13 +359,13 @@ def _carried(source: Frames, plan: Plan, model: Model) -> Iterator[tuple[int, np
 
 def _given(masks: Any, names: Sequence[str], *, index: int = 0) -> dict[int, Given]:
     """Frame index -> mask, from every form a caller may give."""
-    reader, teller = Reader(), Teller()
+    reader, log = Reader(), MaskLog()
     if not isinstance(masks, Mapping):
-        return given_masks(masks, names, index=index, reader=reader, teller=teller)
+        return given_masks(masks, names, index=index, reader=reader, log=log)
     given: dict[int, Given] = {}
     for key, mask in masks.items():
         number = _frame_number(key, names)
-        given[number] = given_masks(mask, (), index=number, reader=reader, teller=teller)[number]
+        given[number] = given_masks(mask, (), index=number, reader=reader, log=log)[number]
     return given
 
 

@@ -1,6 +1,4 @@
-"""What an evaluation's folder says of itself: whose masks it holds, and how, how fast and by which code each
-was made.
-"""
+"""What run.json of an evaluation holds: whose masks they are, how fast and by which code each was made."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ from mamp.config import Config
 from mamp.core.devices import peak_memory_mb, peak_process_mb
 from mamp.core.errors import UserError
 from mamp.core.files import write_json
-from mamp.core.provenance import describe_code, told_briefly
+from mamp.core.provenance import code_in_brief, describe_code
 from mamp.core.section import SPEED
 from mamp.core.texts import read_json
 from mamp.datasets import sequences as datasets
@@ -28,7 +26,7 @@ from mamp.segmentation.stream import Timing
 
 @dataclass(frozen=True)
 class Maker:
-    """The process that makes masks: its device, and what `told_briefly` says of its code."""
+    """The process that makes masks: its device, and what `code_in_brief` says of its code."""
 
     device: torch.device
     code: Mapping[str, Any]
@@ -36,7 +34,7 @@ class Maker:
     @classmethod
     def here(cls, device: torch.device) -> Maker:
         """This process, on `device`."""
-        return cls(device, told_briefly(describe_code(device)))
+        return cls(device, code_in_brief(describe_code(device)))
 
     def record(self, timing: Timing, size: str | None) -> Record:
         """What is kept of a sequence it has just finished; memory is the most that was held so far."""
@@ -46,10 +44,9 @@ class Maker:
 
 @dataclass(frozen=True)
 class Record:
-    """One finished sequence: time, frames' size as WIDTHxHEIGHT, the code (commit, and whether it was changed
-    since), memory in MB.
+    """One finished sequence: time, frames' size as WIDTHxHEIGHT, code (commit, changes), memory in MB.
 
-    usage: how the method used its memory, as far as it tells.
+    usage: how the method used its memory, if it reports it.
     """
 
     timing: Timing
@@ -96,7 +93,7 @@ def record_file(out: Path, name: str) -> Path:
 def digest(sequences: Sequence[datasets.Sequence]) -> str:
     """Changes with the sequences, the names of their frames, the first frame and the masks that are given.
 
-    Not with every frame's bytes: one that was cut short may be mended, and the evaluation goes on.
+    Not with every frame's bytes: one that was cut short may be replaced, and the evaluation goes on.
     """
     found = hashlib.sha256()
     for sequence in sequences:
@@ -107,8 +104,9 @@ def digest(sequences: Sequence[datasets.Sequence]) -> str:
 
 
 def claim(out: Path, run_info: Mapping[str, Any]) -> None:
-    """Make OUT this run's folder, or see that it already is; UserError naming the first setting that
-    differs.
+    """Make OUT this run's folder, or check that it is.
+
+    Raises UserError that names the first setting that differs.
     """
     path = out / "run.json"
     wanted = json.loads(json.dumps(run_info, default=str))
@@ -159,9 +157,7 @@ def _without_speed(info: Any) -> Any:
 
 
 def to_go_on(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """Return the arguments that bring the settings in `wanted` back to those in `found`; empty where that
-    is not all.
-    """
+    """Return the arguments that bring `wanted` back to the settings `found`; empty if none do."""
     if any(found.get(key) != wanted[key] for key in wanted if key != "config"):
         return ""
     before, now = (dict(_settings(info.get("config"))) for info in (found, wanted))
@@ -223,7 +219,7 @@ def write_run(
     )
 
 
-def is_told(out: Path, records: Mapping[str, Record]) -> bool:
+def is_recorded(out: Path, records: Mapping[str, Record]) -> bool:
     """Whether run.json has all of this already."""
     try:
         found = read_json(out / "run.json")
@@ -238,5 +234,5 @@ def _each(records: Mapping[str, Record]) -> dict[str, Any]:
 
 def codes(records: Mapping[str, Record]) -> list[str]:
     """The commits that made the masks, twelve digits each, `+` behind one that was changed since."""
-    told = ((r.commit or "unknown")[:12] + "+" * bool(r.changed) for r in records.values())
-    return list(dict.fromkeys(told))
+    short = ((r.commit or "unknown")[:12] + "+" * bool(r.changed) for r in records.values())
+    return list(dict.fromkeys(short))

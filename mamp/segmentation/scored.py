@@ -23,8 +23,7 @@ def score_sequences(
     frames: int | None = None,
     bad_frame: str = "error",
 ) -> Scores:
-    """Scores under `protocol` of the first `frames` frames of each sequence (None: all), as if a video ended
-    there.
+    """Score the first `frames` frames of each sequence (None: all), as if the video ended there.
 
     Sequences without truth in those frames are left out. Holds the masks of one frame at a time.
     Raises UserError for frames and masks that cannot be read.
@@ -42,9 +41,7 @@ def score_sequences(
 def segmented(
     sequence: datasets.Sequence, segmenter: Steps, *, frames: int | None = None, bad_frame: str = "error"
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """(index, frame uint8 (H, W, 3), label map (H, W)) of the first `frames` frames, from the masks that are
-    given.
-    """
+    """Yield (index, frame uint8 (H, W, 3), label map (H, W)) of the first `frames` frames."""
     given = {
         index: Given(f"mask {path}", partial(sequence.read_given, index))
         for index, path in sequence.given.items()

@@ -16,7 +16,7 @@ from mamp.core.devices import peak_process_mb
 from mamp.core.errors import UserError, plural
 from mamp.core.files import folder_for, remove_leftovers
 from mamp.core.progress import Progress, say
-from mamp.segmentation.given import Teller, given_masks
+from mamp.segmentation.given import MaskLog, given_masks
 from mamp.segmentation.stream import Steps, Timing
 from mamp.segmentation.unfinished import Work, open_work
 from mamp.segmentation.ways import Carrier, Made, Plan
@@ -29,7 +29,7 @@ from mamp.video.overlay import OVERLAY_STYLES, STYLES, Look, heatmap
 from mamp.video.parts import Part, Place, find
 
 _OF_THE_SEGMENTER = frozenset(OVERLAY_STYLES) - frozenset(STYLES)  # drawn from more than labels
-_SURE = frozenset({"csv", "coco"})  # forms that tell how sure an object is
+_SURE = frozenset({"csv", "coco"})  # forms that hold how sure an object is
 _OR_ELSE = "or pass --bad-frame skip or repeat (the setting evaluate.bad_frame)"
 
 
@@ -88,13 +88,14 @@ def segment(
     timing = Timing()
     with ExitStack() as stack:
         opened = open_frames(video, bad_frame=bad_frame, stream=stream, or_else=_OR_ELSE)
-        source = stack.enter_context((part or Part()).of(stack.enter_context(opened)))
+        whole = stack.enter_context(opened)
+        source = stack.enter_context((part or Part()).of(whole))
         source.refuse_mixed_sizes()
-        index = 0 if at is None else find(at, source, option="--at")
-        teller = Teller(line=(lambda line: None) if quiet else say, warning=say)
-        given = given_masks(masks, source.names, index=index, reader=reader, teller=teller)
+        index = 0 if at is None else _place(at, whole, source)
+        log = MaskLog(line=(lambda line: None) if quiet else say, warning=say)
+        given = given_masks(masks, source.names, index=index, reader=reader, log=log)
         plan = Plan.of(given, direction)
-        _refuse_strangers(out, source.names)
+        _refuse_strangers(out, whole.names, source.names)
         _refuse_drawing(overlay, look.style, plan, make_segmenter)
         stack.enter_context(folder_for(out))
         sure = any(wish.kind in _SURE for wish in save)
@@ -102,9 +103,13 @@ def segment(
         redo = redo or look.style in _OF_THE_SEGMENTER
         work = stack.enter_context(_kept_if_useful(open_work(out, settings, redo=redo, sure=sure)))
         remove_leftovers(out)  # now that nobody else writes here
-        progress = stack.enter_context(Progress(plan.steps(len(source)), unit="frames", quiet=quiet))
+        steps = plan.steps(len(source))
+        unit = "frames" if steps <= len(source) else "steps"
+        progress = stack.enter_context(Progress(steps, unit=unit, quiet=quiet))
         progress.begin(video.name)
-        watch = _Watch(progress, plan.steps(len(source)), out, name=video.name, frames=len(source))
+        if not work.has_state and (old := sum(1 for _ in out.glob("*.png"))):
+            progress.print(f"{out} holds {plural(old, 'mask')} of an earlier run; this run replaces them")
+        watch = _Watch(progress, steps, out, name=video.name, frames=len(source))
         clip = Clip.of(source, look=look)
         savers = [open_saver(wish, clip) for wish in save]
         if overlay is not None:
@@ -120,9 +125,9 @@ def segment(
         timing.seconds = time.perf_counter() - began
         work.remove()
         if report := watch.segmenter.report:
-            progress.tell(f"{video.name}: {report}")
+            progress.print(f"{video.name}: {report}")
         for note in dict.fromkeys(note for saver in savers for note in saver.notes):
-            progress.tell(f"{video.name}: {note}")
+            progress.print(f"{video.name}: {note}")
     return timing
 
 
@@ -158,29 +163,44 @@ class _Overlay(FilmSaver):
         return heatmap(shot.pixels, segmenter.probabilities[1:].float().cpu().numpy())
 
 
+_SLOWER = 1.4  # times the seconds a frame last shown, above which the cost of a run is shown again
+_WORTH = 10.0  # seconds left, at least, for that
+
+
 class _Watch:
-    """Tells how far a run is. State: the segmenter that stepped last."""
+    """Shows how far a run is, and its cost. State: the last segmenter, the seconds a frame shown last."""
 
     def __init__(self, progress: Progress, total: int, out: Path, *, name: str, frames: int) -> None:
         self._progress, self._total, self._out, self._name = progress, total, out, name
         self._what = plural(frames, "frame") + (f", {total} steps both ways" if total > frames else "")
         self.segmenter: Any = None
+        self._shown = 0.0
 
     def skipped(self, count: int) -> None:
         """So many frames of a direction were segmented by an earlier process."""
         if count > 0:
             self._progress.skip(count)
-            self._progress.tell(f"{self._name}: {plural(count, 'frame')} were finished before; goes on there")
+            self._progress.print(
+                f"{self._name}: {plural(count, 'frame')} were finished before; goes on there"
+            )
 
     def stepped(self, segmenter: Any) -> None:
         """Another frame was segmented."""
         self.segmenter = segmenter
         self._progress.advance()
+        each, left = self._progress.seconds_each, self._progress.left
         if self._progress.measured == 2 < self._total:
-            self._progress.tell(
-                f"{self._name}: {self._what}, {self._progress.seconds_each:.2g} s a frame,"
-                f" about {self._progress.left} left, {peak_process_mb():,.0f} MB of memory;"
-                f" masks go to {self._out}"
+            self._shown = each = self._progress.seconds_last  # the first frame has its mask already
+            left = self._progress.left_at(each)
+            self._progress.print(
+                f"{self._name}: {self._what}, {each:.2g} s a frame, about {left} left,"
+                f" {peak_process_mb():,.0f} MB of memory; masks go to {self._out}"
+            )
+        elif 0 < self._shown * _SLOWER < each and left.total_seconds() > _WORTH:
+            self._shown = each
+            self._progress.print(
+                f"{self._name}: slower now, {each:.2g} s a frame, about {left} left,"
+                f" {peak_process_mb():,.0f} MB of memory"
             )
 
 
@@ -240,13 +260,26 @@ def _refuse_at_once(
                 )
 
 
-def _refuse_strangers(out: Path, names: Sequence[str]) -> None:
-    """UserError when OUT holds masks that are not of this video's frames, and would pass for them."""
-    strangers = sorted({path.stem for path in out.glob("*.png")} - set(names)) if out.is_dir() else []
+def _place(at: Place, whole: FrameSource, source: FrameSource) -> int:
+    """The index in `source` of the frame at a place in the whole video; UserError when it is not in it."""
+    index = find(at, whole, option="--at")
+    name = whole.names[index]
+    if name in source.names:
+        return source.names.index(name)
+    raise UserError(
+        f"--at {at} is frame {name}, which this run leaves out: it uses {plural(len(source), 'frame')},"
+        f" {source.names[0]} to {source.names[-1]}; change --at, or --start, --end, --every or --max-frames"
+    )
+
+
+def _refuse_strangers(out: Path, names: Sequence[str], used: Sequence[str]) -> None:
+    """UserError when OUT holds masks of other frames than the used ones, and would pass for this run's."""
+    strangers = sorted({path.stem for path in out.glob("*.png")} - set(used)) if out.is_dir() else []
     if strangers:
+        kind = "frames that this run leaves out" if set(strangers) <= set(names) else "no frame of this video"
         raise UserError(
-            f"--out {out} holds {plural(len(strangers), 'mask')} of no frame of this video, first"
-            f" {strangers[0]}.png; remove them, or choose another --out"
+            f"--out {out} holds {plural(len(strangers), 'mask')} of {kind}, first {strangers[0]}.png; remove"
+            " them, or choose another --out"
         )
 
 

@@ -1,4 +1,4 @@
-"""One video, frame by frame: frames and the user's masks in, label maps with the user's ids out."""
+"""Segment one video frame by frame: frames and your masks in, label maps with your object ids out."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OTHER_VIDEO = 0.2
 
 
 class MaskMode(str, Enum):
-    """What a mask given for a frame says of the objects that are not in it."""
+    """What a mask that you give for a frame means for the objects that are not in it."""
 
     OBJECTS = "objects"
     """Nothing: the objects in the mask have exactly its pixels, the others stay as predicted."""
@@ -44,17 +44,27 @@ class MaskMode(str, Enum):
 
 
 class Segmenter:
-    """Carries the masks of one video's objects from frame to frame.
+    """Propagate the masks of one video from frame to frame. `Model.segmenter()` returns one.
 
-    State: the ids, the frame size and the method's propagator, whose memory policy bounds what is held.
-
-        segmenter = Segmenter(model, config.method)
+        segmenter = mamp.load().segmenter()
         for index, frame in enumerate(frames):
             labels = segmenter.step(frame, first_mask if index == 0 else None)
 
-    model, method: the network, which is moved to `device` and set to evaluation, and its config. dtype: the
-    encoder's
-    number format (None is float32). motion: passed on to the method.
+    Give masks again at any later frame to correct objects or to add new ones. A segmenter holds the object
+    ids, the frame size and the memory frames of its method. Memory use does not grow with the length of the
+    video.
+
+    Args:
+        model: the network. It is moved to `device` and set to evaluation mode.
+        method: the method's settings, `Config.method`.
+        device: where the network runs.
+        dtype: number format of mixed precision; None is float32.
+        motion: a source of motion for the method; None lets the method choose.
+
+    Attributes:
+        probabilities: float32 (K+1, H, W), the prediction for the last frame, before a mask given for it.
+            Background first, then the objects in the order of `ids`. None if nothing was predicted, or if the
+            maps would take more than `DENSE_BYTES` and the method can do without them.
     """
 
     def __init__(
@@ -84,7 +94,7 @@ class Segmenter:
         self._dtype = np.dtype(np.uint8)
 
     def reset(self) -> None:
-        """Forget the video: ids, size and memory. The next frame begins another one."""
+        """Forget the video: object ids, frame size and memory. The next frame begins another video."""
         self._propagator, self.probabilities = None, None
         self._ids, self._size, self._seen = [], None, None
         self._dtype = np.dtype(np.uint8)
@@ -97,12 +107,12 @@ class Segmenter:
 
     @property
     def ids(self) -> list[int]:
-        """Ids that are being followed, in the order in which they came."""
+        """Object ids that are followed now, in the order in which they were given: a list of int."""
         return list(self._ids)
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes the propagator holds for memory frames."""
+        """Bytes that the method holds for its memory frames."""
         return self._propagator.memory_bytes if self._propagator else 0
 
     @single_precision
@@ -116,26 +126,26 @@ class Segmenter:
         replace: bool | None = None,
         whole: bool | None = None,
     ) -> np.ndarray:
-        """Return the label map (H, W) of the next frame; 0 is background.
+        """Return the label map of the next frame.
 
-        Before the first mask with an object every frame is background, and the method does not see it.
+        Frames before the first mask with an object are all background. The method does not see them.
 
         Args:
-            frame: uint8 (H, W, 3) RGB array, PIL image, or (3, H, W) tensor, uint8 or float in [0, 1]; one
-            size
-                in a video.
-            mask: integer (H, W) label map for this frame, ids 1 to 65535 (0 and 255 alone are object 1), or a
-            PIL
-                image or path of one, as `mamp.read_mask` takes them. New ids are added, known ids corrected.
-            mode: what the mask says of objects that are not in it; see `MaskMode`.
-            replace: old name of `mode="replace"`. whole: old name of `mode="whole"`.
+            frame: the next frame, RGB: a uint8 array (H, W, 3), a PIL image, or a tensor (3, H, W), uint8 or
+                float in [0, 1]. All frames of a video have one size.
+            mask: what you know of this frame: an integer label map (H, W) with object ids 1 to 65535 and 0
+                for background, or a path or PIL image, as `mamp.read_mask` takes them. A map of 0 and 255
+                alone shows object 1. Ids that are followed are corrected, new ids are added.
+            mode: what the mask means for objects that are not in it: a `MaskMode` or its value.
+            replace: old name of `mode="replace"`.
+            whole: old name of `mode="whole"`.
 
         Returns:
-            uint8, or uint16 once a mask needed it.
+            The label map (H, W), uint8, or uint16 after a mask with an id above 255; 0 is background.
 
         Raises:
-            UserError: a frame or mask of another size or kind, an unknown mode, or more objects than fit into
-                the memory there is; nothing has changed then.
+            UserError: the frame or mask has another size or type, the mode is unknown, or the objects do not
+                fit into memory. The segmenter is then unchanged.
         """
         mode = _mode(mode, replace=replace, whole=whole)
         pixels = as_pixels(frame)
@@ -160,8 +170,10 @@ class Segmenter:
         return labels
 
     def twin(self) -> Segmenter | None:
-        """Another one that goes on from this frame by itself, sharing what is remembered; None where the
-        method has no twins.
+        """Copy the segmenter at this frame; both go on independently and share what is remembered so far.
+
+        Returns:
+            The copy, or None if the method cannot be copied.
         """
         other = type(self).__new__(type(self))
         vars(other).update(vars(self))
@@ -178,31 +190,35 @@ class Segmenter:
         return type(self._propagator or self._build()).__module__.split(".")[0]
 
     def remembered(self) -> dict[str, Any]:
-        """Everything that later frames depend on, by name; see `mamp.segmentation.state`."""
+        """Return everything that later frames depend on, by name. `mamp.segmentation.state` saves it."""
         names = ("_propagator", "_ids", "_size", "probabilities")
         return {**{name: vars(self)[name] for name in names}, "_dtype": self._dtype.name}
 
     def remember(self, state: dict[str, Any]) -> None:
-        """Go on from what `remembered` gave."""
+        """Go on from the state that `remembered` returned."""
         vars(self).update({**state, "_dtype": np.dtype(state["_dtype"])})
 
     def tensors(self) -> list[Tensor]:
-        """What is held of frames; twins have most of it in common. Empty for a method without twins."""
+        """Return the tensors held of frames. Twins share most of them. Empty for a method without twins."""
         held = [] if self.probabilities is None else [self.probabilities]
         return held if self._propagator is None else [*held, *self._propagator.tensors()]
 
     @property
     def report(self) -> Any:
-        """What the method has to say of its memory in this video, a dataclass with words; None for those that
-        say nothing.
-        """
+        """How the method used its memory in this video: a dataclass, or None if it does not report."""
         return None if self._propagator is None else self._propagator.report()
 
     def receptive_field(self) -> np.ndarray:
-        """Cycle-ERF of the frame just stepped, float32 (K, H, W), 0 or more, in the order of `ids`: what of
-        it the given masks are found again by.
+        """Return the Cycle-ERF of the last frame: the pixels by which the given masks are found again.
 
-        Raises UserError for a method without gradient correction.
+        Source: gradient correction of "Delving into the Cyclic Mechanism in Semi-supervised VOS" (Li et al.,
+        2020).
+
+        Returns:
+            float32 (K, H, W), 0 or more, objects in the order of `ids`.
+
+        Raises:
+            UserError: the method has no gradient correction.
         """
         self.refuse_receptive_field()
         if self._propagator is None:
@@ -212,14 +228,19 @@ class Segmenter:
         return found.float().cpu().numpy()
 
     def refuse_receptive_field(self) -> None:
-        """UserError for a method without gradient correction."""
+        """Raise UserError for a method without gradient correction."""
         methods.require(self._method.name, "receptive_field")
 
     @single_precision
     @torch.inference_mode()
     def remove(self, ids: list[int]) -> None:
-        """Stop following `ids` from the frame after the last one on; UserError for an id that is not
-        followed.
+        """Stop following objects, from the next frame on.
+
+        Args:
+            ids: object ids that are followed now. An empty list changes nothing.
+
+        Raises:
+            UserError: an id is not followed.
         """
         unknown = [i for i in ids if i not in self._ids]
         if unknown:
@@ -244,8 +265,9 @@ class Segmenter:
         )
 
     def _as_labels(self, mask: Any, size: tuple[int, int]) -> np.ndarray:
-        """The label map in a mask as a caller has it: a path or picture, or an array, where 0 and 255 are
-        object 1 unless 255 is an object already.
+        """The label map in a path, a picture or an array. In an array of 0 and 255, 255 is object 1.
+
+        It stays 255 if 255 is followed already.
         """
         if isinstance(mask, (str, Path, Image.Image)):
             return read_mask(mask, size=size)
@@ -345,7 +367,7 @@ class Segmenter:
             self.refuse_too_many(objects, given.shape)
 
     def refuse_too_many(self, objects: int, size: tuple[int, int]) -> None:
-        """UserError where so many objects on frames of (H, W) do not fit into the memory there is."""
+        """Raise UserError if this number of objects on frames of `size` (H, W) does not fit into memory."""
         refuse_too_many(self._built(), self._method, objects, size, device=self.device)
 
     def _masks(self, given: np.ndarray, ids: list[int]) -> Tensor | LabelMasks:
@@ -369,19 +391,26 @@ def _mode(mode: MaskMode | str, *, replace: bool | None, whole: bool | None) -> 
 
 @runtime_checkable
 class SizedMask(Protocol):
-    """A person's mask, which becomes a label map once the size of the frames is known."""
+    """A mask that becomes a label map once the size of the frames is known."""
 
     def at(self, size: tuple[int, int]) -> np.ndarray:
         """Return the label map (H, W)."""
 
 
 class LabelMap(np.ndarray):
-    """A label map whose numbers are ids for sure: 255 alone is object 255."""
+    """A label map whose numbers are object ids as they stand: 255 alone is object 255."""
 
 
 def label_map(mask: Any, size: tuple[int, int], *, name: str = "a mask") -> np.ndarray:
-    """The mask as a uint8 or uint16 label map (H, W); UserError, calling it `name`, when it is none of this
-    size. mask: an array or tensor, or a person's mask, which is read `at` this size.
+    """Return a mask as a label map (H, W), uint8 or uint16.
+
+    Args:
+        mask: an integer or boolean array or tensor (H, W), or a `SizedMask`, which is read at `size`.
+        size: (H, W) of the frame.
+        name: what the message calls the mask.
+
+    Raises:
+        UserError: it is no label map, has another size, or an id out of 0 to 65535.
     """
     if isinstance(mask, SizedMask):
         return np.asarray(mask.at(size)).view(LabelMap)
@@ -405,9 +434,7 @@ def label_map(mask: Any, size: tuple[int, int], *, name: str = "a mask") -> np.n
 
 
 def one_object(labels: np.ndarray) -> np.ndarray:
-    """Object 1 where a label map has nothing but 0 and 255 (16-bit: 65535), as pictures of one object
-    have.
-    """
+    """Turn a label map of 0 and 255 alone (16-bit: 65535) into one of object 1."""
     white = 255 if labels.dtype == np.uint8 else LARGEST_ID
     if labels.max() != white or ((labels != 0) & (labels != white)).any():
         return labels

@@ -118,8 +118,9 @@ def carry(
 def _check(
     masks: Mapping[int, Given], size: tuple[int, int], refuse: Callable[[int, tuple[int, int]], None]
 ) -> None:
-    """Every mask has the frame's size, one has an object, and `refuse` lets so many objects pass; masks are
-    read here and again when used, so that none is held.
+    """Check that masks have the frame's size, that one has an object, and that `refuse` accepts so many.
+
+    Masks are read here and again when used, so that none is held.
     """
     if not masks:
         raise UserError("no mask is given; give a mask of each object's first frame")

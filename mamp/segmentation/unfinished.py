@@ -110,8 +110,9 @@ class Work:
     # -- how sure
 
     def sureness(self, segmenter: Any, labels: np.ndarray, given: Collection[int]) -> dict[int, float]:
-        """Measure how sure each object in a frame is: the mean probability of its pixels, 1 for a mask that
-        was given. Empty where this is not asked for.
+        """Return how sure each object is: the mean probability of its pixels, 1 for a given mask.
+
+        Empty where this is not asked for.
         """
         if not self.sure:
             return {}

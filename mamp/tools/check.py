@@ -20,16 +20,14 @@ from mamp.video.folders import entries
 from mamp.video.frames import VIDEO_SUFFIXES
 from mamp.video.packed import INDEX, UNFINISHED
 
-MOST_TOLD = 10  # problems of one kind that are written out
+MOST_SHOWN = 10  # problems of one kind that are written out
 _FEW = 16  # videos that are not worth starting processes for
 _STEPS = {1: "every frame", 5: "every fifth frame"}
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found. lines: what is there. problems: kind -> one line for each, in the order of
-    KINDS.
-    """
+    """What a check found. lines: what is there. problems: kind -> a line for each, in the order of KINDS."""
 
     lines: list[str]
     problems: dict[str, list[str]]
@@ -39,7 +37,7 @@ class Report:
         """All problems together."""
         return sum(map(len, self.problems.values()))
 
-    def text(self, most: int = MOST_TOLD) -> str:
+    def text(self, most: int = MOST_SHOWN) -> str:
         """What a person reads: at most so many problems of each kind, and how many there are."""
         lines = [*self.lines]
         for kind, found in self.problems.items():

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mamp.core.errors import UserError, reason
+from mamp.core.errors import Malformed, UserError, reason
 from mamp.core.texts import parse_json
 from mamp.datasets.lists import plain_name
 from mamp.video.first_masks.shapes import run_lengths, runs
@@ -44,7 +44,8 @@ class Annotated:
                 labels[_inside(outline, size)] = number
             except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError) as error:
                 raise UserError(
-                    f"{self.file} has an outline of {self.name} that is none ({error}); fetch it again"
+                    f"{self.file} has an outline of {self.name} that is none ({reason(error)}); fetch it"
+                    " again"
                 ) from None
         return labels
 
@@ -82,9 +83,7 @@ def require_pycocotools() -> None:
 
 
 def _inside(outline: Any, size: tuple[int, int]) -> np.ndarray:
-    """bool (H, W) of polygons [[x, y, x, y, ...], ...] or of run lengths {counts, size}, which go down the
-    columns.
-    """
+    """bool (H, W) of polygons [[x, y, x, y, ...], ...] or of run lengths {counts, size} down the columns."""
     if isinstance(outline, Mapping):  # read here: pycocotools 2.0.11 ends the process on a damaged string
         counts = outline["counts"]
         return runs(run_lengths(counts) if isinstance(counts, str) else counts, size)
@@ -95,7 +94,7 @@ def _inside(outline: Any, size: tuple[int, int]) -> np.ndarray:
     for polygon in outline:
         points = np.asarray(polygon, np.float64)
         if points.ndim != 1 or len(points) < 6 or len(points) % 2 or not np.isfinite(points).all():
-            raise ValueError("a polygon wants three points or more")
+            raise Malformed("a polygon needs three points or more")
         # far points would make pycocotools fill the memory
         points[0::2], points[1::2] = points[0::2].clip(0, width), points[1::2].clip(0, height)
         polygons.append(points.tolist())

@@ -22,7 +22,7 @@ from mamp.video.packed import find_packed
 Level = Literal["fast", "normal", "deep"]
 MaskRule = Literal["none", "listed", "first or all", "some"]
 
-# kind of problem -> how a list of them is headed; they are told in this order
+# kind of problem -> how a list of them is headed; they are listed in this order
 KINDS = {
     "list": "lists that are wrong",
     "absent": "listed but not there",
@@ -133,14 +133,15 @@ def _frames(job: Job, found: Finding) -> Mapping[str, str]:
         found.add("missing", f"{job.frames}: {_some(absent)} ({len(absent)} of {len(job.wanted)} listed)")
     found.step, gaps = numbering(list(files))
     if gaps and job.gaps:
-        told = [f"from {a} to {b}" for a, b in gaps]
-        found.add("gap", f"{job.frames}: {_some(told)} (elsewhere in steps of {found.step})")
+        places = [f"from {a} to {b}" for a, b in gaps]
+        found.add("gap", f"{job.frames}: {_some(places)} (elsewhere in steps of {found.step})")
     return files
 
 
 def numbering(names: Sequence[str]) -> tuple[int | None, list[tuple[str, str]]]:
-    """The usual step between the numbers at the names' ends, and the neighbours that lie otherwise; None
-    without numbers.
+    """Return the usual step between the numbers in names, and the neighbours with another step.
+
+    None without numbers.
     """
     stems = [name.rstrip("0123456789") for name in names]
     if len(names) < 2 or len(set(stems)) > 1 or any(s == n for s, n in zip(stems, names, strict=True)):
@@ -176,8 +177,9 @@ def _sizes(
 
 
 def _whole_size(path: Path, *, deep: bool) -> tuple[int, int]:
-    """(width, height) of an image, upright; UserError when it is damaged. Without `deep` its end mark says
-    that it is whole.
+    """(width, height) of an image, upright. Without `deep` only its end mark is checked.
+
+    UserError when it is damaged.
     """
     end = _ENDS.get(path.suffix.lower())
     if not deep and end is not None:
@@ -221,8 +223,8 @@ def _video(job: Job, level: Level, found: Finding) -> list[str]:
             for _, frame in frames:
                 found.size = (frame.shape[1], frame.shape[0])
             if source.bad:
-                told = [source.names[index] for index in source.bad]
-                found.add("frame", f"{job.frames}: {_some(told)} cannot be decoded")
+                places = [source.names[index] for index in source.bad]
+                found.add("frame", f"{job.frames}: {_some(places)} cannot be decoded")
             return source.names
     except UserError as error:
         found.add("video", _short(error))

@@ -1,6 +1,4 @@
-"""`mamp data fetch`: the archives of the DAVIS site, downloaded, unpacked and looked through; the way to
-YouTube-VOS.
-"""
+"""`mamp data fetch`: download, unpack and check the archives of the DAVIS site; the way to YouTube-VOS."""
 
 from __future__ import annotations
 
@@ -12,15 +10,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mamp.core.errors import UserError, plural
+from mamp.core.download import Wanted, download
+from mamp.core.errors import UserError, first_line, plural
 from mamp.core.files import Locks, make_folder, sha256_of
 from mamp.core.progress import say, stay_silent
 from mamp.datasets.sequences import open_dataset
-from mamp.tools.download import download
 from mamp.tools.unpack import BadArchive, unpack
 
-_LARGEST = 8 * 2**30  # bytes; DAVIS-data.zip, the largest, has 1.9 GB
-_ZIP = b"PK"
+# DAVIS-data.zip, the largest, has 1.9 GB
+_ARCHIVE = Wanted("a zip archive", (b"PK",), limit=8 * 2**30)
 
 
 @dataclass(frozen=True)
@@ -87,15 +85,15 @@ def fetch(
         raise UserError(_YOUTUBE.format(root=out or "data/YouTubeVOS"))
     archive = ARCHIVES[name]
     root = Path("data") / archive.folder if out is None else out
-    tell = stay_silent if quiet else say
+    show = stay_silent if quiet else say
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         _look_through(root, archive, strict=url is None, hint=f"choose another --out, or remove {root}")
-        tell(f"{root} is there already and complete; nothing was fetched")
+        show(f"{root} is there already and complete; nothing was fetched")
         return root
     with _working_folder(root) as work:
         packed, ours = _bring(url or archive.url, work, quiet=quiet)
         digest = sha256_of(packed)
-        tell(f"{packed.name}: {packed.stat().st_size:,} bytes, sha256 {digest}")
+        show(f"{packed.name}: {packed.stat().st_size:,} bytes, sha256 {digest}")
         try:
             if sha256 is not None and digest != sha256.lower():
                 raise BadArchive(
@@ -113,9 +111,7 @@ def fetch(
 
 @contextlib.contextmanager
 def _working_folder(root: Path) -> Iterator[Path]:
-    """The neighbour of `root` that is this process's alone; it goes in the end, unless it holds what the next
-    fetch goes on from.
-    """
+    """A folder beside `root` for this process alone; removed at the end, unless the next fetch needs it."""
     work = root.absolute().parent / f".{root.name}.fetch"
     beside = work.parent.exists()
     make_folder(work)
@@ -143,11 +139,11 @@ def _has_content(work: Path) -> bool:
 
 
 def _bring(place: str, work: Path, *, quiet: bool) -> tuple[Path, bool]:
-    """The archive as a local file, and whether it is a download of ours."""
+    """The archive as a local file, and whether it was downloaded here."""
     if not re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", place):
         local = Path(place).expanduser()
         if not local.is_file():
-            raise UserError(f"--url {place} is no file and no address that begins with https://; mend it")
+            raise UserError(f"--url {place} is no file and no address that begins with https://; correct it")
         return local, False
     if not place.lower().startswith(("http://", "https://")):
         raise UserError(f"--url {place} cannot be fetched; give http://, https:// or a local file")
@@ -156,7 +152,7 @@ def _bring(place: str, work: Path, *, quiet: bool) -> tuple[Path, bool]:
     for other in work.iterdir():  # of another address
         if other.is_file() and not other.name.startswith((packed.name, "lock")):
             other.unlink()
-    download(place, packed, begins=_ZIP, limit=_LARGEST, quiet=quiet)
+    download(place, packed, _ARCHIVE, quiet=quiet)
     return packed, True
 
 
@@ -179,7 +175,7 @@ def _unpack(packed: Path, files: Path, root: Path, archive: Archive, *, strict: 
             root.rmdir()
         os.replace(found, root)
     except OSError as error:
-        raise UserError(f"{root} cannot be written ({error.strerror}); choose another --out") from None
+        raise UserError(f"{root} cannot be written ({first_line(error)}); choose another --out") from None
     finally:
         shutil.rmtree(files, ignore_errors=True)
 
@@ -191,9 +187,7 @@ def _root_in(files: Path) -> Path | None:
 
 
 def _look_through(root: Path, archive: Archive, *, strict: bool, hint: str) -> None:
-    """UserError unless every list is there with its frames and masks; with `strict` as long as it should
-    be.
-    """
+    """Raise UserError unless every list has its frames and masks; `strict`: and its published length."""
     for split, count in archive.splits.items():
         try:
             found = len(open_dataset(archive.dataset, root, split))

@@ -1,6 +1,4 @@
-"""`mamp data holdout`: videos of YouTube-VOS train that no training sees, so that scores can be had without a
-server.
-"""
+"""`mamp data holdout`: hold videos of YouTube-VOS train out of training, to score without a server."""
 
 from __future__ import annotations
 
@@ -34,7 +32,7 @@ def write_holdout(root: Path, out: Path, *, share: float, unseen: int) -> dict[s
     categories.
     """
     if not 0 <= share <= 0.5 or unseen < 0:
-        raise UserError(f"--share {share:g} and --unseen {unseen} want 0 to 0.5, and 0 or more; mend them")
+        raise UserError(f"--share is {share:g} and --unseen {unseen}; give 0 to 0.5, and 0 or more")
     if not is_holdout(out.name):
         raise UserError(
             f"--out {out} is to be a .json file, by which `--split` knows it; call it holdout.json"
@@ -56,7 +54,7 @@ def cut(videos: Mapping[str, set[str]], *, share: float, unseen: int) -> dict[st
     """The hold-out of videos, given the categories in each: what `write_holdout` writes.
 
     Categories come in the order of a hash of their names, and the first that fit are held out whole: every
-    video that shows one. Of the other videos, told apart by their rarest category, the first `share` of each
+    video that shows one. Of the other videos, grouped by their rarest category, the first `share` of each
     group in the order of a hash of their names. No other category is left without a video to train on.
     """
     unseen_names = _unseen_categories(videos, unseen)
@@ -85,9 +83,7 @@ def cut(videos: Mapping[str, set[str]], *, share: float, unseen: int) -> dict[st
 
 
 def _unseen_categories(videos: Mapping[str, set[str]], wanted: int) -> list[str]:
-    """The categories that are held out whole: none that is too common, or without which another has no video
-    left.
-    """
+    """Categories to hold out whole: not too common, and none that leaves another without videos."""
     counts = Counter(c for found in videos.values() for c in found)
     chosen: list[str] = []
     for category in sorted(counts, key=lambda c: _hash("category", c)):

@@ -27,15 +27,14 @@ class Merged:
 
 
 def merge_folders(source: Path, out: Path, *, how: str = "soft", quiet: bool = False) -> Merged:
-    """SOURCE/VIDEO/ID/FRAME.png, or SOURCE/ID/FRAME.png of one video -> OUT/VIDEO/FRAME.png (or
-    OUT/FRAME.png), palette PNGs.
+    """Merge SOURCE/VIDEO/ID/FRAME.png, one folder per object, into OUT/VIDEO/FRAME.png, palette PNGs.
 
-    A grey mask's 0 to 255 is the object's probability; a frame that an object has no file of does not show
-    it. IDs are whole numbers from 1; of equal scores the one whose name comes first in the alphabet wins,
-    background before all.
+    Of one video also SOURCE/ID/FRAME.png into OUT/FRAME.png. A grey mask's 0 to 255 is the object's
+    probability; a frame without a file of an object does not show it. Ids are whole numbers from 1. Of equal
+    scores the one whose name comes first in the alphabet wins, background before all.
     how: background is `soft`, the product of all 1 - p, or `hard`, the least of them.
 
-    Raises UserError for a folder that is not so, and a mask that is damaged, coloured or of another size.
+    Raises UserError for a folder of another form, and a mask that is damaged, coloured or of another size.
     """
     if how not in HOW:
         raise UserError(f"--mode is {how}; use one of {', '.join(HOW)}")
@@ -64,8 +63,9 @@ def merge_folders(source: Path, out: Path, *, how: str = "soft", quiet: bool = F
 
 
 def merge_frame(objects: dict[int, dict[str, Path]], name: str, *, how: str) -> np.ndarray:
-    """The label map (H, W) of one frame; objects: id -> frame -> file, in the order that decides between
-    equals.
+    """Return the label map (H, W) of one frame.
+
+    objects: id -> frame -> file, in the order that decides between equals.
     """
     files = {number: files.get(name) for number, files in objects.items()}
     greys = {number: read_grey(file) for number, file in files.items() if file is not None}
@@ -82,9 +82,7 @@ def merge_frame(objects: dict[int, dict[str, Path]], name: str, *, how: str) -> 
 
 
 def merge_scores(scores: np.ndarray, ids: Sequence[int], *, how: str) -> np.ndarray:
-    """uint8 (K, H, W) probabilities of 0 to 255 -> label map (H, W) of `ids`, uint8 or uint16; of equals the
-    first wins.
-    """
+    """uint8 (K, H, W) probabilities of 0 to 255 -> label map (H, W) of `ids`; of equals the first wins."""
     present = scores.astype(np.float32) / 255
     absent = 1 - present
     background = absent.prod(0) if how == "soft" else absent.min(0)

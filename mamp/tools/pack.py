@@ -1,6 +1,4 @@
-"""A folder of frame folders or videos -> one small H.264 video a clip, any frame of which is quickly read,
-and an index.
-"""
+"""Pack a folder of frames or videos into one small H.264 video a clip, read quickly at any frame."""
 
 from __future__ import annotations
 
@@ -35,7 +33,7 @@ from mamp.video.decoding import Undecodable
 from mamp.video.frames import FrameSource, VideoFile
 from mamp.video.packed import FORMAT, INDEX, UNFINISHED, PackedReader, parse_clip, read_index
 
-RATE_UNTOLD = 24.0  # what the file says where the source does not tell; the index says null
+RATE_UNTOLD = 24.0  # what the file says where the source does not; the index says null
 _SETTINGS = "settings.json"
 _LOCK = ".lock"  # number 0 is held by the process that packs, the others by its helpers
 _HELPERS = 256  # of whom a killed process can leave that many behind, for a moment
@@ -44,9 +42,7 @@ TRIED = 12  # clips whose reading is timed before and after
 
 @dataclass(frozen=True)
 class Summary:
-    """What packing came to. before, after: bytes of all clips, and frames read a second, one process, at
-    random.
-    """
+    """What packing achieved. before, after: bytes of all clips, and frames read a second at random."""
 
     clips: int
     frames: int
@@ -66,11 +62,10 @@ def pack(
     bad_frame: str = "error",
     quiet: bool = False,
 ) -> Summary:
-    """Write OUT/NAME.mp4 of every clip of `root`, each read back, and the index OUT/pack.json when all are
-    there.
+    """Write OUT/NAME.mp4 of every clip of `root`, read each back, then write the index OUT/pack.json.
 
     root: as `training_sequences` takes it. processes: clips that are worked on at a time. bad_frame: see
-    `open_frames`. Finished clips stay when this is interrupted, and are not made again unless their source or
+    `open_frames`. Finished clips stay when this is interrupted. They are made again only if their source or
     their file has changed.
 
     Raises UserError when `root` holds no video, OUT holds other things or another packing, and for a bad
@@ -118,9 +113,7 @@ def _files(videos: Sequence[Video]) -> list[str]:
 
 @contextlib.contextmanager
 def _claimed(out: Path, root: Root, knobs: PackConfig, names: Set[str]) -> Iterator[dict[str, Any]]:
-    """OUT as this packing's own folder; what is known of its finished clips, by name. What is refused changes
-    nothing.
-    """
+    """Take OUT as this packing's folder; its finished clips, by name. Refusing changes nothing."""
     if out.resolve() == root.path.resolve():
         raise UserError(f"{out} is the video itself, which would be replaced; choose another OUT")
     unfinished = out / UNFINISHED
@@ -356,9 +349,7 @@ def _is_finished(job: Job, record: Mapping[str, Any] | None) -> bool:
 
 
 def _fingerprint(video: Video, bad_frame: str) -> str:
-    """Changes with the names and lengths of the files that hold the frames, with what becomes of a bad one,
-    and with a rate given by hand.
-    """
+    """Changes with names and lengths of the frames' files, the policy for bad ones, and a rate given."""
     listing = repr((list(_source_files(video)), bad_frame, video.fps))
     return hashlib.sha256(listing.encode(errors="surrogateescape")).hexdigest()[:16]
 

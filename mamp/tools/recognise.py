@@ -37,9 +37,7 @@ _PUBLISHED: dict[str, dict[str, tuple[int, ...]]] = {
 
 @dataclass
 class Part:
-    """One data set, or one split of it: where it lies, what it is, its videos, what is wrong with its
-    lists.
-    """
+    """One data set, or one split: where it lies, what it is, its videos, what is wrong with its lists."""
 
     where: Path
     what: str
@@ -97,7 +95,7 @@ def _davis(root: Path) -> list[Part]:
     parts = []
     for images in folders or [root / "JPEGImages"]:
         masks = root / "Annotations" / images.relative_to(root / "JPEGImages")
-        what = f"{year}{f' at {images.name}' if folders else ''}, {_told_lists(year, lists)}"
+        what = f"{year}{f' at {images.name}' if folders else ''}, {_lists_in_words(year, lists)}"
         unlisted = [f.name for f in subfolders(images) if f.name not in names]
         jobs = [
             Job(
@@ -145,17 +143,17 @@ def _lists(root: Path, problems: list[tuple[str, str]]) -> dict[str, Mapping[str
         return lists
 
 
-def _told_lists(year: str, lists: Mapping[str, Mapping[str, tuple[str, ...]]]) -> str:
+def _lists_in_words(year: str, lists: Mapping[str, Mapping[str, tuple[str, ...]]]) -> str:
     """The lists of this year, with how many videos they have and should have."""
     own = {
         key.partition("/")[2]: len(found)
         for key, found in lists.items()
         if key.startswith("2017/") == (year == "DAVIS-2017")
     }
-    return ", ".join(_told_count(year, split, count) for split, count in own.items()) or "without lists"
+    return ", ".join(_count_in_words(year, split, count) for split, count in own.items()) or "without lists"
 
 
-def _told_count(name: str, split: str, count: int) -> str:
+def _count_in_words(name: str, split: str, count: int) -> str:
     published = _PUBLISHED[name].get(split, ())
     of = f" of {' or '.join(map(str, published))} published" if published and count not in published else ""
     return f"{split} ({count}{of})"
@@ -200,7 +198,7 @@ def _youtube_part(base: Path) -> Part:
         part.notes.append(
             f"{plural(len(strangers), 'video is', 'videos are')} not in {meta}: {', '.join(strangers[:3])}"
         )
-    part.what = f"YouTube-VOS {_told_count('YouTube-VOS', split, len(part.jobs))}"
+    part.what = f"YouTube-VOS {_count_in_words('YouTube-VOS', split, len(part.jobs))}"
     return part
 
 

@@ -1,6 +1,4 @@
-"""Still pictures with masks, for pretraining: published sets brought into one layout, with one kind of label
-map.
-"""
+"""Still pictures with masks, for pretraining: bring published sets into one layout."""
 
 from __future__ import annotations
 
@@ -37,8 +35,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Unified:
-    """What became of a set. pictures: those now in DST; made: of these, now; bare: without a mask or an
-    object; bad: left out.
+    """What became of a set.
+
+    pictures: those now in DST. made: of these, now. bare: without a mask or an object. bad: left out.
     """
 
     name: str
@@ -57,8 +56,7 @@ class Unified:
 def unify(
     name: str, source: Path, out: Path, *, workers: int = 1, bad_frame: str = "error", quiet: bool = False
 ) -> list[Unified]:
-    """Write OUT/JPEGImages/SET/* and OUT/Annotations/SET/*.png of one of `SETS`, or of `all` that are folders
-    of `source`.
+    """Write OUT/JPEGImages/SET/* and OUT/Annotations/SET/*.png of one of `SETS`, or of `all` in `source`.
 
     Pictures are copied as they are, masks become palette PNGs. workers: pictures at a time. bad_frame:
     `error` or `skip`. Finished pictures stay when this is interrupted and are not made again.
@@ -141,7 +139,7 @@ def _make(
                     if bad_frame != "skip":
                         raise
                     bad += 1
-                    progress.tell(str(error))
+                    progress.print(str(error))
                 progress.advance()
     finally:
         executor.shutdown(cancel_futures=True)
@@ -149,9 +147,7 @@ def _make(
 
 
 def _write(picture: Picture, images: Path, masks: Path) -> bool:
-    """Copy a picture and write its mask, which comes last; whether it shows an object, without which nothing
-    is written.
-    """
+    """Copy a picture, then write its mask; return whether it shows an object. Without one, write nothing."""
     size = read_image(picture.image).shape
     labels = picture.labels((size[0], size[1]))
     if not labels.any():
@@ -179,9 +175,7 @@ def _refuse_same_names(found: list[Picture]) -> None:
 
 @dataclass(frozen=True)
 class Set:
-    """One of the published sets: the folder it becomes, other names of its folder, what it holds, and what
-    finds it there.
-    """
+    """A published set: the folder it becomes, other names of its folder, what it holds, what finds it."""
 
     name: str
     others: tuple[str, ...]
@@ -190,9 +184,7 @@ class Set:
 
 
 def _places(kind: Set, source: Path, *, alone: bool) -> Iterator[Path]:
-    """Where a set may lie: with `alone` in `source` itself, and in a folder of it that is called like the
-    set.
-    """
+    """Where a set may lie: a folder in `source` that is called like it; with `alone`, also `source`."""
     if alone:
         yield source
     names = {other.lower() for other in (kind.name, *kind.others)}

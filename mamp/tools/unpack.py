@@ -43,7 +43,7 @@ def unpack(archive: Path, folder: Path, *, quiet: bool = False) -> None:
                     progress.advance()
     except OSError as error:
         raise UserError(
-            f"{folder} cannot be written ({error.strerror or error}); make room, or choose another --out"
+            f"{folder} cannot be written ({first_line(error)}); make room, or choose another --out"
         ) from None
     except (UserError, MemoryError):
         raise

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 
 class WeightAverage:
-    """The exponential moving average of a network's parameters. State: one tensor for each, and how many
-    steps.
+    """The exponential moving average of a network's parameters. State: one tensor for each, the steps.
 
     After step t (from 1) the average moves by 1 - min(decay, t / (9 + t)) towards the parameters, so that a
     short run does not remember how it began. What is no parameter (the averages of batch norm) is the

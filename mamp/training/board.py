@@ -16,7 +16,7 @@ from mamp.core.errors import UserError
 class Board:
     """An open event file, which is given to the system with every entry.
 
-    A run that goes on has a new file with all that was told before; older ones go, and TensorBoard forgets
+    A run that goes on has a new file with all that was there before; older ones go, and TensorBoard forgets
     what it read of them.
     """
 
@@ -30,7 +30,7 @@ class Board:
         text = configs.dump(config).replace("\n", "\n    ")
         self._writer.add_text("config", f"    {text}", 0)  # indented, which is how Markdown keeps lines
 
-    def tell(self, entry: dict[str, Any]) -> None:
+    def log(self, entry: dict[str, Any]) -> None:
         """`step`, `time` and figures by name, None where there is none."""
         for name, value in entry.items():
             if name not in ("step", "time") and value is not None:

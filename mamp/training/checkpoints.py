@@ -1,6 +1,4 @@
-"""Checkpoints: one file each, written whole, read without running code; the last few and the best few
-stay.
-"""
+"""Checkpoints: one file each, written whole, read without running code; the last and the best few stay."""
 
 from __future__ import annotations
 
@@ -52,11 +50,11 @@ def save(
     keep_best: int = 0,
     keep_at: Collection[int] = (),
 ) -> Path:
-    """Write `state` (tensors and plain values) as step-NNNNNNNN.pt beside its place, rename it, and drop old
-    ones.
+    """Write `state` (tensors and plain values) as step-NNNNNNNN.pt, whole or not at all; drop old ones.
 
     keep: how many last ones stay. keep_best: how many of those with the greatest `score` stay besides.
     keep_at: steps whose checkpoints always stay.
+
     Raises UserError where it cannot be written.
     """
     make_folder(folder)
@@ -66,7 +64,7 @@ def save(
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-    except RuntimeError as error:  # so torch tells of a full disk
+    except RuntimeError as error:  # so torch reports a full disk
         raise UserError(
             f"checkpoint {path} cannot be written ({first_line(error)}); make room and start the run again"
         ) from None
@@ -126,8 +124,8 @@ def load_last(folder: Path) -> dict[str, Any] | None:
             content = path.read_bytes()
         except OSError as error:  # this says nothing about what is in it
             raise UserError(
-                f"checkpoint {path} cannot be opened ({error.strerror}); make it readable, or move it away to"
-                " go on from the one before"
+                f"checkpoint {path} cannot be opened ({first_line(error)}); make it readable, or move it away"
+                " to go on from the one before"
             ) from None
         try:
             return _read(content)

@@ -25,9 +25,7 @@ PORTS = range(15_000, 30_000)  # below those that systems give away by themselve
 
 @dataclass(frozen=True)
 class Place:
-    """Which of `count` processes this is, over all machines and on its own (`local`), and where the first one
-    listens.
-    """
+    """Which of `count` processes this is, on all machines and on its own (`local`); the first's address."""
 
     rank: int = 0
     count: int = 1
@@ -37,7 +35,7 @@ class Place:
 
 
 def find_place(environment: Mapping[str, str]) -> Place:
-    """The place that torchrun's variables tell, or else SLURM's, or else that of a process alone.
+    """Return the place by torchrun's variables, or else SLURM's, or else that of a process alone.
 
     torchrun: RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT. SLURM: SLURM_PROCID, SLURM_NTASKS,
     SLURM_LOCALID; the first host of SLURM_JOB_NODELIST and a port made of SLURM_JOB_ID, unless MASTER_ADDR
@@ -70,7 +68,7 @@ def find_place(environment: Mapping[str, str]) -> Place:
 
 
 def first_host(nodes: str) -> str:
-    """node[03-05,9],other -> node03; this machine where nothing is told."""
+    """node[03-05,9],other -> node03; this machine where nothing is given."""
     return re.sub(r"\[([^\],-]+)[^\]]*\]", r"\1", nodes).split(",")[0] or Place.address
 
 
@@ -183,9 +181,7 @@ def _pick(name: str, place: Place) -> torch.device:
 
 @contextlib.contextmanager
 def _group(place: Place, device: torch.device, timeout: float) -> Iterator[None]:
-    """torch's process group. CPU tensors go over gloo on GPUs too: a lost rank is known at once, and no GPU
-    waits.
-    """
+    """torch's process group. CPU tensors go over gloo on GPUs too, so that a lost rank is known at once."""
     # Its functions' defaults are the group of the moment it is imported, and DistributedDataParallel imports
     # it: the group would outlive its end, and threads of gloo that are there while Python ends may abort the
     # process.

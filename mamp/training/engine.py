@@ -68,27 +68,27 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
         whole_float32(ranks.device),
         out_of_memory(partial(_less_memory, config)),
     ):
-        tell = say if ranks.first and not quiet else stay_silent
+        show = say if ranks.first and not quiet else stay_silent
         _refuse_at_once(config, ranks)
         _warn([line] if (line := slow_amp("train.amp", knobs.amp, ranks.device)) else [], ranks)
         saved = ranks.from_first(lambda: checkpoints.load_last(folder.checkpoints))
         if saved is not None:
             refuse_other_config(saved["config"], config, run)
             if is_finished(saved, config):
-                _leave_finished(saved, config, run, tell)
+                _leave_finished(saved, config, run, show)
                 return folder.write_weights(saved)
         labelled = labelled_videos(config)  # before all video is counted, which takes minutes
         if labelled and knobs.keep_best and config.validation.split == "val":
-            tell(CHOSEN_ON_VAL)
+            show(CHOSEN_ON_VAL)
         task = methods.require(config.method.name, "task")(config)
-        init = _begin(task, config, tell) if saved is None else saved["provenance"].get("init")
+        init = _begin(task, config, show) if saved is None else saved["provenance"].get("init")
         videos, aside, census, aside_census = _find_videos(config)
         plan = ClipPlan(census, config.data, frames=task.frames, batch=knobs.batch, seed=knobs.seed)
         steps = _count_steps(plan, config)
-        _tell_census(census, plan, config, tell)
+        _show_census(census, plan, config, show)
         if aside:
             names = ", ".join(video.name for video in aside)
-            tell(f"held aside for validation: {plural(len(aside), 'video')} ({names})")
+            show(f"held aside for validation: {plural(len(aside), 'video')} ({names})")
         changed = {} if saved is None else changed_settings(saved["config"], config)
         if saved is not None:
             refuse_other_videos(saved["provenance"]["data"], census, run)
@@ -101,7 +101,7 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
         if saved is not None:
             trainer.load(saved)
             other = f", with {describe_changes(changed)}" if changed else ""
-            tell(f"going on after step {trainer.step} of {steps}{other}")
+            show(f"going on after step {trainer.step} of {steps}{other}")
         validator = Validator(config, aside, labelled, census=aside_census, device=ranks.device)
         code |= {"precision": trainer.precision, "ranks": ranks.count, "step": trainer.step}
         code |= start_of(os.environ)
@@ -110,8 +110,8 @@ def train(config: Config, run: Path, *, device: str = "auto", quiet: bool = Fals
         loader = ClipLoader(videos, plan, config.data, pin=ranks.device.type == "cuda", share=share)
         with Tracker(folder, config, code, step=trainer.step, first=ranks.first, quiet=quiet) as tracker:
             if saved is not None and saved.get("owes_validation"):
-                _make_up(trainer, plan, validator, tracker, tell)
-            _loop(trainer, loader, tracker, validator, stop, tell)
+                _make_up(trainer, plan, validator, tracker, show)
+            _loop(trainer, loader, tracker, validator, stop, show)
         return folder.write_weights(trainer.state())
 
 
@@ -122,15 +122,15 @@ def _find_videos(config: Config) -> tuple[list[Sequence], list[Sequence], Census
     return videos, aside, counted.of(videos, among=found), counted.of(aside, among=found)
 
 
-def _leave_finished(saved: dict[str, Any], config: Config, run: Path, tell: Callable[[str], None]) -> None:
+def _leave_finished(saved: dict[str, Any], config: Config, run: Path, show: Callable[[str], None]) -> None:
     """Say that the run is finished, and what of `config` came too late; UserError for other videos."""
     changed = changed_settings(saved["config"], config)
     if {"data.root", "data.leave_out"} & changed.keys():
         _, _, census, _ = _find_videos(config)
         refuse_other_videos(saved["provenance"]["data"], census, run)
-    tell(f"run {run} is finished after {saved['step']} steps; a new run needs another --run")
+    show(f"run {run} is finished after {saved['step']} steps; a new run needs another --run")
     if changed:
-        tell(f"not used, since the run is finished: {describe_changes(changed)}")
+        show(f"not used, since the run is finished: {describe_changes(changed)}")
 
 
 def _loop(
@@ -139,7 +139,7 @@ def _loop(
     tracker: Tracker,
     validator: Validator,
     stop: Signals,
-    tell: Callable[[str], None],
+    show: Callable[[str], None],
 ) -> None:
     """Steps until the last one, or until a signal on any rank; logs, measures and saves on the way."""
     knobs, ranks = trainer.config.train, trainer.ranks
@@ -148,7 +148,7 @@ def _loop(
     stop.hold()
     with (
         contextlib.closing(loader.batches(trainer.step)) as batches,
-        Progress(trainer.steps, unit="steps", done=trainer.step, quiet=tell is stay_silent) as progress,
+        Progress(trainer.steps, unit="steps", done=trainer.step, quiet=show is stay_silent) as progress,
     ):
         progress.begin("training")
         while trainer.step < trainer.steps:
@@ -168,13 +168,13 @@ def _loop(
             if logs:
                 seconds = time.perf_counter() - since
                 speed = {"clips_per_s": steps * knobs.batch / seconds, "wait": waited / seconds}
-                progress.note(_log(trainer, loader.plan, tracker, speed, tell))
+                progress.note(_log(trainer, loader.plan, tracker, speed, show))
                 since, waited, steps = time.perf_counter(), 0.0, 0
             progress.advance()
             paused = time.perf_counter()
             score = None
             if measures and ranks.first:
-                score = _measure(trainer, loader.plan, validator, tracker, progress.tell)
+                score = _measure(trainer, loader.plan, validator, tracker, progress.print)
             if saves or signal or (measures and knobs.keep_best):
                 _save(trainer, tracker, score=score, owes=due and not measures)
             if (last or step % pictures_every == 0) and ranks.first and not signal:
@@ -189,20 +189,20 @@ def _log(
     plan: ClipPlan,
     tracker: Tracker,
     speed: dict[str, float],
-    tell: Callable[[str], None],
+    show: Callable[[str], None],
 ) -> str:
     """Write a line of the log and compare its loss with the recipe's; a note for the progress bar."""
     means = trainer.summarise()
     state = {"skipped": trainer.skipped, "memory": peak_memory_mb(trainer.device)}
     tracker.log({**moment(plan, trainer.step), "lr": trainer.lr, **means, **speed, **state})
-    _compare(trainer, means["loss"], tell)
+    _compare(trainer, means["loss"], show)
     return f"loss {means['loss'] or 0.0:.4f}, {speed['clips_per_s']:.1f} clips/s"
 
 
-def _begin(task: TrainingTask, config: Config, tell: Callable[[str], None]) -> dict[str, Any] | None:
-    """Fill the network of a new run; what is told of train.init later."""
-    if told := task.begin():
-        tell(told)
+def _begin(task: TrainingTask, config: Config, show: Callable[[str], None]) -> dict[str, Any] | None:
+    """Fill the network of a new run; return what is kept of train.init."""
+    if line := task.begin():
+        show(line)
     return begin_with(task.model, config)
 
 
@@ -211,18 +211,16 @@ def _make_up(
     plan: ClipPlan,
     validator: Validator,
     tracker: Tracker,
-    tell: Callable[[str], None],
+    show: Callable[[str], None],
 ) -> None:
     """Measure what a signal left no time for, as if there had been no signal."""
     if validator.due(trainer.step, last=True):
-        score = _measure(trainer, plan, validator, tracker, tell) if trainer.ranks.first else None
+        score = _measure(trainer, plan, validator, tracker, show) if trainer.ranks.first else None
         _save(trainer, tracker, score=score, owes=False)
 
 
 def _save(trainer: Trainer, tracker: Tracker, *, score: float | None, owes: bool) -> None:
-    """A checkpoint; owes: whether validation is still to come for this step. Every rank gives its random
-    state.
-    """
+    """Save a checkpoint with every rank's random state. owes: validation is still to come for this step."""
     state = {**trainer.state(), "owes_validation": owes}
     tracker.folder.save(state, step=trainer.step, knobs=trainer.config.train, score=score)
 
@@ -232,7 +230,7 @@ def _measure(
     plan: ClipPlan,
     validator: Validator,
     tracker: Tracker,
-    tell: Callable[[str], None],
+    show: Callable[[str], None],
 ) -> float | None:
     """Log and print what is measured beside the training; what checkpoints are compared by."""
     figures = validator.measure(trainer)
@@ -241,7 +239,7 @@ def _measure(
     shown = ", ".join(
         f"{VALIDATED.get(name, name)} {value:.3f}" for name, value in figures.items() if value is not None
     )
-    tell(f"validation after step {trainer.step}: {shown or 'no figure is finite'}")
+    show(f"validation after step {trainer.step}: {shown or 'no figure is finite'}")
     return best_figure(figures)
 
 
@@ -252,11 +250,11 @@ def _show(trainer: Trainer, validator: Validator, tracker: Tracker) -> None:
         tracker.picture("carried", carried, step=trainer.step)
 
 
-def _compare(trainer: Trainer, loss: float | None, tell: Callable[[str], None]) -> None:
+def _compare(trainer: Trainer, loss: float | None, show: Callable[[str], None]) -> None:
     """The loss beside the one that the recipe expects; a warning is seen where all else is quiet, too."""
     for line in compare_loss(trainer.config.train, loss, step=trainer.step, steps=trainer.steps):
         warned = line.startswith("warning") and trainer.ranks.first
-        (say if warned else tell)(line)
+        (say if warned else show)(line)
 
 
 def _less_memory(config: Config) -> str:
@@ -305,24 +303,24 @@ def _count_steps(plan: ClipPlan, config: Config) -> int:
     return steps
 
 
-def _tell_census(census: Census, plan: ClipPlan, config: Config, tell: Callable[[str], None]) -> None:
+def _show_census(census: Census, plan: ClipPlan, config: Config, show: Callable[[str], None]) -> None:
     clips, frames = plan.clips_in(0), plan.frames
     for line in census.untaken:
-        tell(line)
+        show(line)
     if census.left_out:
         count = plural(census.left_out, "video of data.root is", "videos of data.root are")
-        tell(f"{count} left out, as {config.data.leave_out} says")
+        show(f"{count} left out, as {config.data.leave_out} says")
     if census.unknown:
         count = plural(len(census.unknown), "name is", "names are")
-        tell(
+        show(
             f"warning: {count} in {config.data.leave_out} but of no video of data.root ({census.unknown[0]}"
             " first)"
         )
-    tell(
+    show(
         f"training video: {plural(len(census.counts), 'video')}, {census.frames} frames, list"
         f" {census.digest}; the first epoch has {clips} clips of {frames} frames, {clips // plan.batch} steps"
     )
     unknown = sum(rate is None for rate in census.rates)
     if unknown and config.data.interval_fps is not None and config.data.sampling in ("published", "random"):
         count = plural(unknown, "video does not say its rate", "videos do not say their rate")
-        tell(f"{count}: intervals are counted in stored frames; data.root=PATH@FPS tells it")
+        show(f"{count}: intervals are counted in stored frames; give the rate with data.root=PATH@FPS")

@@ -8,8 +8,7 @@ from mamp.config import TrainConfig
 
 
 def compare_loss(train: TrainConfig, loss: float | None, *, step: int, steps: int) -> list[str]:
-    """A line for each entry of `train.expect_loss` that is due with the log line of `step`; a warning where
-    it is far off.
+    """Return a line for each entry of `train.expect_loss` that is due at `step`, or a warning if far off.
 
     loss: the mean of that log line. An entry is due on the first log line at or after its part of the steps.
     Nothing where the run has not `train.expect_steps` steps.

@@ -1,6 +1,4 @@
-"""The run folder: config.yaml, log.jsonl, code.json, checkpoints/, previews/; one process at a time writes
-it.
-"""
+"""The run folder: config.yaml, log.jsonl, code.json, checkpoints/, previews/. One process writes it."""
 
 from __future__ import annotations
 
@@ -18,16 +16,17 @@ from pydantic import BaseModel
 from mamp import config as configs
 from mamp import weights
 from mamp.config import TrainConfig
-from mamp.core.errors import UserError
-from mamp.core.files import folder_for, remove_leftovers, whole, write_json, write_text
+from mamp.core.errors import UserError, first_line
+from mamp.core.files import folder_for, refuse_target, remove_leftovers, whole, write_json, write_text
+from mamp.core.texts import parse_json
 from mamp.training import checkpoints
-from mamp.training.history import resumed
+from mamp.training.history import WRITTEN, read_code, resumed, set_aside
 
 
 class RunFolder:
     """The files of one run, locked for as long as this is open; a start that fails leaves no folder behind.
 
-    writes: False for ranks other than the first: they lock nothing, and what they are told to write is not
+    writes: False for ranks other than the first: they lock nothing, and what they are asked to write is not
     written.
     """
 
@@ -40,6 +39,7 @@ class RunFolder:
         with contextlib.ExitStack() as stack:
             if writes:
                 stack.enter_context(folder_for(path))
+                _refuse_others(path)
                 self._lock = _lock(path / ".lock")
                 stack.callback(self._unlock)
             self._open = stack.pop_all()
@@ -73,21 +73,24 @@ class RunFolder:
 
         config.yaml is the whole resolved config. code.json is what made the run; each start that goes on is
         added under `resumed`, with what was different. changed: settings that are no longer those of the
-        checkpoint. What an interrupted process logged past `step` is dropped.
+        checkpoint. What an interrupted process logged past `step` is dropped; where no checkpoint is there
+        (`step` is 0), what it wrote is set aside.
         """
         if not self._writes:
             return
         for folder in (self.path, self.checkpoints, self.path / "previews"):
             remove_leftovers(folder)
+        if not step:
+            set_aside(self.path)
+        first = read_code(self.path / "code.json") if step else None
         write_text(self.path / "config.yaml", configs.dump(config))
-        first = _read_json(self.path / "code.json") if step else None
         if first is None:
             first = code
         else:
             first["resumed"] = [*first.get("resumed", []), resumed(first, code, changed or {})]
         write_json(self.path / "code.json", first)
         log = self.path / "log.jsonl"
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+        lines = log.read_bytes().decode(errors="replace").splitlines() if log.exists() else []
         write_text(log, "".join(f"{line}\n" for line in lines if _step_of(line) <= step))
         self._log = log.open("a", encoding="utf-8")
 
@@ -101,16 +104,14 @@ class RunFolder:
             self._log.flush()
         except OSError as error:
             raise UserError(
-                f"{self.path / 'log.jsonl'} cannot be written ({error.strerror}); make room and start the run"
-                " again"
+                f"{self.path / 'log.jsonl'} cannot be written ({first_line(error)}); make room and start the"
+                " run again"
             ) from None
 
     def save(
         self, state: dict[str, Any], *, step: int, knobs: TrainConfig, score: float | None = None
     ) -> None:
-        """A checkpoint; the last `knobs.keep` stay, the `knobs.keep_best` with the greatest score, and those
-        of the steps `knobs.keep_at`.
-        """
+        """Save a checkpoint. The last `knobs.keep` stay, the best `knobs.keep_best`, and `knobs.keep_at`."""
         if self._writes:
             checkpoints.save(
                 self.checkpoints,
@@ -123,9 +124,7 @@ class RunFolder:
             )
 
     def write_weights(self, state: Mapping[str, Any]) -> Path:
-        """weights.safetensors, of what the last checkpoint holds; one that is of it already stays as it
-        is.
-        """
+        """Write weights.safetensors from the last checkpoint, unless it is there already."""
         path = self.path / "weights.safetensors"
         if self._writes and not (path.exists() and weights.read(path).provenance == state["provenance"]):
             model = state["ema"]["weights"] if state.get("ema") else state["model"]
@@ -148,7 +147,7 @@ def _lock(path: Path) -> TextIO:
         file = path.open("a+")
     except OSError as error:
         raise UserError(
-            f"{path} cannot be written ({error.strerror}); give another folder with --run"
+            f"{path} cannot be written ({first_line(error)}); give another folder with --run"
         ) from None
     try:
         import fcntl
@@ -173,16 +172,22 @@ def _lock(path: Path) -> TextIO:
     return file
 
 
+def _refuse_others(run: Path) -> None:
+    """UserError where something else stands in place of a file or folder of the run."""
+    for name in (*WRITTEN, "weights.safetensors"):
+        refuse_target(run / name)
+    for name in ("checkpoints", "previews"):
+        if os.path.lexists(run / name) and not (run / name).is_dir():
+            raise UserError(
+                f"{run / name} is not a folder, where the run keeps its {name}; move it away, or give another"
+                " folder with --run"
+            )
+
+
 def _step_of(line: str) -> float:
     """The step a log line speaks of; a line cut short is past every step."""
     try:
-        return json.loads(line)["step"]
+        step = parse_json(line)["step"]
     except (ValueError, KeyError, TypeError):
         return float("inf")
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
+    return step if isinstance(step, (int, float)) else float("inf")

@@ -42,7 +42,7 @@ def provenance(
 
 
 def begin_with(model: nn.Module, config: Config) -> dict[str, Any] | None:
-    """Put the weights `train.init` into the network; what is told of them later: name, checksum, provenance.
+    """Put the weights `train.init` into the network; return their name, checksum and provenance.
 
     Raises UserError when there are no such weights, or they are of another method, width or form.
     """

@@ -55,9 +55,7 @@ def reproducible(seed: int, *, deterministic: bool = True) -> Iterator[None]:
 
 
 def random_state() -> dict[str, Any]:
-    """Every global random generator of this process, its own GPU's among them, as tensors and plain
-    values.
-    """
+    """Return the state of every random generator of this process and its GPU, tensors and plain values."""
     numpy: Any = np.random.get_state(legacy=False)
     return {
         "python": random.getstate(),

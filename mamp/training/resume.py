@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from mamp.config import Config
 from mamp.core.errors import UserError
+from mamp.core.terminal import clipped
 from mamp.loading.census import Census
 from mamp.training.schedule import looks_ahead
 
@@ -60,7 +61,7 @@ def refuse_other_config(begun: Mapping[str, Any], config: Config, run: Path) -> 
             why = (
                 " (its schedule of rates ends there)" if key in LENGTH and before.get(key) is not None else ""
             )
-            begun_with = f"{key}={written(before.get(key))}"
+            begun_with = f"{clipped(key)}={written(before.get(key))}"
             raise UserError(
                 f"run {run} was begun with {begun_with}{why}, and this config says {written(now.get(key))};"
                 f" pass {begun_with} to go on, or another --run to begin anew"
@@ -103,4 +104,4 @@ def written(value: Any) -> str:
     """A setting's value in a sentence; places of video by their paths."""
     if isinstance(value, list) and value and all(isinstance(one, Mapping) and "path" in one for one in value):
         return ",".join(str(one["path"]) for one in value)
-    return "null" if value is None else str(value).replace(" ", "")
+    return "null" if value is None else clipped(str(value).replace(" ", ""))

@@ -1,6 +1,4 @@
-"""What a run tells of itself: log.jsonl and previews/ always, wandb and TensorBoard where they are asked
-for.
-"""
+"""What a run records: log.jsonl and previews/ always, wandb and TensorBoard where they are asked for."""
 
 from __future__ import annotations
 
@@ -31,7 +29,7 @@ PICTURES = {"step": "preview"}  # what sinks call previews/step-NNNNNNNN.png
 class Sink(Protocol):
     """Where figures and pictures go besides the run folder's own files."""
 
-    def tell(self, entry: dict[str, Any]) -> None:
+    def log(self, entry: dict[str, Any]) -> None:
         """`step`, `time` where the log has it, and figures by name, None where there is none."""
 
     def show(self, name: str, picture: np.ndarray, step: int) -> None:
@@ -42,15 +40,15 @@ class Sink(Protocol):
 
 
 class Tracker:
-    """Where the engine tells figures and pictures; a context manager that closes the sinks. State: the open
-    sinks.
+    """Where the engine records figures and pictures; a context manager. State: the open sinks.
 
-    A run that goes on is the same run in every sink. What a sink lacks of log.jsonl and previews/ (all of it
-    in a new one; what a killed process had not sent yet) is told first, so that steps only rise and the
-    newest folder in RUN/wandb, like RUN/tensorboard, is the whole run. Nothing that goes wrong in a sink
-    reaches the training: there is one warning, and the run goes on without it; without a key or a connection,
-    wandb is offline. A package that was asked for and is not there is a UserError for TensorBoard alone.
-    code: what `describe_code` says. step: where the run goes on from. first: False for ranks that tell
+    A run that goes on is the same run in every sink. What a sink lacks of log.jsonl and previews/ is sent to
+    it first, so that steps only rise and the newest folder in RUN/wandb, like RUN/tensorboard, is the whole
+    run. A fault in a sink never reaches the training: it shows one warning, and the run goes on without the
+    sink. Without a key or a connection, wandb is offline. A missing package is a UserError for TensorBoard
+    alone.
+
+    code: what `describe_code` returns. step: where the run goes on from. first: False for ranks that record
     nothing. seconds: most that wandb may take to begin and to end, by default TIMEOUT.
     """
 
@@ -86,7 +84,7 @@ class Tracker:
     def log(self, entry: dict[str, Any]) -> None:
         """`step` and figures by name, None where there is none: a line of log.jsonl, and the sinks'."""
         self.folder.log(entry)
-        self._each(lambda sink: sink.tell(_curves(entry)))
+        self._each(lambda sink: sink.log(_curves(entry)))
 
     def picture(self, name: str, picture: np.ndarray, *, step: int) -> None:
         """uint8 (H, W, 3) as previews/NAME-NNNNNNNN.png, and the sinks'."""
@@ -117,9 +115,9 @@ class Tracker:
 
 
 def _catch_up(sink: Sink, run: Path, step: int) -> None:
-    """Tell what the run folder has up to `step`, step after step."""
+    """Send what the run folder has up to `step`, step after step."""
     actions: list[tuple[int, Callable[[], None]]] = [
-        (entry["step"], partial(sink.tell, _curves(entry))) for entry in _entries(run / "log.jsonl")
+        (entry["step"], partial(sink.log, _curves(entry))) for entry in _entries(run / "log.jsonl")
     ]
     for path, (number, name) in _pictures(run / "previews").items():
         actions.append((number, partial(_show_file, sink, name, path, number)))
@@ -137,8 +135,13 @@ def _curves(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _show_file(sink: Sink, name: str, path: Path, step: int) -> None:
-    with Image.open(path) as image:
-        sink.show(PICTURES.get(name, name), np.asarray(image.convert("RGB")), step)
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("RGB"))
+    except Exception as error:  # Pillow's readers raise whatever they trip over in a damaged file
+        say(f"{path} cannot be read ({first_line(error)}); the tracker goes without it")
+        return
+    sink.show(PICTURES.get(name, name), pixels, step)
 
 
 def _entries(log: Path) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ IN_ALL = 10  # times train.max_skipped: steps that a run may leave out in all
 
 
 class Trainer:
-    """A run between two steps: task, optimiser, scaler, steps done, and the scalars no log line has told yet.
+    """A run between two steps: task, optimiser, scaler, steps done, and scalars that are not in the log yet.
 
     ranks: the processes that train it together. steps: where the run ends. provenance: plain values kept with
     checkpoints and weights. `learn`, `summarise` and `state` are called by all ranks at the same step.
@@ -50,7 +50,7 @@ class Trainer:
         self.wrapped = ranks.wrap(task, sync_batch_norm=train.sync_batch_norm)
         self.step = 0
         self.lr = 0.0
-        self.told: list[dict[str, float]] = []
+        self.unlogged: list[dict[str, float]] = []
         self.skipped = self.skipped_in_a_row = 0
         self._untold: list[
             dict[str, Tensor]
@@ -63,8 +63,7 @@ class Trainer:
         return str(self.dtype or torch.float32).removeprefix("torch.")
 
     def learn(self, batch: Batch) -> None:
-        """One optimiser step. What it draws for a clip depends on the seed, the step's number and the clip's
-        place alone.
+        """Do one optimiser step. Its random numbers depend on seed, step number and the clip's place alone.
 
         A step whose loss or gradient is not finite, on any rank, leaves network and optimiser as they were.
         """
@@ -139,7 +138,7 @@ class Trainer:
             values = dict(zip(names, row, strict=True))
             if all(math.isfinite(values[name]) for name in judged):
                 self.skipped_in_a_row = 0
-                self.told.append(values)
+                self.unlogged.append(values)
             else:
                 what = f"step {step}: loss {values['loss']}, norm of the gradient {values['grad_norm']}"
                 self._count_skipped(what)
@@ -164,18 +163,17 @@ class Trainer:
             )
 
     def summarise(self) -> dict[str, float | None]:
-        """Means of the scalars since the last call, loss and grad_norm first; None where a mean is not
-        finite.
+        """Return means of the scalars since the last call, loss and grad_norm first; None if not finite.
 
-        Steps that were left out are not in them; `settle` comes first. With fp16 the scaler leaves out steps
-        by itself, whose gradient is not finite: grad_norm is the mean of the others.
+        Steps that were left out are not in them; `settle` comes first. With fp16 the scaler itself leaves out
+        steps whose gradient is not finite: grad_norm is the mean of the others.
         """
-        seen = self.told[-1] if self.told else {"loss": 0.0, "grad_norm": 0.0}
+        seen = self.unlogged[-1] if self.unlogged else {"loss": 0.0, "grad_norm": 0.0}
         names = sorted(seen, key=lambda name: (name != "loss", name != "grad_norm", name))
-        columns = {name: [values[name] for values in self.told] for name in names}
+        columns = {name: [values[name] for values in self.unlogged] for name in names}
         columns["grad_norm"] = [norm for norm in columns["grad_norm"] if math.isfinite(norm)]
         means = {name: sum(column) / (len(column) or math.nan) for name, column in columns.items()}
-        self.told.clear()
+        self.unlogged.clear()
         return {name: mean if math.isfinite(mean) else None for name, mean in means.items()}
 
     @contextlib.contextmanager
@@ -210,7 +208,7 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "step": self.step,
             "steps": self.steps,
-            "told": self.told,
+            "told": self.unlogged,
             "skipped": [self.skipped, self.skipped_in_a_row],
             "rng": states[0],
             "rng_of_other_ranks": states[1:],
@@ -238,9 +236,9 @@ class Trainer:
                     raise ValueError(f"the optimiser's {name} is of another shape")
         self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
-        self.told = [{str(name): float(value) for name, value in line.items()} for line in state["told"]]
-        if any(line.keys() != self.told[0].keys() for line in self.told):
-            raise ValueError("what no line of the log has told yet is of several kinds")
+        self.unlogged = [{str(name): float(value) for name, value in line.items()} for line in state["told"]]
+        if any(line.keys() != self.unlogged[0].keys() for line in self.unlogged):
+            raise ValueError("the scalars that are not in the log yet are of several kinds")
         self.skipped, self.skipped_in_a_row = state.get("skipped", (0, 0))
         states = [state["rng"], *state.get("rng_of_other_ranks", ())]
         if self.ranks.rank < len(states):

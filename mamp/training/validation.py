@@ -1,6 +1,4 @@
-"""What is measured while training, on video that is not trained on: the loss, and J&F where there are
-masks.
-"""
+"""Measure a network while it trains, on other video: the loss, and J&F where there are masks."""
 
 from __future__ import annotations
 
@@ -60,14 +58,16 @@ def hold_aside(videos: Sequence[Video], share: float) -> tuple[list[Video], list
 
 
 class Validator:
-    """Measures the network as it is, every `validation.every` steps. State: the clips, decoded at the first
-    use.
+    """Measure the network every `validation.every` steps. State: the clips, decoded at the first use.
+
+    Figures: val_loss, the task's loss on the same clips each time, not augmented but for the moves that make
+    clips of stills; and val_jf, val_j, val_f of the labelled set by its protocol, on the first
+    `validation.frames` frames of each video. Training goes on as if nothing had been measured.
 
     aside, census: the videos that are held aside, and what they count. labelled: what `labelled_videos`
-    found. Figures are val_loss, the task's loss on the same clips each time, not augmented but for the moves
-    that make clips of stills; and val_jf, val_j, val_f of the labelled set, by the rules of its protocol, on
-    the first `validation.frames` frames of each video. Training goes on as if nothing had been measured.
+    found.
     by_sequence: J and F of each labelled video at the last measurement, the means over its objects.
+
     Raises UserError when the held-aside videos are too short.
     """
 
@@ -92,9 +92,7 @@ class Validator:
             self._plan = _plan(config, census, frames=self._plain.frames)
 
     def due(self, step: int, *, last: bool, epoch: int | None = None) -> bool:
-        """Whether figures are wanted after `step`, with which epoch number `epoch` (from 1) ends, if one
-        does.
-        """
+        """Return whether to measure after `step`; `epoch` (from 1) is the epoch that ends there, or None."""
         knobs = self.config.validation
         if knobs.epochs is None:
             turn = step % knobs.every == 0
@@ -123,8 +121,7 @@ class Validator:
         return {name: value if math.isfinite(value) else None for name, value in figures.items()}
 
     def carried(self, trainer: Trainer) -> np.ndarray | None:
-        """uint8 (H, W, 3): masks carried through a clip, frames from left to right and down; None where there
-        is no clip.
+        """Return a picture of masks carried through a clip, uint8 (H, W, 3); None where there is no clip.
 
         The first labelled video with its own mask; else the first held-aside one, with discs on its first
         frame.
@@ -185,9 +182,7 @@ def _by_sequence(scores: Scores) -> dict[str, dict[str, float | None]]:
 
 
 def best_figure(figures: Mapping[str, float | None]) -> float | None:
-    """What checkpoints are compared by, larger is better: J&F where there is a labelled set, else minus the
-    loss.
-    """
+    """Return what checkpoints are compared by, larger is better: J&F, or minus the loss without labels."""
     if "val_jf" in figures:
         return figures["val_jf"]
     loss = figures.get("val_loss")

@@ -23,13 +23,13 @@ Mode = Literal["disabled", "offline", "online"]
 
 
 class WandbRun:
-    """A run that is open in wandb. Steps only rise there: what it has already is not told again."""
+    """A run that is open in wandb. Steps only rise there: what it has already is not sent again."""
 
     def __init__(self, run: Any) -> None:
         self._run = run
         self._last: tuple[int, float | None] = (-1, None)  # step and time of the last line
 
-    def tell(self, entry: dict[str, Any]) -> None:
+    def log(self, entry: dict[str, Any]) -> None:
         """`step`, `time` and figures by name, None where there is none."""
         renamed = {**entry, "_timestamp": entry.get("time")}  # as wandb calls it
         figures = {k: v for k, v in renamed.items() if k not in ("step", "time") and v is not None}
@@ -53,8 +53,7 @@ class WandbRun:
 def open_run(
     run: Path, config: Config, code: dict[str, Any], *, seconds: float, quiet: bool = False
 ) -> WandbRun | None:
-    """wandb's run of the run folder `run`, offline if it cannot be online; None, with a warning, when there
-    is none to be had.
+    """Open wandb's run of the run folder `run`, offline if it must be; None, with a warning, if it cannot.
 
     Its id lies in RUN/wandb/id. code: what `describe_code` says. seconds: most that wandb may take to begin
     and to end.

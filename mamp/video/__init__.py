@@ -1,3 +1,1 @@
-"""Video and masks in, pictures and films out: frames of files and folders, label maps, overlays, rendered
-clips.
-"""
+"""Video and masks in, pictures and films out."""

@@ -28,7 +28,7 @@ class Undecodable(Exception):
 class VideoIndex:
     """What a video file holds.
 
-    times: time stamps of its frames, ascending; None where packets do not tell them. tick: seconds of a time
+    times: time stamps of its frames, ascending; None where packets do not have them. tick: seconds of a time
     stamp's 1. cut_short: how much of the file is missing, in words; empty when it is whole. plain: whether it
     is of a kind that decord reads rightly. aspect: width of a pixel over its height, upright. stream: the
     number of the stream in the file.
@@ -170,9 +170,7 @@ def is_hd(width: int, height: int) -> bool:
 
 
 def file_url(path: Path) -> str:
-    """How the libraries of video are told of a file, whose name may have a colon in it, which they take for a
-    protocol.
-    """
+    """Return a file as an address for video libraries, which take a colon in a name for a protocol."""
     return f"file:{path}" if ":" in str(path) else str(path)
 
 
@@ -204,7 +202,7 @@ def _packets(container: Any, *streams: Any) -> Iterator[Any]:
         return
 
 
-# these tell their length; of others, such as a transport stream, decord gives frames from somewhere in the
+# these have their length; of others, such as a transport stream, decord gives frames from somewhere in the
 # middle
 _PLAIN_FORMATS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi"})
 _EIGHT_BITS = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12"})
@@ -240,8 +238,7 @@ def open_video(path: Path, index: VideoIndex) -> DecordReader | PyavReader:
 
 
 class ToRgb:
-    """Decoded pictures of PyAV -> uint8 (H, W, 3) RGB, on one thread. State: the scaler, made once for a
-    size.
+    """Convert PyAV's pictures to uint8 (H, W, 3) RGB, on one thread. State: the scaler, once for a size.
 
     PyAV's own `to_ndarray` makes a scaler and its threads anew for each frame: several times the work of a
     small one.
@@ -255,12 +252,12 @@ class ToRgb:
 
     def __call__(self, frame: Any) -> np.ndarray:
         """The picture `frame` as it lies in the file, not yet turned upright."""
-        told = self._space(frame)
+        space = self._space(frame)
         try:
-            picture = self._scaler.reformat(frame, format="rgb24", **told, **self._options)
+            picture = self._scaler.reformat(frame, format="rgb24", **space, **self._options)
         except TypeError:  # an older PyAV, which has no such option and needs none
             self._options = {}
-            picture = self._scaler.reformat(frame, format="rgb24", **told)
+            picture = self._scaler.reformat(frame, format="rgb24", **space)
         return np.asarray(picture.to_ndarray())
 
     @staticmethod
@@ -292,8 +289,9 @@ class DecordReader:
         _OPEN.add(self)
 
     def frame(self, number: int) -> np.ndarray:
-        """Frame `number`, uint8 (H, W, 3) RGB; Undecodable when it is not the next one, or the file does not
-        give it.
+        """Return frame `number`, uint8 (H, W, 3) RGB.
+
+        Raises Undecodable when it is not the next one, or the file does not give it.
         """
         if number != self._next:
             raise Undecodable("it is not the next one")
@@ -339,18 +337,14 @@ class PyavReader:
         return np.ascontiguousarray(np.rot90(picture, frame.rotation // 90 % 4))
 
     def close(self) -> None:
-        """Let go of the file, and of what refers back to this reader: a cycle would keep the decoder for
-        long.
-        """
+        """Close the file and drop references back to this reader: a cycle would keep the decoder for long."""
         self._ahead = iter(())
         self._last = (-1, None)
         self._container.close()
         _OPEN.discard(self)
 
     def _seek(self, number: int) -> None:
-        """To a keyframe at or before `number`; frames shown before a keyframe may need the one before
-        that.
-        """
+        """Go to a keyframe at or before `number`; frames shown before one may need the keyframe before it."""
         times = self._index.times or ()
         steps = (0, _SOON, 12 * _SOON) if self._index.plain else (_SOON, 12 * _SOON)
         for earlier in steps if times else ():

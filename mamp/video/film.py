@@ -55,8 +55,7 @@ def codec_for(suffix: str, *, alpha: bool, crf: int) -> Codec:
 
 
 class Film:
-    """A film in the making; a context manager. The file appears when the block ends well, and not at all
-    otherwise.
+    """Write a film; a context manager. The file appears when the block ends well, and otherwise not at all.
 
     Frames of odd size get one row or column more, as the codecs need even sizes.
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from mamp.core import texts
-from mamp.core.errors import UserError, first_line
+from mamp.core.errors import Malformed, UserError, first_line
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif"}
@@ -20,7 +20,7 @@ def read_text(file: Path) -> str:
         return texts.read_text(file)
     except FileNotFoundError:
         raise UserError(f"{file} does not exist; fetch the data set again, or name another file") from None
-    except (OSError, texts.Malformed) as error:
+    except (OSError, Malformed) as error:
         raise UserError(f"{file} cannot be read as text ({first_line(error)}); fetch it again") from None
 
 
@@ -30,7 +30,7 @@ def entries(folder: Path) -> list[Path]:
         found = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
     except OSError as error:
         raise UserError(
-            f"{folder} cannot be listed ({error.strerror}); give a folder that can be read"
+            f"{folder} cannot be listed ({first_line(error)}); give a folder that can be read"
         ) from None
     return sorted(found, key=lambda path: natural_key(path.name))
 
@@ -57,7 +57,7 @@ def image_files(folder: Path) -> dict[str, str]:
             if not e.startswith(".") and Path(e).suffix.lower() in IMAGE_SUFFIXES
         ]
     except OSError as error:
-        raise UserError(f"{folder} cannot be listed ({error.strerror}); mend its permissions") from None
+        raise UserError(f"{folder} cannot be listed ({first_line(error)}); correct its permissions") from None
     files: dict[str, str] = {}
     for entry in sorted(entries, key=natural_key):
         stem = Path(entry).stem

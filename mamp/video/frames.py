@@ -1,6 +1,6 @@
-"""A folder of images or a video file -> uint8 RGB frames, decoded one at a time.
+"""Frames of a folder of images or of a video file, uint8 RGB, decoded one at a time.
 
-Video files are read by decord; PyAV reads what decord cannot. Both obey rotation flags, images obey EXIF.
+Video files are read by decord, and by PyAV where decord cannot. Both obey rotation flags; images obey EXIF.
 """
 
 from __future__ import annotations
@@ -33,75 +33,34 @@ if TYPE_CHECKING:
 __all__ = ["BadFrame", "FrameFolder", "FrameSource", "VideoFile", "open_frames", "read_image", "read_scaled"]
 
 # what files of videos are called; a file that someone names is opened whatever it is called
-VIDEO_SUFFIXES = frozenset(
-    f".{suffix}"
-    for suffix in [
-        "mp4",
-        "m4v",
-        "mov",
-        "qt",
-        "3gp",
-        "3g2",
-        "f4v",
-        "insv",
-        "lrv",
-        "mj2",
-        "mkv",
-        "webm",
-        "avi",
-        "divx",
-        "flv",
-        "ogv",
-        "ogm",
-        "mpg",
-        "mpeg",
-        "vob",
-        "mod",
-        "m1v",
-        "m2v",
-        "mpv",
-        "ts",
-        "mts",
-        "m2ts",
-        "m2t",
-        "tod",
-        "wmv",
-        "asf",
-        "wtv",
-        "mxf",
-        "dv",
-        "y4m",
-        "ivf",
-        "obu",
-        "nut",
-        "rm",
-        "rmvb",
-        "swf",
-        "amv",
-        "h264",
-        "264",
-        "avc",
-        "h265",
-        "265",
-        "hevc",
-        "mjpeg",
-        "mjpg",
-    ]
+_VIDEO_SUFFIXES = (
+    "mp4 m4v mov qt 3gp 3g2 f4v insv lrv mj2 mkv webm avi divx flv ogv ogm mpg mpeg vob mod m1v m2v "
+    "mpv ts mts m2ts m2t tod wmv asf wtv mxf dv y4m ivf obu nut rm rmvb swf amv h264 264 avc h265 265 "
+    "hevc mjpeg mjpg"
 )
+VIDEO_SUFFIXES = frozenset(f".{suffix}" for suffix in _VIDEO_SUFFIXES.split())
 POLICIES = ("error", "skip", "repeat")
 _HELD_BYTES, _HELD_FRAMES = 256 * 10**6, 128  # decoded at once when frames are read backward
 
 
 class FrameSource:
-    """The frames of one video, RGB uint8 (H, W, 3), all of one size.
+    """The frames of one video, RGB uint8 (H, W, 3), all of one size. `open_frames` returns one.
 
-    names: per frame, the stem of its file; for a video file its number, "00000", "00001", ...
-    fps: frames a second, or None when the files do not say.
-    bad: index -> why that frame could not be read, for every bad frame met so far.
+    At a frame that cannot be read, the policy given to `open_frames` decides. `error` raises BadFrame. `skip`
+    leaves the frame out of `stream`, and `source[index]` raises BadFrame. `repeat` gives the nearest good
+    frame before it. A source holds at most one frame and one open decoder. It pickles without the decoder.
 
-    What happens at a bad frame is the policy given to `open_frames`: `error` raises BadFrame; `skip` leaves
-    the frame out of `stream` and raises BadFrame at random access; `repeat` gives the nearest earlier good
-    frame. Holds at most one frame and one open decoder; pickles without the decoder.
+    Args:
+        path: the file or folder.
+        bad_frame: `error`, `skip` or `repeat`.
+
+    Attributes:
+        names: for each frame, its file's name without suffix; for a video file "00000", "00001", ...
+        fps: frames a second; None if the files do not say.
+        bad: index -> why that frame could not be read, for each bad frame met so far.
+
+    Raises:
+        UserError: the policy is unknown.
     """
 
     names: list[str]
@@ -129,7 +88,18 @@ class FrameSource:
         return len(self.names)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """Frame `index`, uint8 (H, W, 3) RGB; raises BadFrame (a UserError) by policy, IndexError outside."""
+        """Return one frame.
+
+        Args:
+            index: its number; negative ones count from the end.
+
+        Returns:
+            uint8 (H, W, 3) RGB.
+
+        Raises:
+            BadFrame: a UserError: it cannot be read and the policy gives nothing in its place.
+            IndexError: the video has no such frame.
+        """
         if not -len(self) <= index < len(self):
             raise IndexError(f"{self.path} has {len(self)} frames, not frame {index}")
         index %= len(self)
@@ -143,7 +113,18 @@ class FrameSource:
         raise AssertionError("the loop returns or raises")
 
     def stream(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
-        """(index, frame) from `start` on, before `stop`, in order, each decoded once when it is asked for."""
+        """Yield frames in order. Each is decoded once, when it is asked for.
+
+        Args:
+            start: the first frame.
+            stop: the frame before which to stop; None is the end of the video.
+
+        Returns:
+            An iterator over (index, uint8 (H, W, 3)).
+
+        Raises:
+            UserError: a frame cannot be read and the policy is `error`, or its size differs from the others.
+        """
         good: np.ndarray | None = None
         for index in range(start, len(self) if stop is None else stop):
             try:
@@ -160,7 +141,17 @@ class FrameSource:
             yield index, good
 
     def backward(self, start: int) -> Iterator[tuple[int, np.ndarray]]:
-        """(index, frame) from `start` down to 0; some frames are decoded ahead and held, 256 MB at most."""
+        """Yield frames from `start` down to 0. Frames are decoded ahead and held, 256 MB at most.
+
+        Args:
+            start: the first frame to yield.
+
+        Returns:
+            An iterator over (index, uint8 (H, W, 3)).
+
+        Raises:
+            UserError: as `stream` raises it.
+        """
         stop, count = start + 1, 1
         while stop > 0:
             begin = max(0, stop - count)
@@ -171,20 +162,27 @@ class FrameSource:
             stop = begin
 
     def clone(self) -> Self:
-        """Return the same frames with a decoder of their own, as another thread needs them."""
+        """Return the same frames with a separate decoder, for another thread."""
         other = copy.copy(self)
         other.bad = {}
         return other
 
     def part(self, indices: Sequence[int]) -> Self:
-        """Return some of the frames, in that order, with a decoder of their own."""
+        """Return some of the frames, with a separate decoder.
+
+        Args:
+            indices: which frames, in the order they are to have.
+
+        Returns:
+            A source of those frames.
+        """
         other = self.clone()
         other.names = [self.names[i] for i in indices]
         other.seconds = None if self.seconds is None else [self.seconds[i] for i in indices]
         return other
 
     def close(self) -> None:
-        """Let go of the open file; the next read opens it again."""
+        """Close the file. The next read opens it again."""
 
     def __enter__(self) -> FrameSource:
         return self
@@ -193,25 +191,23 @@ class FrameSource:
         self.close()
 
     def _decode(self, index: int) -> tuple[np.ndarray, tuple[int, ...]]:
-        """The frame, and (height, width) of the picture in the file, which a scaled frame has not."""
+        """The frame, and (height, width) of the picture in the file, from which a scaled frame differs."""
         raise NotImplementedError
 
     def where(self, index: int) -> str:
-        """How a message names frame `index`."""
+        """Return how messages name frame `index`."""
         raise NotImplementedError
 
     def refuse_mixed_sizes(self) -> None:
-        """UserError where the files' headers say that frames have several sizes; bad files are left for
-        later.
-        """
+        """Raise UserError if the files' headers show several sizes. Damaged files are left for later."""
 
     def _read(self, index: int) -> np.ndarray:
         """Frame `index`, of the size of the frames before it."""
         try:
             frame, size = self._decode(index)
         except BadFrame as error:
-            self.bad[index] = told = str(error).replace(OR_ELSE, self.or_else)
-            raise BadFrame(told) from None
+            self.bad[index] = words = str(error).replace(OR_ELSE, self.or_else)
+            raise BadFrame(words) from None
         if self._size is None:
             self._size = size
         elif size != self._size:
@@ -228,7 +224,7 @@ class FrameSource:
 
 
 class FrameFolder(FrameSource):
-    """Images in a folder, in natural order of their names, whatever the first number and the gaps."""
+    """Images in a folder, in natural order of their names. Numbers may have gaps and begin anywhere."""
 
     jumps = True
 
@@ -260,17 +256,17 @@ class FrameFolder(FrameSource):
         self._files = [files[name] for name in self.names]
 
     def part(self, indices: Sequence[int]) -> Self:
-        """Return some of the frames, in that order."""
+        """Return some of the frames, in the order of `indices`."""
         other = super().part(indices)
         other._files = [self._files[i] for i in indices]
         return other
 
     def where(self, index: int) -> str:
-        """Its file."""
+        """Return the path of the frame's file."""
         return str(self.path / self._files[index])
 
     def refuse_mixed_sizes(self) -> None:
-        """UserError where images have several sizes, by their headers; bad files are left for later."""
+        """Raise UserError if the images' headers show several sizes. Damaged files are left for later."""
         sizes: dict[tuple[int, int], list[int]] = {}
         for index, file in enumerate(self._files):
             if (size := upright_size(self.path / file)) is not None:
@@ -296,7 +292,7 @@ class FrameFolder(FrameSource):
 
 
 class VideoFile(FrameSource):
-    """A video file; the decoder opens at the first read, in the process that reads."""
+    """A video file. The decoder opens at the first read, in the process that reads."""
 
     def __init__(
         self,
@@ -346,13 +342,13 @@ class VideoFile(FrameSource):
         self._reader = None
 
     def clone(self) -> Self:
-        """As `FrameSource.clone`."""
+        """Return the same frames with a separate decoder."""
         other = super().clone()
         other._reader = None
         return other
 
     def part(self, indices: Sequence[int]) -> Self:
-        """Return some of the frames, in that order, with a decoder of their own."""
+        """Return some of the frames, in the order of `indices`, with a separate decoder."""
         other = super().part(indices)
         other._numbers = [self._numbers[i] for i in indices]
         return other
@@ -361,7 +357,7 @@ class VideoFile(FrameSource):
         return {**self.__dict__, "_reader": None}
 
     def where(self, index: int) -> str:
-        """The video file and the frame's number."""
+        """Return the video file and the frame's number."""
         return f"{self.path} frame {self.names[index]}"
 
     def _decode(self, index: int) -> tuple[np.ndarray, tuple[int, ...]]:
@@ -384,9 +380,7 @@ class VideoFile(FrameSource):
             raise BadFrame(f"{self.where(index)} cannot be decoded ({error}); {remedy}, {OR_ELSE}") from None
 
     def _open(self, number: int) -> DecordReader | PyavReader | PackedReader:
-        """The fastest reader of this file, to begin at frame `number`; one that jumps at once gains nothing
-        from decord.
-        """
+        """The fastest reader of this file that begins at frame `number`: PyAV away from the first frame."""
         if self._packed is not None:
             return PackedReader(self._packed)
         if number == self._numbers[0]:
@@ -403,19 +397,23 @@ def open_frames(
     stream: int | None = None,
     or_else: str = OR_ELSE,
 ) -> FrameSource:
-    """Return the frames of a folder of images, of a video file, or of a file of several images.
+    """Open a folder of images, a video file, or an image file with several pictures.
 
     Args:
-        path: the folder or file; a TIFF, WebP, GIF or PNG of several images is a video too.
-        bad_frame: `error`, `skip` or `repeat` (see FrameSource).
-        names: only these stems, in this order.
-        at_least: JPEG images may be decoded at 1/2, 1/4 or 1/8 of their size, so long as both sides have so
-            many pixels.
-        stream: which of a file's video streams, from 0; None is the one with the most pixels.
+        path: the folder or file. A TIFF, WebP, GIF or PNG with several pictures is a video too.
+        bad_frame: what happens at a frame that cannot be read: `error`, `skip` or `repeat`; see
+            `FrameSource`.
+        names: use only the frames with these names, in this order. None uses all.
+        at_least: JPEG images may be decoded at 1/2, 1/4 or 1/8 of their size, as long as both sides keep this
+            number of pixels. None decodes at full size.
+        stream: which video stream of a file, from 0. None is the stream with the most pixels.
         or_else: how messages name the setting that skips or repeats bad frames.
 
+    Returns:
+        A `FrameSource`: `len(source)`, `source[index]` and `source.stream()` give uint8 (H, W, 3) RGB frames.
+
     Raises:
-        UserError: there is nothing there, it holds no frames, or one of `names` is missing.
+        UserError: the path does not exist, it holds no frames, or one of `names` is missing.
     """
     path = Path(path)
     if path.is_dir():

@@ -32,8 +32,9 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def read_scaled(path: Path, at_least: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """As `read_image`, a JPEG as small as its decoder gives it with both sides >= at_least; and its own
-    (height, width).
+    """Read as `read_image`, a JPEG as small as its decoder gives it with both sides >= at_least.
+
+    Also returns its own (height, width).
     """
     return _read_image(path, at_least)
 
@@ -49,7 +50,7 @@ def _read_image(path: Path, at_least: int | None) -> tuple[np.ndarray, tuple[int
             ImageOps.exif_transpose(image, in_place=True)
             return to_rgb(image), (width, height) if turned else (height, width)
     except (FileNotFoundError, PermissionError) as error:
-        raise BadFrame(f"{path} cannot be opened ({error.strerror}); {_REMEDY}") from None
+        raise BadFrame(f"{path} cannot be opened ({first_line(error)}); {_REMEDY}") from None
     except Image.DecompressionBombError:
         raise BadFrame(f"{path} claims more pixels than any frame has; {_REMEDY}") from None
     except MemoryError:

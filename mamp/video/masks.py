@@ -1,4 +1,4 @@
-"""Label maps in every published form in, palette PNGs out."""
+"""Read label maps in every published form, write palette PNGs."""
 
 from __future__ import annotations
 
@@ -31,23 +31,28 @@ _MOST_GREYS = 64  # a colour image with more distinct greys than this is a photo
 _MANY = 64  # ids in a mask above which it may be a photograph
 _MANY_SOFT = 8  # ids in a mask that is mostly 255 above which it is one object with soft edges
 _BAND = 1 << 20  # pixels of an image that are looked at together
-_TINY = 4096  # pixels of an image that is too small to be told from a photograph
+_TINY = 4096  # pixels of an image that is too small to look like a photograph
 _LEAST_FLAT = (
     0.5  # part of neighbouring pixels that are equal: over 0.9 in masks of any kind, under 0.4 in photographs
 )
 
 
 def read_mask(path: Path | str, *, size: tuple[int, int] | None = None, void: bool = False) -> np.ndarray:
-    """A label map (H, W), uint8 or (from 16-bit files) uint16; the ids of the file are kept.
+    """Read the mask of a data set. The ids of the file are kept.
 
-    Reads palette, grey, grey with alpha, 1-bit and 16-bit grey images; colour images whose colours are those
-    of the DAVIS palette, or black and white. A file that holds nothing but 0 and 255, as DAVIS-2016's do,
-    shows object 1.
-    size: (H, W) the mask must have. void: 255 becomes background, as the DAVIS-2017 and Long Videos tools
-    read truth.
+    Palette, grey, grey with alpha, 1-bit and 16-bit grey images are read, and colour images in the colours of
+    the DAVIS palette or in black and white. A file with only 0 and 255, as in DAVIS-2016, shows object 1.
 
-    Raises UserError for a file that is missing, damaged, of another size or no mask (a photograph, soft
-    edges).
+    Args:
+        path: the image file.
+        size: (H, W) that the mask must have; None takes any.
+        void: 255 becomes background, as the tools of DAVIS-2017 and Long Videos read truth.
+
+    Returns:
+        The label map (H, W), uint8, or uint16 from a 16-bit file.
+
+    Raises:
+        UserError: the file is missing, damaged, of another size, or no mask (a photograph, soft edges).
     """
     path = Path(path)
     labels = _labels(path, open_mask(path))
@@ -68,9 +73,16 @@ def read_mask(path: Path | str, *, size: tuple[int, int] | None = None, void: bo
 
 
 def write_mask(path: Path | str, labels: np.ndarray) -> None:
-    """Write a label map (H, W) of ids 0..65535 as a PNG: DAVIS palette up to id 254, 16-bit grey above.
+    """Write a label map as a PNG: in the DAVIS palette up to id 254, as 16-bit grey above.
 
-    The file appears whole or not at all. Raises UserError where it cannot be written.
+    The file appears whole or not at all. An existing file is replaced.
+
+    Args:
+        path: the PNG to write. Its folder must exist.
+        labels: label map (H, W), integers 0 to 65535; 0 is background.
+
+    Raises:
+        UserError: the file cannot be written.
     """
     path, info = Path(path), None
     if int(labels.max(initial=0)) <= _LARGEST_PALETTE_ID:
@@ -85,10 +97,13 @@ def write_mask(path: Path | str, labels: np.ndarray) -> None:
 
 
 def read_palette_mask(path: Path | str) -> np.ndarray:
-    """The label map (H, W), uint8, of a PNG as benchmark servers want it: palette indices are ids, in DAVIS
-    colours.
+    """Read a PNG as benchmark servers take it: palette indices are object ids, in DAVIS colours.
 
-    Raises UserError for a file that is missing, damaged or of another kind. 255, void, is kept.
+    Returns:
+        The label map (H, W), uint8. 255 (void) is kept.
+
+    Raises:
+        UserError: the file is missing, damaged or of another kind.
     """
     path = Path(path)
     image = open_mask(path)
@@ -111,12 +126,16 @@ def read_palette_mask(path: Path | str) -> np.ndarray:
 
 
 def object_ids(labels: np.ndarray) -> list[int]:
-    """The ids in a label map, ascending, without background."""
+    """Return the object ids in a label map, ascending, without background."""
     return [int(i) for i in np.unique(labels) if i != 0]
 
 
 def open_mask(path: Path) -> Image.Image:
-    """The image in a mask's file, decoded; UserError when it is missing, damaged or a JPEG."""
+    """Open and decode a mask's image.
+
+    Raises:
+        UserError: it is missing, damaged or a JPEG.
+    """
     try:
         refuse_special(path)
         with Image.open(path) as image:
@@ -227,9 +246,7 @@ def _code(colours: np.ndarray) -> np.ndarray:
 
 
 def _colour_table() -> dict[int, int]:
-    """Colour -> id; where the palette has a colour twice the lower id, and 192 beside 191 as PASCAL VOC
-    rounds it.
-    """
+    """Colour -> id. A colour that is twice in the palette has the lower id; 192 is 191, as in PASCAL VOC."""
     table: dict[int, int] = {}
     for palette in (PALETTE, np.where(PALETTE == 191, 192, PALETTE)):
         for number, code in enumerate(_code(palette)):

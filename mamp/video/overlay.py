@@ -23,7 +23,7 @@ __all__ = [
     "distinct", "first_object", "flat", "heatmap", "read_colours", "rimmed", "tint", "write_picture",
 ]  # fmt: skip
 
-_NAMED = 21  # objects that have a colour in DAVIS; its later ones are greys that people cannot tell apart
+_NAMED = 21  # objects that have a colour in DAVIS; its later ones are greys that look alike
 
 
 @functools.cache
@@ -110,9 +110,7 @@ def contour(
 
 
 def tint(frame: np.ndarray, labels: np.ndarray, *, palette: np.ndarray | None = None) -> np.ndarray:
-    """Half frame, half colour, black where there is no object: the published `segmentation` picture of
-    STM-Cycle.
-    """
+    """Half frame, half colour, black without an object: STM-Cycle's published `segmentation` picture."""
     return _half(frame, colours(labels, palette))
 
 
@@ -129,8 +127,7 @@ def first_object(frame: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def rimmed(
     frame: np.ndarray, labels: np.ndarray, *, opacity: float = 0.6, palette: np.ndarray | None = None
 ) -> np.ndarray:
-    """The frame with objects in their colours, each in a black line one pixel wide around it: the published
-    picture of AFB-URR.
+    """Paint objects, each in a black line one pixel wide: the published picture of AFB-URR.
 
     As published the smallest label of the picture stays unpainted, whatever it is, and a later object covers
     earlier lines.
@@ -147,8 +144,7 @@ def rimmed(
 
 
 def heatmap(frame: np.ndarray, fields: np.ndarray) -> np.ndarray:
-    """Half frame, half a map from blue (least of the picture) to red (most): the published `heatmap` picture
-    of STM-Cycle.
+    """Half frame, half a map from blue (least) to red (most): STM-Cycle's published `heatmap` picture.
 
     frame: uint8 (H, W, 3). fields: float (K, H, W), the largest of the objects counts and negatives are 0.
     """

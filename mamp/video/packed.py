@@ -1,6 +1,4 @@
-"""Packed clips: an index that says where each frame's bytes lie in a small video, and a reader that goes
-straight there.
-"""
+"""Packed clips: an index of where each frame's bytes lie in a small video, and its reader."""
 
 from __future__ import annotations
 
@@ -14,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from mamp.core.errors import UserError, reason
+from mamp.core.errors import Malformed, UserError, reason
+from mamp.core.terminal import short
 from mamp.core.texts import read_json
 from mamp.video.decoding import ToRgb, Undecodable
 
 INDEX = "pack.json"
 UNFINISHED = ".unfinished"  # the folder of what is known of finished clips while others are not
 FORMAT = "mamp pack 1"
-AGAIN = "run mamp data pack again, which mends it"
+AGAIN = "run mamp data pack again to repair it"
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Packed:
     did not
     say. size: (height, width). length: bytes of the file. keyframes: every so many frames, from the first on,
     one stands for
-    itself. head: what the decoder wants to know first. start: where the first frame's bytes begin; the others
+    itself. head: what the decoder needs first. start: where the first frame's bytes begin; the others
     follow.
     sizes, checks: bytes and CRC-32 of each frame, uint32 (N,).
     """
@@ -52,8 +51,7 @@ class Packed:
 
 
 def find_packed(path: Path) -> Packed | None:
-    """What the index beside a video file says of it; None when there is no index, or it knows another file of
-    that name.
+    """Return the index entry of a video file; None without an index, or if it is of another file.
 
     Raises UserError naming an index that cannot be read, or a file that is not as long as it was.
     """
@@ -72,13 +70,14 @@ def find_packed(path: Path) -> Packed | None:
 
 
 def read_index(index: Path) -> dict[str, Any]:
-    """The index of a packed folder, as it is written: `settings`, and `clips` by name. UserError when it is
-    none.
+    """Return the index of a packed folder: `settings`, and `clips` by name.
+
+    Raises UserError when it is none.
     """
     try:
         value = read_json(index)
         if value["format"] != FORMAT:
-            raise ValueError(f"its format is {value['format']!r}, not {FORMAT!r}")
+            raise Malformed(f"its format is {short(value['format'])}, not {FORMAT!r}")
         for name, record in value["clips"].items():
             parse_clip(index.parent, name, record)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
@@ -89,9 +88,7 @@ def read_index(index: Path) -> dict[str, Any]:
 
 
 def check_packed(root: Path) -> None:
-    """Where `root` is a packed folder: UserError when packing has not ended, or naming a clip that is not
-    there.
-    """
+    """Raise UserError where `root` is a packed folder that is not finished, or lacks a clip."""
     index = root / INDEX
     if (root / UNFINISHED).is_dir():
         raise UserError(f"{root} is not packed to the end; run mamp data pack again, which goes on")
@@ -116,12 +113,13 @@ def _packed(index: Path, mtime: int, size: int) -> Mapping[str, Packed]:
 
 
 def parse_clip(folder: Path, name: str, record: Mapping[str, Any]) -> Packed:
-    """What a record of the index says; KeyError, TypeError, ValueError or OverflowError when it makes no
-    sense.
+    """Return what a record of the index holds.
+
+    Raises KeyError, TypeError, ValueError or OverflowError when it makes no sense.
     """
     file = record["file"]
     if Path(file).name != file or file in ("", ".."):
-        raise ValueError(f"clip {name} lies in {file!r}, which is no name of a file")
+        raise Malformed(f"clip {name} lies in {file!r}, which is no name of a file")
     width, height = record["size"]
     clip = Packed(
         path=folder / file,
@@ -137,17 +135,17 @@ def parse_clip(folder: Path, name: str, record: Mapping[str, Any]) -> Packed:
     if not isinstance(record["sha256"], str):
         raise TypeError(f"clip {name} has no checksum")
     if not len(clip) or len(clip.checks) != len(clip) or clip.keyframes < 1:
-        raise ValueError(f"clip {name} has {len(clip)} frames and {len(clip.checks)} checksums")
+        raise Malformed(f"clip {name} has {len(clip)} frames and {len(clip.checks)} checksums")
     if clip.start < 0 or clip.start + int(clip.sizes.sum(dtype=np.int64)) > clip.length:
-        raise ValueError(f"clip {name} has frames behind the end of its file")
+        raise Malformed(f"clip {name} has frames behind the end of its file")
     return clip
 
 
 class PackedReader:
-    """An open packed clip: any frame from its own bytes and those back to its keyframe. State: the file and
-    one decoder.
+    """An open packed clip. State: the file and one decoder.
 
-    No container is opened and nothing is looked for: that takes several times as long as a frame. One thread.
+    A frame is read from its own bytes and those back to its keyframe. No container is opened and nothing is
+    searched, which would take several times as long as a frame. One thread.
     """
 
     def __init__(self, clip: Packed) -> None:
@@ -167,8 +165,9 @@ class PackedReader:
         self._at: int | None = None  # the frame decoded last
 
     def frame(self, number: int) -> np.ndarray:
-        """Frame `number`, uint8 (H, W, 3) RGB; Undecodable when its bytes, or those it hangs on, are not what
-        was packed.
+        """Return frame `number`, uint8 (H, W, 3) RGB.
+
+        Raises Undecodable when its bytes, or those it depends on, are not what was packed.
         """
         first = number - number % self._clip.keyframes
         if self._at is None or not first <= self._at < number:
@@ -201,9 +200,7 @@ class PackedReader:
 
 
 def _read(file: int, size: int, start: int) -> bytes:
-    """`size` bytes from `start` on; forked processes share a file's position, so that it is not used where it
-    need not.
-    """
+    """Read `size` bytes from `start` on. Forked processes share a file's position: avoid it if possible."""
     if hasattr(os, "pread"):
         return os.pread(file, size, start)
     os.lseek(file, start, os.SEEK_SET)

@@ -60,7 +60,7 @@ class PagedFile(FrameSource):
         if image.format == "TIFF":
             return 0.0
         image.seek(page)
-        image.load()  # WebP and PNG tell it when they are decoded
+        image.load()  # WebP and PNG have it when they are decoded
         return float(image.info.get("duration", 0) or 0)
 
     def part(self, indices: Sequence[int]) -> PagedFile:

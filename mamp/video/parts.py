@@ -109,8 +109,8 @@ def _numbered(number: int, source: FrameSource, *, option: str) -> int:
 def _numbers(names: Sequence[str]) -> dict[int, int]:
     """Number -> index: the last number in each name, or the position where these are not all different."""
     found = [re.findall(r"\d+", name) for name in names]
-    told = {int(digits[-1]): index for index, digits in enumerate(found) if digits}
-    return told if len(told) == len(names) else {index: index for index in range(len(names))}
+    numbers = {int(digits[-1]): index for index, digits in enumerate(found) if digits}
+    return numbers if len(numbers) == len(names) else {index: index for index in range(len(names))}
 
 
 def _shown_at(time: float, source: FrameSource, *, said: str) -> int:

@@ -27,7 +27,7 @@ class SyntheticClip:
     """A rendered clip and what is true of it.
 
     frames: uint8 (T, H, W, 3) RGB. labels: uint8 (T, H, W), 0 background, objects from 1.
-    flow: float32 (T-1, 2, H, W), x right, y down, in pixels; flow[t-1] tells where each pixel of frame t lies
+    flow: float32 (T-1, 2, H, W), x right, y down, in pixels; flow[t-1] is where each pixel of frame t lies
     in frame t-1, minus the pixel.
     visible: bool (T-1, H, W); whether that place is inside frame t-1 and shows the same thing there.
     """
@@ -127,7 +127,7 @@ def write_dataset(
 def _layers(rng: Generator, frames: int, size: tuple[int, int], objects: int) -> list[_Layer]:
     """The background, then the objects in order of their labels."""
     unit = min(size) / 128  # lengths below are in pixels of a frame whose shorter side is 128
-    # few and muted colours for all layers, so that mean colour does not tell them apart
+    # few and muted colours for all layers, so that mean colour does not separate them
     palette = rng.uniform(0.2, 0.75, (5, 1)) + rng.normal(0, 0.09, (5, 3))
     layers = [_Layer(_texture(rng, palette, unit), None, *_background_path(rng, frames, size))]
     for start in _starts(rng, size, objects):
@@ -160,7 +160,7 @@ def _noise(rng: Generator, side: int, *, slopes: tuple[float, ...], unit: float)
     frequency = np.maximum(frequency, 1 / (80 * unit))  # nothing much larger than an object
     limit = np.exp(
         -((np.hypot(fx, fy) / 0.28) ** 2)
-    )  # bilinear sampling wants little near the highest frequency
+    )  # bilinear sampling needs little near the highest frequency
     fields = []
     for slope in slopes:
         spectrum = np.fft.rfft2(rng.normal(size=(side, side))) * limit * frequency**-slope

@@ -1,6 +1,4 @@
-"""Weights: one safetensors file with the method's config and provenance inside; reading, writing,
-converting.
-"""
+"""Weights: one safetensors file with the method's settings and provenance; read, write, convert."""
 
 from __future__ import annotations
 
@@ -14,11 +12,13 @@ from torch import Tensor, nn
 
 from mamp import __version__, methods
 from mamp import config as configs
+from mamp.core.cache import cached_weights
 from mamp.core.errors import UserError, first_line, plural
 from mamp.core.files import make_folder, whole
 from mamp.core.reading import not_numbers, plain_state, read_pickle, state_dict_in
 from mamp.core.terminal import short
 from mamp.core.texts import parse_json, refuse_special
+from mamp.methods.base import Published
 from mamp.ops.folding import fold_batch_norms
 
 CHECKPOINTS = "step-*.pt"  # in the checkpoints/ of a run
@@ -29,9 +29,7 @@ CHOSEN_LATER = ("preset", "propagation", "motion", "training")
 
 @dataclass(frozen=True)
 class Weights:
-    """state: name -> tensor. method: what a config says of the network alone. provenance: how they were
-    made.
-    """
+    """state: name -> tensor. method: the network's settings. provenance: how they were made."""
 
     path: Path
     state: dict[str, Tensor] = field(repr=False)
@@ -42,8 +40,9 @@ class Weights:
 def save(
     path: Path, state: Mapping[str, Tensor], *, method: Mapping[str, Any], provenance: Mapping[str, Any]
 ) -> None:
-    """Write one safetensors file, whole or not at all; UserError when its name would not be known for one
-    again.
+    """Write one safetensors file, whole or not at all.
+
+    Raises UserError when its name would not be recognised again.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -56,7 +55,7 @@ def save(
     with whole(path) as part:
         try:
             save_file(tensors, part, metadata)
-        except SafetensorError as error:  # so it tells of a full disk, and of a long name
+        except SafetensorError as error:  # so it reports a full disk, and a long name
             raise UserError(
                 f"{path} cannot be written ({first_line(error)}); make room, or give a shorter name"
             ) from None
@@ -80,22 +79,21 @@ def default_for(method: str) -> str:
 
 
 def read(source: Path | str) -> Weights:
-    """Weights from a safetensors file of ours, a training checkpoint, a run folder, or the name of a shipped
-    one.
+    """Read weights: a safetensors file of `mamp`, a checkpoint, a run folder, or the name of shipped ones.
 
     Raises UserError when there is no such file, or it is not one of these.
     """
     path = _find(source)
     found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
     plain_state(found.state, path)
-    for what, told in (("method", found.method), ("provenance", found.provenance)):
-        if not isinstance(told, dict) or not all(isinstance(key, str) for key in told):
+    for what, part in (("method", found.method), ("provenance", found.provenance)):
+        if not isinstance(part, dict) or not all(isinstance(key, str) for key in part):
             raise UserError(
-                f"{path} keeps {short(told)} as its {what}, which is no map of settings; copy or train it"
+                f"{path} keeps {short(part)} as its {what}, which is no map of settings; copy or train it"
                 " again"
             )
         try:
-            json.dumps(told, allow_nan=False, default=str)
+            json.dumps(part, allow_nan=False, default=str)
         except (ValueError, TypeError, RecursionError) as error:
             raise UserError(
                 f"{path} keeps a {what} that no JSON file can ({first_line(error)}); copy or train it again"
@@ -123,8 +121,9 @@ def expect_method(weights: Weights, name: str) -> None:
 
 
 def fill(model: nn.Module, weights: Weights, *, remedy: str) -> None:
-    """Put the weights into `model`; UserError that ends in `remedy` when they are of another width or
-    form.
+    """Put the weights into `model`.
+
+    Raises UserError that ends in `remedy` when they are of another width or form.
     """
     entries = model.state_dict()
     _refuse_not_numbers(weights)
@@ -149,11 +148,18 @@ def _kind(value: Tensor) -> str:
 
 
 def _refuse_not_numbers(weights: Weights) -> None:
-    if found := not_numbers(weights.state):
+    if (wrong := not_numbers_in(weights)) is not None:
         raise UserError(
-            f"{weights.path}: {plural(sum(found.values()), 'value is', 'values are')} NaN or infinite, first"
-            f" in {next(iter(found))}: a training that broke down; take an earlier checkpoint, or train again"
+            f"{weights.path}: {wrong}: a training that broke down; take an earlier checkpoint, or train again"
         )
+
+
+def not_numbers_in(weights: Weights) -> str | None:
+    """How many values are NaN or infinite, and where; None for sound weights."""
+    if not (found := not_numbers(weights.state)):
+        return None
+    count = plural(sum(found.values()), "value is", "values are")
+    return f"{count} NaN or infinite, first in {next(iter(found))}"
 
 
 def without_distilled(weights: Weights) -> Weights:
@@ -167,9 +173,13 @@ def without_distilled(weights: Weights) -> Weights:
     return replace(weights, state=state, method=method, provenance=made)
 
 
-def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:
-    """Read a published checkpoint (a dict with the state dict in it, or the bare dict) and write it as a file
-    of ours.
+def convert(
+    source: Path, target: Path, *, method: str = "mamp", provenance: Mapping[str, Any] | None = None
+) -> Weights:
+    """Read a published checkpoint and write it as a weights file of `mamp`.
+
+    source: a dict with the state dict in it, or the bare dict. provenance: what else is kept with the weights
+    about where they came from.
     """
     state = state_dict_in(read_pickle(source))
     if state is None:
@@ -182,20 +192,22 @@ def convert(source: Path, target: Path, *, method: str = "mamp") -> Weights:
             f"{source} has entries of shapes that no {method} network has ({first_line(error)}); give a"
             f" published checkpoint of {method}"
         ) from None
-    provenance = {
+    history = {
         "converted_from": source.name,
         "entries": len(ours),
         "published_entries": len(state),
+        **(provenance or {}),
     }
-    found = Weights(target, ours, config, provenance)
+    found = Weights(target, ours, config, history)
     load_model(found, configs.load(base={"method": config}).method)  # says which shape does not fit
-    save(target, ours, method=config, provenance=provenance)
+    save(target, ours, method=config, provenance=history)
     return found
 
 
 def copy(source: Path | str, target: Path, *, half: bool = False, licence: str | None = None) -> Weights:
-    """Write weights that `read` takes as a file of ours: with `half` in half precision, with the licence they
-    are under.
+    """Write weights that `read` takes as one weights file, with the licence they are under.
+
+    half: in half precision.
 
     Raises UserError when a value is too large for half precision, or `target` cannot be written.
     """
@@ -215,12 +227,12 @@ def copy(source: Path | str, target: Path, *, half: bool = False, licence: str |
 
 
 def widen(source: Path | str, target: Path, *, width: float, seed: int = 0) -> Weights:
-    """Write weights as those of a network of more channels that computes nearly the same, to train on from
-    there.
+    """Write the weights as those of a wider network that computes nearly the same, to train on from there.
 
-    width: as `method.encoder.width`. seed: at least 0. A distilled network is left out. Raises UserError when
-    the method cannot be widened, when no layer grows, or when the wide network has layers that the narrow one
-    lacks.
+    width: as `method.encoder.width`. seed: at least 0. A distilled network is left out.
+
+    Raises UserError when the method cannot be widened, when no layer grows, or when the wide network has
+    layers that the narrow one lacks.
     """
     found = without_distilled(read(source))
     grow = methods.require(str(found.method.get("name")), "widen")
@@ -258,6 +270,8 @@ def _find(source: Path | str) -> Path:
         return path
     if str(source) in names():
         return SHIPPED / f"{source}.safetensors"
+    if str(source) in (published := methods.published()):
+        return _fetched(str(source), published[str(source)][1])
     known = f", or one of {', '.join(names())}" if names() else ""
     if saved := sorted((path / "checkpoints").glob(CHECKPOINTS)):
         raise UserError(
@@ -267,6 +281,16 @@ def _find(source: Path | str) -> Path:
     raise UserError(
         f"weights {source} {what}; give a .safetensors file, a checkpoint, or a run folder with"
         f" weights{known}"
+    )
+
+
+def _fetched(name: str, one: Published) -> Path:
+    """The file of published weights; UserError with the command that fetches them where they are not here."""
+    if (path := cached_weights(name)).is_file():
+        return path
+    raise UserError(
+        f"weights {name} are not on this machine; fetch them with `mamp weights fetch {name}`, or --fetch"
+        f" (from {one.url}; licence: {one.licence})"
     )
 
 
@@ -294,7 +318,7 @@ def _read_checkpoint(path: Path) -> Weights:
     loaded = read_pickle(path)
     if not isinstance(loaded, dict) or not {"model", "method"} <= loaded.keys():
         raise UserError(
-            f"{path} is no checkpoint of ours; a published one is read by `mamp weights convert {path}"
+            f"{path} is no checkpoint of mamp; convert a published one with `mamp weights convert {path}"
             " OUT.safetensors`"
         )
     average = loaded.get("ema")  # what the run's weights file would hold

@@ -10,7 +10,7 @@ from torch import nn
 
 from mamp import __version__, methods
 from mamp.core.errors import UserError
-from mamp.core.files import make_folder, whole, write_json
+from mamp.core.files import make_folder, refuse_target, whole, write_json
 from mamp.methods.base import Exported
 
 
@@ -21,7 +21,7 @@ def write(
 
     Returns the files, in the order of their writing, and lines for the person who asked.
 
-    method: the network's config. weights: what is told of them, sha256 and provenance. Every file is whole or
+    method: the network's config. weights: their sha256 and provenance. Every file is whole or
     absent, and the JSON file is there only when all are.
 
     Raises UserError for a method or settings without an ONNX form, where onnx is not installed, or where OUT
@@ -39,7 +39,7 @@ def write(
     made: Exported = export(network, method, metadata=metadata)
     make_folder(out)
     last = out / "mamp.json"
-    last.unlink(missing_ok=True)
+    refuse_target(last).unlink(missing_ok=True)
     for name, graph in made.graphs.items():
         with whole(out / f"{name}.onnx") as part:
             part.write_bytes(graph.SerializeToString())

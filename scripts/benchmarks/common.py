@@ -37,7 +37,7 @@ def processor() -> str:
 
 
 def told(name: str) -> int:
-    """Bytes that Linux tells of this process in /proc/self/status; OSError elsewhere."""
+    """Bytes that Linux lists of this process in /proc/self/status; OSError elsewhere."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
 

@@ -104,9 +104,7 @@ def outcome(kind: Kind, samples: list[Sample], made: list[Path], checkout: Path)
 
 
 def compared(found: np.ndarray, truth: np.ndarray) -> tuple[float, int, bool]:
-    """The least IoU of a true object with the one of its number, how many objects were found, and whether
-    they are those of the truth.
-    """
+    """The least IoU of a true object and its number, how many were found, whether they are the true ones."""
     wanted, objects = ({int(i) for i in np.unique(labels)} - {0} for labels in (truth, found))
     if found.shape != truth.shape:
         return 0.0, len(objects), False

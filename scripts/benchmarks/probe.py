@@ -1,19 +1,19 @@
-"""Label propagation by DINO's protocol: ours against the published way, a dense affinity of all positions
-with all positions.
+"""Label propagation by DINO's protocol: this package against the published dense affinity.
 
     python scripts/benchmarks/probe.py [--quick] [--frames N] [--only s16|s8] [--device D] [--json FILE]
 
 One sequence of 80 frames of 480 x 832 pixels, three objects, features of the sizes that ViT-S/16 and ViT-S/8
-give (384 channels,
-30 x 52 and 60 x 104 cells): random, moving, with noise, made frame by frame, so that no encoder is timed.
-Both ways begin with the same first labels, keep the same eight context frames and bring scores to the frame
-by the same function; they differ in how a frame's labels are read. The published way is written anew from its
-description: one matrix per context frame of every position with every position, times a window of ones and
-zeros, a threshold at the fifth best, a division by the sum. (The published script makes that window by four
-nested loops in Python; here it is made at once.) Each way has a process of its own, whose peak is counted
-from what it had before the first frame. On the CPU that peak is told twice: of the whole run, with what the C
-library's allocator keeps for later ("process"), and of a second, shorter run in which every larger piece goes
-back to the system when it is freed ("held").
+give (384 channels, 30 x 52 and 60 x 104 cells): random, moving, with noise, made frame by frame, so that no
+encoder is timed. Both ways begin with the same first labels, keep the same eight context frames and bring
+scores to the frame by the same function. They differ in how a frame's labels are read.
+
+The published way is written anew from its description: one matrix per context frame of every position with
+every position, times a window of ones and zeros, a threshold at the fifth best, a division by the sum. (The
+published script makes that window by four nested loops in Python; here it is made at once.)
+
+Each way has a process of its own, whose peak is counted from what it had before the first frame. On the CPU
+that peak is printed twice: of the whole run, with what the C library's allocator keeps for later ("process"),
+and of a second, shorter run in which every larger piece goes back to the system when it is freed ("held").
 """
 
 from __future__ import annotations
@@ -162,9 +162,8 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
 
 
 def moving(cell: int, size: tuple[int, int], frames: int, device: torch.device) -> Iterator[torch.Tensor]:
-    """Features (C, h, w) of unit length: a random field that moves a cell to the right every fourth frame,
-    and noise.
-    """
+    """Features (C, h, w) of unit length: a random field that moves right every fourth frame, and
+    noise."""
     generator = torch.Generator().manual_seed(0)
     shape = CHANNELS, size[0] // cell, size[1] // cell
     field = torch.randn(shape, generator=generator)

@@ -1,12 +1,11 @@
-"""How long a propagation step takes: against one pass of the encoder, and against the published way of
-working.
+"""How long a propagation step takes, against one pass of the encoder and against the published way.
 
     python scripts/benchmarks/propagation.py [--quick] [--runs N] [--device D] [--amp A] [--json FILE]
         [--shipped WxH ...] [--only-shipped]
 
 The weights that ship, one object, every preset: seconds a frame and peak memory at 854x480, or at the sizes
 of --shipped; as on a processor without AVX-512 and bf16, on one thread:
-    ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=1 \\
+    ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=1 \
         python scripts/benchmarks/propagation.py --amp off --only-shipped --shipped 854x480 1920x1080
 
 The rest: random weights of full width; a rendered clip at 240 px, enlarged for 360 and 480. The step is that
@@ -325,9 +324,7 @@ def print_shipped(size: str, figures: Figures) -> None:
 
 
 def published_way(network: torch.nn.Module, frames: list[torch.Tensor]) -> Callable[[], object]:
-    """One step with five memories as the published program does it, in plain PyTorch for its compiled
-    sampler.
-    """
+    """One step with five memories as the published program does it, in plain PyTorch."""
     labs = torch.stack([pad_to_multiple(rgb_to_lab(frame, "exact"), 4) for frame in frames[: MEMORIES + 1]])
     labels = torch.zeros(MEMORIES, *labs.shape[-2:], dtype=torch.long, device=labs.device)
     labels[:, ::3] = 1

@@ -94,9 +94,7 @@ def machine(folder: Path, *, real: bool) -> dict[str, object]:
 
 
 def in_memory(clips: list[Clip], *, runs: int) -> dict[str, float]:
-    """CPU seconds a frame, all on one thread, of the plain algorithm, of its J and F alone and of ours;
-    largest difference.
-    """
+    """CPU seconds a frame on one thread: the plain algorithm, its J and F alone, this package; how they differ."""
     seconds: dict[str, list[float]] = {"plain": [], "plain_masks": [], "ours": []}
     difference = 0.0
     for _ in range(runs):
@@ -122,9 +120,7 @@ def in_memory(clips: list[Clip], *, runs: int) -> dict[str, float]:
 
 
 def in_files(folder: Path, *, runs: int) -> tuple[dict[str, float], float | None]:
-    """Median seconds of scoring the whole folder, and the largest difference of an object's J or F to
-    vos-benchmark's.
-    """
+    """Median seconds of scoring the whole folder, and the largest difference of a J or F to vos-benchmark."""
     truth, result = folder / "truth", folder / "result"
     jobs: dict[str, Callable[[], object]] = {}
     for n in (1, 2):
@@ -164,8 +160,7 @@ def timed(job: Callable[[], Any], *, clock: Callable[[], float] = time.perf_coun
 
 
 def plain_sequence(truth: np.ndarray, result: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """J and F of each object in all frames but the first and the last, from label maps (T, H, W), as the tool
-    goes about it.
+    """J and F of each object in all frames but the first and the last, as the published tool computes them.
 
     A plane of float64 an object and frame, on whole frames, a void map that is empty here but taken out all
     the same, every mask's boundary and its dilation on their own.
@@ -261,9 +256,7 @@ def rendered(seed: int) -> Clip:
 
 
 def write_set(folder: Path, clips: list[Clip], *, full: bool) -> list[Clip]:
-    """Write truth/SEQ and result/SEQ with 1, 2 and 3 objects in turn; the first few frames of some are
-    returned.
-    """
+    """Write truth/SEQ and result/SEQ with 1, 2 and 3 objects in turn; return the first frames of some."""
     counts = [1, 2, 3] * 9 + [1, 2, 4] if full else [1, 2, 3] * 3
     kept = []
     for s, objects in enumerate(counts):

@@ -1,5 +1,4 @@
-"""Whether the loader holds out: thousands of steps on raw frames and on packed video, without hanging or
-growing.
+"""Run the loader for thousands of steps on raw frames and packed video: it must not hang or grow.
 
     python scripts/benchmarks/soak.py [--soak 10000] [--workers 2] [--json FILE]
 

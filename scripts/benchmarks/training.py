@@ -261,9 +261,7 @@ def loader_speed(loader: ClipLoader, seconds: float) -> float:
 
 
 def measure_steps(roots: dict[str, Path], effort: Effort, network: str, device: str) -> dict[str, Any]:
-    """Seconds of a step on a batch that is there, and on batches of the loader, for each number of
-    workers.
-    """
+    """Seconds of a step on a ready batch, and on batches of the loader, for each number of workers."""
     knobs = settings(effort, network, roots["frames"], 0, f"train.steps={10**6}")
     seconds: dict[str, list[float]] = {}
     memory: dict[str, float] = {}
@@ -297,9 +295,7 @@ def measure_steps(roots: dict[str, Path], effort: Effort, network: str, device: 
 
 
 def loaded_steps(trainer: Trainer, loader: ClipLoader, steps: int) -> tuple[float, float]:
-    """Seconds of a step once the workers are as far ahead as they go, and the megabytes that all processes
-    hold.
-    """
+    """Seconds of a step once the workers are fully ahead, and the megabytes that all processes hold."""
     with contextlib.closing(loader.batches()) as batches:
         step_seconds(trainer, lambda: Batch(*next(batches)), 2)
         took = step_seconds(trainer, lambda: Batch(*next(batches)), steps)

@@ -113,7 +113,7 @@ def test_a_stop_keeps_the_frame_at_work_and_says_so_at_once(engine, project, dra
     engine.start(0, "forward")
     assert begun.wait(60)
     engine.stop()
-    assert engine.told()["stopping"] and engine.told()["running"]
+    assert engine.as_json()["stopping"] and engine.as_json()["running"]
     let_go.set()
     engine.wait(60)
     assert engine.status.done == 1 and engine.status.last == 0 and not engine.status.stopping

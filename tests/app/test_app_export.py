@@ -45,7 +45,9 @@ def test_pngs_are_laid_out_as_davis_does(project, video, drawn):
 def test_the_film_has_every_frame(project, video, drawn):
     project.draw(0, drawn)
     told: list[tuple[int, int]] = []
-    path = export("film", project, open_frames(video), told=lambda done, total: told.append((done, total)))
+    path = export(
+        "film", project, open_frames(video), progress=lambda done, total: told.append((done, total))
+    )
     with av.open(str(path)) as film:
         assert sum(1 for _ in film.decode(video=0)) == FRAMES
     assert told[-1] == (FRAMES, FRAMES)

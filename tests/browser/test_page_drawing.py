@@ -87,7 +87,7 @@ def test_an_answer_lands_on_the_frame_that_was_clicked(browser, app, monkeypatch
 def test_a_stroke_waits_for_its_new_object(browser, app, monkeypatch, tmp_path):
     show(browser, app)
     paint(browser, (20, 20), (40, 20))
-    held = Held(monkeypatch, app.studio, "told")
+    held = Held(monkeypatch, app.studio, "state")
     app.studio.changed()
     assert held.came.acquire(timeout=60)
     browser.press("n")
@@ -104,7 +104,7 @@ def test_a_stroke_waits_for_its_new_object(browser, app, monkeypatch, tmp_path):
 
 
 def test_sixty_strokes_can_be_undone_after_seventy_fast_ones(browser, app, monkeypatch, tmp_path):
-    told, calls = app.studio.told, []
+    told, calls = app.studio.state, []
 
     def late(tab):
         """Every other answer is of an older revision, as one that was long on its way."""
@@ -114,7 +114,7 @@ def test_sixty_strokes_can_be_undone_after_seventy_fast_ones(browser, app, monke
             state["frames"] = [[*frame[:4], max(0, frame[4] - 1), *frame[5:]] for frame in state["frames"]]
         return state
 
-    monkeypatch.setattr(app.studio, "told", late)
+    monkeypatch.setattr(app.studio, "state", late)
     show(browser, app)
     browser.press("b")
     for _ in range(9):

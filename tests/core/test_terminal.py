@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from mamp.cli import main
-from mamp.core.errors import UserError
+from mamp.core.errors import UserError, first_ten
 from mamp.core.terminal import printable, short
 
 
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("plain é 😀\n\t", "plain é 😀\n\t"),
+        ("plain é 😀\n  \t", "plain é 😀\n  \t"),
         ("\x1b[31mred\x07\x7f", "\\x1b[31mred\\x07\\x7f"),
         ("a\rb\x9b", "a\\x0db\\x9b"),
         ("\u202eright", "\\u202eright"),
@@ -25,6 +25,13 @@ from mamp.core.terminal import printable, short
 def test_control_characters_and_broken_bytes_are_escapes(text, shown):
     assert printable(text) == shown
     assert str(UserError(text)) == shown
+
+
+def test_a_name_in_an_error_makes_no_line_but_a_list_does():
+    assert (
+        str(UserError("new\nline is bad:\n  one\n  two\nthree")) == "new\\nline is bad:\n  one\n  two\\nthree"
+    )
+    assert first_ten(["a\nb", "c\td"]) == "a\\nb, c\\td"
 
 
 def test_a_long_value_is_shown_in_short():

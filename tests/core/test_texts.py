@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from mamp.core.texts import Malformed, parse_json, parse_yaml, read_text
+from mamp.core.errors import Malformed
+from mamp.core.texts import parse_json, parse_yaml, read_text
 
 TEXT = "añt\nbee\n"
 

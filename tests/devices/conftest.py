@@ -27,6 +27,13 @@ def gpu(possible: None) -> Iterator[Gpu]:
         yield device
 
 
+@pytest.fixture
+def singles(possible: None) -> Iterator[Gpu]:
+    """A pretend CUDA device without float64, as Apple's; its counts begin at 0."""
+    with pretend(doubles=False) as device:
+        yield device
+
+
 @pytest.fixture(scope="session")
 def raft(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of random weights of RAFT's small network."""

@@ -32,7 +32,7 @@ NETWORKS = {  # a small network of each method
     "probe": ("method.encoder=torchvision:resnet18",),
     "flow": (),  # it has none
 }
-RAFT = "method.motion.raft=small"
+RAFT = ("method.motion.raft=small", "method.motion.iterations=1")
 PROPAGATING = {  # how videos are carried; the first word is the method
     "mamp tuned": (),
     "mamp published": ("method.preset=published",),
@@ -42,7 +42,7 @@ PROPAGATING = {  # how videos are carried; the first word is the method
     "mamp coarse": ("method.motion.source=coarse",),
     "mamp composed": ("method.motion.source=coarse", "method.motion.compose=true"),
     "mamp dis": ("method.motion.source=dis",),
-    "mamp raft": ("method.motion.source=raft", RAFT),
+    "mamp raft": ("method.motion.source=raft", *RAFT),
     "stm tuned": (),
     "stm top_k": ("method.propagation.top_k=16",),
     "stm published": ("method.preset=published",),
@@ -116,7 +116,7 @@ def squares(size: tuple[int, int], *ids: int) -> np.ndarray:
 def segmenter(label: str, device: str, raft: Path, *more: str) -> Segmenter:
     """A segmenter for a row of PROPAGATING; raft: a file of RAFT's weights."""
     given = PROPAGATING[label]
-    weights = (f"method.motion.weights={raft}",) if RAFT in given else ()
+    weights = (f"method.motion.weights={raft}",) if RAFT[0] in given else ()
     chosen = settings(label, (*given, *weights, *more))
     return Segmenter(network(chosen), chosen.method, device=device)
 

@@ -8,8 +8,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from pretend import pretend
-from small import LEARNING, PROPAGATING, SHRUNK, clips, frames, life, network, segmenter, settings, squares
+from small import LEARNING, PROPAGATING, SHRUNK, clips, frames, network, segmenter, settings, squares
 from small import trainer as make_trainer
 from torch import nn
 
@@ -35,26 +34,6 @@ def follow(label: str, device: str, raft, count: int = 2):
     for number, frame in enumerate(frames(count, SIZE)):
         carrier.step(frame, squares(SIZE, 1, 2) if number == 0 else None)
     return carrier
-
-
-# -- a device without float64, as Apple's
-
-
-@pytest.mark.parametrize("label", TRAINED)
-def test_training_needs_no_float64(possible, label):
-    with pretend(doubles=False):
-        learner = make_trainer(label, "cuda")
-        learner.learn(clips(learner))
-        learner.settle()
-        assert learner.summarise()["loss"] is not None
-
-
-@pytest.mark.parametrize("label", PROPAGATING)
-def test_propagation_needs_no_float64(possible, raft, label):
-    with pretend(doubles=False):
-        carrier = segmenter(label, "cuda", raft, *shrunk(label))
-        with torch.inference_mode():
-            life(carrier._build(), SIZE, "cuda")
 
 
 # -- batch norms of several GPUs
@@ -105,9 +84,9 @@ def test_similarities_beyond_fp16_lose_no_object(gpu, matching):
 
 def test_a_step_that_the_scaler_left_out_does_not_blank_the_norm(tmp_path):
     learner = make_trainer("mamp", "cpu")
-    learner.told = [{"loss": 1.0, "grad_norm": math.inf}, {"loss": 3.0, "grad_norm": 2.0}]
+    learner.unlogged = [{"loss": 1.0, "grad_norm": math.inf}, {"loss": 3.0, "grad_norm": 2.0}]
     assert learner.summarise() == {"loss": 2.0, "grad_norm": 2.0}
-    learner.told = [{"loss": 1.0, "grad_norm": math.nan}]
+    learner.unlogged = [{"loss": 1.0, "grad_norm": math.nan}]
     assert learner.summarise() == {"loss": 1.0, "grad_norm": None}
 
 

@@ -1,4 +1,6 @@
-"""Every method on a pretend GPU: it runs there, computes what the CPU computes, and seldom waits."""
+"""Every method on a pretend GPU: it runs there, without float64 as on Apple's, computes what the CPU does,
+and seldom waits.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ def test_every_method_is_here():
 
 
 @pytest.mark.parametrize("label", PROPAGATING)
-def test_the_contract_holds_there_and_gives_what_the_cpu_gives(gpu, raft, label):
+def test_the_contract_holds_there_and_gives_what_the_cpu_gives(singles, raft, label):
     found = {}
     for device in ("cpu", "cuda"):
         carrier = segmenter(label, device, raft, *more(label))
@@ -58,7 +60,7 @@ def test_a_training_step_seldom_waits(gpu, label):
 
 
 @pytest.mark.parametrize("label", LEARNING)
-def test_a_step_there_learns_what_it_learns_on_the_cpu(gpu, label):
+def test_a_step_there_learns_what_it_learns_on_the_cpu(singles, label):
     logs = []
     for device in ("cpu", "cuda"):
         learner = trainer(label, device)

@@ -23,10 +23,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from odd import files, lists, networks, pictures, requests, results, roots, settings  # noqa: E402
-from odd.contract import breach, seeded  # noqa: E402
+from odd import files, lists, networks, pictures, requests, results, roots, settings, targets  # noqa: E402
+from odd.contract import measured  # noqa: E402
 
-MODULES = (settings, networks, pictures, lists, roots, files, results, requests)
+MODULES = (settings, networks, pictures, lists, roots, files, results, requests, targets)
 KINDS = {kind: make for module in MODULES for kind, make in module.KINDS.items()}
 MOST_MEMORY = 8 * 10**9  # bytes that a process may map besides
 DEAD = 90.0  # seconds without a word after which a process is given up
@@ -34,8 +34,7 @@ DEAD = 90.0  # seconds without a word after which a process is given up
 
 def one(kind: str, seed: int, number: int, folder: Path) -> tuple[str, str]:
     """(what the input was, what it broke)."""
-    case = seeded(KINDS[kind], kind, seed, number, folder)
-    return case.what, breach(case, folder)
+    return measured(KINDS[kind], kind, seed, number, folder)
 
 
 def _work(kind: str, seed: int, numbers: list[int], room: str, answers: Any) -> None:

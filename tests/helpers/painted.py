@@ -89,3 +89,13 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
 def count(labels: np.ndarray) -> int:
     """How many objects a label map has."""
     return int((np.unique(labels) > 0).sum())
+
+
+def photograph(seed, size=SIZE):
+    """A picture like a photograph: sky, ground, noise at several scales."""
+    rng = np.random.default_rng(seed)
+    total = np.zeros((*size, 3))
+    for scale in (1, 3, 8, 20):
+        coarse = rng.integers(0, 256, (size[0] // scale + 1, size[1] // scale + 1, 3), dtype=np.uint8)
+        total += np.array(Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC)) / 4
+    return Image.fromarray(total.astype(np.uint8))

@@ -105,9 +105,9 @@ def test_part_of_shared_work_does_not_finish_the_run(run: Path, start: Start):
 
 def test_a_command_that_fails_says_so(run: Path, start: Start, stand_in):
     stand_in("a mistake")
-    with pytest.raises(FailedJobError, match="that is wrong; mend it"):
+    with pytest.raises(FailedJobError, match="that is wrong; correct it"):
         start(make(run)).result()
-    assert "that is wrong; mend it" in journal.reason(run)
+    assert "that is wrong; correct it" in journal.reason(run)
 
 
 def test_a_newer_submission_owns_the_run(run: Path, start: Start):

@@ -283,7 +283,7 @@ def test_local_runs_the_same_job_here(recipe: Path, tmp_path: Path, stand_in, ca
 def test_a_local_job_that_fails_gives_its_reason(recipe: Path, tmp_path: Path, stand_in, capsys):
     stand_in("a mistake")
     assert send("train", recipe, "slurm.setup=[]", "--local", "--run", tmp_path / "run") == 1
-    assert "that is wrong; mend it" in capsys.readouterr().err
+    assert "that is wrong; correct it" in capsys.readouterr().err
 
 
 def test_submitting_imports_no_torch(recipe: Path, tmp_path: Path, scheduler: Path, repository: Path):

@@ -9,6 +9,7 @@ from layouts import numbers, write_frames, write_masks, write_text, write_video
 from mamp.config import Root
 from mamp.core.errors import UserError
 from mamp.datasets.sequences import open_dataset, training_sequences
+from mamp.loading.census import said_twice
 
 
 def test_training_takes_the_train_list_of_davis_and_no_labels(davis2017: Path) -> None:
@@ -98,3 +99,25 @@ def test_two_videos_whose_masks_would_have_one_name_are_refused(tmp_path: Path) 
     ):
         open_dataset("folder", tmp_path)
     assert [s.name for s in training_sequences([Root(path=tmp_path)])] == ["a", f"{tmp_path.name}/a"]
+
+
+def test_a_video_that_two_roots_give_is_named(tmp_path: Path) -> None:
+    write_frames(tmp_path / "one" / "x", numbers(2))
+    write_frames(tmp_path / "one" / "y", numbers(2))
+    (tmp_path / "link").symlink_to(tmp_path / "one" / "x")
+    roots = (Root(path=tmp_path / "one"), Root(path=tmp_path / "link"))
+    (line,) = said_twice(training_sequences(roots))
+    assert line.startswith("warning: data.root gives 1 video more than once, which then weigh more: x and ")
+    assert said_twice(training_sequences(roots[:1])) == []
+
+
+def test_a_list_that_is_not_asked_for_may_be_bad(davis2017: Path) -> None:
+    (davis2017 / "ImageSets/2017/other.txt").write_bytes(b"\xff\xfe\xff")
+    assert [s.name for s in open_dataset("davis2017", davis2017, "val")] == ["dog", "goat"]
+    with pytest.raises(UserError, match="other.txt cannot be read as text"):
+        open_dataset("davis2017", davis2017, "other")
+
+
+def test_a_split_without_a_name_is_refused(davis2017: Path) -> None:
+    with pytest.raises(UserError, match="the name of the split is empty"):
+        open_dataset("davis2017", davis2017, "")

@@ -369,3 +369,31 @@ def test_what_is_sharpened_is_remembered_so():
         remembered[power] = propagator.memory[1].labels
     squares = remembered[1].clamp(min=0) ** 2
     torch.testing.assert_close(remembered[2], normalised(squares), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("background", [0.3, 0.7, 0.95])
+@pytest.mark.parametrize("power", [1.0, 1.5])
+def test_a_lighter_background_takes_from_itself_alone(seed, background, power):
+    scores = torch.rand(3, 5, 7, generator=torch.Generator().manual_seed(seed))
+    scores[1:, 0, 0] = 0  # background for certain
+    scores[:, 1, 1] = 0  # nobody's
+    scores[:, 2, 2] = torch.tensor([0.0, 0.4, 0.6])  # no background
+    plain = sharpened(scores.clone(), power) if power != 1 else normalised(scores.clone())
+    found = sharpened(scores.clone(), power, background)
+    torch.testing.assert_close(found.sum(0), torch.ones(5, 7))
+    odds, before = found[:, plain[0] < 1], plain[:, plain[0] < 1]
+    torch.testing.assert_close(odds[0] / odds[1], background * before[0] / before[1])
+    torch.testing.assert_close(odds[1] / odds[2], before[1] / before[2])
+    assert torch.equal(found[:, 0, 0], torch.tensor([1.0, 0, 0])) and found[0, 1, 1] == 1
+    torch.testing.assert_close(found[:, 2, 2], plain[:, 2, 2])
+
+
+def test_a_lighter_background_keeps_more_of_the_objects():
+    frame, masks = scene(0)
+    sizes = []
+    for background in (1, 0.5):
+        propagator = MampPropagator(Colours(), method(f"method.propagation.background={background}"))
+        propagator.start(frame, masks)
+        sizes.append(sum((propagator.step(scene(t)[0]).argmax(0) > 0).sum() for t in (1, 2)))
+    assert sizes[1] >= sizes[0] > 0

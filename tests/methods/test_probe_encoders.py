@@ -208,6 +208,29 @@ def test_timm_weights_that_cannot_be_downloaded_are_asked_for_as_a_file(monkeypa
         build_pretrained(method(TINY_TIMM))
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_hub_that_cannot_be_found_is_not_waited_for(monkeypatch, there):
+    import timm
+    from huggingface_hub import constants
+
+    def look_up(*_):
+        if not there:
+            raise OSError("Name or service not known")
+
+    seen = []
+
+    def create(name, **_):
+        seen.append(constants.HF_HUB_OFFLINE)
+        raise OSError("nothing in the cache")
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("socket.getaddrinfo", look_up)
+    monkeypatch.setattr(timm, "create_model", create)
+    with pytest.raises(UserError, match="nothing in the cache"):
+        build_pretrained(method(TINY_TIMM))
+    assert seen == [not there] and constants.HF_HUB_OFFLINE is False
+
+
 def test_without_timm_one_is_told_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(UserError, match=r"needs timm; install it with pip install mamp\[timm\]"):

@@ -230,7 +230,7 @@ def test_correction_lowers_the_loss_on_the_reference_frame():
         fit,
         loops=4,
         rate=10.0,
-        tell=lambda loss, gradient: losses.append(float(loss)),
+        report=lambda loss, gradient: losses.append(float(loss)),
     )
     assert losses[-1] < losses[0]
 

@@ -79,6 +79,32 @@ def test_folded_network_gives_the_same_features_without_batch_norms():
         torch.testing.assert_close(folded(x), model.eval()(x), atol=1e-5, rtol=1e-4)
 
 
+class _NormWithActivation(nn.BatchNorm2d):
+    def forward(self, x):
+        return super().forward(x).relu()
+
+
+class _PaddedConv(nn.Conv2d):
+    def forward(self, x):
+        return super().forward(nn.functional.pad(x, (1, 0, 1, 0)))
+
+
+class _CentredConv(nn.Conv2d):
+    def forward(self, x):
+        return nn.functional.conv2d(x, self.weight - self.weight.mean())
+
+
+@pytest.mark.parametrize("norm", [nn.BatchNorm2d, nn.SyncBatchNorm, _NormWithActivation])
+@pytest.mark.parametrize("conv", [nn.Conv2d, _PaddedConv, _CentredConv])
+def test_layers_that_compute_more_keep_what_they_compute(conv, norm):
+    torch.manual_seed(1)
+    model = nn.Sequential(conv(3, 5, 3, bias=False), norm(5), nn.Conv2d(5, 2, 1)).eval()
+    nn.init.normal_(model[1].running_mean)
+    x = torch.randn(1, 3, 9, 11)
+    with torch.inference_mode():
+        torch.testing.assert_close(fold_batch_norms(model)(x), model(x), atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("size", [(7, 40), (23, 31), (64, 9), (13, 17)])
 def test_whole_numbers_are_resized_as_opencv_does(size):
     cv2 = pytest.importorskip("cv2", reason="the extra opencv is not installed")

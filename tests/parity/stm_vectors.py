@@ -238,7 +238,7 @@ def _corrected(case: Case) -> dict[str, object]:
     told: list[tuple[Tensor, Tensor]] = []
 
     def recorded(*args: object, **kwargs: object) -> Tensor:
-        return corrected(*args, **kwargs, tell=lambda loss, gradient: told.append((loss, gradient)))
+        return corrected(*args, **kwargs, report=lambda loss, gradient: told.append((loss, gradient)))
 
     propagators.corrected = recorded
     try:

@@ -122,7 +122,7 @@ def test_an_evaluation_that_is_not_finished_is_told(masks, tmp_path):
     (masks / "run.json").write_text(json.dumps(record))
     with pytest.raises(UserError) as told:
         export("davis", masks, tmp_path / "a.zip")
-    assert "ant: 3 masks are there, but run.json tells of 4" in str(told.value)
+    assert "ant: 3 masks are there, but run.json lists 4" in str(told.value)
     assert "cat: 0 masks are there" in str(told.value)
 
 
@@ -167,6 +167,6 @@ def test_the_command_says_what_it_wrote(masks, davis, tmp_path, capsys):
     )
     assert "5 masks of 2 sequences, nothing missing" in capsys.readouterr().out
     assert main(["export", "davis", str(masks), "--out", str(out)]) == 0
-    assert "5 masks of 2 sequences, held against their own first masks" in capsys.readouterr().out
+    assert "5 masks of 2 sequences, compared with their first masks" in capsys.readouterr().out
     assert main(["export", "davis", str(masks), "--out", str(tmp_path / "a.tar")]) == 2
     assert main(["export", "davis", str(masks), "--out", str(out), "--split", "val"]) == 2

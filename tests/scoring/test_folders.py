@@ -243,7 +243,7 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         score(truth, out)
     first, *listed = str(error.value).split("\n")
-    assert first == f"{out} does not fit the truth in 5 places; mend what is listed and score again:"
+    assert first == f"{out} does not fit the truth in 5 places; correct what is listed and score again:"
     assert listed[:4] == [
         "  a: 2 frames are missing: 00002, 00004",
         "  b: 00002 is 30x20 but its truth 20x20",

@@ -8,7 +8,7 @@ from PIL import Image, ImageFilter
 from scenes import scene, write_video
 
 from mamp.core.errors import UserError
-from mamp.segmentation.given import Teller, given_masks
+from mamp.segmentation.given import MaskLog, given_masks
 from mamp.segmentation.segment import segment
 from mamp.segmentation.segmenter import label_map
 from mamp.video.first_masks.reading import Reader
@@ -30,8 +30,8 @@ def read(said):
     """read(masks) -> {frame: label map}."""
 
     def read(masks, names=NAMES, **options):
-        teller = Teller(said[0].append, said[1].append)
-        given = given_masks(masks, names, teller=teller, **options)
+        log = MaskLog(said[0].append, said[1].append)
+        given = given_masks(masks, names, log=log, **options)
         return {i: np.asarray(label_map(one.read(), SIZE)) for i, one in sorted(given.items())}
 
     return read

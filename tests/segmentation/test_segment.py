@@ -9,6 +9,7 @@ from scenes import scene, write_video
 from mamp.core.errors import UserError
 from mamp.segmentation.segment import segment
 from mamp.video.masks import read_mask, write_mask
+from mamp.video.parts import Part
 
 
 @pytest.fixture
@@ -180,6 +181,32 @@ def test_progress_goes_to_standard_error_with_speed_and_time_left(clip, make_seg
     assert "6 of 6 frames" in captured.err and "frames/s, 0:00:00 left" in captured.err
 
 
+def test_frames_of_both_ways_are_counted_as_steps(clip, make_segmenter, capsys):
+    frames, masks, out = clip
+    segment(frames, masks / "00000.png", out, make_segmenter, at=3)
+    captured = capsys.readouterr().err
+    assert "clip: 6 frames, 7 steps both ways," in captured and "7 of 7 steps" in captured
+
+
+class _Slowing:
+    """A clock whose steps take longer and longer."""
+
+    def __init__(self):
+        self.now, self.step = 0.0, 1.0
+
+    def monotonic(self):
+        self.now, self.step = self.now + self.step, self.step * 4
+        return self.now
+
+
+def test_a_run_that_becomes_slower_says_what_it_will_cost_now(clip, make_segmenter, capsys, monkeypatch):
+    frames, masks, out = clip
+    monkeypatch.setattr("mamp.core.progress.time", _Slowing())
+    segment(frames, masks / "00000.png", out, make_segmenter)
+    captured = capsys.readouterr().err
+    assert captured.count("s a frame, about") > captured.count("slower now,") >= 1
+
+
 def test_a_photograph_given_as_a_mask_is_refused(clip, make_segmenter):
     frames, masks, out = clip
     noise = np.random.default_rng(0).integers(0, 256, (24, 32, 3), np.uint8)
@@ -199,11 +226,37 @@ def test_masks_of_another_video_in_out_are_not_left_to_pass_for_this_one(clip, m
     assert [p.name for p in out.iterdir()] == ["00099.png"]
 
 
-def test_the_same_video_again_replaces_its_masks(clip, make_segmenter):
+@pytest.mark.parametrize("part", [Part(max_frames=3), Part(every=2), Part(start=2), Part(end=1)])
+def test_masks_of_a_longer_run_are_named_as_such(clip, make_segmenter, part):
+    frames, masks, out = clip
+    segment(frames, masks / "00000.png", out, make_segmenter, quiet=True)
+    with pytest.raises(UserError, match=r"holds \d masks? of frames that this run leaves out, first 0000\d"):
+        segment(frames, masks / "00000.png", out, make_segmenter, part=part, quiet=True)
+    assert len(list(out.glob("*.png"))) == 6
+
+
+@pytest.mark.parametrize(
+    ("part", "at"),
+    [
+        (Part(max_frames=3), "4"),
+        (Part(every=2), "00003"),
+        (Part(start=2), 1),
+        (Part(end=1), "00002"),
+    ],
+)
+def test_a_mask_of_a_frame_outside_the_part_is_refused(clip, make_segmenter, part, at):
+    frames, masks, out = clip
+    with pytest.raises(UserError, match=r"--at \S+ is frame 0000\d, which this run leaves out: it uses"):
+        segment(frames, masks / "00000.png", out, make_segmenter, part=part, at=at, quiet=True)
+    assert not out.exists()
+
+
+def test_the_same_video_again_replaces_its_masks_and_says_so(clip, make_segmenter, capsys):
     frames, masks, out = clip
     for _ in range(2):
-        timing = segment(frames, masks / "00000.png", out, make_segmenter, quiet=True)
+        timing = segment(frames, masks / "00000.png", out, make_segmenter)
         assert timing.frames == len(list(out.iterdir())) == 6
+    assert capsys.readouterr().err.count(f"{out} holds 6 masks of an earlier run") == 1
 
 
 def test_the_cost_is_said_after_two_frames(clip, make_segmenter, capsys):

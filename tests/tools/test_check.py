@@ -391,7 +391,8 @@ def test_problems_of_a_kind_are_told_up_to_a_number(tmp_path: Path, capsys) -> N
     out, err = capsys.readouterr()
     assert out.count("is empty") == 3 and "frames that cannot be read (15):" in out and "  and 12 more" in out
     assert (
-        err == f"mamp: {tmp_path}: 15 things broken, as listed; mend them, or fetch or pack the data again\n"
+        err
+        == f"mamp: {tmp_path}: 15 things broken, as listed; repair them, or fetch or pack the data again\n"
     )
 
 

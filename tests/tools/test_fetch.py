@@ -11,11 +11,11 @@ import pytest
 from archives import Server, davis_files, picture, serving, write_zip
 
 from mamp.cli import main
+from mamp.core import download as downloads
+from mamp.core.download import Wanted, download
 from mamp.core.errors import UserError
 from mamp.datasets.sequences import open_dataset
-from mamp.tools import download as downloads
 from mamp.tools import unpack as unpacking
-from mamp.tools.download import download
 from mamp.tools.fetch import ARCHIVES, NAMES, fetch
 from mamp.tools.unpack import BadArchive, unpack
 
@@ -38,7 +38,7 @@ def server(content: bytes) -> Iterator[Server]:
 
 
 def bring(server: Server, target: Path, *, limit: int = 10**6) -> None:
-    download(server.address, target, begins=b"PK", limit=limit, quiet=True)
+    download(server.address, target, Wanted("a zip archive", (b"PK",), limit), quiet=True)
 
 
 # ---------------------------------------------------------------- download
@@ -129,7 +129,7 @@ def test_a_web_page_is_no_archive(server: Server, tmp_path: Path) -> None:
 
 
 def test_a_file_without_end_is_refused(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"has [\d,]+ bytes, more than such an archive has"):
+    with pytest.raises(UserError, match=r"has [\d,]+ bytes, more than such a zip archive has"):
         bring(server, tmp_path / "a.zip", limit=5000)
     server.promises = 0
     with pytest.raises(UserError, match="does not end after 5,000 bytes"):
@@ -138,7 +138,8 @@ def test_a_file_without_end_is_refused(server: Server, tmp_path: Path) -> None:
 
 def test_a_host_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"127.0.0.1:9/a.zip broke off after 0 bytes \(Connection refused\)"):
-        download("http://127.0.0.1:9/a.zip", tmp_path / "a.zip", begins=b"PK", limit=9, quiet=True)
+        wanted = Wanted("a zip archive", (b"PK",), 9)
+        download("http://127.0.0.1:9/a.zip", tmp_path / "a.zip", wanted, quiet=True)
 
 
 # ---------------------------------------------------------------- unpack

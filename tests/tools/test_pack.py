@@ -229,7 +229,7 @@ def test_a_damaged_frame_is_named_and_goes_by_policy(source, keyframes):
         assert (
             str(caught.value)
             == f"{out}/bee.mp4 frame {index:05d} cannot be decoded (its bytes are not those that were"
-            " packed); run mamp data pack again, which mends it, or set data.bad_frame (training) or"
+            " packed); run mamp data pack again to repair it, or set data.bad_frame (training) or"
             " evaluate.bad_frame to skip or repeat"
         )
     left = [index for index, _ in open_frames(out / "bee.mp4", bad_frame="skip").stream()]

@@ -48,7 +48,7 @@ def step(ranks, settings, *, calm, keep=slice(None)):
     trainer.settle()
     prepared = seen[-1][0]  # of the last part
     return {
-        "loss": trainer.told[-1]["loss"],
+        "loss": trainer.unlogged[-1]["loss"],
         "own": sum(loss.item() for _, loss in seen) / len(seen),
         "dropped": prepared.dropped,
         "frames": prepared.frames,

@@ -206,3 +206,40 @@ def test_choosing_by_val_is_said(tmp_path, settings, write_clip, capsys):
     ):
         train(settings(*asked, *more), tmp_path / f"run{number}")
         assert (words in capsys.readouterr().err) == said
+
+
+# ---------------------------------------------------------------- what is there already
+
+
+@pytest.mark.parametrize("content", ['["a"]', '{"resumed": 5}', "{", '{"a": -1e400}', "[" * 200])
+def test_a_code_json_that_no_run_wrote_is_kept_beside_the_new_one(stopped, settings, capsys, content):
+    run = stopped()
+    (run / "code.json").write_text(content)
+    train(settings(), run, quiet=True)
+    assert (run / "code.json.damaged-1").read_text() == content
+    assert code(run)["step"] == 5
+    assert "it is kept as code.json.damaged-1" in capsys.readouterr().err
+
+
+def test_a_run_without_a_checkpoint_keeps_the_history_of_the_start_before(stopped, settings, capsys):
+    run = stopped()
+    shutil.rmtree(run / "checkpoints")
+    kept = {name: (run / name).read_bytes() for name in ("log.jsonl", "code.json", "config.yaml")}
+    train(settings(), run, quiet=True)
+    assert {name: (run / "before-1" / name).read_bytes() for name in kept} == kept
+    assert "has no checkpoint, so the run begins anew" in capsys.readouterr().err
+
+
+def test_something_else_in_place_of_a_runs_files_is_refused(tmp_path, settings):
+    for name in ("previews", "checkpoints"):
+        run = tmp_path / name
+        run.mkdir()
+        (run / name).write_text("a file")
+        with pytest.raises(UserError, match=f"{name} is not a folder, where the run keeps its {name}"):
+            train(settings(), run, quiet=True)
+    for name in ("log.jsonl", "code.json", "config.yaml"):
+        run = tmp_path / f"fifo-{name}"
+        run.mkdir()
+        os.mkfifo(run / name)
+        with pytest.raises(UserError, match=f"{name} is a pipe, socket or device"):
+            train(settings(), run, quiet=True)

@@ -105,7 +105,7 @@ def test_group_job_type_and_notes_are_wandb_s_and_the_diff_goes_with_the_run(tmp
         "import sys; from pathlib import Path; from mamp import config\n"
         "from mamp.training.wandb_run import open_run\n"
         f"run = open_run(Path(sys.argv[1]), config.load(None, sys.argv[2:]), {code!r}, seconds=60)\n"
-        "run.tell({'step': 1, 'loss': 0.5}); run.close(well=True)\n"
+        "run.log({'step': 1, 'loss': 0.5}); run.close(well=True)\n"
     )
     words = [sys.executable, script, tmp_path, "tracking.mode=offline", *asked]
     ran = subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=120)

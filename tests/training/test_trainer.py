@@ -240,5 +240,5 @@ def test_a_run_of_another_length_is_not_compared(tmp_path, settings, capsys):
 
 
 def test_a_part_of_the_steps_is_between_nothing_and_all(settings):
-    with pytest.raises(UserError, match=r"train\.expect_loss.*wants parts"):
+    with pytest.raises(UserError, match=r"train\.expect_loss.*needs parts"):
         settings("train.expect_loss={10: 0.3}")

@@ -210,3 +210,29 @@ def test_one_file_an_object(tmp_path):
     assert "1.png is object 1, 2.png is object 2, 3.png is object 3" in found.line
     with pytest.raises(UserError, match="all.png has several objects"):
         read([files[0], saved(tmp_path / "all.png", davis(labels))])
+
+
+def test_a_claimed_size_is_held_against_the_frame_before_anything_is_drawn(tmp_path):
+    shape = {"label": "a", "points": [[0, 0], [9, 0], [9, 9]], "shape_type": "polygon"}
+    huge = {"imageHeight": 60_000, "imageWidth": 50_000, "imagePath": "a.jpg", "shapes": [shape]}
+    (tmp_path / "a.json").write_text(json.dumps(huge))
+    with pytest.raises(UserError, match="is 50000x60000 pixels and its frame"):
+        read(tmp_path / "a.json", size=SIZE)
+    with pytest.raises(UserError, match="says that its picture has 50000x60000 pixels"):
+        read(tmp_path / "a.json")
+    coco = {"annotations": [{"segmentation": {"size": [60_000, 50_000], "counts": [3_000_000_000]}}]}
+    (tmp_path / "b.json").write_text(json.dumps(coco))
+    with pytest.raises(UserError, match="is 50000x60000 pixels and its frame"):
+        read(tmp_path / "b.json", size=SIZE)
+    np.savez_compressed(tmp_path / "c.npz", np.zeros((4, 7000, 6000), np.uint8))
+    with pytest.raises(UserError, match="has 6000x7000 pixels and 168 MB"):
+        read(tmp_path / "c.npz", size=SIZE)
+
+
+def test_no_words_of_python_say_what_is_wrong(tmp_path):
+    for number, told in enumerate(
+        ({"annotations": [], "categories": 5}, {"annotations": 5}, {"shapes": {"a": 1}})
+    ):
+        (tmp_path / f"{number}.json").write_text(json.dumps(told))
+        with pytest.raises(UserError, match="a value in it is not of the kind that belongs there"):
+            read(tmp_path / f"{number}.json", size=SIZE)

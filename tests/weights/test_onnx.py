@@ -17,7 +17,9 @@ import mamp
 from mamp import config, weights
 from mamp.cli import main
 from mamp.core.errors import UserError
+from mamp.methods.mamp.config import MampPropagation
 from mamp.methods.mamp.encoder import build_model
+from mamp.methods.mamp.onnx import OTHERWISE, WITHOUT, WRITTEN
 from mamp.methods.mamp.propagator import MampPropagator as build_propagator
 from mamp.ops.colour import rgb_to_lab
 from mamp.propagation.correlation import topk_readout
@@ -134,6 +136,7 @@ SETTINGS = [
     ["radius=9", "search_near=0", "search_blocks=3", "top_k=9", "tile=4", "sharpen=1.5"],
     ["short_side=30", "subsample=2", "pad=16", "tile=12", "radius=3"],
     ["short_side=40", "enlarge=1", "pad=2", "radius=1", "top_k=40", "edge_radius=0", "sharpen=2"],
+    ["search=exact", "background=0.8"],
     ["labels=hard", "outside=zero", "upsample=published", "views=full", "short_side=null"],
 ]
 
@@ -257,7 +260,7 @@ def test_the_guided_filter_is_that_of_torch():
     [
         (
             ["method.propagation.memory=budget"],
-            "memory=budget is not told to tools; set method.propagation.memory=recent",
+            "memory=budget cannot be exported; set method.propagation.memory=recent",
         ),
         (["method.motion.source=coarse"], "source=coarse has no ONNX form; set method.motion.source=none"),
     ],
@@ -308,3 +311,8 @@ def test_a_writing_that_is_cut_off_leaves_no_file_that_says_all_is_there(tmp_pat
     assert main(command) == 130
     del before["mamp.json"]
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_every_setting_of_the_propagation_is_written_refused_or_of_no_effect():
+    """A new setting must be put into one of the three, or exported graphs would leave it out in silence."""
+    assert set(MampPropagation.model_fields) == {*WRITTEN, *OTHERWISE, *WITHOUT}

@@ -19,9 +19,7 @@ SHIFT, STRETCH = 0.2, 1.4  # a blob moves by up to so many spreads, and grows or
 
 @dataclass(frozen=True)
 class Move:
-    """flip: left-right. degrees: clockwise. margins: of the crop, left, right, top, bottom, as parts of the
-    box.
-    """
+    """flip: left-right. degrees: clockwise. margins: left, right, top, bottom, as parts of the box."""
 
     flip: bool
     degrees: float

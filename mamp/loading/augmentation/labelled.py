@@ -16,10 +16,9 @@ CHOICES = 255  # and so many more, by which its objects are chosen
 
 
 def choose_objects(labels: Tensor, most: int, draw: Tensor, *, others: int = UNLABELLED) -> Tensor:
-    """uint8 (T, H, W) with the first frame's objects numbered from 1 on, at most `most` of them, drawn at
-    random.
+    """Return uint8 (T, H, W): objects of the first frame, at most `most`, drawn at random, as 1, 2, ...
 
-    Others become `others`: unlabelled (255), in no channel, as STM-Cycle publishes it, or background.
+    Others become `others`: 255 (unlabelled) as STM-Cycle publishes it, or background.
     draw: (CHOICES,) random numbers.
     """
     table, _ = chosen_objects(labels[0].cpu(), most, draw, others=others)
@@ -49,8 +48,7 @@ def renumbered(labels: Tensor, tables: Tensor) -> Tensor:
 
 @torch.no_grad()
 def augment_masked(frames: Tensor, labels: Tensor, knobs: Affine, *, draw: Tensor) -> tuple[Tensor, Tensor]:
-    """uint8 frames (B, T, 3, H, W) and labels (B, T, H, W) -> float frames, not cut to [0, 1], and uint8
-    labels.
+    """uint8 frames (B, T, 3, H, W), labels (B, T, H, W) -> float frames, not cut to [0, 1], and uint8 labels.
 
     draw: (B, DRAWS) random numbers in [0, 1) on the CPU, a row for each clip. Frames are read bilinearly and
     labels from the nearest pixel; outside of the frame is black background, as published (STM-Cycle).
@@ -87,9 +85,7 @@ def _move(images: Tensor, labels: Tensor, matrices: Tensor) -> tuple[Tensor, Ten
 
 
 def _matrices(draw: Tensor, knobs: Affine, *, size: tuple[int, ...]) -> Tensor:
-    """(B, 2, 3): the box that cropping leaves is stretched to the frame, then scaled, sheared and turned
-    about the centre.
-    """
+    """(B, 2, 3): a crop is stretched to the frame, then scaled, sheared and turned about the centre."""
     height, width = size[-2:]
     left, right, top, bottom = (knobs.crop * draw[:, :4]).unbind(1)
     stretch = _stack(

@@ -1,6 +1,4 @@
-"""Motion made on the device: each frame of a clip moved by itself, so that a still picture becomes a
-video.
-"""
+"""Move each frame of a clip by itself, on the device, so that a still picture becomes a video."""
 
 from __future__ import annotations
 
@@ -68,9 +66,7 @@ def _first_only_cropped(draw: Tensor) -> Tensor:
 
 
 def _recoloured(images: Tensor, draw: Tensor, knobs: Moves) -> Tensor:
-    """Brightness, contrast, saturation and hue of each image (N, 3, H, W), one after the other; draw (N,
-    4).
-    """
+    """Brightness, contrast, saturation, hue of each image (N, 3, H, W), one after the other; draw (N, 4)."""
     from kornia import enhance
 
     part = 2 * draw - 1
@@ -86,8 +82,7 @@ def _recoloured(images: Tensor, draw: Tensor, knobs: Moves) -> Tensor:
 
 
 def _warp_grid(draw: Tensor, strength: float, *, size: tuple[int, ...]) -> Tensor:
-    """Where each pixel comes from, (N, H, W, 2) in [-1, 1], under thin plate splines through displaced
-    control points.
+    """Source of each pixel, (N, H, W, 2) in [-1, 1], by thin plate splines through displaced points.
 
     draw: (N, 2*GRID*GRID). strength: largest displacement, as a part of each side.
     """
@@ -104,9 +99,7 @@ def _warp_grid(draw: Tensor, strength: float, *, size: tuple[int, ...]) -> Tenso
 
 
 def _affine(draw: Tensor, knobs: Moves, *, size: tuple[int, ...]) -> Tensor:
-    """(N, 3, 3) of pixel centres: turned, scaled and sheared about the middle, then shifted by whole
-    pixels.
-    """
+    """(N, 3, 3) of pixel centres: turned, scaled, sheared about the middle, then shifted by whole pixels."""
     from kornia.geometry.transform import get_affine_matrix2d
 
     height, width = size[-2:]
@@ -124,9 +117,7 @@ def _affine(draw: Tensor, knobs: Moves, *, size: tuple[int, ...]) -> Tensor:
 
 
 def _crops(draw: Tensor, knobs: Moves, *, before: tuple[int, ...], after: tuple[int, int]) -> Tensor:
-    """(N, 3, 3) of pixel centres: a box of each frame stretched to `after`; cut to the frame where it would
-    be wider or higher.
-    """
+    """(N, 3, 3) of pixel centres: a box, cut to the frame where it is larger, stretched to `after`."""
     height, width = before[-2:]
     area, ratio, x, y = draw[:, :4].unbind(1)
     area = knobs.crop[0] + (knobs.crop[1] - knobs.crop[0]) * area

@@ -17,9 +17,7 @@ MOST_USED = 1e5
 
 @dataclass
 class Cells:
-    """One object's bank: keys (C, n), values (V, n), and of each cell the frame it came with and how much it
-    was read, (n,).
-    """
+    """One object's bank: keys (C, n), values (V, n); each cell's frame and how much it was read, (n,)."""
 
     keys: Tensor
     values: Tensor
@@ -46,9 +44,12 @@ class Cells:
 
 @dataclass(frozen=True)
 class Match:
-    """A frame's m cells beside a bank of n. likeness, nearest: of each the cosine to the most similar cell of
-    the bank, and its place, (m,). merged: is it similar enough, bool (m,). often: uses per frame of a bank's
-    cell, (n,); shown: the same, or nothing where the CPU need not know."""
+    """A frame's m cells compared with a bank of n.
+
+    likeness, nearest: for each, the cosine to the most similar cell of the bank, and its place, (m,).
+    merged: whether it is similar enough, bool (m,). often: uses per frame of a bank's cell, (n,).
+    shown: the same, or empty where the CPU does not need it.
+    """
 
     likeness: Tensor
     nearest: Tensor
@@ -141,8 +142,9 @@ class FeatureBank:
     # -- reading
 
     def read(self, query: Tensor) -> Tensor:
-        """What each of the K+1 objects reads, float32 (K+1, V, h, w), in a frame's key (C, h, w); what was
-        read is noted.
+        """Return what each of K+1 objects reads by a frame's key (C, h, w): float32 (K+1, V, h, w).
+
+        The banks count what was read.
         """
         height, width = query.shape[-2:]
         cells = [c for c in self.cells if c is not None]
@@ -168,8 +170,7 @@ class FeatureBank:
     # -- learning
 
     def absorb(self, keys: Tensor, values: Tensor, *, index: int) -> None:
-        """Take in frame number `index`: keys (K+1, C, n) and values (K+1, V, n); an object seen for the first
-        time begins its bank.
+        """Take in frame `index`: keys (K+1, C, n), values (K+1, V, n). A new object begins its bank.
 
         Indices grow from call to call. The device is asked once: how many cells of each object are new.
         """
@@ -179,10 +180,10 @@ class FeatureBank:
             for old, new in zip(self.cells, frame, strict=True)
         ]
         asked = [x for match in matches if match for x in match.asked()]
-        told = iter(torch.cat(asked).cpu().split([len(x) for x in asked]) if asked else ())
+        counts = iter(torch.cat(asked).cpu().split([len(x) for x in asked]) if asked else ())
         for k, (old, new, match) in enumerate(zip(self.cells, frame, matches, strict=True)):
             if old and match:
-                coming, often = int(next(told)), next(told)
+                coming, often = int(next(counts)), next(counts)
                 cells = self._update(old, new, match, coming=coming, often=often)
             else:
                 cells = self._begin(new)
@@ -197,9 +198,7 @@ class FeatureBank:
         return cells
 
     def _match(self, cells: Cells, new: Cells, index: int) -> Match:
-        """What is new in a frame beside a bank, and how often the bank's cells were used per frame of their
-        lives.
-        """
+        """What is new in a frame beside a bank, and how often the bank's cells were used per frame."""
         likeness, nearest = self._nearest(cells.keys, new.keys)  # (m,), (m,)
         often = cells.used / (index - cells.born)
         needed = self.whole and self.share < len(cells) + len(new)

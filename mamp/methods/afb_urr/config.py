@@ -106,16 +106,14 @@ class AfbTraining(Section):
         None,
         description=(
             "where trunks begin: imagenet (torchvision downloads it), a file with torchvision's state dict,"
-            " or weights of ours (afb_urr, stm, or the label-free mamp encoder where shapes allow); null:"
+            " or weights of mamp (afb_urr, stm, or the label-free mamp encoder where shapes allow); null:"
             " random"
         ),
     )
 
 
 class AfbConfig(MethodConfig):
-    """AFB-URR: adaptive feature bank and uncertain-region refinement (Liang, Li, Jafari and Chen, NeurIPS
-    2020).
-    """
+    """AFB-URR: adaptive feature bank and uncertain-region refinement (Liang et al., NeurIPS 2020)."""
 
     name: Literal["afb_urr"] = Field("afb_urr", description="which method")
     preset: Literal["tuned", "published"] = Field(

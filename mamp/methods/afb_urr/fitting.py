@@ -12,8 +12,9 @@ from mamp.ops.pillow import pillow_bicubic, pillow_nearest
 
 
 class Tall(Padded):
-    """A frame of `height` or more resized to it, by Pillow's bicubic of 8-bit pixels; masks by nearest; the
-    rest as `Padded`.
+    """A frame of `height` or more, resized to it: bicubic as Pillow's of 8 bits, masks by nearest.
+
+    The rest as `Padded`.
     """
 
     def __init__(self, size: tuple[int, int], height: int | None) -> None:

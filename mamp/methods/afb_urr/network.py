@@ -1,6 +1,4 @@
-"""AFB-URR's network: STM's trunks with one key and value head, and a decoder that looks again where objects
-compete.
-"""
+"""AFB-URR's network: STM's trunks, one key and value head, and a decoder that refines uncertain regions."""
 
 from __future__ import annotations
 
@@ -19,9 +17,11 @@ WINDOW = 7  # pixels at 1/2 that a local reference is averaged over
 
 @dataclass
 class Query:
-    """Frames as they are compared and decoded: key (B, C, h, w), value (B, V, h, w), and what the decoder
-    takes from the trunk at 1/8 and 1/4, (B, D, ., .), and at 1/2, (B, E, ., .); size: (H, W) of the
-    frames."""
+    """Frames as they are compared and decoded.
+
+    key (B, C, h, w), value (B, V, h, w). For the decoder, what the trunk has at 1/8 and 1/4, (B, D, ., .),
+    and at 1/2, (B, E, ., .). size: (H, W) of the frames.
+    """
 
     key: Tensor
     value: Tensor
@@ -66,8 +66,7 @@ class RefiningDecoder(Decoder):
 
 
 class AfbUrr(nn.Module):
-    """The network. Objects of several frames go as one batch, the frame's objects together, the background
-    first.
+    """The network. Objects of several frames are one batch, a frame's objects together, background first.
 
     entries: what propagation calls, in place of `forward`.
     """
@@ -107,8 +106,9 @@ class AfbUrr(nn.Module):
         return Query(key, value, refine3.prepare(eighth), refine2.prepare(quarter), half, size_of(frames))
 
     def decode(self, query: Query, read: Tensor) -> Tensor:
-        """Logits float32 (B, K+1, 2, H, W) of not being an object and of being it, from what each read (B,
-        K+1, V, h, w).
+        """Return logits float32 (B, K+1, 2, H, W), not the object and the object.
+
+        read: what each object read, (B, K+1, V, h, w).
         """
         objects = read.shape[1]
         value, eighth, quarter = (
@@ -126,23 +126,23 @@ def own_probabilities(logits: Tensor) -> Tensor:
 
 
 def rough_masks(logits: Tensor, *, objects: int) -> Tensor:
-    """Logits (B*(K+1), 2, h, w) -> (B, K+1, h, w): a softmax over objects of probabilities, not of logits, as
-    published.
+    """Logits (B*(K+1), 2, h, w) -> (B, K+1, h, w).
+
+    A softmax over objects of probabilities, not of logits, as published.
     """
     return own_probabilities(logits.unflatten(0, (-1, objects))).softmax(dim=1)
 
 
 def uncertainty(probabilities: Tensor) -> Tensor:
-    """(B, K+1, H, W) -> (B, 1, H, W) in (0, 1]: exp(1 - best / second best); 1 where two objects are equal
-    (eq. 10).
-    """
+    """(B, K+1, H, W) -> (B, 1, H, W) in (0, 1]: exp(1 - best / second best), eq. 10; 1 for equals."""
     best, second = probabilities.topk(2, dim=1).values.split(1, dim=1)
     return torch.exp(1 - best / (second + 1e-8))
 
 
 def scores(logits: Tensor, *, least: float | None = None) -> Tensor:
-    """Log odds (B, K+1, H, W) of each object's own probability; a softmax over objects makes them
-    probabilities that sum to 1.
+    """Return log odds (B, K+1, H, W) of each object's own probability.
+
+    A softmax over objects makes them probabilities that sum to 1.
 
     logits: (B, K+1, 2, H, W). least: probabilities are cut to it and to 1 - least, as published; None: the
     logits' difference.

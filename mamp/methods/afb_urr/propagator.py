@@ -1,6 +1,4 @@
-"""What happens per frame: the last one goes into the banks with its masks, the next one reads them and is
-decoded.
-"""
+"""What happens per frame: the last one goes into the banks with its masks, the next one reads them."""
 
 from __future__ import annotations
 
@@ -63,9 +61,7 @@ class AfbPropagator(Propagator):
 
     @torch.no_grad()
     def start(self, frame: Tensor, masks: Tensor) -> None:
-        """First frame float (3, H, W) RGB in [0, 1] with its masks (K, H, W) in {0, 1}; one that is empty
-        comes later.
-        """
+        """Take the first frame and masks (K, H, W). An object whose mask is empty comes later."""
         self.fit = make_fit(size_of(frame), self.knobs)
         labels = self.fit.masks(self._here(masks))
         self.shown = [bool(mask.any()) for mask in masks]
@@ -89,9 +85,7 @@ class AfbPropagator(Propagator):
 
     @torch.no_grad()
     def correct(self, masks: Tensor, objects: list[int]) -> None:
-        """`masks` (len(objects), H, W) in {0, 1} replace the pending frame's masks of these objects
-        (0-based).
-        """
+        """Replace the pending frame's masks of `objects` (0-based) by `masks` (len(objects), H, W)."""
         pending = self._pending()
         given = self._fit().masks(self._here(masks))[1:]
         for k, mask in zip(objects, given, strict=True):

@@ -1,6 +1,4 @@
-"""What is learnt: to find the first frame's objects in each other frame of a clip, from the first frame
-alone.
-"""
+"""What is learnt: to find the first frame's objects in each other frame, from the first frame alone."""
 
 from __future__ import annotations
 
@@ -81,9 +79,7 @@ class AfbTask(SupervisedTask):
 
     @torch.no_grad()
     def preview(self, prepared: Prepared) -> Tensor:
-        """First clip: its frames with the true masks, below them with the predicted ones; uint8 (3, 2H,
-        TW).
-        """
+        """First clip: its frames with the true masks, below with the predicted ones; uint8 (3, 2H, TW)."""
         frames, labels = prepared.frames[0], prepared.labels[0]
         found = scores(self.carry(frames, labels[0], prepared.objects[0])).argmax(1)  # (T-1, H, W)
         guess = torch.cat((labels[:1].long(), found))

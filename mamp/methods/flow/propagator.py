@@ -79,9 +79,7 @@ class FlowPropagator(Propagator):
         return self.pending.probabilities
 
     def correct(self, masks: Tensor, objects: list[int]) -> None:
-        """`masks` (len(objects), H, W) in {0, 1} replace the pending frame's masks of these objects
-        (0-based).
-        """
+        """Replace the pending frame's masks of `objects` (0-based) by `masks` (len(objects), H, W)."""
         pending = self._pending()
         pending.probabilities = impose(pending.probabilities, self._here(masks), [k + 1 for k in objects])
         pending.given = True

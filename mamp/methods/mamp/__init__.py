@@ -5,7 +5,7 @@ The first files to open: `propagator.py` (what happens per frame) and `task.py` 
 
 from __future__ import annotations
 
-from mamp.methods.base import Method, later
+from mamp.methods.base import Method, Published, later
 from mamp.methods.mamp.config import PRESETS, MampConfig
 
 METHOD = Method(
@@ -21,6 +21,17 @@ METHOD = Method(
     shipped="mamp-small",
     task=later("mamp.methods.mamp.task:MampTask"),
     from_published=later("mamp.methods.mamp.published:from_published"),
+    published=(
+        Published(
+            "mamp",
+            "YouTube-VOS, without labels",
+            "https://drive.google.com/drive/folders/1beeyiom8b0M6xUhu9-YHLinmI8jMcv46",
+            "drive folder",
+            "not said by the authors",
+            "DAVIS-2017 val J&F 69.7 (J 68.3, F 71.2), with RAFT flow",
+        ),
+    ),
+    attach=later("mamp.methods.mamp.joined:attach"),
     trunk=later("mamp.methods.mamp.trunk:MampTrunk"),
     onnx=later("mamp.methods.mamp.onnx:export"),
     widen=later("mamp.methods.mamp.widen:widen"),

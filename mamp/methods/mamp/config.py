@@ -4,12 +4,63 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from mamp.core.section import MANY, MAX_MB, MethodConfig, Section
+from mamp.methods.mamp.families import FAMILIES, settings
 from mamp.propagation.motion.config import MotionConfig
 
 ON_CPU = 16  # MB of working memory there; larger chunks cost page faults in every allocation
+
+
+class JoinedEncoder(Section):
+    """Another encoder whose features are joined to MAMP's."""
+
+    encoder: str = Field(
+        description="torchvision:NAME, timm:NAME, MODULE:FUNCTION or FILE.py:FUNCTION, as of the probe"
+    )
+    family: str | None = Field(None, description="the short name that these settings come from")
+    weights: str | None = Field(
+        None, description="a file with its state dict; null: what torchvision or timm download, or its own"
+    )
+    layer: int | str | None = Field(None, description="what is read, as method.network.layer of the probe")
+    stage: int = Field(3, ge=1, le=8, description="stage that layer=null means, in a network of stages")
+    final_norm: bool = Field(True, description="tokens of a block go through the last LayerNorm")
+    scale: float = Field(
+        1.0, gt=0, le=4, description="it sees frames so many times as large as MAMP's encoder does"
+    )
+    weight: float = Field(
+        0.3, gt=0, lt=1, description="its part of the similarity; MAMP's own is what is left of 1"
+    )
+    project: int = Field(
+        128,
+        ge=1,
+        le=4096,
+        description=(
+            "channels that are kept at most: features go onto the directions in which those of the first"
+            " frame vary most"
+        ),
+    )
+    mean: tuple[float, float, float] = Field(
+        (0.485, 0.456, 0.406), description="subtracted from RGB in [0, 1]"
+    )
+    std: tuple[float, float, float] = Field((0.229, 0.224, 0.225), description="what RGB is divided by then")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, given: Any) -> Any:
+        return settings(given)
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> JoinedEncoder:
+        if ":" not in self.encoder.strip(":"):
+            raise ValueError(
+                f"{self.encoder!r} is no encoder and no short name; use timm:NAME, torchvision:NAME,"
+                f" FILE.py:FUNCTION, or one of {', '.join(FAMILIES)}"
+            )
+        if min(self.std) <= 0:
+            raise ValueError("std has to be above 0")
+        return self
 
 
 class MampEncoder(Section):
@@ -45,6 +96,25 @@ class MampEncoder(Section):
             " give; scripts/distil.py makes them"
         ),
     )
+
+    joined: tuple[JoinedEncoder, ...] = Field(
+        (),
+        description=(
+            "other encoders whose features are joined to these where masks are carried: names, or mappings"
+            " of encoder, weights, layer, stage, scale, weight, project, mean, std; --with is short for it"
+        ),
+    )
+
+    @field_validator("joined", mode="before")
+    @classmethod
+    def _one_or_several(cls, given: Any) -> Any:
+        return [given] if isinstance(given, (str, dict)) else given
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> MampEncoder:
+        if (total := sum(one.weight for one in self.joined)) >= 1:
+            raise ValueError(f"the weights of joined make {total:g}, which leaves nothing for MAMP's own")
+        return self
 
     def resolved_temperature(self) -> float:
         """The divisor in force."""
@@ -111,6 +181,15 @@ class MampPropagation(Section):
         ge=1,
         le=8,
         description="power that a label's score is raised to before it is remembered and shown; 1: none",
+    )
+    background: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description=(
+            "factor of the background's score, after `sharpen` and before it is remembered and shown; below 1"
+            " objects lose less at their edges and thin parts"
+        ),
     )
     outside: Literal["zero", "masked"] = Field(
         "masked",

@@ -1,6 +1,4 @@
-"""MAMP's encoder: a plain residual network with features at stride 4 (Miao et al., 2022; layout of
-ResNet-18).
-"""
+"""MAMP's encoder: a plain ResNet-18 with features at stride 4 (Miao et al., 2022)."""
 
 from __future__ import annotations
 

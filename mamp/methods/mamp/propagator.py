@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -12,14 +13,14 @@ from mamp.core.devices import working_bytes
 from mamp.core.files import MB
 from mamp.methods.mamp.config import ON_CPU, MampConfig
 from mamp.methods.mamp.encoder import STRIDE
+from mamp.methods.mamp.joined import NAME, Joining
 from mamp.methods.mamp.trunk import encode_views
 from mamp.ops.colour import rgb_to_lab
 from mamp.ops.sizes import pad_to_multiple, resize, scaled, short_side_factor, size_of
 from mamp.ops.taps import bilinear_taps, centred_taps
-from mamp.propagation.bands import EdgeFit, Side, winners
+from mamp.propagation.bands import EdgeFit, Side, edge_fit, fitted, winners
 from mamp.propagation.blocks import block_readout
-from mamp.propagation.carrier import LabelCarrier, Reading
-from mamp.propagation.guided import fast_step, guided_filter
+from mamp.propagation.carrier import ENCODING, LabelCarrier, Reading
 from mamp.propagation.labels import magnify, normalised, with_background, with_small_ones
 from mamp.propagation.memory import memory_rule
 from mamp.propagation.motion.build import build_motion
@@ -54,6 +55,7 @@ class MampPropagator(LabelCarrier):
             backfill=knobs.backfill,
             hard=knobs.labels == "hard",
             sharpen=knobs.sharpen,
+            background=knobs.background,
             **places,
         )
         self.motion = self.motion or build_motion(
@@ -66,16 +68,23 @@ class MampPropagator(LabelCarrier):
         self.method, self.knobs, self.encoder = method, knobs, method.encoder
         self.cell = STRIDE * knobs.subsample  # padded pixels a feature cell stands for
         self.features: Tensor = torch.empty(0)  # of the latest frame
+        self.joining = Joining(method) if method.encoder.joined else None
 
     # -- one frame
 
     def _features(self, index: int, frame: Tensor) -> Tensor:
         """Features (C, h, w) of a new frame; shows it to the motion source."""
-        frame = self._shown(frame)
+        shown = self._shown(frame)
         # padded after normalising, as published: the network's 0 is a mid grey
-        self.features = self._encode(self._fit(rgb_to_lab(frame, self.encoder.lab)))
+        self.features = self._encode(self._fit(rgb_to_lab(shown, self.encoder.lab)))
+        if self.joining is not None:
+            others = dict(self.model.named_children())[NAME]
+            with self._mixed():
+                self.features = self.joining(
+                    self.features, others, self._here(frame), inner=size_of(shown), cell=self.cell
+                )
         if self.motion is not None:
-            self.motion.see(index, self._fit(frame))
+            self.motion.see(index, self._fit(shown))
         return self.features
 
     def _encode(self, lab: Tensor) -> Tensor:
@@ -150,11 +159,30 @@ class MampPropagator(LabelCarrier):
     def _feature_size(self, size: tuple[int, int]) -> tuple[int, int, int]:
         height, width = (-(-side // self.knobs.pad) * self.knobs.pad for side in self._scaled(size))
         views = 2 if self.knobs.views == "hidden" else 1
-        return views * self.encoder.features, -(-height // self.cell), -(-width // self.cell)
+        channels = views * self.encoder.features + (self.joining.channels if self.joining else 0)
+        return channels, -(-height // self.cell), -(-width // self.cell)
+
+    def bytes_needed(self, size: tuple[int, int], objects: int) -> int:
+        """As of every `LabelCarrier`, with what the joined encoders take."""
+        joined = self.joining.pixels(self._scaled(size)) if self.joining else 0
+        return super().bytes_needed(size, objects) + 4 * ENCODING * joined
+
+    def twin(self) -> LabelCarrier | None:
+        """As of every `LabelCarrier`."""
+        other = super().twin()
+        if isinstance(other, MampPropagator) and self.joining is not None:
+            other.joining = self.joining.copied()
+        return other
+
+    def tensors(self) -> Iterator[Tensor]:
+        """As of every `LabelCarrier`, with the directions of joined features."""
+        yield from super().tensors()
+        yield from (d for d in (self.joining.directions if self.joining else ()) if d is not None)
 
     def _cells(self, labels: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(N, H, W) -> (N, h, w): the pixel at each cell's centre, as published; and cells that are touched,
-        for soft labels, which keep small objects.
+        """(N, H, W) -> (N, h, w): the pixel at each cell's centre, as published; and cells that are touched.
+
+        Soft labels keep small objects by the touched cells.
         """
         if (size := self._scaled(labels.shape[-2:])) != labels.shape[-2:]:
             labels = F.interpolate(labels[None], size, mode="nearest-exact")[0]
@@ -194,16 +222,9 @@ class MampPropagator(LabelCarrier):
         if not self.knobs.edge_radius:
             return None
         cell = self.cell / self._factor(size)  # in pixels of the video
-        radius = max(1, round(self.knobs.edge_radius * cell))
-        step = fast_step(radius, size) if self.knobs.edge_fit == "fast" else 1
-        return EdgeFit(radius, self.knobs.edge_eps, step)
+        return edge_fit(self.knobs.edge_radius * cell, size, eps=self.knobs.edge_eps, fit=self.knobs.edge_fit)
 
     def _fitted(self, probabilities: Tensor, frame: Tensor) -> Tensor:
         """Fitted to the frame's edges, which a cell of four pixels does not know."""
-        if (fit := self._edge_fit(size_of(frame))) is None:
-            return probabilities
-        if fit.step == 1:
-            fitted = guided_filter(frame, probabilities, **vars(fit))
-        else:  # the background is what is left, as the filter keeps sums
-            fitted = with_background(guided_filter(frame, probabilities[1:], **vars(fit)))
-        return normalised(fitted.clamp(0, 1))
+        fit = self._edge_fit(size_of(frame))
+        return probabilities if fit is None else fitted(probabilities, frame, fit)

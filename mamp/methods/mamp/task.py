@@ -1,6 +1,4 @@
-"""What is learnt: the colour of one frame, rebuilt from others through the similarity of features (MAMP,
-A5).
-"""
+"""What is learnt: the colour of a frame, rebuilt from others by similar features (MAMP, appendix A5)."""
 
 from __future__ import annotations
 
@@ -23,9 +21,7 @@ from mamp.propagation.correlation import window_attention
 
 @dataclass(frozen=True)
 class Prepared:
-    """frames: normalised Lab (B, r+1, 3, H, W), the query last; dropped: the channel (1 or 2) hidden from the
-    network.
-    """
+    """frames: normalised Lab (B, r+1, 3, H, W), the query last. dropped: the hidden channel, 1 or 2."""
 
     frames: Tensor
     dropped: int
@@ -41,6 +37,11 @@ class MampTask(TrainingTask):
         super().__init__()
         method = config.method
         assert isinstance(method, MampConfig)
+        if method.encoder.joined:
+            raise UserError(
+                "method.encoder.joined is of carrying masks, not of training; leave it out, and give it to"
+                " segment or evaluate"
+            )
         if method.encoder.distilled:
             raise UserError(
                 "method.encoder.distilled is of finished weights (scripts/distil.py), not of training;"
@@ -78,9 +79,7 @@ class MampTask(TrainingTask):
 
     @torch.no_grad()
     def preview(self, prepared: Prepared) -> Tensor:
-        """First clip: the query, its grey input, and the query recoloured by the reconstruction; uint8 (3, H,
-        3W).
-        """
+        """First clip: the query, its grey input, and the query in rebuilt colour; uint8 (3, H, 3W)."""
         from kornia.color import lab_to_rgb
 
         query = prepared.frames[:1, -1]

@@ -15,8 +15,9 @@ SHARPER = 1.25**0.5
 
 
 class MampTrunk(MethodTrunk):
-    """RGB (1, 3, H, W) in [0, 1] -> features (1, C, h, w) at stride 4, of the views of
-    `method.propagation.views`, by the encoder itself: it is what has been learnt.
+    """The encoder itself: RGB (1, 3, H, W) in [0, 1] -> features (1, C, h, w) at stride 4.
+
+    They are of the views of `method.propagation.views`.
     """
 
     normalises = True
@@ -33,8 +34,9 @@ class MampTrunk(MethodTrunk):
 
 
 def encode_views(network: nn.Module, lab: Tensor, method: MampConfig) -> Tensor:
-    """Features (C, h, w) of normalised Lab (3, H, W), of all views joined; all of one length when compared by
-    cosine, which is 1 but for distilled ones.
+    """Return features (C, h, w) of normalised Lab (3, H, W), all views joined.
+
+    All have one length when compared by cosine; it is 1 but for distilled ones.
     """
     seen = [lab]
     if method.reads_distilled():

@@ -1,6 +1,4 @@
-"""A trained narrow network as the start of a wider one that computes nearly the same (Net2Net: Chen,
-Goodfellow and Shlens, 2016).
-"""
+"""Start a wider network from a narrow one that computes nearly the same (Net2Net: Chen et al., 2016)."""
 
 from __future__ import annotations
 

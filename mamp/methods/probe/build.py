@@ -22,21 +22,20 @@ def build_model(method: ProbeConfig) -> nn.Module:
 
 
 def build_pretrained(method: ProbeConfig) -> nn.Module:
-    """The encoder that `method` names, with the weights that are its own: downloaded, from a file, or the
-    user's.
+    """Return the encoder that `method` names, with its weights: downloaded, from a file, or the user's.
 
     Raises UserError when they cannot be had.
     """
     if method.encoder in methods.METHODS:
         raise UserError(
-            f"method.encoder={method.encoder} is a trunk of ours; give its weights with --weights, or"
+            f"method.encoder={method.encoder} is the trunk of a method; give its weights with --weights, or"
             " --baseline untrained"
         )
     return build_encoder(method, pretrained=True)
 
 
 def on_trunk(network: nn.Module, trunk: Any, method: ProbeConfig) -> nn.Module:
-    """The encoder that a network of another method of ours has; trunk: that method's config.
+    """Return the encoder of another method's network. trunk: that method's config.
 
     Raises UserError for a method without a trunk, for a layer that it does not have, and where `method` names
     another encoder.

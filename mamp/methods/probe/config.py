@@ -70,13 +70,18 @@ class ProbeNetwork(Section):
 class ProbeInput(Section):
     """How a frame becomes the network's input."""
 
-    rule: Literal["native", "short", "dino", "dinov3", "fixed"] = Field(
+    rule: Literal["native", "short", "dino", "dinov3", "fixed", "cells"] = Field(
         "native",
         description=(
             "size: the frame's; its short side as given; that, and the long side floored to 64; both sides"
-            " rounded up to whole patches; exactly `size`"
+            " rounded up to whole patches; exactly `size`; or so that the features have `cells` on their"
+            " short side"
         ),
     )
+    cells: int = Field(
+        60, ge=4, le=1024, description="cells: of the features' short side, whatever the encoder's stride"
+    )
+    enlarge: float = Field(4.0, ge=1, le=16, description="cells: frames are enlarged by this factor at most")
     short: int = Field(480, ge=16, le=8192, description="short side in pixels, for short, dino and dinov3")
     size: tuple[Side, Side] = Field((480, 880), description="height and width in pixels, for fixed")
     resize: Literal["opencv", "pillow", "float"] = Field(
@@ -87,10 +92,10 @@ class ProbeInput(Section):
         ),
     )
     mean: tuple[float, float, float] = Field(
-        IMAGENET_MEAN, description="subtracted from RGB in [0, 1]; not for trunks of ours"
+        IMAGENET_MEAN, description="subtracted from RGB in [0, 1]; not for trunks of other methods"
     )
     std: tuple[float, float, float] = Field(
-        IMAGENET_STD, description="what RGB is divided by then; not for trunks of ours"
+        IMAGENET_STD, description="what RGB is divided by then; not for trunks of other methods"
     )
 
 
@@ -120,12 +125,14 @@ class ProbePropagation(Section):
     labels: Literal["soft", "hard"] = Field(
         "soft", description="what is remembered of a finished frame: its scores, or its label map"
     )
-    first_labels: Literal["nearest", "nearest_exact", "nearest_twice", "bilinear", "corners"] = Field(
-        "nearest",
-        description=(
-            "masks to the grid: Pillow's nearest; torch's nearest-exact; Pillow's by way of the input's size;"
-            " soft by half-pixel centres; soft by aligned corners"
-        ),
+    first_labels: Literal["nearest", "nearest_exact", "nearest_twice", "bilinear", "corners", "centred"] = (
+        Field(
+            "nearest",
+            description=(
+                "masks to the grid: Pillow's nearest; torch's nearest-exact; Pillow's by way of the input's"
+                " size; soft by half-pixel centres; soft by aligned corners; the pixel at a cell's centre"
+            ),
+        )
     )
     small_objects: Literal["lost", "kept"] = Field(
         "lost", description="an object that falls between the cells' centres: lost as published, or kept"
@@ -133,11 +140,12 @@ class ProbePropagation(Section):
     backfill: bool = Field(
         False, description="an object given late is also found in the context frames, where it was background"
     )
-    upsample: Literal["bilinear", "patch", "nearest", "corners"] = Field(
+    upsample: Literal["bilinear", "patch", "nearest", "corners", "centred"] = Field(
         "bilinear",
         description=(
             "scores to the frame: bilinear; bilinear to whole patches, then nearest (dino); nearest; bilinear"
-            " by aligned corners"
+            " by aligned corners; bilinear to the pixels that cells are centred on, the middle of a patch or"
+            " the first pixel of a convolution's stride"
         ),
     )
     stretch: Literal["none", "channels", "dino"] = Field(
@@ -147,6 +155,40 @@ class ProbePropagation(Section):
             " positive value wins"
         ),
     )
+    memory: Literal["context", "budget"] = Field(
+        "context",
+        description=(
+            "which frames are read: the first and the last `context`; or these and older ones, thinned"
+            " within budget_mb"
+        ),
+    )
+    budget_mb: float = Field(
+        64, gt=0, description="budget: most that features and labels of memory frames take, in MB"
+    )
+    sharpen: float = Field(
+        1.0,
+        ge=1,
+        le=8,
+        description="power that a label's score is raised to before it is remembered and shown; 1: none",
+    )
+    edge_radius: float = Field(
+        0,
+        ge=0,
+        le=16,
+        description=(
+            "masks are fitted to the edges of the frame by a guided filter with windows of this half side,"
+            " in cells; 0: not fitted"
+        ),
+    )
+    edge_eps: float = Field(
+        1e-4,
+        gt=0,
+        le=1,
+        description="guided filter: edges whose squared contrast is well below it are ignored",
+    )
+    edge_fit: Literal["fast", "exact"] = Field(
+        "fast", description="guided filter: computed on a smaller grid, or at every pixel"
+    )
     tile: int = Field(
         8, ge=4, le=128, description="side of the query tile, in cells; changes speed, not results"
     )
@@ -154,19 +196,31 @@ class ProbePropagation(Section):
         None, ge=1, le=MANY, description=MAX_MB.format(what="the correlation", on_cpu=ON_CPU)
     )
 
+    @model_validator(mode="after")
+    def _fit_together(self) -> ProbePropagation:
+        if self.edge_radius and (self.upsample not in ("bilinear", "centred") or self.stretch != "none"):
+            raise ValueError("edge_radius needs upsample bilinear or centred, and stretch none")
+        if self.memory == "budget" and (self.repeats != "none" or self.free_first):
+            raise ValueError("memory budget needs repeats none and free_first false")
+        return self
+
 
 class ProbeConfig(MethodConfig):
     """Label propagation with the frozen features of any encoder."""
 
     name: Literal["probe"] = Field("probe", description="which method")
-    preset: Literal["dino", "dinov3", "crw", "vfs", "dul", "rsp", "cropmae", "mamp"] = Field(
-        "dino", description="the published protocol that all knobs below start from"
+    preset: Literal["dino", "dinov3", "crw", "vfs", "dul", "rsp", "cropmae", "mamp", "tuned"] = Field(
+        "dino",
+        description=(
+            "the published protocol that all knobs below start from; tuned: what makes MAMP's default good,"
+            " for any encoder"
+        ),
     )
     encoder: str = Field(
         "torchvision:resnet18",
         description=(
             "torchvision:NAME, timm:NAME (extra timm), MODULE:FUNCTION or FILE.py:FUNCTION of your own, or a"
-            " method of ours (its trunk, from --weights)"
+            " method here (its trunk, from --weights)"
         ),
     )
     network: ProbeNetwork = ProbeNetwork()
@@ -262,6 +316,23 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "": {
             "input": {"rule": "fixed", "size": (480, 880)},
             "propagation": {**_CRW, "radius": 20, "top_k": 7, "temperature": 0.7},
+        }
+    },
+    "tuned": {
+        "": {
+            "input": {"rule": "cells"},
+            "propagation": {
+                "context": 7,
+                "radius": 16,
+                "top_k": 5,
+                "temperature": 0.07,
+                "first_labels": "centred",
+                "upsample": "centred",
+                "small_objects": "kept",
+                "backfill": True,
+                "sharpen": 1.5,
+                "edge_radius": 3,
+            },
         }
     },
     "mamp": {

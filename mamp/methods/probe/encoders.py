@@ -1,13 +1,14 @@
-"""Any network as an encoder: found by name or by the user's own function, read at one layer, as a grid of
-features.
-"""
+"""Any network as an encoder: found by name or by the user's function, and read at one layer."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
+import socket
 import sys
-from collections.abc import Sequence
+import urllib.parse
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import MethodType
 from typing import Any
@@ -173,15 +174,35 @@ def _timm(name: str, pretrained: bool) -> nn.Module:
     if not name.startswith("hf-hub") and base not in timm.list_models():
         raise UserError(f"timm has no model {base}; it has {_near(base, timm.list_models())}")
     try:
-        try:
-            return timm.create_model(name, pretrained=pretrained, num_classes=0, dynamic_img_size=True)
-        except TypeError:  # a network without positional grids
-            return timm.create_model(name, pretrained=pretrained, num_classes=0)
+        with _at_once() if pretrained else contextlib.nullcontext():
+            try:
+                return timm.create_model(name, pretrained=pretrained, num_classes=0, dynamic_img_size=True)
+            except TypeError:  # a network without positional grids
+                return timm.create_model(name, pretrained=pretrained, num_classes=0)
     except Exception as error:  # the hub's client raises what it likes
         raise UserError(
             f"timm:{name} cannot be made ({first_line(error)}); give weights with"
             " method.network.weights=FILE, or --baseline untrained"
         ) from None
+
+
+@contextlib.contextmanager
+def _at_once() -> Iterator[None]:
+    """Where the hub cannot be found, what was downloaded earlier is used, and nothing waits for minutes."""
+    try:
+        from huggingface_hub import constants
+    except ImportError:
+        yield
+        return
+    before = constants.HF_HUB_OFFLINE
+    try:
+        socket.getaddrinfo(urllib.parse.urlsplit(constants.ENDPOINT).hostname, 443)
+    except OSError:
+        constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def _users_own(spec: str, source: str, name: str) -> nn.Module:
@@ -283,12 +304,13 @@ def final_norm(network: nn.Module) -> str:
 
 
 def patch_side(network: nn.Module) -> int:
-    """Pixels of a transformer's patch: what it says as `patch`, or its first convolution without overlap; 1
-    for other networks.
+    """Return the pixels of a transformer's patch; 1 for other networks.
+
+    It is the network's `patch`, or that of its first convolution without overlap.
     """
-    told = getattr(network, "patch", None)
-    if isinstance(told, int):
-        return told
+    patch = getattr(network, "patch", None)
+    if isinstance(patch, int):
+        return patch
     if not blocks(network):
         return 1
     for module in network.modules():

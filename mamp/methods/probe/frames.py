@@ -8,17 +8,24 @@ from torch import Tensor
 from mamp.methods.probe.config import ProbeInput
 from mamp.ops.colour import channels
 from mamp.ops.pillow import pillow_bicubic
-from mamp.ops.sizes import opencv_bilinear, resize
+from mamp.ops.sizes import opencv_bilinear, resize, scaled, short_side_factor
 
 
-def input_size(size: tuple[int, int], knobs: ProbeInput, *, patch: int = 1) -> tuple[int, int]:
-    """(H, W) of a frame -> height and width by the rule; `patch` in pixels counts for dinov3 alone."""
+def input_size(
+    size: tuple[int, int], knobs: ProbeInput, *, patch: int = 1, stride: int = 1
+) -> tuple[int, int]:
+    """(H, W) of a frame -> height and width of the input by the rule.
+
+    patch: in pixels, for dinov3 alone. stride: pixels of a feature cell, for cells.
+    """
     height, width = size
     short = knobs.short
     if knobs.rule == "native":
         return height, width
     if knobs.rule == "fixed":
         return knobs.size
+    if knobs.rule == "cells":
+        return scaled(size, short_side_factor(size, knobs.cells * stride, enlarge=knobs.enlarge))
     if knobs.rule == "short":
         factor = short / min(height, width)
         return int(height * factor + 0.5), int(width * factor + 0.5)

@@ -1,6 +1,4 @@
-"""Between masks at the frame's size and soft labels on the grid of features, as each published script does
-it.
-"""
+"""Convert between masks of the frame's size and soft labels on the feature grid, as each published script."""
 
 from __future__ import annotations
 
@@ -13,8 +11,9 @@ from mamp.ops.sizes import resize
 
 
 def to_grid(labels: Tensor, grid: tuple[int, int], *, how: str, between: tuple[int, int]) -> Tensor:
-    """(K+1, H, W), summing to 1 -> (K+1, h, w). how: `first_labels`; between: the input's size, for
-    nearest_twice.
+    """(K+1, H, W), summing to 1 -> (K+1, h, w).
+
+    how: `first_labels`. between: the input's size, for nearest_twice.
     """
     if how == "nearest":
         return pillow_nearest(labels, grid)
@@ -42,20 +41,22 @@ def to_frame(scores: Tensor, size: tuple[int, ...], *, how: str, stretch: str, c
     else:
         full = resize(scores, (height, width))
     if stretch != "none":
-        full = stretched_(
-            full.clone() if full is scores else full, constant=2.0 if stretch == "dino" else 0.0
-        )
+        full = stretched(full.clone() if full is scores else full, stretch)
     if how == "patch":
         full = pillow_nearest(full, (height, width))
     return full.clone() if full is scores else full
 
 
-def stretched_(scores: Tensor, *, constant: float) -> Tensor:
-    """Each channel of (K+1, H, W) to [0, 1], in place; one that is the same everywhere becomes `constant`, or
-    stays 0.
+def stretched(scores: Tensor, how: str) -> Tensor:
+    """Scores stretched in place as `stretch` says, or as they are."""
+    return scores if how == "none" else stretched_(scores, constant=2.0 if how == "dino" else 0.0)
 
-    DINO's script divides 0 by 0 there, and what is no number wins its maximum: any constant above 1 does the
-    same.
+
+def stretched_(scores: Tensor, *, constant: float) -> Tensor:
+    """Stretch each channel of (K+1, H, W) to [0, 1], in place.
+
+    One that is the same everywhere becomes `constant`, or stays 0. DINO's script divides 0 by 0 there, and
+    NaN wins its maximum; any constant above 1 does the same.
     """
     low = scores.amin(dim=(-2, -1), keepdim=True)
     high = scores.amax(dim=(-2, -1), keepdim=True)

@@ -30,14 +30,15 @@ def fit_positions(network: nn.Module, grid: tuple[int, int], *, how: str) -> Non
         setattr(holder, name, nn.Parameter(resampled, requires_grad=False))
         holder._fitted_grid = grid  # type: ignore[assignment]
         holder._learnt_positions = learnt.to(present.device)
-        _tell_size(network, grid)
+        _set_size(network, grid)
 
 
 def resample(
     positions: Tensor, grid: tuple[int, int], *, how: str, learnt: tuple[int, int] | None = None
 ) -> Tensor:
-    """(1, N, D), class and register positions first, to (1, N', D) of grid (h, w); learnt: their own grid,
-    None is square.
+    """(1, N, D), class and register positions first, to (1, N', D) of grid (h, w).
+
+    learnt: their own grid; None is square.
     """
     side = math.isqrt(positions.shape[1])
     own = learnt or (side, side)
@@ -73,7 +74,7 @@ def _own_grid(network: nn.Module) -> tuple[int, int] | None:
     return None if size is None else (int(size[0]), int(size[1]))
 
 
-def _tell_size(network: nn.Module, grid: tuple[int, int]) -> None:
+def _set_size(network: nn.Module, grid: tuple[int, int]) -> None:
     """Make the network take the grid for its own."""
     embed = getattr(network, "patch_embed", None)
     if embed is not None:

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from mamp.core.section import Backbone, MethodConfig, Section, Side, Width
 
 Margin = Annotated[float, Field(ge=0, le=4)]
-LEAST_HEIGHT = 193  # with the published context block, in pixels: it wants 7 rows of 32
+LEAST_HEIGHT = 193  # with the published context block, in pixels: it needs 7 rows of 32
 
 
 class SsmNetwork(Section):
@@ -43,7 +43,7 @@ class SsmNetwork(Section):
     context: Literal["swapped", "centred"] = Field(
         "swapped",
         description=(
-            "padding of the context block's second branch: swapped as published, which wants inputs higher"
+            "padding of the context block's second branch: swapped as published, which needs inputs higher"
             " than 192 pixels, or along its kernels"
         ),
     )
@@ -112,14 +112,12 @@ class SsmTraining(Section):
     @model_validator(mode="after")
     def _ordered(self) -> SsmTraining:
         if self.margins[0] > self.margins[1]:
-            raise ValueError("margins wants the least one first")
+            raise ValueError("margins needs the smaller one first")
         return self
 
 
 class SsmConfig(MethodConfig):
-    """Separable structure modelling (SSM-VOS, T-CSVT 2021): each object by itself, cut out around where it
-    was.
-    """
+    """Separable structure modelling (SSM-VOS, T-CSVT 2021): each object alone, cut out where it was."""
 
     name: Literal["ssm"] = Field("ssm", description="which method")
     preset: Literal["tuned", "published"] = Field(
@@ -136,12 +134,10 @@ class SsmConfig(MethodConfig):
 
 
 def refuse_small(name: str, size: tuple[int, int], network: SsmNetwork) -> None:
-    """ValueError where inputs of `size` (H, W), which the setting `name` asks for, are too small for the
-    network.
-    """
+    """Raise ValueError if inputs of `size` (H, W), as setting `name` has them, are too small."""
     if network.context == "swapped" and size[0] < LEAST_HEIGHT:
         raise ValueError(
-            f"{name} is {size[0]} pixels high, and method.network.context=swapped wants {LEAST_HEIGHT} or"
+            f"{name} is {size[0]} pixels high, and method.network.context=swapped needs {LEAST_HEIGHT} or"
             " more"
         )
     if (cells := -(-size[0] // 16) * -(-size[1] // 16)) < network.top_k:

@@ -8,12 +8,14 @@ from mamp.methods.stm.initial import as_torchvision, read_state
 
 
 def initialise(model: Ssm, source: str) -> int:
-    """Begin the trunk of `model` at `source`; how many of its entries were set.
+    """Initialise the trunk of `model` from `source`; return how many of its entries were set.
 
     source: `imagenet` has torchvision download its weights of the backbone; else a file: torchvision's state
-    dict, or MAMP weights of ours, whose stages have ResNet-18's block shapes; their stem, which sees Lab, is
-    not taken. The weights of the mask in the first convolution stay as drawn. Where a shape differs the entry
-    stays random. Raises UserError when the file cannot be read or nothing in it fits.
+    dict, or MAMP weights, whose stages have ResNet-18's block shapes; their stem, which sees Lab, is not
+    taken. The weights of the mask in the first convolution stay as drawn. Where a shape differs the entry
+    stays random.
+
+    Raises UserError when the file cannot be read or nothing in it fits.
     """
     state = as_torchvision(read_state(source, model), lab=False)
     own = model.encoder.state_dict()

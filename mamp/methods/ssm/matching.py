@@ -1,6 +1,4 @@
-"""Pixel matching and the separable structure: which reference cells a cell is like, and which cells make up
-the object.
-"""
+"""Pixel matching and the separable structure: which reference cells, and which cells make up the object."""
 
 from __future__ import annotations
 
@@ -13,9 +11,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Picked:
-    """background, object: the k largest similarities with reference cells of either, (B, k, n) in descending
-    order.
-    cells: int64 (B, k), the cells of the frame that are most like the object as a whole."""
+    """What matching picks.
+
+    background, object: the k largest similarities with reference cells of either, (B, k, n), descending.
+    cells: int64 (B, k), the cells of the frame that are most like the object as a whole.
+    """
 
     background: Tensor
     object: Tensor
@@ -46,12 +46,12 @@ def pick(affinity: Tensor, own: Tensor, *, top_k: int) -> Picked:
 
 
 def structure_maps(features: Tensor, cells: Tensor, group: Tensor, whole: Tensor) -> Tensor:
-    """The separable structure: likeness to each of k cells gates one group of channels, their mean gates the
-    whole.
+    """Return the separable structure, (B, 2C/k, h, w).
+
+    Likeness to each of k cells gates one group of channels; their mean gates the whole.
 
     features: (B, C, h, w). cells: int64 (B, k), places on that grid. group: (B, C, h, w), k groups of
-    channels.
-    whole: (B, C/k, h, w). Returns (B, 2C/k, h, w).
+    channels. whole: (B, C/k, h, w).
     """
     shape, k = features.shape[-2:], cells.shape[1]
     flat = features.flatten(2)  # (B, C, n)

@@ -36,8 +36,11 @@ class Features:
 
 @dataclass(frozen=True)
 class Reference:
-    """What an object is compared with: features at 1/32 and 1/16, which cells are its own (B, h*w) bool,
-    and what the structure is made of where the reference gives it; (B, ...) each, or None."""
+    """What an object is compared with, (B, ...) each, or None.
+
+    Features at 1/32 and 1/16; which cells are its own, bool (B, h*w); what the structure is made of where the
+    reference gives it.
+    """
 
     deepest: Tensor
     cells: Tensor
@@ -72,9 +75,7 @@ class Reference:
 
 
 class Trunk(nn.Module):
-    """ResNet with a fourth input channel: (B, 4, H, W) -> features at 1/32, 1/16, 1/8, 1/4, sides rounded
-    up.
-    """
+    """ResNet with a fourth input channel: (B, 4, H, W) -> features at 1/32, 1/16, 1/8, 1/4."""
 
     def __init__(self, backbone: str, *, width: float) -> None:
         super().__init__()
@@ -100,9 +101,7 @@ class Trunk(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """relu(x) + conv2(relu(conv1(relu(x)))); the sum sees relu(x) because the published relu works in
-    place.
-    """
+    """relu(x) + conv2(relu(conv1(relu(x)))). The sum sees relu(x), as the published relu works in place."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -154,7 +153,7 @@ class Refine(nn.Module):
 
 
 class Structure(nn.Module):
-    """What the separable structure maps are made of, and masks told from them alone."""
+    """What the separable structure maps are made of, and masks by them alone."""
 
     def __init__(self, channels: int, *, top_k: int) -> None:
         super().__init__()
@@ -198,9 +197,7 @@ class Ssm(nn.Module):
         self.predict = nn.Conv2d(knobs.decoder, 2, 3, padding=1)
 
     def refer(self, frames: Tensor, masks: Tensor) -> Reference:
-        """Normalised crops (B, 3, H, W) and their objects' masks (B, 1, H, W), encoded once for all frames to
-        come.
-        """
+        """Encode normalised crops (B, 3, H, W) and masks (B, 1, H, W), once for all frames to come."""
         found = self.encoder(torch.cat((frames, masks), dim=1))
         own = resize(masks, found.cells.shape[-2:]).flatten(1) > 0.5
         group, whole = self.structure.prepare(found.cells) if self.by_reference else (None, None)
@@ -211,27 +208,23 @@ class Ssm(nn.Module):
         return self.encoder(torch.cat((frames, previous), dim=1))
 
     def forward(self, reference: Reference, seen: Features, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Logits (B, 2, *size), not the object and the object; and those of the structure maps alone,
-        likewise.
-        """
+        """Return logits (B, 2, *size), not the object and the object, and those of the structure alone."""
         x = self.context(torch.cat((reference.deepest, seen.deepest), dim=1))
         kind = seen.cells.device.type
         narrow = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16
         with torch.autocast(kind, enabled=False) if narrow else contextlib.nullcontext():
             if narrow:
                 x, reference, seen = x.float(), reference.float(), seen.float()
-            maps, told = self.compare(reference, seen)
+            maps, structure = self.compare(reference, seen)
             x = self.refine1(x, seen.cells, maps)
             for refine, fine in ((self.refine2, seen.eighth), (self.refine3, seen.quarter)):
                 maps = F.interpolate(maps, fine.shape[-2:], mode="nearest")
                 x = refine(x, fine, maps)
             logits = self.predict(self.dropout(x))
-        return resize(logits.float(), size), resize(told.float(), size)
+        return resize(logits.float(), size), resize(structure.float(), size)
 
     def compare(self, reference: Reference, seen: Features) -> tuple[Tensor, Tensor]:
-        """What a cell is like: maps (B, 2k + 2C/k, h, w); and masks told from the structure alone (B, 2, h,
-        w).
-        """
+        """Return what a cell is like, (B, 2k + 2C/k, h, w), and masks (B, 2, h, w) by the structure alone."""
         with torch.autocast(seen.cells.device.type, enabled=False):
             affinity = similarities(reference.cells.float(), seen.cells.float(), matching=self.matching)
         picked = pick(affinity, reference.own, top_k=self.structure.top_k)

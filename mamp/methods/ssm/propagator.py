@@ -1,6 +1,4 @@
-"""What happens per frame: cut every object out around where it was, compare it with its reference, merge the
-answers.
-"""
+"""What happens per frame: cut each object out where it was, compare it with its reference, merge."""
 
 from __future__ import annotations
 
@@ -75,8 +73,7 @@ class SsmPropagator(Propagator):
             return normalised(merge(pasted[:, 1], how=self.knobs.merge))
 
     def correct(self, masks: Tensor, objects: list[int]) -> None:
-        """`masks` (len(objects), H, W) in {0, 1} replace the pending frame's masks of these objects
-        (0-based).
+        """Replace the pending frame's masks of `objects` (0-based) by `masks` (len(objects), H, W).
 
         With `method.propagation.reference` at last this frame is what they are compared with from now on; one
         that is hidden here, whose mask is empty, keeps its reference.
@@ -93,9 +90,7 @@ class SsmPropagator(Propagator):
                 self.reference = joined[[now.index(k) for k in range(len(now))]]
 
     def add(self, masks: Tensor) -> None:
-        """New objects (N, H, W) in {0, 1} appear at the pending frame, which is their reference; the others
-        do not change.
-        """
+        """Add objects (N, H, W) at the pending frame, which is their reference. The others do not change."""
         with self._computing():
             pending, given, reference = self._pending(), self._as_masks(masks), self._reference()
             pending.masks = torch.cat((pending.masks, given))

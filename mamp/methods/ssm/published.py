@@ -34,8 +34,7 @@ def our_name(name: str) -> str:
 
 
 def from_published(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """A published state dict -> ours, and the method's config it belongs to: its network computes as
-    published.
+    """Convert a published state dict; return it with the method's config. The network computes as published.
 
     Raises UserError when names are missing or left over.
     """
@@ -45,7 +44,7 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict
 
 
 def _network(ours: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What the entries' names and shapes tell of the network; the rest is as published."""
+    """Settings of the network by the entries' names and shapes; the rest is as published."""
     try:
         base = ours["encoder.conv1.weight"].shape[0]
         channels, deepest = ours["structure.group.weight"].shape[0], ours["context.branch1.0.weight"].shape[1]

@@ -1,6 +1,4 @@
-"""What is learnt: an object in one frame, from another frame with its mask, and a vague idea of where it was
-before.
-"""
+"""What is learnt: an object in one frame, from another frame with its mask and a rough earlier place."""
 
 from __future__ import annotations
 
@@ -27,9 +25,11 @@ REFERENCE, PREVIOUS, CURRENT = 0, 1, 2  # frames of a clip
 
 @dataclass(frozen=True)
 class Prepared:
-    """One object a clip, cut out. reference, frame: normalised (B, 3, H, W). reference_mask, previous: (B, 1,
-    H, W) in [0, 1].
-    target: int64 (B, H, W), 1 the object, 0 not it, 255 unlabelled."""
+    """One object a clip, cut out.
+
+    reference, frame: normalised (B, 3, H, W). reference_mask, previous: (B, 1, H, W) in [0, 1].
+    target: int64 (B, H, W), 1 the object, 0 not it, 255 unlabelled.
+    """
 
     reference: Tensor
     reference_mask: Tensor
@@ -39,9 +39,7 @@ class Prepared:
 
 
 class SsmTask(SupervisedTask):
-    """Single frames with the published losses. A clip is the reference, the frame before, and the frame to
-    segment.
-    """
+    """Single frames with the published losses. A clip is the reference, the frame before, and the frame."""
 
     model: Ssm
     frames = 3
@@ -108,14 +106,15 @@ class SsmTask(SupervisedTask):
 
     def forward(self, prepared: Prepared) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross entropy of the mask, and of the structure's own mask by its weight, as published."""
-        logits, told = self.segment(prepared)
-        mask, structure = (cross_entropy(x, prepared.target) for x in (logits, told))
+        logits, structured = self.segment(prepared)
+        mask, structure = (cross_entropy(x, prepared.target) for x in (logits, structured))
         loss = mask + self.knobs.structure * structure
         return loss, {"loss": loss.detach(), "mask": mask.detach(), "structure": structure.detach()}
 
     def segment(self, prepared: Prepared) -> tuple[Tensor, Tensor]:
-        """Logits (B, 2, H, W), and those of the structure alone. Running statistics see references first, as
-        published.
+        """Return logits (B, 2, H, W), and those of the structure alone.
+
+        Running statistics see references first, as published.
         """
         reference = self.model.refer(prepared.reference, prepared.reference_mask)
         seen = self.model.look(prepared.frame, prepared.previous)
@@ -124,9 +123,7 @@ class SsmTask(SupervisedTask):
 
     @torch.no_grad()
     def preview(self, prepared: Prepared) -> Tensor:
-        """First clip: the reference with its mask, the frame with what was before, the true mask and the one
-        found; uint8.
-        """
+        """First clip, uint8: reference with mask, frame with what was before, true mask, predicted mask."""
         first = Prepared(*(part[:1] for part in vars(prepared).values()))
         found = self.segment(first)[0].softmax(1)[0, 1]
         truth = (first.target[0] == 1).float()
@@ -139,8 +136,7 @@ class SsmTask(SupervisedTask):
 
 
 def choose_object(labels: Tensor, draw: float) -> int:
-    """One of the reference's objects in labels (3, H, W), of those that the other frames show if there are
-    any.
+    """Return one of the reference's objects in labels (3, H, W), one that other frames show if there is.
 
     draw: in [0, 1). An id that nothing has where the reference shows none.
     """

@@ -121,15 +121,13 @@ class StmTraining(Section):
         None,
         description=(
             "where trunks begin: imagenet (torchvision downloads it), a file with torchvision's state dict,"
-            " or weights of ours (stm, or the label-free mamp encoder where shapes allow); null: random"
+            " or weights of mamp (stm, or the label-free mamp encoder where shapes allow); null: random"
         ),
     )
 
 
 class StmConfig(MethodConfig):
-    """Space-time memory networks (Oh et al., ICCV 2019) with cyclic training and gradient correction (Li et
-    al., NeurIPS 2020).
-    """
+    """Space-time memory networks (Oh et al., ICCV 2019), cyclic training and correction (Li et al., 2020)."""
 
     name: Literal["stm"] = Field("stm", description="which method")
     preset: Literal["tuned", "published", "original"] = Field(

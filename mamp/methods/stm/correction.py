@@ -1,6 +1,4 @@
-"""Gradient correction: a mask is moved until the reference frame can be found again from it (STM-Cycle,
-section 3.3).
-"""
+"""Gradient correction: move a mask until the reference frame is found again from it (STM-Cycle, 3.3)."""
 
 from __future__ import annotations
 
@@ -18,8 +16,10 @@ from mamp.propagation.readout import memory_read
 
 @dataclass
 class Reference:
-    """A frame with given masks, normalised (1, 3, N): the objects given there (0-based), their labels
-    (N+1, I), and its encoding once there is one."""
+    """A frame with given masks, normalised (1, 3, N).
+
+    It has the objects given there (0-based), their labels (N+1, I), and its encoding once there is one.
+    """
 
     frame: Tensor
     objects: list[int]
@@ -53,14 +53,15 @@ def corrected(
     *,
     loops: int,
     rate: float,
-    tell: Callable[[Tensor, Tensor], None] | None = None,
+    report: Callable[[Tensor, Tensor], None] | None = None,
 ) -> Tensor:
-    """Labels (K+1, I) after `loops` steps against the gradient of the loss on the reference frames; may leave
-    [0, 1].
+    """Return labels (K+1, I) after `loops` steps against the gradient of the loss on the reference frames.
+
+    They may leave [0, 1].
 
     frame: normalised (1, 3, N), of which `labels` are. references: each object in one of them at most; one
     that is in none stays. Each step memorises every object once and reads it once, in its own reference
-    frame. tell: called with the loss and the gradient of each step.
+    frame. report: called with the loss and the gradient of each step.
     """
     for reference in references:
         reference.look(model)
@@ -74,7 +75,7 @@ def corrected(
                 found = read_back(model, frame, masks, reference, fit)
                 loss = loss + sum(segmentation_loss(found, reference.labels))
             (gradient,) = torch.autograd.grad(loss, labels)
-            if tell is not None:
-                tell(loss.detach(), gradient)
+            if report is not None:
+                report(loss.detach(), gradient)
             labels = labels.detach() - rate * gradient
     return labels

@@ -1,6 +1,4 @@
-"""How a frame meets the network, and how masks come back: two fits, one for each published program and
-ours.
-"""
+"""Fit frames to the network and masks back to frames: one fit for each published program, and this one's."""
 
 from __future__ import annotations
 
@@ -17,9 +15,7 @@ from mamp.ops.sizes import letterbox, neighbours_on, resize, scaled, short_side_
 
 
 class Fit(Protocol):
-    """Frames and masks of one size (H, W), to the grid that masks are kept on (I), to the network's (N), and
-    back.
-    """
+    """Frames and masks of one size (H, W), fitted to the masks' grid (I) and the network's (N), and back."""
 
     inner: tuple[int, int]  # the frame's size in what the network sees
 
@@ -27,9 +23,7 @@ class Fit(Protocol):
         """(3, H, W) in [0, 1] -> (3, N), not normalised."""
 
     def masks(self, masks: Tensor) -> Tensor:
-        """Disjoint masks (K, H, W) in {0, 1} -> labels (K+1, I), background first; all 0 where there is no
-        label.
-        """
+        """Disjoint masks (K, H, W) in {0, 1} -> labels (K+1, I), background first; 0 where unlabelled."""
 
     def to_network(self, labels: Tensor) -> Tensor:
         """(K, I) -> (K, N)."""
@@ -87,8 +81,7 @@ class Letterbox:
 
 
 class Padded:
-    """A frame at its own shape, scaled down to a short side at most; I is the scaled frame, N padded to a
-    multiple of 16.
+    """A frame at its shape, scaled to a short side at most (I), and padded to a multiple of 16 (N).
 
     The padding is half before and half after, as in the ICCV 2019 program; masks are 0 there.
     """

@@ -26,13 +26,14 @@ MAMP = (  # our label-free encoder's names -> torchvision's
 
 
 def initialise(model: nn.Module, source: str, *, colour: str) -> int:
-    """Begin `model`, which has trunks of ours and says its `backbone`, at `source`; how many of its entries
-    were set.
+    """Initialise `model` from `source`; return how many of its entries were set.
 
-    source: `imagenet` has torchvision download its weights of the backbone; else a file: torchvision's state
-    dict, STM or AFB-URR weights of ours (the whole network), or MAMP weights of ours, whose first three
-    stages have ResNet-18's block shapes. Where a shape differs the entry stays random; MAMP's stem is taken
-    only with `colour` lab. Raises UserError when the file cannot be read or nothing in it fits.
+    source: `imagenet` has torchvision download its weights of `model.backbone`; else a file. It holds
+    torchvision's state dict, STM or AFB-URR weights (the whole network), or MAMP weights, whose first three
+    stages have ResNet-18's block shapes. Where a shape differs the entry stays random. MAMP's stem is taken
+    only with `colour` lab.
+
+    Raises UserError when the file cannot be read or nothing in it fits.
     """
     state = read_state(source, model)
     own = model.state_dict()
@@ -62,8 +63,9 @@ def _as_trunk(state: Mapping[str, Tensor], colour: str) -> dict[str, Tensor]:
 
 
 def as_torchvision(state: Mapping[str, Tensor], *, lab: bool) -> dict[str, Tensor]:
-    """Entries of MAMP's encoder under torchvision's names; torchvision's own as they are. lab: with MAMP's
-    stem, which sees Lab.
+    """Return entries of MAMP's encoder under torchvision's names; torchvision's own as they are.
+
+    lab: with MAMP's stem, which sees Lab.
     """
     if "stem.0.weight" not in state:
         return dict(state)
@@ -71,8 +73,7 @@ def as_torchvision(state: Mapping[str, Tensor], *, lab: bool) -> dict[str, Tenso
 
 
 def read_state(source: str, model: nn.Module) -> Mapping[str, Tensor]:
-    """The state dict that `method.training.init` names: torchvision's of `model.backbone`, downloaded, or a
-    file's.
+    """Return the state dict that `method.training.init` names: torchvision's, downloaded, or a file's.
 
     Raises UserError when it cannot be had.
     """
@@ -89,7 +90,7 @@ def read_state(source: str, model: nn.Module) -> Mapping[str, Tensor]:
     state = state_dict_in(read_tensors(path))
     if state is None:
         raise UserError(
-            f"method.training.init={source} holds no state dict; give torchvision's file, or weights of ours"
+            f"method.training.init={source} holds no state dict; give torchvision's file, or weights of mamp"
         )
     return state
 

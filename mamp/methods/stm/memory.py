@@ -68,9 +68,7 @@ class Memory:
         return sum(entry.keys.nbytes + entry.values.nbytes for entry in self.frames)
 
     def _least(self) -> int:
-        """Which kept frame can go: the one whose neighbours are nearest to one another, given ones last,
-        never the first.
-        """
+        """Which kept frame can go: the one with the nearest neighbours; given ones last, the first never."""
         if len(self.kept) == 2:
             return 1
         times = [entry.index for entry in self.kept]

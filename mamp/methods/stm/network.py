@@ -23,8 +23,11 @@ BLOCKS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int
 
 @dataclass
 class Query:
-    """Frames as they are compared and decoded: key (B, C, h, w), value (B, V, h, w), and what the decoder
-    takes from the trunk at 1/8 and 1/4, (B, D, ., .); size: (H, W) of the frames."""
+    """Frames as they are compared and decoded.
+
+    key (B, C, h, w), value (B, V, h, w). For the decoder, what the trunk has at 1/8 and 1/4, (B, D, ., .).
+    size: (H, W) of the frames.
+    """
 
     key: Tensor
     value: Tensor
@@ -140,8 +143,7 @@ class Decoder(nn.Module):
 
 
 class Stm(nn.Module):
-    """Space-time memory network. Objects of several frames go as one batch; `owner` (K,) tells each one's
-    frame.
+    """Space-time memory network. Objects of several frames are one batch; `owner` (K,) has each one's frame.
 
     entries: what propagation calls, in place of `forward`.
     """
@@ -204,17 +206,18 @@ def stage(
 
 
 def bounded(x: Tensor) -> Tensor:
-    """x cut to [0, 1], with derivative 0 on the bounds whatever torch's release (they differ; a mask of zeros
-    lies there).
+    """Cut x to [0, 1], with derivative 0 on the bounds in every release of torch.
+
+    A mask of zeros lies on a bound, and releases differ there.
     """
     return torch.where((x > 0) & (x < 1), x, (x >= 1).to(x.dtype))
 
 
 def aggregate(logits: Tensor, *, least: float = 1e-7) -> Tensor:
-    """Logits (K+1, H, W), background first, of one frame's objects (K, 2, H, W): soft aggregation of their
-    odds (STM, section 3.5).
+    """Return logits (K+1, H, W), background first, of a frame's objects (K, 2, H, W).
 
-    A softmax over the first dimension makes them probabilities.
+    It is the soft aggregation of their odds (STM, section 3.5). A softmax over the first dimension makes them
+    probabilities.
     """
     p = logits.softmax(dim=1)[:, 1]  # (K, H, W)
     together = torch.cat(((1 - p).prod(dim=0, keepdim=True), p)).clamp(least, 1 - least)

@@ -1,6 +1,4 @@
-"""What happens per frame: remember the last one with its masks, read the memory, decode; now and then
-correct.
-"""
+"""What happens per frame: remember the last one with its masks, read the memory, decode."""
 
 from __future__ import annotations
 
@@ -28,9 +26,7 @@ ERF_LOOPS = 10  # where no correction is asked for
 
 @dataclass
 class Pending:
-    """The frame just stepped: as the network sees it (1, 3, N), labels (K+1, I), and its encoding once there
-    is one.
-    """
+    """The frame just stepped: (1, 3, N) as the network sees it, labels (K+1, I), its encoding once made."""
 
     index: int
     frame: Tensor
@@ -79,9 +75,7 @@ class StmPropagator(Propagator):
             return self._fit().to_frame(result)
 
     def correct(self, masks: Tensor, objects: list[int]) -> None:
-        """`masks` (len(objects), H, W) in {0, 1} replace the pending frame's masks of these objects
-        (0-based).
-        """
+        """Replace the pending frame's masks of `objects` (0-based) by `masks` (len(objects), H, W)."""
         with self._computing():
             pending = self._pending()
             given = self._fit().masks(self._here(masks))

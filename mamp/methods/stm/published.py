@@ -58,7 +58,7 @@ def from_published(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict
 def memory_network(
     ours: Mapping[str, Tensor], sizes: Mapping[str, str], *, checkpoint: str
 ) -> dict[str, Any]:
-    """What the entries' names and shapes tell of a network like STM's, as settings of `MemoryNetwork`.
+    """Return the settings of `MemoryNetwork` that entries' names and shapes show.
 
     ours: named as ours. sizes: a setting, and the layer whose outputs it counts; `key` for one.
     """

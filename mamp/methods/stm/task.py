@@ -1,6 +1,4 @@
-"""What is learnt: to carry the masks of a clip's first frame on, and to find them again from the later frames
-(STM-Cycle).
-"""
+"""What is learnt: to carry a clip's first masks on, and to find them again from later frames (STM-Cycle)."""
 
 from __future__ import annotations
 
@@ -25,9 +23,7 @@ from mamp.propagation.readout import memory_read
 
 @dataclass(frozen=True)
 class Prepared:
-    """frames: normalised (B, T, 3, H, W). masks: for each clip one-hot (T, K+1, H, W), background first; 0
-    where unlabelled.
-    """
+    """frames: normalised (B, T, 3, H, W). masks: for each clip one-hot (T, K+1, H, W), 0 if unlabelled."""
 
     frames: Tensor
     masks: list[Tensor]
@@ -81,9 +77,7 @@ class StmTask(SupervisedTask):
         return loss, {"loss": loss.detach(), **{name: part.detach() for name, part in parts.items()}}
 
     def carry(self, prepared: Prepared) -> Carried:
-        """Forward through the clips with soft masks, then back to the first frame from each later one
-        alone.
-        """
+        """Go forward through the clips with soft masks, then from each later frame back to the first."""
         frames, targets = prepared.frames, prepared.masks
         clips, length = frames.shape[:2]
         queries = self._look(frames)
@@ -138,9 +132,7 @@ class StmTask(SupervisedTask):
 
     @torch.no_grad()
     def preview(self, prepared: Prepared) -> Tensor:
-        """First clip: its frames with the true masks, below them with the predicted ones; uint8 (3, 2H,
-        TW).
-        """
+        """First clip: its frames with the true masks, below with the predicted ones; uint8 (3, 2H, TW)."""
         first = Prepared(prepared.frames[:1], prepared.masks[:1])
         found = self.carry(first).probabilities
         truth = first.masks[0].argmax(1)  # (T, H, W)

@@ -11,8 +11,7 @@ from mamp.methods.trunk import MethodTrunk
 
 
 class KeyTrunk(MethodTrunk):
-    """RGB (1, 3, H, W) in [0, 1] -> keys (1, C, h, w) at stride 16, by which a space-time memory compares
-    frames.
+    """RGB (1, 3, H, W) in [0, 1] -> keys (1, C, h, w) at stride 16, by which the memory compares frames.
 
     The stages of the trunk are layer1, layer2 and layer3, so that they are read, and their strides changed,
     like a ResNet's.

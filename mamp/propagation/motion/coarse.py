@@ -16,9 +16,7 @@ CHUNK = 1 << 22  # scores held at once
 
 @dataclass(frozen=True)
 class Pooled:
-    """size: (h, w) of the feature grid. patches: (N, 9C), the 3x3 pooled cells around each of the N = rows *
-    columns.
-    """
+    """size: (h, w) of the feature grid. patches: (N, 9C), the 3x3 pooled cells around each of N."""
 
     size: tuple[int, int]
     rows: int
@@ -27,8 +25,7 @@ class Pooled:
 
 
 class CoarseMatching(Source):
-    """Each block of pool x pool cells moves as one to where its pooled features, and its neighbours', match
-    best.
+    """Move each block of pool x pool cells as one, to where its pooled features match best.
 
     The window of a query is placed by it; what is finer is the window's own business, so only far motion
     counts. features: makes features (C, h, w) of the frame (3, H, W) being shown; flow is on their grid.
@@ -83,9 +80,7 @@ def displacements(query: Pooled, memory: Pooled, *, pull: float, temperature: fl
 
 
 def _refined(scores: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Rows and columns (n,) of the best of (n, rows, columns), as the mean of the 3x3 around it by their
-    softmax.
-    """
+    """Rows and columns (n,) of the best of (n, rows, columns): softmax mean of the 3x3 around it."""
     rows, columns = scores.shape[-2:]
     best = scores.flatten(1).argmax(dim=1)
     y, x = best // columns, best % columns

@@ -57,8 +57,9 @@ class DisFlow(Source):
 
 
 def to_cells(flow: Tensor, stride: int = 4) -> Tensor:
-    """(2, H, W) in pixels -> (2, ceil(H/stride), ceil(W/stride)) in cells: the mean of the pixels around each
-    cell's centre, stride * i.
+    """(2, H, W) in pixels -> (2, ceil(H/stride), ceil(W/stride)) in cells.
+
+    A cell has the mean of the pixels around its centre, stride * i.
     """
     if stride == 1:
         return flow

@@ -23,8 +23,9 @@ SMALLEST = 128  # pixels; below, its correlation pyramid has no fourth level
 
 @dataclass
 class Seen:
-    """A frame: as RAFT takes it (1, 3, H, W) in [-1, 1], its size before padding, its feature map (1, C, H/8,
-    W/8).
+    """A frame as RAFT takes it, (1, 3, H, W) in [-1, 1]; its size before padding; its feature map.
+
+    The feature map is (1, C, H/8, W/8).
     """
 
     image: Tensor
@@ -87,8 +88,9 @@ class RaftFlow(Source):
 
     @torch.inference_mode()
     def low_resolution(self, query: Seen, memory: Seen, *, iterations: int) -> tuple[Tensor, Tensor]:
-        """(1, 2, H/8, W/8) flow after `iterations`, in its own cells, and the hidden state: the network's own
-        forward without its upsampling.
+        """Flow (1, 2, H/8, W/8) after `iterations`, in its own cells, and the hidden state.
+
+        It is the network's own forward pass without its upsampling.
         """
         lookup, update = self.network.corr_block, self.network.update_block
         lookup.build_pyramid(query.features, memory.features)
@@ -121,8 +123,7 @@ def _places(height: int, width: int, device: torch.device) -> Tensor:
 
 
 def convex(flow: Tensor, mask: Tensor) -> Tensor:
-    """Upsample flow (1, 2, h, w), in its own cells, to pixels (1, 2, 8h, 8w): each is a convex combination of
-    the 3x3 cells around.
+    """Upsample flow (1, 2, h, w), in its own cells, to pixels (1, 2, 8h, 8w), convex over 3x3 cells.
 
     mask: (1, 9 * 8 * 8, h, w), its logits.
     """
@@ -139,17 +140,16 @@ def published_iterations(apart: int, *, far: int) -> int:
 
 
 def as_raft_takes_it(frame: Tensor) -> Tensor:
-    """(3, H, W) in [0, 1] -> (1, 3, H', W') in [-1, 1], padded right and bottom with black to multiples
-    of 8.
-    """
+    """(3, H, W) in [0, 1] -> (1, 3, H', W') in [-1, 1], padded with black to multiples of 8."""
     height, width = frame.shape[-2:]
     room = (0, max(0, SMALLEST - width), 0, max(0, SMALLEST - height))
     return 2 * pad_to_multiple(F.pad(frame[None], room), STRIDE) - 1
 
 
 def load_raft(kind: str, weights: str | None, *, section: str = "method.motion") -> nn.Module:
-    """torchvision's raft_`kind` with the weights in a file, or with its own: weights=torchvision, which
-    downloads them.
+    """Return torchvision's raft_`kind` with the weights of a file, or its own (weights=torchvision).
+
+    Its own are downloaded.
 
     Raises UserError when there is no such file, it holds something else, or the download fails.
     """

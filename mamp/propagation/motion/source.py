@@ -91,7 +91,5 @@ class Composed:
 
 
 def chain(first: Tensor, second: Tensor) -> Tensor:
-    """Flow (2, h, w) along `first`, then along `second` from where that leads; beyond the border as at the
-    border.
-    """
+    """Flow (2, h, w) along `first`, then along `second` from there; beyond the border as at the border."""
     return first + look_up(second, first)

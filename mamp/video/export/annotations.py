@@ -82,12 +82,12 @@ class Labelme(Saver):
             for shape in polygons(shot.labels == number)
         ]
         image = self.clip.files.get(shot.name) if shot.frame is None else None
-        told = {
+        content = {
             "version": "5.0.1", "flags": {}, "shapes": shapes, "imagePath": image or f"{shot.name}.jpg",
             "imageData": None, "imageHeight": height, "imageWidth": width,
         }  # fmt: skip
         make_folder(self.path)
-        write_text(self.path / f"{shot.name}.json", json.dumps(told, indent=1) + "\n")
+        write_text(self.path / f"{shot.name}.json", json.dumps(content, indent=1) + "\n")
         _write_image(self.path, shot)
 
 

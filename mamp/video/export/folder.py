@@ -33,7 +33,8 @@ def export_folder(
     Raises:
         UserError: there are no masks, a mask is no frame's of the video, or the form needs the video.
     """
-    names = list(image_files(folder))
+    files = image_files(folder)
+    names = list(files)
     if not names:
         inner = [sub.name for sub in subfolders(folder)]
         remedy = f"give one of its folders, such as {folder / inner[0]}" if inner else "give a folder of PNGs"
@@ -52,7 +53,7 @@ def export_folder(
         progress.begin(wish.kind)
         for index, frame in source.stream() if source else _without(len(names)):
             size = None if frame is None else (frame.shape[0], frame.shape[1])
-            labels = read_mask(folder / f"{clip.names[index]}.png", size=size)
+            labels = read_mask(folder / files[clip.names[index]], size=size)
             saver.write(Shot(index, clip.names[index], labels, frame))
             progress.advance()
     return saver.notes

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mamp.core.errors import UserError
+from mamp.core.files import refuse_target
 from mamp.video.export.annotations import Labelme, Table, Yolo
 from mamp.video.export.base import Clip, Saver
 from mamp.video.export.coco import Coco
@@ -60,7 +61,8 @@ class Wish:
 def wishes(words: Iterable[str], beside: Path) -> list[Wish]:
     """Read `gif`, `cutout=film.mov` or several with commas between; without a path it is BESIDE-KIND.
 
-    Raises UserError for an unknown kind, an ending that it cannot have, and one path for two.
+    Raises UserError for an unknown kind, an ending that it cannot have, one path for two, and where something
+    else than a file is at the path of one.
     """
     found = []
     for word in (part.strip() for each in words for part in each.split(",") if part.strip()):
@@ -69,9 +71,11 @@ def wishes(words: Iterable[str], beside: Path) -> list[Wish]:
             raise UserError(f"save {name} is not known; use one of {', '.join(KINDS)}")
         makers = KINDS[name].makers
         where = Path(path) if path else beside.with_name(f"{beside.name}-{name}{next(iter(makers))}")
-        if _ending(where, makers) is None:
+        if (ending := _ending(where, makers)) is None:
             allowed = " or ".join(suffix or "a folder" for suffix in makers)
             raise UserError(f"save {name} goes to {allowed}, not to {where}; name it so")
+        if ending:
+            refuse_target(where)
         found.append(Wish(name, where))
     if twice := next((w.path for w in found if sum(w.path == o.path for o in found) > 1), None):
         raise UserError(f"{twice} is asked for twice; give each form a path of its own")

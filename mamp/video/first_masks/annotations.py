@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,14 +12,17 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from mamp.core.errors import UserError
+from mamp.core.errors import Malformed, UserError, reason
+from mamp.core.terminal import clipped, short
 from mamp.core.texts import parse_json
 from mamp.video.first_masks.picture import open_picture, read_bytes
 from mamp.video.first_masks.shapes import ellipse, filled, run_lengths, runs
 
 Draw = Callable[[tuple[int, int]], np.ndarray]
 _MOST = 65535
+MOST_PIXELS = 2**27  # of a picture; what is drawn takes a few bytes of each
 _OF_NUMBERS = frozenset(b"0123456789.eE+- \t\r\n")
 _LEFT_OUT = ("line", "linestrip", "point", "points")  # shapes of labelme without an inside
 
@@ -58,7 +62,7 @@ def parse(path: Path) -> list[Annotated] | None:
         return _json(parse_json(text), name) if is_json else [_yolo(text, name)]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise UserError(
-            f"mask {name} is not as labelme, COCO or YOLO write it ({error}); export it again"
+            f"mask {name} is not as labelme, COCO or YOLO write it ({reason(error)}); export it again"
         ) from None
 
 
@@ -73,6 +77,7 @@ def drawn(annotated: Annotated, name: str, size: tuple[int, int] | None) -> np.n
             f"mask {name} ({annotated.kind}) does not say how large its picture is; give a frame of the"
             " video too"
         )
+    size = _possible(size, name)
     masks = []
     for item in annotated.items:
         try:
@@ -81,10 +86,31 @@ def drawn(annotated: Annotated, name: str, size: tuple[int, int] | None) -> np.n
                 inside |= part(size)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
             raise UserError(
-                f"mask {name} has an outline of {item.title} that is none ({error}); export it again"
+                f"mask {name} has an outline of {item.title} that is none ({reason(error)}); export it again"
             ) from None
-        masks.append(inside)
-    return laid_over(masks, [item.number for item in annotated.items], size)
+        masks.append(_cut_out(inside))
+    highest = max((item.number for item in annotated.items), default=0)
+    labels = np.zeros(size, np.uint8 if highest < 256 else np.uint16)
+    for place in sorted(range(len(masks)), key=lambda i: -int(masks[i][1].sum())):
+        box, inside = masks[place]
+        labels[box][inside] = annotated.items[place].number
+    return labels
+
+
+def _cut_out(inside: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray]:
+    """The box of a mask, and what is in it: a file may have thousands of small objects."""
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    if not len(rows):
+        return (slice(0, 0), slice(0, 0)), inside[:0, :0]
+    box = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+    return box, inside[box].copy()
+
+
+def _possible(size: tuple[int, int], name: str) -> tuple[int, int]:
+    """(H, W) that a file says of its picture; UserError where no picture has it."""
+    if min(size) < 1 or max(size) > _MOST or size[0] * size[1] > MOST_PIXELS:
+        raise UserError(f"mask {name} says that its picture has {size[1]}x{size[0]} pixels; export it again")
+    return size
 
 
 def laid_over(masks: list[np.ndarray], numbers: list[int], size: tuple[int, int]) -> np.ndarray:
@@ -95,42 +121,46 @@ def laid_over(masks: list[np.ndarray], numbers: list[int], size: tuple[int, int]
     return labels
 
 
-def _stem(told: Any) -> str:
+def _stem(content: Any) -> str:
     """The name of a picture's file without folder and suffix, whichever system wrote it."""
-    return PurePosixPath(PureWindowsPath(str(told or "")).name).stem
+    return PurePosixPath(PureWindowsPath(str(content or "")).name).stem
 
 
-def _size(told: Mapping[str, Any], height: str, width: str) -> tuple[int, int] | None:
-    if told.get(height) and told.get(width):
-        return int(told[height]), int(told[width])
+def _size(content: Mapping[str, Any], height: str, width: str) -> tuple[int, int] | None:
+    if content.get(height) and content.get(width):
+        return int(content[height]), int(content[width])
     return None
 
 
 # ---------------------------------------------------------------- JSON
 
 
-def _json(told: Any, name: str) -> list[Annotated]:
-    if isinstance(told, Mapping) and "shapes" in told:
-        return [_labelme(told)]
-    if isinstance(told, Mapping) and "annotations" in told:
-        return _coco(told)
-    if isinstance(told, Mapping) and "segmentation" in told:
-        told = [told]
-    if isinstance(told, list) and told and all(isinstance(t, Mapping) and "segmentation" in t for t in told):
-        return _coco({"annotations": told})
+def _json(content: Any, name: str) -> list[Annotated]:
+    if isinstance(content, Mapping) and "shapes" in content:
+        return [_labelme(content)]
+    if isinstance(content, Mapping) and "annotations" in content:
+        return _coco(content)
+    if isinstance(content, Mapping) and "segmentation" in content:
+        content = [content]
+    if (
+        isinstance(content, list)
+        and content
+        and all(isinstance(t, Mapping) and "segmentation" in t for t in content)
+    ):
+        return _coco({"annotations": content})
     raise UserError(
         f"mask {name} is JSON, and neither labelme's (shapes) nor COCO's (annotations); export it as one of"
         " them"
     )
 
 
-def _labelme(told: Mapping[str, Any]) -> Annotated:
+def _labelme(content: Mapping[str, Any]) -> Annotated:
     """Shapes of one label and group are one object; without a group each shape is one."""
-    found = Annotated("labelme", _stem(told.get("imagePath")), _size(told, "imageHeight", "imageWidth"))
+    found = Annotated("labelme", _stem(content.get("imagePath")), _size(content, "imageHeight", "imageWidth"))
     groups: dict[Any, Item] = {}
     left_out = 0
-    for place, shape in enumerate(told["shapes"]):
-        kind, title = shape.get("shape_type") or "polygon", str(shape.get("label", "object"))
+    for place, shape in enumerate(content["shapes"]):
+        kind, title = shape.get("shape_type") or "polygon", clipped(str(shape.get("label", "object")))
         if title in ("__ignore__", "_background_"):
             continue
         if kind in _LEFT_OUT:
@@ -157,16 +187,31 @@ def _labelme_part(kind: str, shape: Mapping[str, Any]) -> Draw:
         (x0, y0), (x1, y1) = points
         points = [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
     elif kind not in ("polygon", "rectangle", "rotation", "rotated_rect", "quadrilateral"):
-        raise ValueError(f"a shape {kind}, where polygons, rectangles, circles and masks are read")
+        raise Malformed(f"a shape {short(kind)}, where polygons, rectangles, circles and masks are read")
     return lambda size: filled(points, size)
+
+
+def _claimed(content: bytes) -> tuple[int, int]:
+    """The (width, height) that an image's header promises."""
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return image.size
+    except Exception as error:  # Pillow's readers raise whatever they trip over in a damaged file
+        raise Malformed(f"a mask that is no image: {reason(error)}") from None
 
 
 def _labelme_mask(points: list[tuple[float, float]], text: str, size: tuple[int, int]) -> np.ndarray:
     """The small PNG of a shape, at its box."""
     try:
-        picture = open_picture(base64.b64decode(text, validate=False), "in the file")
+        content = base64.b64decode(text, validate=False)
+        width, height = _claimed(content)
+        if width > size[1] or height > size[0]:
+            raise Malformed(f"a mask of {width}x{height} in a picture of {size[1]}x{size[0]}")
+        picture = open_picture(content, "in the file")
     except binascii.Error as error:
-        raise ValueError(f"a mask of no base64, {error}") from None
+        raise Malformed(f"a mask of no base64, {error}") from None
+    except (OSError, Image.DecompressionBombError):
+        raise Malformed("a mask that is no image") from None
     part = picture.table.reshape(len(picture.table), -1).max(1)[picture.rows] > 0
     left, top = round(points[0][0]), round(points[0][1])
     inside = np.zeros(size, bool)
@@ -175,18 +220,20 @@ def _labelme_mask(points: list[tuple[float, float]], text: str, size: tuple[int,
     return inside
 
 
-def _coco(told: Mapping[str, Any]) -> list[Annotated]:
+def _coco(content: Mapping[str, Any]) -> list[Annotated]:
     """Each annotation an object, by its `track_id` where all have one."""
-    images = told.get("images") or ([told["image"]] if isinstance(told.get("image"), Mapping) else [])
-    titles = {c["id"]: str(c.get("name", c["id"])) for c in told.get("categories") or []}
+    images = content.get("images") or (
+        [content["image"]] if isinstance(content.get("image"), Mapping) else []
+    )
+    titles = {c["id"]: clipped(str(c.get("name", c["id"]))) for c in content.get("categories") or []}
     found = {
         image.get("id", image.get("image_id")): Annotated(
             "COCO", _stem(image.get("file_name")), _size(image, "height", "width")
         )
         for image in images
     }
-    tracks = [_track(a) for a in told["annotations"]]
-    for annotation, track in zip(told["annotations"], tracks, strict=True):
+    tracks = [_track(a) for a in content["annotations"]]
+    for annotation, track in zip(content["annotations"], tracks, strict=True):
         outline = annotation["segmentation"]
         key = annotation.get("image_id", next(iter(found), None))
         picture = found.setdefault(key, Annotated("COCO", _stem(key)))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mamp.core.errors import UserError
-from mamp.video.first_masks.picture import Picture, without_colour
+from mamp.video.first_masks.picture import SOFT, UNBLURRED, Picture, without_colour
 from mamp.video.first_masks.plateaus import (
     Plateaus,
     cut_by_brightness,
@@ -32,7 +32,7 @@ _BROKEN = (
     0.06  # part of neighbours, right and below, that differ in a photograph of few colours; 0.023 in DAVIS
 )
 _LONE = 0.0005  # part of pixels unlike all their neighbours in such a photograph
-_TINY = 4096  # pixels of a picture that is too small to be told from a photograph
+_TINY = 4096  # pixels of a picture that is too small to look like a photograph
 _NOISE = 24  # levels by which a JPEG's scattered pixels are off at most
 _LITTLE_NOISE = 6  # the same where there are few of them
 _MOST = 2**20  # colours, more than the noise of a JPEG makes of flat ones
@@ -66,8 +66,9 @@ class Flat:
 
 @dataclass
 class _Habits:
-    """How pixels of each row of a picture's table lie, as counts: all, in a solid place, between neighbours'
-    colours; and of the whole picture, pixels at edges and those unlike all four neighbours.
+    """How pixels of each row of a picture's table lie, as counts.
+
+    All; in a solid place; between neighbours' colours. Of the whole picture: at edges; unlike all neighbours.
     """
 
     all: np.ndarray
@@ -136,9 +137,7 @@ def _dithered(rows: np.ndarray, habits: _Habits) -> bool:
 
 
 def _is_davis(picture: Picture) -> bool:
-    """Whether each number of the palette has its DAVIS colour, and the greys among them are objects, not
-    shades.
-    """
+    """Whether each palette number has its DAVIS colour, and the greys among them are objects, not shades."""
     if picture.numbers is None or (picture.table != PALETTE[picture.numbers])[picture.numbers >= 0].any():
         return False
     rows = picture.rows
@@ -225,12 +224,12 @@ def _soft(picture: Picture, name: str, *, dithered: bool) -> Flat:
     labels = local_nearest(values, known, plateaus)
     if reason := unlike_flat(values, labels, plateaus, noise=24.0 if dithered else 16.0):
         raise _photograph(name, len(picture.table), reason)
-    note = "dithered colours are joined" if dithered else "soft edges are cut at the half"
+    note = "dithered colours are joined" if dithered else SOFT
     if len(plateaus.opaque()) + (clear is not None) > 2 and not dithered:
         note = "soft edges go to the nearest flat colour"
     fewer = None if dithered or clear is not None else _without_blur(values, plateaus.colours)
     if fewer is not None:
-        labels, plateaus, note = fewer[0], Plateaus(fewer[1]), "its blur is undone"
+        labels, plateaus, note = fewer[0], Plateaus(fewer[1]), UNBLURRED
     elif len(plateaus.colours) == 2 and clear is None:
         labels = (_level(values, plateaus.colours) > 0.5).astype(np.uint8)
     elif values.shape[2] == 3 and clear is None and not dithered:
@@ -324,8 +323,8 @@ def _values(picture: Picture) -> np.ndarray:
 
 def _photograph(name: str, colours: int, reason: str = "") -> Photograph:
     return Photograph(
-        f"mask {name} looks like a photograph: {colours:,} colours{reason}; give a picture whose objects are"
-        " painted in flat colours, or whose pixels are object numbers"
+        f"mask {name} looks like a photograph: {colours:,} colours{reason}; save the layer of"
+        " paint alone, without the frame under it, or give a picture of object numbers"
     )
 
 
@@ -383,9 +382,7 @@ def _solid(padded: np.ndarray) -> np.ndarray:
 
 
 def _between(table: np.ndarray, padded: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels whose 3 x 3 neighbourhood spans more than `step`, and those whose colour lies within that
-    span.
-    """
+    """Pixels whose 3 x 3 neighbourhood spans more than `step`; those whose colour lies in that span."""
     channels = table.reshape(len(table), -1).astype(np.int32)
     edge = np.zeros((padded.shape[0] - 2, padded.shape[1] - 2), bool)
     outside = edge.copy()

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import ImageColor
 
-from mamp.core.errors import UserError
+from mamp.core.errors import Malformed, UserError, first_line, reason
+from mamp.core.terminal import short
 from mamp.core.texts import read_json
 from mamp.video.first_masks.flat import Flat
-from mamp.video.first_masks.telling import counted
+from mamp.video.first_masks.summary import counted
 from mamp.video.masks import DAVIS_COLOURS, PALETTE
 
 BACKGROUND = 0
@@ -26,8 +27,7 @@ _MOST_NUMBERS = 64  # a palette number above it stands for a colour, not for an 
 
 @dataclass
 class Colours:
-    """Which object a colour is. State: grows by the colours that pictures have, so that one colour is one
-    object in all pictures of a video.
+    """Which object a colour is. State: the colours met, so that one colour is one object in a video.
 
     fixed: whether it was given by the user, and no colour may be added.
     """
@@ -46,8 +46,9 @@ class Meaning:
 
 
 def meaning(flat: Flat, name: str, colours: Colours) -> Meaning:
-    """Say which object each class of `flat` is. UserError, naming it `name`, for a colour that was not
-    given.
+    """Return which object each class of `flat` is.
+
+    Raises UserError, naming it `name`, for a colour that was not given.
     """
     counts = counted(flat.labels, len(flat.colours))
     if colours.fixed:
@@ -126,8 +127,8 @@ def _greys(flat: Flat, counts: np.ndarray) -> Meaning:
     if flat.soft and levels.max(initial=0) >= _BRIGHT and len(objects) > 1:
         for number, k in enumerate(objects, start=1):
             ids[k] = number
-        told = ", ".join(f"grey {levels[k]} is object {ids[k]}" for k in objects[:10])
-        found.notes.append(told)
+        words = ", ".join(f"grey {levels[k]} is object {ids[k]}" for k in objects[:10])
+        found.notes.append(words)
     values = {int(levels[k]) for k in objects}
     if any(v >= 250 for v in values) and any(120 <= v <= 136 for v in values):
         found.warnings.append(
@@ -256,52 +257,61 @@ def _hex(colour: np.ndarray) -> str:
 
 
 def read_colours(path: Path) -> Colours:
-    """The objects that a JSON file gives to colours: {"#ff0000": 1, "0,0,255": 2, "128": 3}, or
-    {"1": "#ff0000", "2": [0, 0, 255]}; with names for numbers, objects are numbered in the file's order.
+    """Read the objects that a JSON file gives to colours: {"#ff0000": 1, "0,0,255": 2, "128": 3}.
 
+    Also {"1": "#ff0000", "2": [0, 0, 255]}; with names for numbers, objects are numbered in the file's order.
     Colours are #rrggbb, red,green,blue, a list of the three, a name such as "red", or a grey. 0 is
-    background. Raises UserError when it is none.
+    background.
+
+    Raises UserError when it has another form.
     """
     try:
-        told = read_json(path)
-        if not isinstance(told, Mapping) or not told:
-            raise ValueError("it holds no names and values in braces")
-        pairs = _pairs(told)
+        content = read_json(path)
+        if not isinstance(content, Mapping) or not content:
+            raise Malformed("it holds no names and values in braces")
+        pairs = _pairs(content)
     except OSError as error:
-        raise UserError(f"--colours {path} cannot be opened ({error.strerror}); give a JSON file") from None
+        raise UserError(
+            f"--colours {path} cannot be opened ({first_line(error)}); give a JSON file"
+        ) from None
     except (ValueError, TypeError, RecursionError) as error:
         raise UserError(
-            f'--colours {path} is no map of colours ({error}); write for example {{"#ff0000": 1,'
+            f'--colours {path} is no map of colours ({reason(error)}); write for example {{"#ff0000": 1,'
             ' "#0000ff": 2}'
         ) from None
     return Colours(pairs, fixed=True)
 
 
-def _pairs(told: Mapping[str, Any]) -> dict[tuple[int, ...], int]:
-    if all(isinstance(v, int) and not isinstance(v, bool) for v in told.values()):
-        pairs = {_colour(k): v for k, v in told.items()}
+def _pairs(content: Mapping[str, Any]) -> dict[tuple[int, ...], int]:
+    if all(isinstance(v, int) and not isinstance(v, bool) for v in content.values()):
+        pairs = {_colour(k): v for k, v in content.items()}
     else:
-        numbers = [int(k) if k.strip().isdigit() else None for k in told]
+        numbers = [int(k) if k.strip().isdigit() else None for k in content]
         plain = None in numbers
-        pairs = {_colour(v): place if plain else int(k) for place, (k, v) in enumerate(told.items(), start=1)}
+        pairs = {
+            _colour(v): place if plain else int(k) for place, (k, v) in enumerate(content.items(), start=1)
+        }
     wrong = [v for v in pairs.values() if not 0 <= v <= 65535]
     if wrong:
-        raise ValueError(f"object {wrong[0]}; numbers go from 0 to 65535")
+        raise Malformed(f"it has object {wrong[0]}; numbers go from 0 to 65535")
     return pairs
 
 
-def _colour(told: Any) -> tuple[int, ...]:
-    if isinstance(told, str) and told.strip().isdigit():
-        told = int(told)
-    if isinstance(told, int):
-        told = [told] * 3
-    elif isinstance(told, str) and "," in told:
-        told = [int(c) for c in told.strip("()[] ").split(",")]
-    elif isinstance(told, str):
-        told = ImageColor.getrgb(told.strip())
-    colour = tuple(int(c) for c in told)[:3]
+def _colour(value: Any) -> tuple[int, ...]:
+    if isinstance(value, str) and value.strip().isdigit():
+        value = int(value)
+    try:
+        if isinstance(value, int):
+            value = [value] * 3
+        elif isinstance(value, str) and "," in value:
+            value = [int(c) for c in value.strip("()[] ").split(",")]
+        elif isinstance(value, str):
+            value = ImageColor.getrgb(value.strip())
+        colour = tuple(int(c) for c in value)[:3]
+    except (ValueError, TypeError):
+        raise Malformed(f"{short(value)} is no colour") from None
     if len(colour) != 3 or not all(0 <= c <= 255 for c in colour):
-        raise ValueError(f"{told} is no colour")
+        raise Malformed(f"{short(value)} is no colour")
     return colour
 
 

@@ -1,6 +1,4 @@
-"""An image file or array as flat rows of colours: what each pixel's colour is, and where it is
-transparent.
-"""
+"""An image file or array as flat rows of colours: each pixel's colour, and where it is transparent."""
 
 from __future__ import annotations
 
@@ -24,8 +22,10 @@ from mamp.video.masks import LABEL_MAP
 _BLOCK = 2**21  # pixels worked on at a time, so that a very large picture takes no gigabytes
 _LARGE = 2**24  # pixels; a picture of so many colours that it is soft is read at no more than this
 _MANY_COLOURS = 4096  # more than any picture that is painted in flat colours has
+_ANY = "an image, or a labelme, COCO, YOLO or .npy file"
 _ORIENTATION = 0x0112  # of EXIF
 _WEB = frozenset(itertools.product(range(0, 256, 51), repeat=3))  # palettes of programs have all of them
+SOFT, UNBLURRED = "soft edges are cut at the half", "its blur is undone"  # notes
 CLEAR = 1 << 24  # the code of a transparent pixel, beside the colours 0xRRGGBB
 
 
@@ -55,8 +55,7 @@ class Picture:
 
 
 def open_picture(file: Path | bytes, name: str, *, size: tuple[int, int] | None = None) -> Picture:
-    """The picture in an image file, or in its bytes, upright. size: (H, W) that a much larger one may be
-    reduced to.
+    """Return the picture of an image file or its bytes, upright; a much larger one may be reduced to `size`.
 
     Raises UserError, naming it `name`, when it is no image.
     """
@@ -99,7 +98,7 @@ def from_image(image: Image.Image, name: str, *, size: tuple[int, int] | None = 
     full = image.size[::-1]
     if size is not None and image.width * image.height > max(_LARGE, 4 * size[0] * size[1]):
         image = _smaller(image, size[0] * size[1])
-    clear = _transparency(image)
+    clear, note = _transparency(image)
     if image.mode in ("P", "PA"):
         picture = _palette(image, clear)
     elif image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I"):
@@ -109,6 +108,8 @@ def from_image(image: Image.Image, name: str, *, size: tuple[int, int] | None = 
     else:
         picture = _colours(image, clear)
     picture.size = (full[0], full[1])
+    if note:
+        picture.notes.append(note)
     return picture
 
 
@@ -128,8 +129,16 @@ def from_array(values: np.ndarray, name: str) -> Picture:
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
         raise UserError(f"{name} has the id {low if low < 0 else high}; ids are 1 to 65535, 0 is background")
-    found, rows = np.unique(values, return_inverse=True)
-    return Picture(_small(rows.reshape(values.shape), len(found)), found.astype(np.uint16), size=values.shape)
+    occurs = np.zeros(65536, bool)
+    for band in _bands(*values.shape):
+        occurs[values[band].astype(np.int32)] = True
+    found = np.flatnonzero(occurs)
+    places = np.zeros(65536, _kind(len(found)))
+    places[found] = np.arange(len(found))
+    rows = np.empty(values.shape, places.dtype)
+    for band in _bands(*values.shape):
+        rows[band] = places[values[band].astype(np.int32)]
+    return Picture(rows, found.astype(np.uint16), size=values.shape)
 
 
 def _whole_numbers(values: np.ndarray, name: str) -> np.ndarray:
@@ -233,41 +242,43 @@ def _smaller(image: Image.Image, pixels: int) -> Image.Image:
 # ---------------------------------------------------------------- transparency
 
 
-def _transparency(image: Image.Image) -> np.ndarray | None:
-    """bool (H, W), True where transparent; None where nothing is."""
-    told = image.info.get("transparency")
+def _transparency(image: Image.Image) -> tuple[np.ndarray | None, str]:
+    """bool (H, W), True where transparent, None where nothing is; and what was done to soft edges."""
+    transparency = image.info.get("transparency")
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
         alpha = image.getchannel("A" if image.mode in ("LA", "PA", "RGBA") else "a")
         return _cut(alpha)
-    if told is None:
-        return None
+    if transparency is None:
+        return None, ""
     if image.mode == "P":
         levels = np.full(256, 255, np.uint8)
-        if isinstance(told, bytes):
-            levels[: len(told)] = list(told[:256])
+        if isinstance(transparency, bytes):
+            levels[: len(transparency)] = list(transparency[:256])
         else:
-            levels[int(told)] = 0
-        return _cut(image.point(levels.tolist(), "L")) if image.mode == "P" else None
-    if image.mode == "RGB" and isinstance(told, tuple):
-        wanted = np.array(told[:3])
-        return _or_none(np.concatenate([(b == wanted).all(-1) for b in _blocks(image)]))
-    if isinstance(told, int):
-        return _or_none(np.concatenate([np.asarray(b) == told for b in _blocks(image)]))
-    return None
+            levels[int(transparency)] = 0
+        return _cut(image.point(levels.tolist(), "L"))
+    if image.mode == "RGB" and isinstance(transparency, tuple):
+        wanted = np.array(transparency[:3])
+        return _or_none(np.concatenate([(b == wanted).all(-1) for b in _blocks(image)])), ""
+    if isinstance(transparency, int):
+        return _or_none(np.concatenate([np.asarray(b) == transparency for b in _blocks(image)])), ""
+    return None, ""
 
 
-def _cut(alpha: Image.Image) -> np.ndarray | None:
-    """Where alpha is under the half of its most; nothing where it is the same everywhere."""
+def _cut(alpha: Image.Image) -> tuple[np.ndarray | None, str]:
+    """Where alpha is under the half of its most, nothing where it is the same everywhere; and a note."""
     low, high = alpha.getextrema()
     if low == high:
-        return None if high else np.ones(alpha.size[::-1], bool)
-    if alpha.width * alpha.height <= _LARGE and sum(count > 0 for count in alpha.histogram()) > 8:
+        return None if high else np.ones(alpha.size[::-1], bool), ""
+    levels = sum(count > 0 for count in alpha.histogram())
+    note = SOFT if levels > 2 else ""
+    if alpha.width * alpha.height <= _LARGE and levels > 8:
         most = np.float32(high)  # type: ignore[arg-type]
         sharper = unblurred(np.asarray(alpha) / most)
         if sharper is not None:
-            return ~sharper
+            return ~sharper, UNBLURRED
     half = (int(high) + 1) // 2  # type: ignore[arg-type]
-    return _or_none(np.concatenate([b < half for b in _blocks(alpha)]))
+    return _or_none(np.concatenate([b < half for b in _blocks(alpha)])), note
 
 
 def _or_none(clear: np.ndarray) -> np.ndarray | None:
@@ -291,8 +302,9 @@ def _blocks(image: Image.Image) -> Iterator[np.ndarray]:
 def _indexed(
     image: Image.Image, codes: Callable[[Any], np.ndarray], clear: np.ndarray | None, clear_code: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W) place of each pixel's code among those that occur, and these, ascending; no places of a very
-    large picture with more colours than a painted one has.
+    """(H, W) place of each pixel's code among those that occur, and these, ascending.
+
+    No places of a very large picture with more colours than a painted one has.
     """
 
     def coded(band: slice) -> np.ndarray:
@@ -334,8 +346,6 @@ def read_bytes(path: Path, most: int = -1) -> bytes:
         with path.open("rb") as file:
             return file.read(most)
     except FileNotFoundError:
-        raise UserError(f"mask {path} does not exist; give the PNG of the masks") from None
+        raise UserError(f"mask {path} does not exist; give {_ANY}") from None
     except OSError as error:
-        raise UserError(
-            f"mask {path} cannot be opened ({first_line(error)}); give the PNG of the masks"
-        ) from None
+        raise UserError(f"mask {path} cannot be opened ({first_line(error)}); give {_ANY}") from None

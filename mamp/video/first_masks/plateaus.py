@@ -46,8 +46,9 @@ class Plateaus:
 
 
 def find_plateaus(values: np.ndarray, clear: np.ndarray | None) -> tuple[Plateaus, np.ndarray]:
-    """The flat colours of (H, W, C) values in 0 to 255; and (H, W) the class of pixels that surely have one,
-    K where that is open. clear: where the picture is transparent.
+    """Return the flat colours of (H, W, C) values in 0 to 255, and each pixel's class (H, W).
+
+    The class is K where a pixel does not surely have one. clear: where the picture is transparent.
     """
     wide, narrow = _range(values, 2), _range(values, 1)
     opaque = np.ones(values.shape[:2], bool) if clear is None else ~clear
@@ -77,8 +78,7 @@ def find_plateaus(values: np.ndarray, clear: np.ndarray | None) -> tuple[Plateau
 
 
 def local_nearest(values: np.ndarray, known: np.ndarray, plateaus: Plateaus) -> np.ndarray:
-    """uint8 (H, W): `known` with each open pixel (class K) given to the nearest in colour of the classes
-    around.
+    """uint8 (H, W): `known`, with each open pixel (class K) given to the nearest colour around it.
 
     Between a bright and a black object there are pixels that look like a third one; what is not near cannot
     be it.
@@ -150,8 +150,9 @@ def _classes_around(known: np.ndarray, open_: np.ndarray, count: int) -> np.ndar
 
 
 def unlike_flat(values: np.ndarray, labels: np.ndarray, plateaus: Plateaus, *, noise: float) -> str:
-    """Why a picture is no mask in flat colours, in words; empty when it may be one. noise: how
-    far colours may be off where there is no edge.
+    """Return why a picture is no mask in flat colours, in words; "" when it may be one.
+
+    noise: how far colours may be off where there is no edge.
     """
     opaque = labels != plateaus.clear if plateaus.clear is not None else np.ones(labels.shape, bool)
     classes = plateaus.opaque()

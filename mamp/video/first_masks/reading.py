@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mamp.core.errors import UserError, first_line, plural
+from mamp.core.errors import UserError, plural
 from mamp.video.first_masks.annotations import Annotated, drawn, laid_over, parse
+from mamp.video.first_masks.claims import by, load_array, refuse_other_shape
 from mamp.video.first_masks.flat import flat_colours
 from mamp.video.first_masks.meaning import Colours, meaning, read_colours
 from mamp.video.first_masks.picture import Picture, from_array, from_image, open_picture, read_bytes
-from mamp.video.first_masks.telling import told, warnings_of
+from mamp.video.first_masks.summary import summary, warnings_of
 
 _HELD = 4  # files whose label maps are kept
 _COARSE = 4  # times that a mask may be enlarged without a warning
@@ -24,8 +25,10 @@ _COARSE = 4  # times that a mask may be enlarged without a warning
 
 @dataclass(frozen=True)
 class FirstMask:
-    """labels: uint8 or uint16 (H, W), 0 is background. name: of the file, or what it is called. notes: how it
-    was read; warnings: what is odd; both in words.
+    """A mask as it was read.
+
+    labels: uint8 or uint16 (H, W), 0 is background. name: of the file, or what messages call it. notes: how
+    it was read, in words. warnings: what is odd about it, in words.
     """
 
     labels: np.ndarray
@@ -35,16 +38,16 @@ class FirstMask:
 
     @property
     def line(self) -> str:
-        """What was read: `first.png: objects 1 (12.3 %), 2 (0.4 %)`, and how, in one line."""
-        return told(self.name, self.labels, self.notes)
+        """What was read, in one line: `first.png: objects 1 (12.3 %), 2 (0.4 %)`, and how."""
+        return summary(self.name, self.labels, self.notes)
 
 
 @dataclass
 class Reader:
-    """Reads the masks of one video. State: the objects of the colours that it met, and the last few files.
+    """Read the masks of one video. State: the objects of the colours it met, and the last few files.
 
-    invert: what is background in a mask is object 1, and nothing else. colours: the objects of the user's own
-    colours (see `read_colours`), or the path of the JSON file that says them.
+    invert: background in a mask is object 1, everything else is background. colours: the objects of the
+    user's colours (see `read_colours`), or the path of the JSON file that lists them.
     """
 
     invert: bool = False
@@ -66,18 +69,17 @@ class Reader:
         picture: str = "",
         numbers: Sequence[int] = (),
     ) -> FirstMask:
-        """Return the label map in `source`, and what is to be said of it.
+        """Return the label map in `source`, with notes and warnings.
 
         Args:
-            source: the path of an image (any that Pillow reads), a labelme, COCO or YOLO file, or a .npy
-            file; an
-                array or a PIL image; or a sequence of paths, each with one object.
+            source: the path of an image (any that Pillow reads), of a labelme, COCO or YOLO file, or of a
+                .npy file; an array or a PIL image; or a sequence of paths, each with one object.
             size: (H, W) of the frame. A mask of another size and the same shape is resized.
-            picture: of a COCO file with several pictures, the name of the one that is meant, without suffix.
-            numbers: of a sequence of paths, the numbers of their objects; from 1 on by default.
+            picture: which picture of a COCO file with several, by its name without suffix.
+            numbers: the object ids of a sequence of paths; 1, 2, ... by default.
 
         Raises:
-            UserError: a file that cannot be read, a photograph, a mask of another shape.
+            UserError: the file cannot be read, is a photograph, or has another shape.
         """
         if isinstance(source, (list, tuple)):
             return self._one_each([Path(path) for path in source], size, numbers or range(1, len(source) + 1))
@@ -93,16 +95,16 @@ class Reader:
         if labels.shape != target:
             labels = resized(labels, target, f"mask {source}" if name != "the mask" else "a mask", found.size)
         if found.size != target:
-            notes.append(f"{_by(found.size)} resized to {_by(target)}")
+            notes.append(f"{by(found.size)} resized to {by(target)}")
             if max(target) > _COARSE * max(found.size):
-                warnings.append(f"it is only {_by(found.size)} pixels; paint it at the frame's size")
+                warnings.append(f"it is only {by(found.size)} pixels; paint it at the frame's size")
         warnings += warnings_of(labels, inverted=self.invert)
         return FirstMask(labels, name, tuple(notes), tuple(warnings))
 
     def needs_size(self, path: Path | str) -> bool:
-        """Whether a file is of outlines that do not say how large their picture is."""
-        told = parse(Path(path))
-        return told is not None and any(one.size is None for one in told)
+        """Return whether the file holds outlines without the size of their picture."""
+        annotated = parse(Path(path))
+        return annotated is not None and any(one.size is None for one in annotated)
 
     def _once(self, source: Any, size: tuple[int, int] | None, picture: str) -> _Found:
         """`_read`, which a person's mask takes several times while a video begins."""
@@ -124,10 +126,10 @@ class Reader:
         path, name = Path(source), str(source)
         head = read_bytes(path, 6)
         if head == b"\x93NUMPY" or (head[:2] == b"PK" and zipfile.is_zipfile(path)):
-            return self._of_array(_load_array(path), name)
-        told = parse(path)
-        if told is not None:
-            return _of_annotations(told, name, size, picture)
+            return self._of_array(load_array(path, size), name)
+        annotated = parse(path)
+        if annotated is not None:
+            return _of_annotations(annotated, name, size, picture)
         found = self._of_picture(open_picture(path, name, size=size), name)
         found.sized = found.labels.shape != found.size  # a very large picture is read smaller
         return found
@@ -162,7 +164,7 @@ class Reader:
         shapes = {mask.labels.shape for mask in read}
         if len(shapes) > 1:
             a, b = sorted(shapes)[:2]
-            raise UserError(f"masks are of different sizes, {_by(a)} and {_by(b)}; give all of one size")
+            raise UserError(f"masks are of different sizes, {by(a)} and {by(b)}; give all of one size")
         several = next((m for m in read if len(np.unique(m.labels[m.labels > 0])) > 1), None)
         if several is not None:
             raise UserError(
@@ -201,7 +203,7 @@ def read(
     invert: bool = False,
     colours: Colours | Path | str | None = None,
 ) -> FirstMask:
-    """`Reader.read` for one mask."""
+    """Read one mask: `Reader.read` with a new reader."""
     return Reader(invert=invert, colours=colours).read(source, size=size)
 
 
@@ -212,21 +214,26 @@ def read_mask(
     invert: bool = False,
     colours: Path | str | None = None,
 ) -> np.ndarray:
-    """Return the label map (H, W) of a mask as a person makes it, uint8 or uint16, 0 for background.
+    """Read a mask in any form that people make them, and return its label map.
+
+    Something odd about the mask, such as a very small object, is shown as a UserWarning.
 
     Args:
-        source: an image file (grey, palette or colours, with or without transparency and soft edges), a
-        labelme,
-            COCO, YOLO-segmentation or .npy file, an array, a PIL image, or a list of files with one object
-            each.
-        size: (H, W) of the frame; a mask of the same shape is resized to it.
+        source: one of these:
+
+            - an image file: grey, palette or colours, with or without transparency and soft edges;
+            - a labelme, COCO or YOLO-segmentation file, or a .npy file;
+            - an array, a tensor or a PIL image;
+            - a list of files with one object each.
+        size: (H, W) of the frame. A mask of the same shape is resized to it. None keeps the mask's own size.
         invert: the object is what is background in the file.
-        colours: a JSON file of objects by colour, such as {"#ff0000": 1}.
+        colours: a JSON file that gives colours their object ids, such as {"#ff0000": 1}.
+
+    Returns:
+        The label map (H, W), uint8, or uint16 when an id is above 255; 0 is background.
 
     Raises:
-        UserError: a file that is missing, damaged or no mask, or of another shape.
-
-    What is odd about a mask is a UserWarning.
+        UserError: the file is missing, damaged, no mask, or of another shape than `size`.
     """
     import warnings
 
@@ -239,33 +246,19 @@ def read_mask(
 def resized(
     labels: np.ndarray, size: tuple[int, int], name: str, before: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """The label map at (H, W) `size`, each pixel the nearest. UserError, naming it, when its shape is
-    another.
+    """Resize a label map to `size` (H, W), each pixel from its nearest.
+
+    Raises:
+        UserError: its shape is another; the message calls it `name`.
     """
-    before = before or (labels.shape[0], labels.shape[1])
-    if not _same_shape(before, size):
-        turned = ", its sides exchanged: turn it" if _same_shape(before[::-1], size) else ""
-        raise UserError(
-            f"{name} is {_by(before)} pixels and its frame {_by(size)}{turned}; give a mask of the frame's"
-            " size, or of its shape"
-        )
+    refuse_other_shape(before or (labels.shape[0], labels.shape[1]), size, name)
     image = Image.fromarray(labels.astype(np.int32) if labels.dtype == np.uint16 else labels)
     return np.array(image.resize(size[::-1], Image.Resampling.NEAREST)).astype(labels.dtype)
-
-
-def _same_shape(size: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Whether both are of one shape, up to a pixel in the smaller one."""
-    (h, w), (height, width) = sorted((size, other))
-    return min(abs(h - height * w / width), abs(w - width * h / height)) <= 1
 
 
 def _ids(rows: np.ndarray, ids: np.ndarray) -> np.ndarray:
     kind = np.uint8 if int(ids.max(initial=0)) < 256 else np.uint16
     return ids.astype(kind)[rows]
-
-
-def _by(size: tuple[int, ...]) -> str:
-    return f"{size[1]}x{size[0]}"
 
 
 def _from_python(source: Any) -> Picture:
@@ -276,30 +269,20 @@ def _from_python(source: Any) -> Picture:
     return from_array(np.asarray(source), "the mask")
 
 
-def _load_array(path: Path) -> np.ndarray:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        if len(loaded.files) != 1:
-            raise ValueError(f"it holds {len(loaded.files)} arrays")
-        return np.asarray(loaded[loaded.files[0]])
-    except MemoryError:
-        raise
-    except Exception as error:  # numpy's reader raises whatever it trips over in a damaged file
-        raise UserError(
-            f"mask {path} is no array that can be read ({first_line(error)}); save it with numpy.save"
-        ) from None
-
-
-def _of_annotations(told: list[Annotated], name: str, size: tuple[int, int] | None, picture: str) -> _Found:
-    chosen = [one for one in told if picture and one.picture == picture] or (told if len(told) == 1 else [])
+def _of_annotations(
+    pictures: list[Annotated], name: str, size: tuple[int, int] | None, picture: str
+) -> _Found:
+    chosen = [one for one in pictures if picture and one.picture == picture] or (
+        pictures if len(pictures) == 1 else []
+    )
     if not chosen:
         raise UserError(
-            f"mask {name} has {plural(len(told), 'picture')}, of which none is named like"
+            f"mask {name} has {plural(len(pictures), 'picture')}, of which none is named like"
             f" {picture or 'a frame'}; keep the one of the first frame"
         )
     one = chosen[0]
+    if size is not None and one.size is not None:
+        refuse_other_shape(one.size, size, f"mask {name}")
     labels = drawn(one, name, size)
     titles = ", ".join(f"{item.number} is {item.title}" for item in one.items[:10])
     notes = [f"{one.kind}: {titles}" if titles else one.kind, *one.notes]

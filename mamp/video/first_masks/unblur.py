@@ -1,6 +1,4 @@
-"""The hard mask whose blurred picture is the one given: a cut at the half loses what is thinner than the
-blur.
-"""
+"""Find the hard mask whose blurred picture is given: a cut at the half loses thin objects."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from random import Random
@@ -113,6 +114,8 @@ def lists(rng: Random, folder: Path) -> Case:
         if place == "480p/val":
             shutil.rmtree(root / "ImageSets" / "2017")
         file.write_bytes(content)
+        if rng.random() < 0.2:  # a list that is not asked for
+            file.with_name("other.txt").write_bytes(rng.choice((b"\xff\xfe\xff", b"../up\n", b"a\0b")))
         name = "davis2016" if place == "480p/val" else "davis2017"
         words = rng.choice(
             (
@@ -147,6 +150,8 @@ def _all_listed(text: str, words: list[Any]) -> Any:
     """Nothing of a list that is read is lost: both names of a list of both are there."""
 
     def right(said: Said) -> str:
+        if said.status and "other.txt" in said.err:
+            return f"minds a list that is not asked for: {said.err!r}"
         if said.status == 0 and text == "ant\nbee\n" and words[0] == "evaluate":
             there = {f.name for f in (words[words.index("--out") + 1] / "masks").iterdir()}
             return "" if there >= {"ant", "bee"} else f"evaluated {there}"
@@ -162,7 +167,7 @@ def predictions(rng: Random, folder: Path) -> Case:
     root = right.write_davis(folder / "root")
     found = folder / "masks"
     shutil.copytree(root / "Annotations" / "480p", found)
-    jpegs = False
+    jpegs, there = False, set()
     for _ in range(rng.choice((1, 2, 4))):
         name, t = rng.choice(("ant", "bee")), rng.randrange(right.FRAMES)
         path = found / name / f"{t:05d}.png"
@@ -181,10 +186,12 @@ def predictions(rng: Random, folder: Path) -> Case:
             path.mkdir()
         elif how == "fifo":
             os.mkfifo(path)
+            there.add((name, f"{t:05d}"))
         elif how == "loop":
             os.symlink(path, path)
         elif how == "upper":
             path.with_suffix(".PNG").write_bytes(right.mask_png())
+            there.add((name, f"{t:05d}"))
         elif how == "spare":
             (found / name / "99999.png").write_bytes(right.mask_png())
         elif how == "extra":
@@ -198,10 +205,17 @@ def predictions(rng: Random, folder: Path) -> Case:
     words: list[Any] = ["score", root, found, "--processes", "1", "--json", out / "s.json"]
     if rng.random() < 0.3:
         words = ["score", root / "Annotations" / "480p", found, "--processes", "1"]
+    if rng.random() < 0.1:
+        words += ["--split", rng.choice(("", " ", "val\nx", "other"))]
     if rng.random() < 0.2:
         words = ["export", "davis", found, "--out", out / "x.zip"]
 
     def check(said: Said) -> str:
+        if "--split" in words:
+            return "" if said.status == 2 else "takes a split that is not there"
+        for sequence, frame in there:
+            if re.search(rf"{sequence}: [^\n(]*missing: [^\n(]*{frame}", said.err):
+                return f"calls {sequence}/{frame} missing, where something lies: {said.err!r}"
         if jpegs and words[0] == "score" and said.status == 0 and ".jp" not in said.out.lower():
             return "scores and does not name the JPEGs"
         if (

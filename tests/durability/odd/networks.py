@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import shutil
 from collections import OrderedDict
 from pathlib import Path
@@ -234,6 +235,7 @@ def weights(rng: Random, folder: Path) -> Case:
             source,
             "--quiet",
             "method.name=probe",
+            "method.propagation.radius=3",
         ],
     }[use]
     check = (
@@ -275,6 +277,14 @@ def _run() -> Path:
     return folder / "run"
 
 
+@functools.cache
+def _saved() -> dict[str, Any]:
+    """The last checkpoint of that run; what is spoiled is a copy."""
+    import torch
+
+    return torch.load(sorted((_run() / "checkpoints").glob("step-*.pt"))[-1], weights_only=True)
+
+
 def _steps(folder: Path, steps: int) -> list[Any]:
     words = ("train.batch=1", f"train.steps={steps}", "data.sampling=random", "data.intervals=[1]")
     return [
@@ -292,8 +302,6 @@ def _steps(folder: Path, steps: int) -> list[Any]:
 
 def resumed(rng: Random, folder: Path) -> Case:
     """A run's folder whose checkpoints are odd: the run goes on, or says why not."""
-    import torch
-
     run = folder / "run"
     shutil.copytree(_run(), run)
     path = sorted((run / "checkpoints").glob("step-*.pt"))[-1]
@@ -306,7 +314,7 @@ def resumed(rng: Random, folder: Path) -> Case:
     elif how < 0.4:
         path.write_bytes(damaged(path.read_bytes(), rng))
     else:
-        state = torch.load(path, weights_only=True)
+        state = dict(_saved())
         for _ in range(rng.choice((1, 1, 2))):
             key = rng.choice(list(state))
             if key == "model" and rng.random() < 0.7:
@@ -324,13 +332,56 @@ def resumed(rng: Random, folder: Path) -> Case:
     if not untouched and rng.random() < 0.2:
         file = run / rng.choice(("log.jsonl", "code.json", "config.yaml"))
         file.write_bytes(damaged(file.read_bytes(), rng))
-    words = _steps(folder, rng.choice((2, 3)))
+    kept = "" if untouched or rng.random() > 0.3 else _odd_history(run, rng)
+    words = _steps(folder, rng.choice((2, 2, 3)))  # the run is finished already, or goes on for a step
     return Case(
         "resume",
         lambda: mamp("train", *words),
         [run],
-        lambda said: f"refuses what a run wrote: {said.err}" if untouched and said.status else "",
+        lambda said: (
+            f"refuses what a run wrote: {said.err}"
+            if untouched and said.status
+            else f"loses {kept!r} of the history, and says {said.err!r}"
+            if kept and not _somewhere(run, kept.encode())
+            else ""
+        ),
     )
+
+
+def _odd_history(run: Path, rng: Random) -> str:
+    """Make something beside the checkpoints odd; a text that must still be somewhere in the folder."""
+    code, log = run / "code.json", run / "log.jsonl"
+    how = rng.choice(
+        ("list", "resumed", "number", "fifo", "zero", "previews", "begun", "deep", "text", "lock")
+    )
+    if how == "previews":
+        shutil.rmtree(run / "previews", ignore_errors=True)
+        (run / "previews").write_text("a file")
+    elif how == "begun":  # killed before its first checkpoint
+        for path in (run / "checkpoints").iterdir():
+            path.unlink()
+        log.write_text('{"step": 1, "loss": 0.123456789}\n')
+        return "0.123456789"
+    elif how in ("fifo", "zero", "lock"):
+        place = run / ".lock" if how == "lock" else rng.choice((code, log))
+        place.unlink(missing_ok=True)
+        os.symlink("/dev/zero", place) if how == "zero" else os.mkfifo(place)
+    else:
+        odd = {
+            "list": '["kept-1"]',
+            "resumed": '{"commit": "kept-2", "resumed": 5}',
+            "number": '{"commit": "kept-3", "a": -1e400, "resumed": [{"step": NaN}]}',
+            "deep": f'{{"commit": "kept-4", "a": {deep_text(rng)}}}',
+            "text": "kept-5",
+        }[how]
+        code.write_text(odd)
+        return "kept-"
+    return ""
+
+
+def _somewhere(run: Path, text: bytes) -> bool:
+    files = (path for path in run.rglob("*") if path.is_file() and path.suffix != ".pt")
+    return any(text in path.read_bytes() for path in files)
 
 
 KINDS = {"weights": weights, "checkpoints": resumed}

@@ -170,7 +170,9 @@ COCO = {
 
 def annotation_bytes(rng: Random) -> bytes:
     how = rng.random()
-    if how < 0.35:
+    if how < 0.08:
+        text = json.dumps(_of_size(rng))
+    elif how < 0.35:
         text = json.dumps(spoiled(LABELME, rng), default=str)
     elif how < 0.7:
         text = json.dumps(spoiled(COCO, rng), default=str)
@@ -186,6 +188,21 @@ def annotation_bytes(rng: Random) -> bytes:
             ("{", "[", "[]", "{}", "[1]", "null", '{"shapes": 5}', '{"annotations": {}}', "9" * 6000)
         )
     return text.encode(errors="replace")
+
+
+def _of_size(rng: Random) -> Any:
+    """An annotation file that is right, of a picture that is large, or has other sides than the frame."""
+    sides = (0, 1, 24, 32, 24 * 4, 32 * 4, 24 * 300, 32 * 300, 65535, 10**6, -5)
+    height, width = rng.choice(sides), rng.choice(sides)
+    if rng.random() < 0.5:
+        return LABELME | {"imageHeight": height, "imageWidth": width}
+    counts = [1, 5, max(0, height * width - 6)]
+    outline = rng.choice(([[0, 0, 9, 0, 9, 9]], {"size": [height, width], "counts": counts}))
+    return {
+        "images": [{"id": 1, "file_name": "a.jpg", "height": height, "width": width}],
+        "annotations": [{"image_id": 1, "segmentation": outline}] * rng.choice((1, 1, 50)),
+        "categories": rng.choice(([], 5)),
+    }
 
 
 def mask(rng: Random, folder: Path) -> Case:

@@ -152,6 +152,11 @@ def weights() -> Path:
 
 
 def state() -> dict[str, Any]:
+    return dict(_state())
+
+
+@functools.cache
+def _state() -> dict[str, Any]:
     from safetensors.torch import load_file
 
     return load_file(weights())

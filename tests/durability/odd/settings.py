@@ -189,7 +189,12 @@ def _knobs() -> list[tuple[str, str]]:
     return [(method, key) for method in METHODS for key, _, _ in config.method_knobs(method)]
 
 
+MISREAD = ("yes", "true", "on", "017", "010", "-017", "1:30", "1:30.5", "0_17")  # as YAML 1.1 reads numbers
 TEXTS = (
+    *MISREAD,
+    "08",
+    "[yes, 2]",
+    "[1:30, 017]",
     "",
     "null",
     "true",
@@ -301,6 +306,13 @@ def _kept(method: str, words: list[str], said: Said) -> str:
     again = type(loaded).model_validate(values)
     if again != loaded:
         return f"{words} is not read back as it was written to {path.name}"
+    key, _, text = words[0].partition("=")
+    if text in MISREAD:
+        found: Any = loaded
+        for name in key.split("."):
+            found = getattr(found, name)
+        if type(found) in (int, float):
+            return f"{words[0]} is read as {found}"
     for key, value in _numbers(loaded.model_dump(mode="python"), ""):
         if (
             isinstance(value, int)

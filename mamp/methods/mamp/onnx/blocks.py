@@ -1,5 +1,6 @@
-"""The memory read near by and by blocks as ONNX operators: what `block_readout` of
-`mamp/propagation/blocks.py` does, a tile of blocks at a time.
+"""The memory read near by and by blocks, as ONNX operators, a tile of blocks at a time.
+
+It does what `block_readout` of `mamp/propagation/blocks.py` does.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ def block_readout(
     blocks: int,
     tile: int,
 ) -> Value:
-    """Query (C, h, w), keys (M, C, h, w), values (M, V, h, w) -> (V, h, w); the other arguments are those of
-    the original.
+    """Query (C, h, w), keys (M, C, h, w), values (M, V, h, w) -> (V, h, w).
+
+    The other arguments are those of `mamp.propagation.blocks.block_readout`.
 
     One tile of t x t blocks of queries at a time meets the cells and the blocks around it.
     """
@@ -193,8 +195,9 @@ def _pooled(g: Graph, x: Value, there: Value) -> Value:
 
 
 def _rows(g: Graph, x: Value) -> Value:
-    """(M, C, h, w) -> (M, 4*C, Y, X): the channels of a block's four cells, one cell after the other; 0
-    outside the frame.
+    """(M, C, h, w) -> (M, 4*C, Y, X): the channels of a block's four cells, one after the other.
+
+    0 outside the frame.
     """
     even = filled(g, x, up_to(g, sides(g, x), SIDE))
     return g("SpaceToDepth", even, blocksize=SIDE)

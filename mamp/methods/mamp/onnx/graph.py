@@ -33,9 +33,7 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Value:
-    """What an operator gives. Numbers beside it take its type, as `constant` makes them where none is
-    told.
-    """
+    """The output of an operator. Numbers beside it take its type; without one, as `constant` makes them."""
 
     graph: Graph
     name: str
@@ -91,7 +89,7 @@ class Graph:
         self.outputs.append(helper.make_tensor_value_info(name, TYPES[value.dtype], shape))
 
     def constant(self, value: Any, dtype: str | None = None) -> Value:
-        """A number or an array; float64 and integers are taken as float32 and int64 where no type is told."""
+        """A number or an array; without `dtype`, float64 becomes float32 and integers int64."""
         array = np.asarray(value)
         if dtype is None:
             kinds = {"f": "float32", "i": "int64", "u": "int64", "b": "bool"}
@@ -104,15 +102,13 @@ class Graph:
         return Value(self, constants[key].name, dtype)
 
     def __call__(self, op: str, *inputs: Any, dtype: str | None = None, **attributes: Any) -> Value:
-        """The first output of operator `op`; `dtype` is that of the first input where none is told."""
+        """The first output of operator `op`; `dtype` is that of the first input where none is given."""
         return self.several(op, *inputs, dtypes=[dtype], **attributes)[0]
 
     def several(
         self, op: str, *inputs: Any, dtypes: Sequence[str | None], **attributes: Any
     ) -> tuple[Value, ...]:
-        """As a call, for an operator with as many outputs as there are `dtypes`. None as an input leaves it
-        out.
-        """
+        """As a call, for an operator with as many outputs as `dtypes`. None as an input leaves it out."""
         values = [
             x if isinstance(x, Value) or x is None else self.constant(x) for x in inputs
         ]  # numbers and lists
@@ -129,9 +125,7 @@ class Graph:
         return self("Cast", value, dtype=dtype, to=TYPES[dtype])
 
     def repeat(self, times: Value, body: Callable[[Graph, Value], list[Value]]) -> tuple[Value, ...]:
-        """What `body(graph, number)` gives for the numbers 0 to times - 1, each output joined along a new
-        first side.
-        """
+        """Join what `body(graph, number)` gives for numbers 0 to times - 1 along a new first dimension."""
         inner = Graph(self._fresh("body"), outer=self)
         number = inner.input(self._fresh("number"), "int64", [])
         going = inner.input(self._fresh("going"), "bool", [])

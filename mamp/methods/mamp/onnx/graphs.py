@@ -1,5 +1,4 @@
-"""The three graphs of a tool that carries masks without torch: a frame's features, a given mask's labels, one
-step.
+"""The three ONNX graphs that carry masks without torch: features, a mask's labels, one step.
 
     encoder   image uint8 (H, W, 3) RGB                     -> features float32 (C, h, w)
     mask      mask int64 (H, W), objects 1 to K              -> labels float32 (K+1, h, w), background first
@@ -105,7 +104,8 @@ def step(method: MampConfig, *, metadata: dict[str, str]) -> onnx.ModelProto:
     query = g.input("features", "float32", FEATURES)
     keys = g.input("keys", "float32", ["memory", *FEATURES])
     values = g.input("values", "float32", ["memory", *LABELS])
-    scores = parts.sharpened(g, _read(g, query, keys, values, method), knobs.sharpen)  # (K+1, h, w)
+    scores = _read(g, query, keys, values, method)  # (K+1, h, w)
+    scores = parts.sharpened(g, scores, knobs.sharpen, knobs.background)
     size = parts.sides(g, frame)
     probabilities = _to_frame(g, scores, size, method)
     if knobs.edge_radius:

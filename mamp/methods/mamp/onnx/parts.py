@@ -1,6 +1,4 @@
-"""Sizes, colour and labels as ONNX operators: what `mamp/ops` and `mamp/propagation/labels.py` do; the tests
-hold them together.
-"""
+"""Sizes, colour and labels as ONNX operators. Tests hold them equal to the functions of tensors."""
 
 from __future__ import annotations
 
@@ -28,9 +26,7 @@ def up_to(g: Graph, size: Value, multiple: int) -> Value:
 
 
 def grown(g: Graph, x: Value, before: Value, after: Value, *, mode: str = "constant") -> Value:
-    """`x` with so many rows and columns (2,) more before and after it: 0, or by mode="edge" those of its
-    border.
-    """
+    """Pad `x` by rows and columns (2,) before and after: 0, or by mode="edge" those of its border."""
     pads = g("Concat", before, after, axis=0)
     return g("Pad", x, pads, None, [-2, -1], mode=mode)
 
@@ -77,9 +73,7 @@ def rgb_to_lab(g: Graph, rgb: Value) -> Value:
 
 
 def normalised(g: Graph, scores: Value) -> Value:
-    """(K+1, ...) divided by the sum; where the sum is 0 it is background. As
-    `mamp.propagation.labels.normalised`.
-    """
+    """(K+1, ...) divided by the sum, background where the sum is 0: `mamp.propagation.labels.normalised`."""
     total = g("ReduceSum", scores, [0])
     rest = g("Cast", g("Equal", total, 0.0, dtype="bool"), dtype="float32", to=1)
     shares = scores / g("Max", total, 1e-12)
@@ -87,9 +81,13 @@ def normalised(g: Graph, scores: Value) -> Value:
     return g("Concat", first, g("Slice", shares, [1], [LAST], [0]), axis=0)
 
 
-def sharpened(g: Graph, scores: Value, power: float) -> Value:
+def sharpened(g: Graph, scores: Value, power: float, background: float) -> Value:
     """As `mamp.propagation.labels.sharpened`."""
-    return scores if power == 1 else normalised(g, g("Pow", g("Max", scores, 0.0), power))
+    if power == 1 and background == 1:
+        return scores
+    scores = g("Pow", g("Max", scores, 0.0), power)
+    first, others = g("Slice", scores, [0], [1], [0]), g("Slice", scores, [1], [LAST], [0])
+    return normalised(g, g("Concat", first * background, others, axis=0))
 
 
 def with_background(g: Graph, masks: Value) -> Value:

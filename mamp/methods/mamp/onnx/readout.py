@@ -1,6 +1,4 @@
-"""The memory read as ONNX operators: what `topk_readout` of `mamp/propagation/correlation.py` does, a tile at
-a time.
-"""
+"""The memory read as ONNX operators, a tile at a time. It does what `topk_readout` does."""
 
 from __future__ import annotations
 
@@ -22,8 +20,9 @@ def topk_readout(
     outside: str,
     tile: int,
 ) -> Value:
-    """Query (C, h, w), keys (M, C, h, w), values (M, V, h, w) -> (V, h, w); the other arguments are those of
-    the original.
+    """Query (C, h, w), keys (M, C, h, w), values (M, V, h, w) -> (V, h, w).
+
+    The other arguments are those of `mamp.propagation.correlation.topk_readout`.
 
     One tile of t x t queries at a time meets the block of (t+2r) x (t+2r) cells around it, so that M of (t*t,
     (t+2r)^2) scores are held at most, whatever the frame's size.

@@ -24,7 +24,7 @@ for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM):
     signal.signal(number, lambda number, _: caught.append(number))
 
 if trouble == "a mistake":
-    print("mamp: that is wrong; mend it", file=sys.stderr)
+    print("mamp: that is wrong; correct it", file=sys.stderr)
     sys.exit(2)
 if trouble == "a task dies" and rank == 1:
     time.sleep(1)

@@ -13,8 +13,8 @@ _BLOCK = 2**21  # pixels counted at a time
 _SHOWN = 10  # objects named
 
 
-def told(name: str, labels: np.ndarray, notes: Sequence[str] = ()) -> str:
-    """`first.png: objects 1 (12.3 %), 2 (0.4 %)`, then how it was read."""
+def summary(name: str, labels: np.ndarray, notes: Sequence[str] = ()) -> str:
+    """Return `first.png: objects 1 (12.3 %), 2 (0.4 %)`, then how it was read."""
     ids, counts = _objects(labels)
     words = [f"{i} ({_percent(count, labels.size)})" for i, count in zip(ids, counts, strict=True)]
     if len(words) > _SHOWN:
@@ -48,8 +48,9 @@ def warnings_of(labels: np.ndarray, *, inverted: bool = False) -> list[str]:
 
 
 def counted(labels: np.ndarray, least: int) -> np.ndarray:
-    """How many pixels have each number from 0 on, `least` numbers; in bands, since numpy counts in 64
-    bits.
+    """Count the pixels of each number from 0 on, at least `least` numbers.
+
+    It works in bands, since numpy counts in 64 bits.
     """
     total = np.zeros(least, np.int64)
     step = max(1, _BLOCK // max(labels.shape[1], 1))
