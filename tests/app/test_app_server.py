@@ -115,7 +115,7 @@ def test_a_mask_from_clicks_is_told_and_not_yet_kept(page):
 def test_an_object_stays_while_an_export_reads_the_masks(page, drawn, monkeypatch):
     begun, go_on = threading.Event(), threading.Event()
 
-    def slow(kind, project, source, told):
+    def slow(kind, project, source, progress):
         begun.set()
         assert go_on.wait(30)
         return project.folder
