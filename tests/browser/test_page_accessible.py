@@ -142,5 +142,5 @@ def test_what_matters_is_read_out_and_not_each_frame(browser, app):
     read = browser.run("read")
     assert read[0] == "Segmenting" and read[-1].startswith(f"{FRAMES} frames in") and len(read) < FRAMES
     live = "[...document.querySelectorAll('[role=status], [role=alert], [aria-live]:not([aria-live=off])')]"
-    assert set(browser.run(f"{live}.map((e) => e.id)")) == {"live", "hint", "trouble", "upload"}
+    assert set(browser.run(f"{live}.map((e) => e.id)")) == {"live", "hint", "trouble", "lead", "upload"}
     browser.wait(SAVED)

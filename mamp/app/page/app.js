@@ -2,6 +2,7 @@
 
 import { sure } from "./asks.js";
 import { Banners } from "./banners.js";
+import { compare } from "./compare.js";
 import { Surface, stepOf, suggested } from "./draw.js";
 import { receiveMasks } from "./bring.js";
 import { exported } from "./exports.js";
@@ -10,6 +11,7 @@ import { listenToKeys } from "./keys.js";
 import { listenToLead, showLead } from "./lead.js";
 import { Locks } from "./locks.js";
 import { Looks } from "./looks.js";
+import { MENUS, listenToMenus, menu } from "./menus.js";
 import { ObjectList } from "./objects.js";
 import { $, frameWords, frames, page } from "./page.js";
 import { Pictures } from "./pictures.js";
@@ -21,7 +23,7 @@ import { Strokes } from "./strokes.js";
 import { Suggestions } from "./suggest.js";
 import { Timeline } from "./timeline.js";
 import { receiveVideos } from "./upload.js";
-import { listenToVideos, showRecent, showSettings } from "./videos.js";
+import { listenToVideos, showSettings, showWelcome } from "./videos.js";
 import { beginAnew, play, uncertain } from "./walk.js";
 
 // ---------------------------------------------------------------- the server
@@ -57,7 +59,7 @@ function receive(told) {
   if (state.video && before?.video !== state.video) begin();
   $("welcome").hidden = Boolean(state.video);
   $("work").hidden = $("export").hidden = $("videos").hidden = !state.video;
-  if (!state.video) closed();
+  if (!state.video) timeline.end(), (page.playing = false), showWelcome();
   if (state.video) {
     const run = state.run;
     if (run.running && !before?.run?.running) beginAnew();
@@ -72,15 +74,6 @@ function receive(told) {
     render();
   }
   banners();
-}
-
-// no video is open: what can be
-function closed() {
-  timeline.end();
-  page.playing = false;
-  $("title").textContent = document.title = "mamp";
-  $("about").textContent = $("saved").textContent = "";
-  showRecent(page.state.recent || []);
 }
 
 function begin() {
@@ -370,14 +363,6 @@ const timeline = new Timeline($("timeline"), { seek, look: (zoom) => ($("timeout
 
 // ---------------------------------------------------------------- controls
 
-const MENUS = { export: "exports", view: "views", editmask: "edits" };
-function menu(opened) {
-  for (const [button, popup] of Object.entries(MENUS)) {
-    $(popup).hidden = button !== opened;
-    $(button).setAttribute("aria-expanded", button === opened);
-  }
-}
-
 const byPlace = (place) => {
   const object = page.state.objects[place - 1];
   if (object) choose(object.id);
@@ -417,15 +402,13 @@ const clicks = {
   zoomin: () => surface.view.zoom(1.3),
   zoomout: () => surface.view.zoom(1 / 1.3),
   help: () => $("keys").showModal(),
-  compare: () => compare(!surface.earlier),
+  compare: () => compare(surface, !surface.earlier),
 };
 for (const [id, act] of Object.entries(clicks)) $(id).onclick = act;
-for (const [id, popup] of Object.entries(MENUS)) $(id).onclick = () => menu($(popup).hidden && id);
-for (const button of $("edits").children) button.addEventListener("click", () => menu(null));
+listenToMenus();
 for (const button of document.querySelectorAll("[data-tool]")) button.onclick = () => tool(button.dataset.tool);
 for (const button of document.querySelectorAll("[data-export]")) button.onclick = () => exportAs(button.dataset.export);
 $("size").oninput = () => size(largest() ** ($("size").value / 100) / 2);
-document.addEventListener("click", (e) => !e.target.closest(".menu") && menu(null));
 
 listenToKeys({
   keys: {
@@ -446,22 +429,8 @@ listenToKeys({
   digits: byPlace,
   cross: (event) => hands.key(event),
   hide: (on) => ((surface.hidden = on), surface.refresh()),
-  compare,
+  compare: (on) => compare(surface, on),
 });
-
-// the mask before the last change, as long as it is asked for
-async function compare(on) {
-  const index = surface.index;
-  if (!on && !surface.earlier) return;
-  if (!on || index < 0) surface.earlier = null;
-  else {
-    const answer = await attempt(() => ask(`/api/before/${index}`));
-    surface.earlier = answer && index === surface.index ? new Uint8Array(await answer.arrayBuffer()) : null;
-  }
-  $("old").hidden = !surface.earlier;
-  $("compare").setAttribute("aria-pressed", Boolean(surface.earlier));
-  surface.paint();
-}
 
 function escape() {
   const opened = Object.keys(MENUS).find((id) => !$(MENUS[id]).hidden);

@@ -9,7 +9,7 @@ const PRESETS = { tuned: "default, to finish", fast: "fast, to look around", exa
 let listed = "";
 
 // the welcome's list of projects
-export function showRecent(recent) {
+function showRecent(recent) {
   const now = JSON.stringify(recent.map((told) => [told.folder, told.frames]));
   $("recents").hidden = !recent.length;
   if (now === listed) return;
@@ -23,6 +23,13 @@ export function showRecent(recent) {
     item.append(button);
     return item;
   }));
+}
+
+// no video is open: what can be
+export function showWelcome() {
+  $("title").textContent = document.title = "mamp";
+  $("about").textContent = $("saved").textContent = "";
+  showRecent(page.state.recent || []);
 }
 
 async function open(what) {
