@@ -48,11 +48,7 @@ def numbers(value: Any, count: int) -> tuple[float, ...]:
 
 
 def number(value: Any) -> int | None:
-<<<<<<< HEAD
     """A whole number, or None where none is given."""
-=======
-    """A whole number, or None."""
->>>>>>> page
     if value is None:
         return None
     if type(value) is not int or abs(value) > 1e9:

@@ -34,14 +34,9 @@ class Object:
 
 
 def video_in(stored: Any) -> tuple[tuple[int, int], tuple[int, str, str]]:
-<<<<<<< HEAD
     """(height, width), and (count, first, last) of the frames' names.
 
     ValueError, TypeError or KeyError where project.json does not have them.
-=======
-    """(height, width), and (count, first, last) of the frames' names; ValueError, TypeError or KeyError where
-    they are not stored.
->>>>>>> page
     """
     height, width = stored["size"]
     names = stored["count"], stored["first"], stored["last"]
@@ -51,14 +46,9 @@ def video_in(stored: Any) -> tuple[tuple[int, int], tuple[int, str, str]]:
 
 
 def objects_in(stored: Any) -> list[Object]:
-<<<<<<< HEAD
     """Objects as project.json has them, by id.
 
     ValueError, TypeError or KeyError where it cannot have been written so.
-=======
-    """Objects as project.json has them, by id; ValueError, TypeError or KeyError where it cannot have been
-    written so.
->>>>>>> page
     """
     objects = sorted((Object(o["id"], o["name"]) for o in stored), key=lambda o: o.id)
     if any(type(o.id) is not int or type(o.name) is not str or not 0 < o.id <= LARGEST_ID for o in objects):
@@ -69,14 +59,9 @@ def objects_in(stored: Any) -> list[Object]:
 
 
 def frames_in(stored: Any) -> dict[str, Frame]:
-<<<<<<< HEAD
     """What project.json has of frames, by name.
 
     ValueError or TypeError where it cannot have been written so.
-=======
-    """What project.json has of frames, by name; ValueError or TypeError where it cannot have been written
-    so.
->>>>>>> page
     """
     if type(stored) is not dict or any(type(values) is not dict for values in stored.values()):
         raise ValueError

@@ -30,14 +30,9 @@ Suggest = Callable[[np.ndarray, "Wish", "np.ndarray | None"], np.ndarray]
 
 @dataclass(frozen=True)
 class Wish:
-<<<<<<< HEAD
     """What a person showed: points (x, y) on and beside the object, or a box (left, top, right, bottom).
 
     All in pixels of the frame.
-=======
-    """What a person showed: points (x, y) on the object and beside it, or a box (left, top, right, bottom),
-    in pixels of the frame.
->>>>>>> page
 
     series: a number of the person's page, the same for all clicks of one suggestion.
     """
@@ -129,11 +124,7 @@ def refuse_nothing(wish: Wish, size: tuple[int, ...]) -> None:
     there = [0 <= x < size[1] and 0 <= y < size[0] for x, y in wish.inside]
     beside = wish.outside and wish.series  # a click beside corrects the mask that is there
     if wish.box is None and not any(there) and not beside:
-<<<<<<< HEAD
         raise UserError("no click or box shows the object; click on it, or draw a box around it")
-=======
-        raise UserError("nothing is shown of the object; click on it, or draw a box around it")
->>>>>>> page
 
 
 def begun(cells: Cells, wish: Wish, *, near: np.ndarray | None) -> np.ndarray:
@@ -162,15 +153,10 @@ def begun(cells: Cells, wish: Wish, *, near: np.ndarray | None) -> np.ndarray:
 
 
 def corrected(cells: Cells, mask: np.ndarray, wish: Wish, point: Point, *, on: bool) -> np.ndarray:
-<<<<<<< HEAD
     """bool (H, W): a mask after one more click.
 
     A click on the object only adds the part around it, a click beside only takes away. So what was right
     elsewhere stays.
-=======
-    """bool (H, W): a mask after one more click. A click on the object only adds the part around it, a click
-    beside only takes away, so that what was right elsewhere stays.
->>>>>>> page
     """
     click = cells.at((point,))
     if not click.any():
@@ -205,15 +191,10 @@ def corrected(cells: Cells, mask: np.ndarray, wish: Wish, point: Point, *, on: b
 
 @dataclass(frozen=True)
 class Start:
-<<<<<<< HEAD
     """What is known before anything is fitted, (h, w) each.
 
     object, ground: weights of cells that are taken for the object and for what is around it. prior: log odds
     that hold throughout. beyond: where the object cannot be.
-=======
-    """What is known before anything is fitted, (h, w) each: weights of cells that are taken for the object
-    and for what is around it, log odds that hold throughout, and where the object cannot be.
->>>>>>> page
     """
 
     object: Tensor

@@ -23,19 +23,11 @@ def recent(home: Path, *others: Path) -> list[dict[str, Any]]:
     folders = {p.parent.resolve() for p in home.glob("*/project.json")} | {
         other.resolve() for other in others
     }
-<<<<<<< HEAD
     found = [stored for folder in sorted(folders) if (stored := _stored_in(folder)) is not None]
     return sorted(found, key=lambda stored: -stored["at"])[:MOST]
 
 
 def _stored_in(folder: Path) -> dict[str, Any] | None:
-=======
-    found = [stored for folder in sorted(folders) if (stored := _stored(folder)) is not None]
-    return sorted(found, key=lambda stored: -stored["at"])[:MOST]
-
-
-def _stored(folder: Path) -> dict[str, Any] | None:
->>>>>>> page
     file = folder / "project.json"
     try:
         stored = read_json(file)

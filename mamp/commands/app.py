@@ -61,19 +61,11 @@ def _run(args: argparse.Namespace) -> None:
     from mamp.segmentation import model as models
 
     named = [f"method.name={args.method}"] if args.method else []
-<<<<<<< HEAD
     model = models.load(args.weights, device=args.device, overrides=settings(args, *named), fetch=args.fetch)
 
     def reload(preset: str, device: str) -> models.Model:
         given = settings(args, *named)
         rest = [word for word in given if not word.startswith("method.preset=")]
-=======
-    words = settings(args, *named)
-    model = models.load(args.weights, device=args.device, overrides=words, fetch=args.fetch)
-
-    def reload(preset: str, device: str) -> models.Model:
-        rest = [word for word in words if not word.startswith("method.preset=")]
->>>>>>> page
         chosen = [f"method.preset={preset}"] if preset else []
         return models.load(args.weights, device=device, overrides=[*rest, *chosen], fetch=args.fetch)
 
