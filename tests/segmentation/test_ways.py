@@ -110,7 +110,7 @@ def test_a_continued_run_counts_what_was_finished(world, model, tmp_path, monkey
     timing = segment(video, masks, tmp_path / "out", model.segmenter)
     said = capsys.readouterr().err
     assert "clip: 4 frames were finished before" in said and "clip: 2 frames were finished before" in said
-    assert "9 of 9 frames" in said and timing.frames == 3
+    assert "9 of 9 steps" in said and timing.frames == 3
 
 
 def test_an_unknown_direction_is_refused():
@@ -271,7 +271,7 @@ def test_python_has_the_same_parts_and_directions(make_segmenter, tmp_path):
         mamp.segment_video(iter(frames), scene(0)[1], weights=model, direction="both")
     with pytest.raises(UserError, match="start='1:02' needs a video file"):
         mamp.segment_video(frames, scene(0)[1], weights=model, start="1:02")
-    with pytest.raises(UserError, match="at=9 is none of the frames"):
+    with pytest.raises(UserError, match="at=9 is not among the frames"):
         mamp.segment_video(frames, scene(0)[1], weights=model, at=9)
 
 

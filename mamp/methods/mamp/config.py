@@ -320,7 +320,7 @@ class MampConfig(MethodConfig):
             "where the propagation settings start from; any of them may be set beside it\n"
             "tuned: the default\n"
             "fast: for a first look\n"
-            "exact: the default of 0.1, every cell compared and every pixel fitted; several times slower\n"
+            "exact: as tuned, with every cell compared and every pixel fitted; several times slower\n"
             "published: as the published program"
         ),
     )
@@ -341,12 +341,9 @@ YOUTUBE = {"propagation": {"memory": "youtube", "memory_length": 4, "pad": 16, "
 # written before these settings existed have none of them.
 QUICK = {"search": "blocks", "distilled": True, "edge_fit": "fast"}
 
-# Labels that are means over an edge lose a little of the object in every frame without them.
-FIRM = {"sharpen": 1.5, "background": 0.7}
-
 # What a preset sets, and what it sets besides for one data set; "" is every data set.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "tuned": {"": {"propagation": {**QUICK, **FIRM}}},
+    "tuned": {"": {"propagation": QUICK}},
     "exact": {},
     "fast": {
         "": {
