@@ -41,7 +41,7 @@ class Cells:
     @classmethod
     def of(cls, frame: np.ndarray, trunk: MethodTrunk | None, device: torch.device) -> Cells:
         """The cells of a frame uint8 (H, W, 3)."""
-        image = torch.from_numpy(np.ascontiguousarray(frame)).to(device).permute(2, 0, 1).float() / 255
+        image = torch.from_numpy(np.array(frame)).to(device).permute(2, 0, 1).float() / 255
         scale = min(ENLARGE, SIDE / min(image.shape[1:]))
         patch = math.lcm(CELL, trunk.patch if trunk else 1)
         size = tuple(max(1, round(side * scale / patch)) * patch for side in image.shape[1:])
@@ -99,7 +99,7 @@ class Cells:
 
     def shrunk(self, mask: np.ndarray) -> Tensor:
         """bool (H, W) -> the part of each cell that it fills, (h, w)."""
-        whole = torch.from_numpy(np.ascontiguousarray(mask)).to(self.x.device)[None, None].float()
+        whole = torch.from_numpy(np.array(mask)).to(self.x.device)[None, None].float()
         return F.interpolate(whole, self.x.shape, mode="area")[0, 0]
 
     def smooth(self, belief: Tensor) -> Tensor:

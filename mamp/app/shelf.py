@@ -12,7 +12,7 @@ from mamp.core.files import make_folder
 from mamp.core.texts import read_json
 
 MOST = 12  # projects that are listed
-EXAMPLE = {"seed": 7, "frames": 48, "size": (240, 426), "objects": 2}
+EXAMPLE = {"seed": 7, "frames": 60, "size": (240, 426), "objects": 2}
 
 
 def recent(home: Path, *others: Path) -> list[dict[str, Any]]:

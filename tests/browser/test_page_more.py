@@ -112,7 +112,7 @@ def test_another_video_is_opened_without_a_restart(browser, app, home):
     browser.wait(
         "document.querySelector('#title').textContent === 'clip' && !document.querySelector('#work').hidden"
     )
-    browser.wait("document.querySelector('#position').textContent.startsWith('1 / 48')")
+    browser.wait("document.querySelector('#position').textContent.startsWith('1 / 60')")
     browser.click("#videos")
     browser.wait("!document.querySelector('#recents').hidden")
     assert "clip" in browser.text("#recents")
