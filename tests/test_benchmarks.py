@@ -120,6 +120,20 @@ def test_the_benchmark_of_corrections_tells_what_each_is_worth(measured: Measure
     assert figures["mid"]["stepped"] == 3 and figures["mid"]["frames"] == 5
 
 
+def test_the_benchmark_of_suggestions_writes_a_row_for_each_object(measured: Measured, shared: Path):
+    pytest.importorskip("scipy", reason="needs scipy, of the extra app")
+    words = [shared / "data/DAVIS2016", "--sequences", "surf", "--clicks", "2"]
+    figures, printed = measured("suggest", *words)
+    assert [row["name"] for row in figures["rows"]] == ["surf/1"] and "largest loss" in printed
+    assert len(figures["mean"]["clicks"]) == 2 and len(figures["mean"]["box"]) == 4
+
+
+def test_the_benchmark_of_long_videos_measures_time_and_memory(measured: Measured):
+    pytest.importorskip("uvicorn", reason="needs uvicorn, of the extra app")
+    figures, _ = measured("page_scale", "--frames", "20", "--size", "48", "64")
+    assert figures["frames"] == 20 and figures["MB at most"] >= figures["MB at first"] > 0
+
+
 def test_the_benchmark_of_many_objects_writes_its_figures(measured: Measured):
     figures, printed = measured(
         "many", "--objects", "30", "--size", "96x54", "--frames", "2", "method.preset=fast"

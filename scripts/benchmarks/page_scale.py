@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import options, peak, processor, told, write
+from common import options, peak, processor, status_bytes, write
 
 from mamp.app.studio import Studio
 from mamp.segmentation.model import load
@@ -57,7 +57,7 @@ def film_of(path: Path, frames: int, size: tuple[int, int]) -> None:
 def measure(video: Path, out: Path) -> dict[str, Any]:
     """The figures."""
     model = load(None, device="cpu", overrides=["method.preset=fast"])
-    before = told("VmRSS")
+    before = status_bytes("VmRSS")
     studio = Studio(model, out=out)
     opened = timed(lambda: studio.open(video))
     project, view = studio.project, studio.view

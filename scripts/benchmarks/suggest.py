@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("root", type=Path, help="DAVIS-2016 or DAVIS-2017")
     parser.add_argument("--dataset", default="davis2016")
     parser.add_argument("--split", default="tune")
+    parser.add_argument("--sequences", nargs="*", help="only these")
     parser.add_argument("--every", type=int, help="every so many frames; the first ones alone without")
     parser.add_argument("--clicks", type=int, default=6)
     parser.add_argument("--side", type=int, help="frames are brought to this short side first")
@@ -62,6 +63,8 @@ def main() -> None:
 def asked(args: Any) -> Iterator[tuple[str, int, Any, np.ndarray]]:
     """Name, frame, what gives frames by number, and the truth bool (H, W) of each object asked for."""
     for sequence in open_dataset(args.dataset, args.root, args.split):
+        if args.sequences and sequence.name not in args.sequences:
+            continue
         with sequence.open() as source:
             for index in range(0, len(source.names) if args.every else 1, args.every or 1):
                 truth = sequence.read_truth(index)
