@@ -77,7 +77,7 @@ def test_a_failure_is_one_warning_and_changes_no_bit(tmp_path, settings, fake_me
     def full(*_):
         raise OSError("no space left")
 
-    monkeypatch.setattr(board.Board, "tell", full)
+    monkeypatch.setattr(board.Board, "log", full)
     train(settings(*ASKED), tmp_path / "told", quiet=True)
     assert capsys.readouterr().err.count("warning: TensorBoard fails (no space left)") == 1
     assert [line["loss"] for line in lines(tmp_path / "told")] == [
