@@ -167,9 +167,10 @@ const hands = new Hands(surface, () => {
 });
 
 const suggestions = new Suggestions({
-  async ask({ index, from, wish }) {
-    const { id, object, inside, outside, box } = wish;
+  async ask(item) {
+    const { index, from, wish } = item, { id, object, inside, outside, box } = wish;
     if (!from) await strokes.flush(); // the object's mask as it is now is what the clicks correct
+    item.asked = index === surface.index ? surface.kept.slice() : await mask(index);
     const answer = await attempt(() => post(`/api/propose/${index}`, { inside, outside, box, object, series: id }));
     return answer && new Uint8Array(await answer.arrayBuffer());
   },
@@ -185,9 +186,9 @@ const suggestions = new Suggestions({
 });
 
 // the answer to a click on a frame that is no longer shown
-async function elsewhere({ index, from, wish }, found) {
+async function elsewhere({ index, from, wish, asked }, found) {
   const before = await mask(index), past = surface.history.of(index), { width, height } = page.video;
-  const after = suggested(before, past, width, { wish, mask: found, protects: surface.protects });
+  const after = suggested(before, past, width, { wish, mask: found, asked, protects: surface.protects });
   surface.history.push(index, stepOf(before, after, width, [0, 0, width, height], { id: wish.id, was: from, is: wish }));
   strokes.put(index, after);
 }

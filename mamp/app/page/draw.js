@@ -221,8 +221,8 @@ export class Surface {
   }
 
   // a mask (0 and 1) that answers a click takes the place of the one for the clicks before it
-  suggestion({ from, wish }, mask) {
-    this.labels.set(suggested(this.kept, this.past, this.width, { wish, mask, protects: this.protects }));
+  suggestion({ from, wish, asked }, mask) {
+    this.labels.set(suggested(this.kept, this.past, this.width, { wish, mask, asked, protects: this.protects }));
     this.paint();
     this.keep(this.whole, { id: wish.id, was: from, is: wish });
   }
@@ -326,12 +326,14 @@ export function stepOf(before, after, w, box, more) {
   return { box, before: runsOf(before, w, box), after: runsOf(after, w, box), ...more };
 }
 
-// labels after a suggestion: as they were before its clicks, with the mask of the last one as the object's
-export function suggested(labels, past, w, { wish, mask, protects }) {
+// labels after a suggestion: as they were before its clicks, with the mask of the last one as the object's.
+// asked: the labels when that click was sent; what was drawn since then stays.
+export function suggested(labels, past, w, { wish, mask, asked, protects }) {
   const base = labels.slice();
   for (let i = past.done.length - 1; i >= 0 && past.done[i].id === wish.id; i--) putRuns(base, w, past.done[i].box, past.done[i].before);
   for (let i = 0; i < mask.length; i++) {
-    if (mask[i] ? !protects.has(base[i]) : base[i] === wish.object && !protects.has(wish.object)) base[i] = mask[i] ? wish.object : 0;
+    if (labels[i] !== asked[i]) base[i] = labels[i];
+    else if (mask[i] ? !protects.has(base[i]) : base[i] === wish.object && !protects.has(wish.object)) base[i] = mask[i] ? wish.object : 0;
   }
   return base;
 }
