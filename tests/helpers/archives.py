@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import threading
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from local_http import answering
 from PIL import Image
 
 SIZE = (12, 16)
@@ -81,23 +81,9 @@ class Server:
 @contextlib.contextmanager
 def serving(server: Server) -> Iterator[Server]:
     """The server at work; its address is that of the archive."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            _answer(self, server)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        thread = threading.Thread(target=http.serve_forever, args=(0.01,))
-        thread.start()
-        server.address = f"http://127.0.0.1:{http.server_port}/DAVIS.zip"
-        try:
-            yield server
-        finally:
-            http.shutdown()
-            thread.join()
+    with answering(lambda request: _answer(request, server)) as address:
+        server.address = f"{address}/DAVIS.zip"
+        yield server
 
 
 def _answer(request: BaseHTTPRequestHandler, server: Server) -> None:

@@ -168,11 +168,10 @@ const hands = new Hands(surface, () => {
 
 const suggestions = new Suggestions({
   async ask(item) {
-    const { index, from, wish } = item, { id, object, inside, outside, box } = wish;
+    const { index, from, wish } = item;
     if (!from) await strokes.flush(); // the object's mask as it is now is what the clicks correct
     item.asked = index === surface.index ? surface.kept.slice() : await mask(index);
-    const answer = await attempt(() => post(`/api/propose/${index}`, { inside, outside, box, object, series: id }));
-    return answer && new Uint8Array(await answer.arrayBuffer());
+    return attempt(async () => new Uint8Array(await (await post(`/api/propose/${index}`, { ...wish, series: wish.id })).arrayBuffer()));
   },
   async answer(item, found) {
     await surface.idle();

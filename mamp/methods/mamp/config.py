@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from mamp.core.section import MANY, MAX_MB, MethodConfig, Section
 from mamp.methods.mamp.families import FAMILIES, settings
+from mamp.propagation import finishing
 from mamp.propagation.motion.config import MotionConfig
 
 ON_CPU = 16  # MB of working memory there; larger chunks cost page faults in every allocation
@@ -181,21 +182,8 @@ class MampPropagation(Section):
             " time grows with it"
         ),
     )
-    sharpen: float = Field(
-        1.0,
-        ge=1,
-        le=8,
-        description="power that a label's score is raised to before it is remembered and shown; 1: none",
-    )
-    background: float = Field(
-        1.0,
-        gt=0,
-        le=1,
-        description=(
-            "factor of the background's score after `sharpen`; below 1 objects keep more of edges and"
-            " thin parts"
-        ),
-    )
+    sharpen: float = finishing.sharpen()
+    background: float = finishing.background()
     outside: Literal["zero", "masked"] = Field(
         "masked",
         description=(
@@ -225,28 +213,9 @@ class MampPropagation(Section):
             "published: by half-pixel centres, 1.5 pixels to the right and below"
         ),
     )
-    edge_radius: float = Field(
-        3,
-        ge=0,
-        le=16,
-        description=(
-            "half side, in cells, of the guided filter that fits masks to the frame's edges; 0: not fitted"
-        ),
-    )
-    edge_eps: float = Field(
-        1e-4,
-        gt=0,
-        le=1,
-        description="guided filter: edges whose squared contrast is well below it are ignored",
-    )
-    edge_fit: Literal["fast", "exact"] = Field(
-        "exact",
-        description=(
-            "how the guided filter is computed\n"
-            "fast: on a smaller grid (He and Sun, 2015)\n"
-            "exact: at every pixel"
-        ),
-    )
+    edge_radius: float = finishing.edge_radius(3)
+    edge_eps: float = finishing.edge_eps()
+    edge_fit: Literal["fast", "exact"] = finishing.edge_fit("exact")
     backfill: bool = Field(
         True,
         description=(

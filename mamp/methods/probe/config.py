@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from mamp.core.section import MANY, MAX_MB, SPEED, MethodConfig, Section, Side
+from mamp.propagation import finishing
 
 ON_CPU = 8  # MB of working memory there
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -195,40 +196,11 @@ class ProbePropagation(Section):
     budget_mb: float = Field(
         64, gt=0, description="budget: most that features and labels of memory frames take, in MB"
     )
-    sharpen: float = Field(
-        1.0,
-        ge=1,
-        le=8,
-        description="power that a label's score is raised to before it is remembered and shown; 1: none",
-    )
-    background: float = Field(
-        1.0,
-        gt=0,
-        le=1,
-        description="factor of the background's score after `sharpen`, before it is remembered and shown",
-    )
-    edge_radius: float = Field(
-        0,
-        ge=0,
-        le=16,
-        description=(
-            "half side, in cells, of the guided filter that fits masks to the frame's edges; 0: not fitted"
-        ),
-    )
-    edge_eps: float = Field(
-        1e-4,
-        gt=0,
-        le=1,
-        description="guided filter: edges whose squared contrast is well below it are ignored",
-    )
-    edge_fit: Literal["fast", "exact"] = Field(
-        "fast",
-        description=(
-            "how the guided filter is computed\n"
-            "fast: on a smaller grid (He and Sun, 2015)\n"
-            "exact: at every pixel"
-        ),
-    )
+    sharpen: float = finishing.sharpen()
+    background: float = finishing.background()
+    edge_radius: float = finishing.edge_radius(0)
+    edge_eps: float = finishing.edge_eps()
+    edge_fit: Literal["fast", "exact"] = finishing.edge_fit("fast")
     tile: int = Field(
         8, ge=4, le=128, description="side of the query tile, in cells; changes speed, not results"
     )
